@@ -1,0 +1,49 @@
+"""Sources of examples by name; see also `data.pipeline` (batches) and `data.scaling` (grey levels, floats)."""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from functools import partial
+
+from data.digits import digits
+from data.folder import folder
+from data.photo_patches import photo_patches
+from data.source import Arrays, Source
+from data.tfds import tfds
+from data.toy import SHAPES, toy
+
+__all__ = ["SOURCES", "Arrays", "Source", "create"]
+
+SOURCES: dict[str, Callable[..., Source]] = {
+    "digits": digits,
+    "folder": folder,
+    "photo_patches": photo_patches,
+    "tfds": tfds,
+    **{f"toy_{shape}": partial(toy, shape) for shape in SHAPES},
+}
+
+
+def create(name: str, **options) -> Source:
+    """The source called `name`; `tfds:cifar10` is short for `tfds` with `dataset="cifar10"`.
+
+    `options` are the constructor's keyword arguments. An unknown name or option is a ValueError.
+    """
+    kind, _, dataset = name.partition(":")
+    if kind not in SOURCES or (dataset and kind != "tfds"):
+        raise ValueError(_unknown("dataset", name, [*SOURCES, "tfds:cifar10"]))
+    if dataset:
+        options["dataset"] = dataset
+    parameters = inspect.signature(SOURCES[kind]).parameters
+    for option in options:
+        if option not in parameters:
+            raise ValueError(_unknown(f"option of dataset {name!r}", option, list(parameters)))
+    missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in options]
+    if missing:
+        raise ValueError(f"dataset {name!r} needs the option {missing[0]!r}; its options are {', '.join(parameters)}")
+    return SOURCES[kind](**options)
+
+
+def _unknown(what: str, received: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(received.lower(), known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown {what}: {received!r}{hint} Known: {', '.join(known) or 'none'}"

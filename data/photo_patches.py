@@ -1,0 +1,44 @@
+"""Crops of the two photographs in scikit-learn: natural colour images that need no download."""
+
+import numpy as np
+
+from data.source import Example, Source
+
+TRAIN_WIDTH = 0.8  # the left part of each photograph is for training, the rest for testing
+
+
+def photo_patches(*, size: int = 32, train_length: int = 50_000, test_length: int = 2_000) -> Source:
+    """Random `size` x `size` x 3 crops; no pixel of a photograph is in both train and test.
+
+    The lengths are virtual: crop i is the same whatever they are. A `size` that does not fit is a ValueError.
+    """
+    from sklearn.datasets import load_sample_images
+
+    photos = np.stack(load_sample_images().images)  # [2, 427, 640, 3]
+    cut = int(TRAIN_WIDTH * photos.shape[2])
+    largest = min(photos.shape[1], photos.shape[2] - cut)
+    if not 1 <= size <= largest:
+        raise ValueError(f"photo_patches: size must be between 1 and {largest}, got {size}")
+    train = Crops(photos[:, :, :cut], size, train_length, seed=0)
+    test = Crops(photos[:, :, cut:], size, test_length, seed=1)
+    return Source("photo_patches", train, test, shape=(size, size, 3), levels=256)
+
+
+class Crops:
+    """`length` random square crops of photos [n, h, w, c]."""
+
+    def __init__(self, photos: np.ndarray, size: int, length: int, seed: int):
+        windows = np.lib.stride_tricks.sliding_window_view(photos, (size, size), axis=(1, 2))
+        self.windows = np.moveaxis(windows, 3, -1)  # [n, y, x, size, size, c], a view
+        # Row i of a table drawn row by row does not depend on how many rows follow.
+        table = np.random.default_rng(seed).random((length, 3))
+        self.corners = (table * self.windows.shape[:3]).astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self.corners)
+
+    def __getitem__(self, index) -> Example:
+        photo, y, x = np.moveaxis(self.corners[index], -1, 0)
+        return {"image": np.ascontiguousarray(self.windows[photo, y, x])}
+
+    take = __getitem__

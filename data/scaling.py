@@ -1,0 +1,78 @@
+"""Grey levels to floats and back.
+
+A stored level k in {0, ..., L-1} becomes y in [0, 1]: dequantised (Uria et al. 2013), y = (k + u) / L
+with u uniform on [0, 1), or simply y = k / (L - 1). The model sees y, or 2 y - 1 where `centered`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, Shaped, UInt8
+
+# u is the midpoint of one of 4096 equal cells rather than any float32 in [0, 1): for the largest of
+# those k + u rounds up to k + 1, and u = 0 may fall below k in the division. Midpoints survive all rounding.
+CELLS = 4096
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Maps images of `levels` grey levels to floats and back; leaves continuous data (`None`) alone."""
+
+    levels: int | None
+    centered: bool
+    dequantization: Literal["uniform", "none"]
+
+    def __post_init__(self):
+        if self.levels is not None and not 2 <= self.levels <= 256:
+            raise ValueError(f"levels must be None or between 2 and 256, got {self.levels}")
+        if self.dequantization not in ("uniform", "none"):
+            raise ValueError(f"dequantization must be 'uniform' or 'none', got {self.dequantization!r}")
+
+    def encode(self, image: Shaped[Array, "b *d"], keys: Key[Array, " b"] | None = None) -> Float[Array, "b *d"]:
+        """Levels to floats. Uniform dequantisation draws the noise of example i from keys[i]."""
+        if self.levels is None:
+            return image
+        k = jnp.asarray(image, jnp.float32)
+        if self.dequantization == "none":
+            y = k / (self.levels - 1)
+        elif keys is None:
+            raise ValueError("uniform dequantisation needs keys, one an example")
+        else:
+            cell = jax.vmap(lambda key: jax.random.randint(key, k.shape[1:], 0, CELLS))(keys)
+            y = (k + (cell + 0.5) / CELLS) / self.levels
+        return 2 * y - 1 if self.centered else y
+
+    def decode(self, x: Float[Array, "*d"]) -> UInt8[Array, "*d"]:
+        """The level of a float, inverting `encode`; values out of range are clipped. NumPy in, NumPy out."""
+        if self.levels is None:
+            return x
+        xp = x.__array_namespace__()
+        y = (x + 1) / 2 if self.centered else x
+        k = xp.floor(y * self.levels) if self.dequantization == "uniform" else xp.round(y * (self.levels - 1))
+        return xp.clip(k, 0, self.levels - 1).astype(xp.uint8)
+
+    def to_uint8_display(self, x: Float[Array, "*d"]) -> UInt8[Array, "*d"]:
+        """Decodes to levels stretched over 0..255, for image files and for eyes."""
+        if self.levels is None:
+            raise ValueError("continuous data (levels=None) has no grey levels to display")
+        k = self.decode(x)
+        xp = k.__array_namespace__()
+        return xp.round(k * xp.float32(255 / (self.levels - 1))).astype(xp.uint8)
+
+    def bits_offset(self) -> float:
+        """The c in bits/dim = -log2 p(x) / D + c, for a density p of encoded x in D dimensions.
+
+        These bits bound the code length of the stored integers from above. A level is
+        (2 if centered else 1) / L wide in x, so c = log2 L - log2 (2 if centered else 1); c = 0 for continuous data.
+        """
+        if self.levels is None:
+            return 0.0
+        if self.dequantization == "none":
+            raise ValueError(
+                "bits/dim of grey levels needs dequantization='uniform': without noise the data is a set of "
+                "points, on which a density has no bound"
+            )
+        return math.log2(self.levels) - math.log2(2 if self.centered else 1)

@@ -1,0 +1,56 @@
+"""What a dataset is: two random-access sets of examples and the facts a model needs about them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+Example = dict[str, Any]
+
+
+class Records(Protocol):
+    """Random access to examples: `records[i]` is a dict, a pure function of i.
+
+    "image" is uint8 [h, w, c], or float32 [d] for points; "label" is an int where there is one.
+    """
+
+    def __len__(self) -> int:
+        """The number of examples."""
+
+    def __getitem__(self, index: int) -> Example:
+        """Example `index`, 0 <= index < len."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset: `shape` is an example's, `levels` how many grey levels it has (None: continuous)."""
+
+    name: str
+    train: Records
+    test: Records
+    shape: tuple[int, ...]
+    levels: int | None
+
+
+class Arrays:
+    """Records in memory: a dict of arrays with one leading axis. `Arrays[i]` takes an array of i too."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
+        self.arrays = dict(arrays)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def __getitem__(self, index) -> Example:
+        return {name: array[index] for name, array in self.arrays.items()}
+
+    take = __getitem__
+
+
+def take(records: Records, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """The examples at `indices`, stacked; in one call where `records` has a `take` of its own."""
+    if hasattr(records, "take"):
+        return records.take(indices)
+    examples = [records[int(i)] for i in indices]
+    return {name: np.stack([example[name] for example in examples]) for name in examples[0]}

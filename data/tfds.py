@@ -1,0 +1,81 @@
+"""Any TensorFlow Datasets image set that was prepared as array_record; read without TensorFlow."""
+
+import numpy as np
+
+from data.images import load_image
+from data.source import Example, Source
+
+
+def tfds(
+    *,
+    dataset: str,
+    data_dir: str | None = None,
+    train_split: str = "train",
+    test_split: str = "test",
+    image_key: str = "image",
+    label_key: str = "label",
+    image_size: int | None = None,
+) -> Source:
+    """The TFDS image dataset `dataset` ("cifar10", "lsun/church") below `data_dir` (None: TFDS's own).
+
+    Splits are TFDS expressions ("train[:90%]"). Labels come along where `label_key` is a feature.
+    `image_size` cuts the central square and resizes it, and is required where the images vary in size.
+    Raises FileNotFoundError where the dataset was not prepared there, ValueError where it cannot be used.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.core.read_only_builder.builder_from_files(dataset, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        where = data_dir or tfds.core.constants.DATA_DIR
+        raise FileNotFoundError(
+            f"TFDS dataset {dataset!r} is not prepared in {where}: prepare it once as array_record "
+            "(cifar10: `make data-cifar10`; needs TensorFlow, reading does not) or set data_dir to the right folder"
+        ) from error
+    features = builder.info.features
+    if image_key not in features:
+        raise ValueError(f"TFDS dataset {dataset!r} has no feature {image_key!r}; it has {', '.join(features)}")
+    feature = features[image_key]
+    if not isinstance(feature, tfds.features.Image) or feature.np_dtype != np.uint8:
+        raise ValueError(f"feature {image_key!r} of TFDS dataset {dataset!r} is not an 8-bit image: {feature}")
+    shape = feature.shape if image_size is None else (image_size, image_size, feature.shape[-1])
+    if None in shape:
+        raise ValueError(f"the images of TFDS dataset {dataset!r} vary in size {shape}: give image_size")
+
+    # Images are decoded here rather than by TFDS, so that all sources crop and resize alike.
+    decoders = {image_key: tfds.decode.SkipDecoding()}
+
+    def split(name):
+        try:
+            records = builder.as_data_source(split=name, decoders=decoders)
+        except NotImplementedError as error:
+            raise ValueError(
+                f"TFDS dataset {dataset!r} in {builder.data_dir} is stored as "
+                f"{builder.info.file_format.value}; prepare it again with file_format='array_record'"
+            ) from error
+        except ValueError as error:
+            known = ", ".join(builder.info.splits)
+            raise ValueError(f"TFDS dataset {dataset!r} has no split {name!r}; it has {known}") from error
+        return TfdsRecords(f"{dataset} {name}", records, image_key, label_key, shape, image_size)
+
+    return Source(f"tfds:{dataset}", split(train_split), split(test_split), shape=shape, levels=256)
+
+
+class TfdsRecords:
+    """Records of a TFDS data source, their images decoded when asked for."""
+
+    def __init__(self, name: str, source, image_key: str, label_key: str, shape: tuple, size: int | None):
+        self.name, self.source, self.shape, self.size = name, source, shape, size
+        self.image_key, self.label_key = image_key, label_key
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Example:
+        record = self.source[index]
+        try:
+            image = load_image(record[self.image_key], channels=self.shape[-1], size=self.size)
+        except ValueError as error:
+            raise ValueError(f"cannot read image {index} of {self.name}: {error}") from error
+        label = {"label": np.int32(record[self.label_key])} if self.label_key in record else {}
+        return {"image": image, **label}
