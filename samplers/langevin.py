@@ -1,0 +1,88 @@
+"""Correctors: Langevin dynamics at a fixed time, which leaves p_t as it is and pulls strays back to it."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from samplers.base import State, Stepper, at, kernel_fn, normal_like
+from sde_lib.base import AffineSDE, Coefficient, expand
+from sde_lib.prediction import ScoreFn
+
+NORMS = ("sample", "batch")
+
+
+def _size(x: Float[Array, "b *d"], norm: str) -> Coefficient:
+    """The norm of each example [b], or for 'batch' their mean over the batch (a scalar)."""
+    sizes = jnp.linalg.norm(x.reshape(len(x), -1), axis=1)
+    return sizes if norm == "sample" else jnp.mean(sizes)
+
+
+def _check(norm: str, n_steps: int, snr: float) -> None:
+    if norm not in NORMS:
+        raise ValueError(f"corrector: norm is {norm!r}; allowed are {', '.join(NORMS)}")
+    if n_steps < 1 or snr <= 0.0:
+        raise ValueError(f"corrector: {n_steps} steps at snr {snr}; at least 1 step and a positive snr are needed")
+
+
+def langevin(
+    sde: AffineSDE,
+    score: ScoreFn,
+    *,
+    snr: float = 0.16,
+    n_steps: int = 1,
+    norm: str = "sample",
+    discretization: int | None = None,
+) -> Stepper:
+    """x + h score + sqrt(2 h) z with h = 2 a^2 (snr |z| / |score|)^2 (Song et al. 2021, Algorithms 4 and 5).
+
+    `snr` is the ratio of the drift's length to the noise's: larger moves further and errs more (published: 0.16 on
+    CIFAR-10, 0.075 at 256 px). a is the scale of the forward kernel from s to t, 1 for VE. Published code averages
+    both norms over the batch (`norm` = 'batch'), so that a sample depends on its neighbours; here each has its own.
+    `n_steps` evaluations. Deterministic samplers gain nothing from it; it is not a sampler by itself.
+
+    Raises:
+      ValueError: an unknown norm, no step, or a snr that is not positive.
+    """
+    _check(norm, n_steps, snr)
+    kernel = kernel_fn(sde, discretization)
+
+    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
+        scale = kernel(t, s).scale
+
+        def correct(i: int, state: State) -> State:
+            x = state.x
+            z, gradient = normal_like(jax.random.fold_in(key, i), x), at(score, x, t)
+            ratio = _size(z, norm) / jnp.maximum(_size(gradient, norm), jnp.finfo(x.dtype).tiny)
+            h = expand(2.0 * (scale * snr * ratio) ** 2, x)
+            mean = x + h * gradient
+            return State(mean + jnp.sqrt(2.0 * h) * z, mean, state.memory)
+
+        return jax.lax.fori_loop(0, n_steps, correct, state)
+
+    return Stepper(step, evaluations=n_steps)
+
+
+def annealed_langevin(
+    sde: AffineSDE, score: ScoreFn, *, snr: float = 0.16, n_steps: int = 1, discretization: int | None = None
+) -> Stepper:
+    """x + h score + sqrt(2 h) z with h = 2 a^2 (snr sigma_t)^2 (Song and Ermon 2019, Algorithm 1; published 'ald').
+
+    The step depends on the noise level only, so no sample depends on its neighbours. `n_steps` evaluations.
+
+    Raises:
+      ValueError: no step, or a snr that is not positive.
+    """
+    _check("sample", n_steps, snr)
+    kernel = kernel_fn(sde, discretization)
+
+    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
+        h = 2.0 * (kernel(t, s).scale * snr * sde.sigma(t)) ** 2
+
+        def correct(i: int, state: State) -> State:
+            x = state.x
+            mean = x + h * at(score, x, t)
+            return State(mean + jnp.sqrt(2.0 * h) * normal_like(jax.random.fold_in(key, i), x), mean, state.memory)
+
+        return jax.lax.fori_loop(0, n_steps, correct, state)
+
+    return Stepper(step, evaluations=n_steps)

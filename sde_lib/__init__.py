@@ -1,0 +1,65 @@
+"""Forward processes and their exact mathematics: how data is noised, and nothing of networks or data."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from sde_lib.base import AffineSDE, Kernel, expand
+from sde_lib.prediction import NOISE_LABELS, PREDICTIONS, ScoreFn, eps_fn, score_fn
+from sde_lib.schedules import SCHEDULES, BetaSchedule, CosineBeta, LinearBeta
+from sde_lib.subvp import SubVP
+from sde_lib.ve import VE
+from sde_lib.vp import VP
+
+__all__ = [
+    "NOISE_LABELS",
+    "PREDICTIONS",
+    "SCHEDULES",
+    "SDES",
+    "VE",
+    "VP",
+    "AffineSDE",
+    "BetaSchedule",
+    "CosineBeta",
+    "Kernel",
+    "LinearBeta",
+    "ScoreFn",
+    "SubVP",
+    "create",
+    "eps_fn",
+    "expand",
+    "score_fn",
+]
+
+
+def _scheduled(sde: type[VP] | type[SubVP]) -> Callable[..., AffineSDE]:
+    def build(*, schedule: str = "linear", t_min: float = 1e-5, **options: Any) -> AffineSDE:
+        return sde(_construct("sde.schedule", schedule, SCHEDULES, options), t_min=t_min)
+
+    return build
+
+
+SDES: dict[str, Callable[..., AffineSDE]] = {"vp": _scheduled(VP), "subvp": _scheduled(SubVP), "ve": VE}
+
+
+def _construct(what: str, name: str, table: dict[str, Any], options: dict[str, Any]) -> Any:
+    if name not in table:
+        raise ValueError(f"{what} is {name!r}; known are {', '.join(table)}")
+    parameters = inspect.signature(table[name]).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    unknown = [] if open_ended else [key for key in options if key not in parameters]
+    if unknown:
+        raise ValueError(f"{what} {name!r} has no option {unknown[0]!r}; known are {', '.join(parameters)}")
+    return table[name](**options)
+
+
+def create(name: str, **options: Any) -> AffineSDE:
+    """The SDE of that name: ``create("vp", beta_min=0.1, beta_max=20.0)``.
+
+    vp and subvp take ``schedule`` ('linear', 'cosine'), the schedule's own options and ``t_min``; ve takes
+    ``sigma_min``, ``sigma_max`` and ``t_min``.
+
+    Raises:
+      ValueError: an unknown name, option or value; the message names the known ones.
+    """
+    return _construct("sde", name, SDES, options)

@@ -1,0 +1,166 @@
+"""The affine Gaussian process: everything that follows from four coefficients, written once.
+
+Data is noised by the linear SDE
+
+    dx = f(t) x dt + g(t) dw,        t in [0, 1], data at 0, noise at 1,
+
+whose marginals given the data are Gaussian, ``x_t = alpha(t) x_0 + sigma(t) eps``. Differentiating
+mean and variance gives the two identities that tie the coefficients together (Song et al. 2021,
+arXiv:2011.13456, eq. 29-33; Karras et al. 2022, arXiv:2206.00364, App. B):
+
+    f = d/dt log alpha,        g^2 = d/dt sigma^2 - 2 f sigma^2.
+
+Hence ``g^2 / sigma^2 = d/dt log(sigma^2 / alpha^2)``: along every such process the likelihood
+weight is the rate at which the log signal-to-noise ratio falls.
+"""
+
+import abc
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+Coefficient = Float[Array, "..."]
+"""A number per time: a scalar, or one per example, shape [b]."""
+
+
+class Kernel(NamedTuple):
+    """One forward step ``x_t = scale * x_s + std * z`` from s to t, s < t.
+
+    ``std_ratio`` is sigma(s) / sigma(t), which the ancestral sampler's variance needs.
+    """
+
+    scale: Coefficient
+    std: Coefficient
+    std_ratio: Coefficient
+
+
+def expand(coefficient: Coefficient, x: Float[Array, "b ..."]) -> Float[Array, "..."]:
+    """Shape a coefficient, scalar or [b], so that it multiplies ``x`` [b, ...] example by example."""
+    c = jnp.asarray(coefficient, x.dtype)
+    return c.reshape(c.shape + (1,) * (x.ndim - c.ndim)) if c.ndim else c
+
+
+@dataclasses.dataclass(frozen=True)
+class AffineSDE(abc.ABC):
+    """A linear SDE with Gaussian marginals; subclasses give the coefficients.
+
+    Attributes:
+      t_min: the smallest time at which the score is used, in training and for the likelihood;
+        below it the score of a data set is unbounded.
+    """
+
+    t_min: float = dataclasses.field(default=1e-5, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.t_min < 1.0:
+            raise ValueError(f"sde: t_min is {self.t_min}; it must lie in (0, 1), e.g. 1e-5")
+
+    @abc.abstractmethod
+    def alpha(self, t: Coefficient) -> Coefficient:
+        """Scale of the data at time t."""
+
+    @abc.abstractmethod
+    def sigma(self, t: Coefficient) -> Coefficient:
+        """Standard deviation of the noise at time t."""
+
+    @abc.abstractmethod
+    def drift_coefficient(self, t: Coefficient) -> Coefficient:
+        """f(t): the forward drift is f(t) x."""
+
+    @abc.abstractmethod
+    def diffusion(self, t: Coefficient) -> Coefficient:
+        """g(t)."""
+
+    @property
+    @abc.abstractmethod
+    def prior_std(self) -> float:
+        """Standard deviation of the Gaussian that stands for the marginal at t = 1."""
+
+    @abc.abstractmethod
+    def transition(self, s: Coefficient, t: Coefficient) -> Kernel:
+        """The exact kernel from s to t > s.
+
+        scale = alpha(t) / alpha(s) and std^2 = sigma(t)^2 - scale^2 sigma(s)^2, each SDE in a form
+        that does not cancel when s is close to t.
+        """
+
+    def discretization(self, n: int, t: Coefficient) -> Kernel:
+        """The n-step forward step that arrives at t in the published code, for parity with published numbers.
+
+        Here: Euler's, scale = 1 + f / n, std = g / sqrt(n) (Song et al. 2021, App. E); VP and VE have
+        their own. Not exact: use `transition` wherever a published number does not depend on it.
+        """
+        f, g = self.drift_coefficient(t), self.diffusion(t)
+        ratio = self.sigma(jnp.maximum(t - 1.0 / n, 0.0)) / self.sigma(t)
+        return Kernel(1.0 + f / n, g / n**0.5, ratio)
+
+    def marginal(self, x0: Float[Array, "b *d"], t: Coefficient) -> tuple[Float[Array, "b *d"], Coefficient]:
+        """Mean [b, ...] and standard deviation of p(x_t | x_0)."""
+        return expand(self.alpha(t), x0) * x0, self.sigma(t)
+
+    def posterior(
+        self, x: Float[Array, "b *d"], x0: Float[Array, "b *d"], t: Coefficient, s: Coefficient
+    ) -> tuple[Float[Array, "b *d"], Coefficient]:
+        """Mean [b, ...] and standard deviation of p(x_s | x_t = x, x_0), s < t.
+
+        mean = (scale sigma_s^2 x_t + alpha_s std^2 x_0) / sigma_t^2, deviation = std sigma_s / sigma_t
+        (Ho et al. 2020, arXiv:2006.11239, eq. 6-7, for any affine process).
+        """
+        k = self.transition(s, t)
+        noise = (k.std / self.sigma(t)) ** 2
+        mean = expand(k.scale * k.std_ratio**2, x) * x + expand(self.alpha(s) * noise, x) * x0
+        return mean, k.std * k.std_ratio
+
+    def drift(self, x: Float[Array, "b *d"], t: Coefficient) -> Float[Array, "b *d"]:
+        """Forward drift f(t) x."""
+        return expand(self.drift_coefficient(t), x) * x
+
+    def reverse_drift(
+        self, x: Float[Array, "b *d"], t: Coefficient, score: Float[Array, "b *d"]
+    ) -> Float[Array, "b *d"]:
+        """Drift of the reverse-time SDE, f x - g^2 score (Anderson 1982; Song et al. 2021, eq. 6)."""
+        return self.drift(x, t) - expand(self.diffusion(t) ** 2, x) * score
+
+    def flow_velocity(
+        self, x: Float[Array, "b *d"], t: Coefficient, score: Float[Array, "b *d"]
+    ) -> Float[Array, "b *d"]:
+        """Velocity dx/dt of the probability flow, f x - g^2 score / 2 (Song et al. 2021, eq. 13)."""
+        return self.drift(x, t) - expand(0.5 * self.diffusion(t) ** 2, x) * score
+
+    def tweedie(self, x: Float[Array, "b *d"], t: Coefficient, score: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
+        """E[x_0 | x_t = x] = (x + sigma^2 score) / alpha (Tweedie's formula; Efron 2011)."""
+        return (x + expand(self.sigma(t) ** 2, x) * score) / expand(self.alpha(t), x)
+
+    def log_snr(self, t: Coefficient) -> Coefficient:
+        """log(alpha^2 / sigma^2), strictly falling in t."""
+        return 2.0 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
+
+    def time_of_log_snr(self, log_snr: Coefficient) -> Coefficient:
+        """The t in [t_min, 1] at which `log_snr` takes the given value, by bisection on log t.
+
+        Values outside the range of [t_min, 1] give the nearer end.
+        """
+        target = jnp.asarray(log_snr)
+
+        def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+            low, high = bracket
+            middle = 0.5 * (low + high)
+            too_clean = self.log_snr(jnp.exp(middle)) > target
+            return jnp.where(too_clean, middle, low), jnp.where(too_clean, high, middle)
+
+        low = jnp.full_like(target, jnp.log(self.t_min))
+        low, high = jax.lax.fori_loop(0, 40, halve, (low, jnp.zeros_like(target)))
+        return jnp.exp(0.5 * (low + high))
+
+    def prior_sample(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Draw from the Gaussian prior at t = 1, float32 (float64 under x64)."""
+        return self.prior_std * jax.random.normal(key, shape, dtype=float)
+
+    def prior_log_prob(self, z: Float[Array, "b *d"]) -> Float[Array, " b"]:
+        """Log-density (nats) of each example under the prior at t = 1."""
+        d = z[0].size
+        squares = jnp.sum((z / self.prior_std).reshape(len(z), -1) ** 2, axis=1)
+        return -0.5 * squares - 0.5 * d * jnp.log(2 * jnp.pi * self.prior_std**2)

@@ -1,0 +1,64 @@
+"""The variance-exploding SDE, dx = sqrt(d sigma^2 / dt) dw (Song et al. 2021, eq. 9)."""
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+
+from sde_lib.base import AffineSDE, Coefficient, Kernel
+
+
+@dataclasses.dataclass(frozen=True)
+class VE(AffineSDE):
+    """sigma(t) = sigma_min (sigma_max / sigma_min)^t, alpha = 1; at t = 0 the data carry sigma_min already.
+
+    sigma_max should be about the largest distance between two data points (Song and Ermon 2020).
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 < self.sigma_min < self.sigma_max:
+            raise ValueError(
+                f"sde: sigma_min {self.sigma_min}, sigma_max {self.sigma_max}; "
+                "allowed is 0 < sigma_min < sigma_max (published for CIFAR-10: 0.01 and 50)"
+            )
+
+    @property
+    def _rate(self) -> float:
+        return math.log(self.sigma_max / self.sigma_min)
+
+    def alpha(self, t: Coefficient) -> Coefficient:
+        """1."""
+        return jnp.ones_like(t)
+
+    def sigma(self, t: Coefficient) -> Coefficient:
+        """sigma_min (sigma_max / sigma_min)^t."""
+        return self.sigma_min * jnp.exp(self._rate * t)
+
+    def drift_coefficient(self, t: Coefficient) -> Coefficient:
+        """0."""
+        return jnp.zeros_like(t)
+
+    def diffusion(self, t: Coefficient) -> Coefficient:
+        """sigma(t) sqrt(2 log(sigma_max / sigma_min))."""
+        return self.sigma(t) * math.sqrt(2.0 * self._rate)
+
+    @property
+    def prior_std(self) -> float:
+        """sigma_max."""
+        return self.sigma_max
+
+    def transition(self, s: Coefficient, t: Coefficient) -> Kernel:
+        """scale = 1, std^2 = sigma(t)^2 - sigma(s)^2."""
+        shrink = self._rate * (s - t)
+        return Kernel(jnp.ones_like(shrink), self.sigma(t) * jnp.sqrt(-jnp.expm1(2.0 * shrink)), jnp.exp(shrink))
+
+    def discretization(self, n: int, t: Coefficient) -> Kernel:
+        """The SMLD chain of n noise levels at index floor(t (n - 1)); below the first level lies 0."""
+        i = (t * (n - 1)).astype(int)
+        sigma = self.sigma(i.astype(t.dtype) / (n - 1))
+        ratio = jnp.where(i == 0, 0.0, jnp.exp(jnp.asarray(-self._rate / (n - 1), t.dtype)))
+        return Kernel(jnp.ones_like(sigma), sigma * jnp.sqrt(1.0 - ratio**2), ratio)

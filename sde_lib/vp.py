@@ -1,0 +1,54 @@
+"""The variance-preserving SDE, dx = -beta/2 x dt + sqrt(beta) dw (Song et al. 2021, eq. 11)."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from sde_lib.base import AffineSDE, Coefficient, Kernel
+from sde_lib.schedules import BetaSchedule, LinearBeta
+
+
+@dataclasses.dataclass(frozen=True)
+class VP(AffineSDE):
+    """With B(t) the integral of beta: alpha = exp(-B/2), sigma^2 = 1 - exp(-B).
+
+    ``-expm1(-B)`` keeps float32 exact near t = 0, where ``1 - exp(-B)`` loses the variance.
+    """
+
+    schedule: BetaSchedule = LinearBeta()
+
+    def alpha(self, t: Coefficient) -> Coefficient:
+        """exp(-B(t) / 2)."""
+        return jnp.exp(-0.5 * self.schedule.integral(jnp.zeros_like(t), t))
+
+    def sigma(self, t: Coefficient) -> Coefficient:
+        """sqrt(1 - exp(-B(t)))."""
+        return jnp.sqrt(-jnp.expm1(-self.schedule.integral(jnp.zeros_like(t), t)))
+
+    def drift_coefficient(self, t: Coefficient) -> Coefficient:
+        """-beta(t) / 2."""
+        return -0.5 * self.schedule.beta(t)
+
+    def diffusion(self, t: Coefficient) -> Coefficient:
+        """sqrt(beta(t))."""
+        return jnp.sqrt(self.schedule.beta(t))
+
+    @property
+    def prior_std(self) -> float:
+        """1."""
+        return 1.0
+
+    def transition(self, s: Coefficient, t: Coefficient) -> Kernel:
+        """scale = exp(-B(s, t) / 2), std^2 = 1 - exp(-B(s, t))."""
+        b = self.schedule.integral(s, t)
+        return Kernel(jnp.exp(-0.5 * b), jnp.sqrt(-jnp.expm1(-b)), self.sigma(s) / self.sigma(t))
+
+    def discretization(self, n: int, t: Coefficient) -> Kernel:
+        """The DDPM chain of n steps at index floor(t (n - 1)): scale^2 = 1 - beta_i, std^2 = beta_i."""
+        betas = self.schedule.discrete_betas(n)
+        variance = -np.expm1(np.cumsum(np.log1p(-betas)))
+        ratio = np.sqrt(np.concatenate([[0.0], variance[:-1]]) / variance)
+        i = (t * (n - 1)).astype(int)
+        tables = np.sqrt(1.0 - betas), np.sqrt(betas), ratio
+        return Kernel(*(jnp.asarray(table, t.dtype)[i] for table in tables))
