@@ -1,0 +1,216 @@
+"""Checkpoints of nested dicts of arrays, written by Orbax: asynchronous, atomic and checked leaf by leaf.
+
+A checkpoint is written to a temporary folder that gets its name when it is complete: a process killed at any moment
+leaves none half written. Beside the arrays lies a manifest with the dtype, shape and CRC-32 of every leaf, so
+that restoring notices what happened to the files since, and tells it from a checkpoint of another model.
+"""
+
+import json
+import logging as std_logging
+import os
+import zlib
+from collections.abc import Mapping
+from typing import Any, Self
+
+import jax
+import numpy as np
+from absl import logging
+
+Tree = Mapping[str, Any]
+
+
+class CheckpointMismatch(ValueError):  # noqa: N818
+    """The checkpoint is sound, but of another model than the one it was to be restored into."""
+
+
+class CheckpointDamaged(RuntimeError):  # noqa: N818
+    """The checkpoint cannot be read, or holds something else than was saved."""
+
+
+class Store:
+    """The checkpoints in one folder, by step: the newest `keep`, and for ever those divisible by `keep_period`.
+
+    Trees are nested dicts with string keys whose leaves are arrays or numbers. With several processes all of them
+    call every method, with equal trees; process 0 writes, to a folder that all can read. A folder has one
+    writer at a time; `read_only` stores may look on, and create nothing.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        *,
+        keep: int = 3,
+        keep_period: int | None = None,
+        read_only: bool = False,
+    ):
+        import orbax.checkpoint as ocp  # here, because it takes most of a second
+        from etils import epath
+
+        std_logging.getLogger("absl").addFilter(_not_orbax_chatter)
+        self.directory = epath.Path(directory).resolve()
+        self.read_only = read_only
+        self._ocp = ocp
+        if read_only:
+            options = {"create": False}
+        else:
+            policies = [ocp.checkpoint_managers.LatestN(keep)]
+            if keep_period is not None:
+                policies.append(ocp.checkpoint_managers.EveryNSteps(keep_period))
+            policy = ocp.checkpoint_managers.AnyPreservationPolicy(policies)
+            options = {"preservation_policy": policy, "cleanup_tmp_directories": True}
+        # lightweight_initialize: one damaged checkpoint must not make the whole folder unreadable
+        options = ocp.CheckpointManagerOptions(lightweight_initialize=True, **options)
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def save(self, step: int, tree: Tree, metadata: dict | None = None, *, force: bool = False) -> None:
+        """Saves in the background; `tree` is copied before this returns, so its buffers may be donated.
+
+        `metadata` is JSON. A step that already holds the same is left alone; one that holds something else is a
+        FileExistsError, unless it is damaged or `force` is given: then it is deleted first. Whatever made the
+        previous save fail is raised here.
+        """
+        if self.read_only:
+            raise ValueError(f"the store of {self.directory} was opened with read_only=True")
+        self.wait()
+        _flatten(tree)  # refuses what cannot be saved, before anything is copied
+        tree = jax.tree.map(lambda leaf: np.array(leaf, order="C"), jax.device_get(tree))
+        manifest = _manifest(tree, metadata or {})
+        if step in self.steps():
+            if not force and self._holds(step, manifest):
+                return
+            self._manager.delete(step)
+        args = self._ocp.args
+        # force: whether to save now was the caller's decision
+        self._manager.save(
+            step,
+            args=args.Composite(state=args.StandardSave(tree), manifest=args.JsonSave(manifest)),
+            force=True,
+        )
+
+    def restore(self, template: Tree | None = None, step: int | None = None) -> tuple[int, dict, dict] | None:
+        """`(step, tree, metadata)` of the newest sound checkpoint, or of `step`; None where there is none yet.
+
+        Leaves are NumPy arrays, bit for bit as saved. `template` is a tree of arrays or ShapeDtypeStructs: a
+        checkpoint whose names, shapes or dtypes differ from it is a CheckpointMismatch. A damaged one is passed
+        over with a warning; CheckpointDamaged if all are, or if `step` is. FileNotFoundError where `step` is not.
+        """
+        self.wait()
+        steps = self.steps()
+        if step is not None and step not in steps:
+            raise FileNotFoundError(f"no checkpoint of step {step} in {self.directory}; there are {steps}")
+        if not steps:
+            return None
+        for candidate in reversed(steps) if step is None else [step]:
+            try:
+                manifest, tree = self._read(candidate, template)
+                return candidate, tree, manifest["metadata"]
+            except CheckpointMismatch:
+                raise
+            except Exception as error:  # damage comes as any error of Orbax, TensorStore, JSON or the disk
+                logging.warning("the checkpoint %s is damaged: %s", self.directory / str(candidate), error)
+                cause = error
+        which = "every checkpoint" if step is None else f"the checkpoint of step {step}"
+        raise CheckpointDamaged(f"{which} in {self.directory} is damaged; there are {steps}") from cause
+
+    def steps(self) -> list[int]:
+        """The steps on disk, ascending; one still being saved is not yet among them."""
+        return sorted(self._ocp.utils.checkpoint_steps(self.directory))
+
+    def latest_step(self) -> int | None:
+        """The newest step on disk, sound or not."""
+        return max(self.steps(), default=None)
+
+    def wait(self) -> None:
+        """Returns once nothing is being saved any more, and raises what made that fail if it did."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, then frees the threads."""
+        self._manager.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _read(self, step: int, template: Tree | None = None) -> tuple[dict, dict]:
+        """The manifest and the tree of a step, each compared with its checksum."""
+        args = self._ocp.args
+        manifest = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore())).manifest
+        if manifest["crc32"] != _crc_of_json(manifest["leaves"], manifest["metadata"]):
+            raise CheckpointDamaged("its manifest does not match its checksum")
+        if template is not None:
+            _check_template(template, manifest["leaves"], f"the checkpoint of step {step} in {self.directory}")
+        tree = self._manager.restore(step, args=args.Composite(state=args.StandardRestore())).state
+        if _manifest(tree, manifest["metadata"]) != manifest:
+            raise CheckpointDamaged("its arrays do not match their checksums")
+        return manifest, tree
+
+    def _holds(self, step: int, manifest: dict) -> bool:
+        """Whether a step holds exactly this (True) or is damaged (False); a FileExistsError if neither."""
+        try:
+            saved, _ = self._read(step)
+        except Exception as error:
+            logging.warning("replacing the damaged checkpoint %s: %s", self.directory / str(step), error)
+            return False
+        if saved != manifest:
+            raise FileExistsError(f"{self.directory} holds another checkpoint of step {step}; force=True replaces it")
+        return True
+
+
+def _flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
+    """{"outer.inner": leaf}."""
+    leaves = {}
+    for key, value in tree.items():
+        name = prefix + key
+        if isinstance(value, Mapping):
+            found = _flatten(value, name + ".")
+        elif value is None or isinstance(value, str | list | tuple):
+            raise TypeError(f"checkpoint leaf {name!r} must be an array or a number, not a {type(value).__name__}")
+        else:
+            found = {name: value}
+        if clash := leaves.keys() & found.keys():
+            raise ValueError(f"two leaves of the checkpoint have the name {clash.pop()!r}")
+        leaves |= found
+    return leaves
+
+
+def _spec(leaf: Any) -> str:
+    """Such as "float32[3,4]"."""
+    if not hasattr(leaf, "dtype"):
+        leaf = np.asarray(leaf)
+    return f"{np.dtype(leaf.dtype).name}[{','.join(map(str, leaf.shape))}]"
+
+
+def _manifest(tree: Tree, metadata: dict) -> dict:
+    """Per leaf its spec and CRC-32; the metadata; and the CRC-32 of both."""
+    leaves = {
+        name: [_spec(leaf), zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))]
+        for name, leaf in _flatten(tree).items()
+    }
+    metadata = json.loads(json.dumps(metadata))  # as it will be read
+    return {"leaves": leaves, "metadata": metadata, "crc32": _crc_of_json(leaves, metadata)}
+
+
+def _crc_of_json(*values: Any) -> int:
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
+
+
+def _check_template(template: Tree, saved: dict[str, list], what: str) -> None:
+    """Raises CheckpointMismatch where names, shapes or dtypes of the template are not those that were saved."""
+    wanted = {name: _spec(leaf) for name, leaf in _flatten(template).items()}
+    specs = {name: spec for name, (spec, _) in saved.items()}
+    differing = [name for name in sorted(wanted | specs) if wanted.get(name) != specs.get(name)]
+    if differing:
+        shown = "; ".join(
+            f"{name}: saved {specs.get(name, 'nothing')}, wanted {wanted.get(name, 'nothing')}"
+            for name in differing[:3]
+        )
+        more = "; ..." if len(differing) > 3 else ""
+        raise CheckpointMismatch(f"{what} is of another model: {len(differing)} leaves differ: {shown}{more}")
+
+
+def _not_orbax_chatter(record: std_logging.LogRecord) -> bool:
+    """A logging filter: what Orbax says at INFO, several lines a save, is left out."""
+    return record.levelno >= std_logging.WARNING or f"{os.sep}orbax{os.sep}" not in record.pathname
