@@ -1,0 +1,36 @@
+"""Networks: arrays in, arrays out; nothing here knows of noise processes or training.
+
+Each is called as `network(x [b, ...], c_noise [b], condition=None, *, keys=None) -> [b, ...]`; `keys`, one PRNG key an
+example, turns dropout on. A new network is one file and one line in MODELS.
+"""
+
+import inspect
+from typing import Any
+
+from flax import nnx
+from jaxtyping import Array, Key
+
+from models.checks import check_known
+from models.ddpm import DDPM
+from models.layers import Keys
+from models.mlp import MLP
+from models.ncsnpp import NCSNpp
+
+MODELS: dict[str, type[nnx.Module]] = {"ncsnpp": NCSNpp, "ddpm": DDPM, "mlp": MLP}
+
+
+def create(name: str, *, key: Key[Array, ""], **options: Any) -> nnx.Module:
+    """Build the network `name` with weights drawn from `key`.
+
+    All checks are made while building, so `jax.eval_shape` of this function makes them without computing anything.
+    Raises ValueError for an unknown name, an unknown or missing option, or a value no network can be built from.
+    """
+    check_known("network", name, MODELS)
+    parameters = inspect.signature(MODELS[name].__init__).parameters
+    known = [option for option in parameters if option not in ("self", "rngs")]
+    for option in options:
+        check_known(f"option of {name}", option, known)
+    missing = [o for o in known if parameters[o].default is inspect.Parameter.empty and o not in options]
+    if missing:
+        raise ValueError(f"{name} needs the option {', '.join(missing)}; known: {', '.join(known)}")
+    return MODELS[name](**options, rngs=Keys(key))

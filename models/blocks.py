@@ -1,0 +1,75 @@
+"""The residual block of the U-Nets."""
+
+import math
+from collections.abc import Callable
+
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
+
+from models.layers import Keys, GroupNorm, conv3x3, dropout, linear
+from models.resample import downsample, upsample
+
+
+class ResBlock(nnx.Module):
+    """Residual block of DDPM (Ho et al. 2020), or of BigGAN (Brock et al. 2019) where it resamples.
+
+    h = conv(act(norm(x))) + linear(time), then x + conv(dropout(act(norm(h)))), over sqrt(2) with skip_rescale.
+    A resampling block changes the size of both branches before their first convolution.
+
+    Args: c_in, c_out: channels. c_time: features of the time embedding, 0 for none. resample: None, "up" or "down".
+    fir_kernel: taps of the resampling filter; None: nearest neighbour and average. shortcut_scale: initial scale of
+    the 1x1 shortcut, present where the channels change or the block resamples. dropout_index: unique in the network.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        *,
+        c_time: int,
+        groups: Callable[[int], int],
+        act: Callable[[Array], Array],
+        dropout_rate: float,
+        dropout_index: int,
+        init_scale: float,
+        shortcut_scale: float,
+        skip_rescale: bool,
+        resample: str | None = None,
+        fir_kernel: tuple[float, ...] | None = None,
+        dtype: DTypeLike | None,
+        rngs: nnx.Rngs | Keys,
+    ):
+        self.norm0 = GroupNorm(c_in, groups(c_in))
+        self.conv0 = conv3x3(c_in, c_out, dtype=dtype, rngs=rngs)
+        self.time = linear(c_time, c_out, dtype=dtype, rngs=rngs) if c_time else None
+        self.norm1 = GroupNorm(c_out, groups(c_out))
+        self.conv1 = conv3x3(c_out, c_out, scale=init_scale, dtype=dtype, rngs=rngs)
+        has_shortcut = c_in != c_out or resample is not None
+        self.shortcut = linear(c_in, c_out, scale=shortcut_scale, dtype=dtype, rngs=rngs) if has_shortcut else None
+        self.act = act
+        self.dropout_rate, self.dropout_index = dropout_rate, dropout_index
+        self.skip_rescale = skip_rescale
+        self.resample, self.fir_kernel = resample, fir_kernel
+
+    def __call__(
+        self, x: Float[Array, "b h w c"], time: Float[Array, "b e"] | None, keys: Key[Array, " b"] | None
+    ) -> Float[Array, "b h2 w2 c2"]:
+        """`time` is the activated embedding, None where c_time is 0; `keys` one dropout key an example, or None."""
+        h = self.act(self.norm0(x))
+        if self.resample is not None:
+            resize = {"up": upsample, "down": downsample}[self.resample]
+            h, x = resize(h, self.fir_kernel), resize(x, self.fir_kernel)
+        h = self.conv0(h)
+        if self.time is not None:
+            h += self.time(time)[:, None, None]
+        h = dropout(self.act(self.norm1(h)), self.dropout_rate, keys, self.dropout_index)
+        h = self.conv1(h)
+        if self.shortcut is not None:
+            x = self.shortcut(x)
+        return residual(x, h, self.skip_rescale)
+
+
+def residual(x: Array, h: Array, rescale: bool) -> Array:
+    """x + h, over sqrt(2) where `rescale`, which keeps the variance of a sum of independent terms."""
+    return (x + h) * math.sqrt(0.5) if rescale else x + h

@@ -1,0 +1,37 @@
+"""Noise levels as feature vectors: sines and cosines of fixed frequencies."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from models.layers import Keys
+
+
+class Fixed(nnx.Variable):
+    """A value a network carries but never trains."""
+
+
+def positional(labels: Float[Array, " b"], features: int, *, fastest: float = 1.0) -> Float[Array, "b e"]:
+    """Sines, then cosines, of labels times fastest * 10000^(-k / (features/2 - 1)) (Vaswani et al. 2017, as in DDPM).
+
+    Labels are those of the paper: 0 to 999, whole or not. `fastest` is the highest frequency in radians a label.
+    """
+    half = features // 2
+    exponents = jnp.arange(half, dtype=labels.dtype) / (half - 1)
+    angles = labels[:, None] * (fastest * jnp.exp(-math.log(10000.0) * exponents))
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+class Fourier(nnx.Module):
+    """Sines, then cosines, of 2 pi W log(sigma) with W ~ N(0, scale^2) drawn once (Tancik et al. 2020)."""
+
+    def __init__(self, frequencies: int, scale: float, *, rngs: nnx.Rngs | Keys):
+        self.frequencies = Fixed(scale * jax.random.normal(rngs.params(), (frequencies,)))
+
+    def __call__(self, sigma: Float[Array, " b"]) -> Float[Array, "b e"]:
+        """Embed noise levels sigma > 0 in 2 * frequencies features."""
+        angles = 2 * math.pi * jnp.log(sigma)[:, None] * self.frequencies[...]
+        return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)

@@ -1,0 +1,133 @@
+"""Bricks every network is built from: nonlinearities, initialisation, convolutions, group norm, dropout."""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
+
+NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
+    "swish": jax.nn.silu,
+    "elu": jax.nn.elu,
+    "relu": jax.nn.relu,
+    "lrelu": lambda x: jax.nn.leaky_relu(x, 0.2),
+}
+
+
+class Keys:
+    """Stands in for nnx.Rngs while a network is built: key n is fold_in(key, n).
+
+    nnx.Rngs keeps its count in a traced variable, which makes abstract construction quadratic in the number of layers.
+    """
+
+    def __init__(self, key: Key[Array, ""]):
+        self.key, self.drawn = key, 0
+
+    def params(self) -> Key[Array, ""]:
+        """The next key."""
+        self.drawn += 1
+        return jax.random.fold_in(self.key, self.drawn)
+
+
+def initializer(scale: float = 1.0) -> nnx.Initializer:
+    """Uniform with variance scale / fan_avg (DDPM, Ho et al. 2020); scale 0 means 1e-10, so gradients still flow."""
+
+    def init(key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        fan_average = math.prod(shape[:-2]) * (shape[-2] + shape[-1]) / 2
+        limit = math.sqrt(3 * (scale or 1e-10) / fan_average)
+        # Compiling a generator takes longer than running it: a few lengths serve all shapes, the surplus is dropped.
+        size = math.prod(shape)
+        length = max(2**16, 2 ** (size - 1).bit_length())
+        return _trim(jax.random.uniform(key, (length,), dtype, -1), limit, shape)
+
+    return init
+
+
+@functools.partial(jax.jit, static_argnames="shape")
+def _trim(draws: Array, limit: float, shape: tuple[int, ...]) -> Array:
+    return (draws[: math.prod(shape)] * limit).reshape(shape)
+
+
+def linear(
+    c_in: int, c_out: int, *, scale: float = 1.0, dtype: DTypeLike | None, rngs: nnx.Rngs | Keys
+) -> nnx.Linear:
+    """Affine map of the last axis: dense layers, and 1x1 convolutions as the matrix products they are."""
+    return nnx.Linear(c_in, c_out, kernel_init=initializer(scale), dtype=dtype, rngs=rngs)
+
+
+def conv3x3(
+    c_in: int,
+    c_out: int,
+    *,
+    scale: float = 1.0,
+    strides: int = 1,
+    padding: str | tuple[tuple[int, int], ...] = "SAME",
+    dtype: DTypeLike | None,
+    rngs: nnx.Rngs | Keys,
+) -> nnx.Conv:
+    """3x3 convolution, NHWC."""
+    return nnx.Conv(
+        c_in, c_out, (3, 3), strides, padding=padding, kernel_init=initializer(scale), dtype=dtype, rngs=rngs
+    )
+
+
+class GroupNorm(nnx.Module):
+    """Group normalisation (Wu & He 2018) over space and the channels of a group, statistics in at least float32.
+
+    Spatial sums are taken per channel and merged into groups afterwards, so the image is read with its own layout and
+    the whole layer is one affine map per (example, channel), which the compiler fuses with the nonlinearity behind it.
+    The variance is the two-pass one: E[x^2] - E[x]^2 would cancel where the mean is large.
+
+    Raises ValueError where the groups do not divide the channels.
+    """
+
+    def __init__(self, channels: int, groups: int, *, epsilon: float = 1e-6):
+        if groups < 1 or channels % groups:
+            raise ValueError(
+                f"{channels} channels cannot be normalised in {groups} equal groups: "
+                "choose nf and ch_mult so that every width is divisible (multiples of 4, of 32 from 128 on)"
+            )
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.groups = groups
+        self.epsilon = epsilon
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """Normalise, scale and shift."""
+        z = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        b, c = z.shape[0], z.shape[-1]
+
+        def over_group(per_channel: Array) -> Array:
+            grouped = per_channel.reshape(b, self.groups, -1)
+            return jnp.broadcast_to(grouped.mean(-1, keepdims=True), grouped.shape).reshape(b, c)
+
+        channel_mean = z.mean((1, 2))
+        mean = over_group(channel_mean)
+        within = jnp.square(z - channel_mean[:, None, None]).mean((1, 2))
+        variance = over_group(within + jnp.square(channel_mean - mean))
+        slope = self.scale[...] * lax.rsqrt(variance + self.epsilon)
+        offset = self.bias[...] - mean * slope
+        return (z * slope[:, None, None] + offset[:, None, None]).astype(x.dtype)
+
+
+def dropout(x: Float[Array, "b *d"], rate: float, keys: Key[Array, " b"] | None, index: int) -> Float[Array, "b *d"]:
+    """Drop features with probability `rate` (Srivastava et al. 2014); the identity where keys is None.
+
+    Each example's mask comes from its own key and the layer's `index` alone, so it does not depend on how a batch is
+    split over devices. One random word decides two features: 16 bits each, the rate rounded to 1 / 65536.
+    """
+    keep = round((1 - rate) * 2**16)
+    if keys is None or keep == 2**16:
+        return x
+    size = math.prod(x.shape[1:])
+
+    def mask(key: Array) -> Array:
+        words = jax.random.bits(jax.random.fold_in(key, index), (-(-size // 2),), jnp.uint32)
+        return jnp.concatenate([words & 0xFFFF, words >> 16])[:size] < keep
+
+    return jnp.where(jax.vmap(mask)(keys).reshape(x.shape), x * (2**16 / keep), 0)

@@ -1,0 +1,83 @@
+"""A residual perceptron for vectors: points in the plane, mixtures, tables."""
+
+import math
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key, Num
+
+from models.checks import check_call, check_dropout, check_known
+from models.embeddings import Fourier, positional
+from models.layers import Keys, NONLINEARITIES, dropout, linear
+
+
+class MLP(nnx.Module):
+    """h += W1 act(W0 act(h) + T e(c_noise)), `depth` times between two linear maps; smooth in x and in c_noise.
+
+    Args:
+      shape: of one example; flattened on entry, restored on return.
+      width, depth: hidden features, residual blocks. time_features: of the embedding e.
+      embedding_type: "positional": c_noise is a label, 0 to 999; "fourier": c_noise is sigma. The frequencies are low
+        (at most ten radians over all labels; fourier_scale 0.2), so that adaptive solvers take long steps.
+      dropout: rate within blocks, only where keys are given.
+      dtype: of the computation; None: that of inputs and parameters. The output has the dtype of x.
+
+    Raises ValueError for options no network can be built from.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: tuple[int, ...],
+        width: int = 128,
+        depth: int = 3,
+        time_features: int = 32,
+        embedding_type: str = "positional",
+        fourier_scale: float = 0.2,
+        nonlinearity: str = "swish",
+        dropout: float = 0.0,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs | Keys,
+    ):
+        check_known("embedding_type", embedding_type, ("fourier", "positional"))
+        check_known("nonlinearity", nonlinearity, NONLINEARITIES)
+        check_dropout(dropout)
+        if min(width, depth, *shape) < 1:
+            raise ValueError(f"shape={tuple(shape)}, width={width} and depth={depth} must all be at least 1")
+        if time_features < 4 or time_features % 2:
+            raise ValueError(
+                f"time_features={time_features}: half sines, half cosines; choose an even number from 4 on"
+            )
+        make = {"dtype": dtype, "rngs": rngs}
+        size = math.prod(shape)
+        self.shape, self.dropout = tuple(shape), dropout
+        self.time_features = time_features
+        self.act = NONLINEARITIES[nonlinearity]
+        self.fourier = Fourier(time_features // 2, fourier_scale, rngs=rngs) if embedding_type == "fourier" else None
+        self.linear_in = linear(size, width, **make)
+        self.time = nnx.List([linear(time_features, width, **make) for _ in range(depth)])
+        self.linear0 = nnx.List([linear(width, width, **make) for _ in range(depth)])
+        self.linear1 = nnx.List([linear(width, width, scale=0.0, **make) for _ in range(depth)])
+        self.linear_out = linear(width, size, scale=0.0, **make)
+
+    def __call__(
+        self,
+        x: Float[Array, "b *d"],
+        c_noise: Num[Array, " b"],
+        condition: None = None,
+        *,
+        keys: Key[Array, " b"] | None = None,
+    ) -> Float[Array, "b *d"]:
+        """The network's output for x at noise c_noise; dropout where `keys` gives each example its key."""
+        check_call(x, c_noise, condition, keys, self.shape)
+        c_noise = c_noise.astype(x.dtype)
+        if self.fourier is None:
+            time = positional(c_noise, self.time_features, fastest=0.01)
+        else:
+            time = self.fourier(c_noise)
+        h = self.linear_in(x.reshape(x.shape[0], -1))
+        for i, (embed, first, second) in enumerate(zip(self.time, self.linear0, self.linear1, strict=True)):
+            hidden = self.act(first(self.act(h)) + embed(time))
+            h += second(dropout(hidden, self.dropout, keys, i))
+        return self.linear_out(self.act(h)).reshape(x.shape).astype(x.dtype)

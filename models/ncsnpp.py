@@ -1,0 +1,300 @@
+"""NCSN++ and DDPM++ (Song et al. 2021, appendix H): one U-Net, two sets of options."""
+
+import itertools
+from collections.abc import Sequence
+from functools import partial
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key, Num
+
+from models.attention import Attention
+from models.blocks import ResBlock, residual
+from models.checks import check_call, check_dropout, check_known
+from models.embeddings import Fourier, positional
+from models.layers import Keys, NONLINEARITIES, GroupNorm, conv3x3, linear
+from models.resample import Downsample, Upsample
+
+
+class Level(nnx.Module):
+    """The parts of one resolution on the way down or up; what an option leaves out is None.
+
+    blocks and attention: residual blocks, attention after each (down), after the last (up), or an empty list.
+    resize: ResBlock or plain resampling to the next level. pyramid: resampling of the image pyramid.
+    combine: 1x1 convolution that brings the input pyramid in. norm, conv: what this level adds to the output pyramid.
+    """
+
+    def __init__(self):
+        self.blocks, self.attention = nnx.List(), nnx.List()
+        self.resize = self.pyramid = self.combine = self.norm = self.conv = nnx.data(None)
+
+
+class NCSNpp(nnx.Module):
+    """The U-Net of Song et al. 2021, every published option under its published name.
+
+    NCSN++ on CIFAR-10 is fir, progressive_input="residual", embedding_type="fourier", scale_by_sigma; DDPM++ the defaults.
+
+    Args:
+      image_size, num_channels: images are [b, image_size, image_size, num_channels].
+      nf, ch_mult: channels, and their multiple at each resolution; each level halves the image.
+      num_res_blocks: residual blocks a level on the way down; one more on the way up.
+      attn_resolutions: sizes at which features attend; the smallest one always does once.
+      dropout: rate within residual blocks, only where keys are given.
+      resamp_with_conv: convolve when resampling, with resblock_type "ddpm".
+      conditional: whether the network sees the noise level. centered: data in [-1, 1]; False: in [0, 1], mapped to it.
+      fir, fir_kernel: resample with a filter. skip_rescale: residual sums over sqrt(2).
+      resblock_type: "ddpm" or "biggan" (which resamples in the block).
+      progressive: "none", "output_skip" (sum of images from each level) or "residual" (a second residual path).
+      progressive_input: "none", "input_skip" or "residual", fed by the shrunken image; progressive_combine: "sum", "cat".
+      embedding_type: "fourier": c_noise is sigma; "positional": c_noise is a label, 0 to 999.
+      init_scale: of each residual branch's last layer; 0 starts them at nothing. fourier_scale: std of the frequencies.
+      nonlinearity: "swish", "elu", "relu" or "lrelu".
+      scale_by_sigma: divide the output by sigma; with positional labels, which count the noise scales downwards,
+        sigma = sigma_max (sigma_min / sigma_max)^(label / (num_scales - 1)).
+      dtype: of the computation; None: that of inputs and parameters. The output has the dtype of x.
+
+    Raises ValueError for options no network can be built from.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        num_channels: int,
+        nf: int = 128,
+        ch_mult: Sequence[int] = (1, 2, 2, 2),
+        num_res_blocks: int = 4,
+        attn_resolutions: Sequence[int] = (16,),
+        dropout: float = 0.1,
+        resamp_with_conv: bool = True,
+        conditional: bool = True,
+        centered: bool = True,
+        fir: bool = False,
+        fir_kernel: Sequence[float] = (1, 3, 3, 1),
+        skip_rescale: bool = True,
+        resblock_type: str = "biggan",
+        progressive: str = "none",
+        progressive_input: str = "none",
+        progressive_combine: str = "sum",
+        embedding_type: str = "positional",
+        init_scale: float = 0.0,
+        fourier_scale: float = 16.0,
+        nonlinearity: str = "swish",
+        scale_by_sigma: bool = False,
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        num_scales: int | None = None,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs | Keys,
+    ):
+        check_known("resblock_type", resblock_type, ("ddpm", "biggan"))
+        check_known("progressive", progressive, ("none", "output_skip", "residual"))
+        check_known("progressive_input", progressive_input, ("none", "input_skip", "residual"))
+        check_known("progressive_combine", progressive_combine, ("sum", "cat"))
+        check_known("embedding_type", embedding_type, ("fourier", "positional"))
+        check_known("nonlinearity", nonlinearity, NONLINEARITIES)
+        check_dropout(dropout)
+        sizes = _sizes(image_size, ch_mult, attn_resolutions)
+        if num_res_blocks < 1:
+            raise ValueError(f"num_res_blocks={num_res_blocks}: each level needs at least 1")
+        if nf < 4 or nf % 2:
+            raise ValueError(
+                f"nf={nf}: the time embedding is half sines, half cosines; choose an even nf of 4 or more"
+            )
+        if scale_by_sigma and embedding_type == "positional" and None in (sigma_min, sigma_max, num_scales):
+            raise ValueError(
+                "scale_by_sigma with embedding_type='positional' finds sigma from the label: give sigma_min, sigma_max and "
+                f"num_scales (received {sigma_min}, {sigma_max}, {num_scales}), or use embedding_type='fourier'"
+            )
+
+        self.shape = (image_size, image_size, num_channels)
+        self.act = NONLINEARITIES[nonlinearity]
+        self.nf, self.centered, self.skip_rescale = nf, centered, skip_rescale
+        self.progressive, self.progressive_input = progressive, progressive_input
+        self.progressive_combine, self.scale_by_sigma = progressive_combine, scale_by_sigma
+        self.sigma_min, self.sigma_max, self.num_scales = sigma_min, sigma_max, num_scales
+
+        make = {"dtype": dtype, "rngs": rngs}
+        taps = tuple(fir_kernel) if fir else None
+        dropout_index = itertools.count()
+        attend = partial(Attention, groups=self.groups, init_scale=init_scale, skip_rescale=skip_rescale, **make)
+
+        def block(c_in: int, c_out: int, resample: str | None = None) -> ResBlock:
+            return ResBlock(
+                c_in,
+                c_out,
+                c_time=4 * nf if conditional else 0,
+                groups=self.groups,
+                act=self.act,
+                dropout_rate=dropout,
+                dropout_index=next(dropout_index),
+                init_scale=init_scale,
+                shortcut_scale=1.0 if resblock_type == "biggan" else 0.1,
+                skip_rescale=skip_rescale,
+                resample=resample,
+                fir_kernel=taps,
+                **make,
+            )
+
+        def resize(channels: int, way: str) -> ResBlock | Upsample | Downsample:
+            if resblock_type == "biggan":
+                return block(channels, channels, way)
+            sample = {"up": Upsample, "down": Downsample}[way]
+            return sample(channels, channels, conv=resamp_with_conv, fir_kernel=taps, **make)
+
+        self.fourier = Fourier(nf, fourier_scale, rngs=rngs) if embedding_type == "fourier" else None
+        c_embedding = nf if self.fourier is None else 2 * nf
+        self.time0 = linear(c_embedding, 4 * nf, **make) if conditional else None
+        self.time1 = linear(4 * nf, 4 * nf, **make) if conditional else None
+
+        self.conv_in = conv3x3(num_channels, nf, **make)
+        c, c_pyramid, skips = nf, num_channels, [nf]
+        self.down = nnx.List()
+        for i, size in enumerate(sizes):
+            level = Level()
+            for _ in range(num_res_blocks):
+                level.blocks.append(block(c, nf * ch_mult[i]))
+                c = nf * ch_mult[i]
+                if size in attn_resolutions:
+                    level.attention.append(attend(c))
+                skips.append(c)
+            if size != sizes[-1]:
+                level.resize = resize(c, "down")
+                if progressive_input == "input_skip":
+                    level.pyramid = Downsample(c_pyramid, c_pyramid, conv=False, fir_kernel=taps, **make)
+                    level.combine = linear(c_pyramid, c, **make)
+                    c = 2 * c if progressive_combine == "cat" else c
+                elif progressive_input == "residual":
+                    level.pyramid = Downsample(c_pyramid, c, conv=True, fir_kernel=taps, **make)
+                    c_pyramid = c
+                skips.append(c)
+            self.down.append(level)
+
+        self.middle = nnx.List([block(c, c), attend(c), block(c, c)])
+
+        self.up = nnx.List()
+        for i, size in reversed(list(enumerate(sizes))):
+            level = Level()
+            for _ in range(num_res_blocks + 1):
+                level.blocks.append(block(c + skips.pop(), nf * ch_mult[i]))
+                c = nf * ch_mult[i]
+            if size in attn_resolutions:
+                level.attention.append(attend(c))
+            lowest = size == sizes[-1]
+            if progressive == "output_skip" or (progressive == "residual" and lowest):
+                level.norm = GroupNorm(c, self.groups(c))
+            if progressive == "output_skip":
+                level.conv = conv3x3(c, num_channels, scale=init_scale, **make)
+                if not lowest:
+                    level.pyramid = Upsample(num_channels, num_channels, conv=False, fir_kernel=taps, **make)
+            elif progressive == "residual":
+                if lowest:
+                    level.conv = conv3x3(c, c, **make)
+                else:
+                    level.pyramid = Upsample(c_pyramid, c, conv=True, fir_kernel=taps, **make)
+                c_pyramid = c
+            if size != sizes[0]:
+                level.resize = resize(c, "up")
+            self.up.append(level)
+
+        summed = progressive == "output_skip"
+        self.norm_out = None if summed else GroupNorm(c, self.groups(c))
+        self.conv_out = None if summed else conv3x3(c, num_channels, scale=init_scale, **make)
+
+    @staticmethod
+    def groups(channels: int) -> int:
+        """Groups of a group norm."""
+        return min(channels // 4, 32)
+
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        c_noise: Num[Array, " b"],
+        condition: None = None,
+        *,
+        keys: Key[Array, " b"] | None = None,
+    ) -> Float[Array, "b h w c"]:
+        """The network's output for images x at noise c_noise; dropout where `keys` gives each example its key."""
+        check_call(x, c_noise, condition, keys, self.shape)
+        c_noise = c_noise.astype(x.dtype)
+        time = self._time(c_noise)
+        h = self._unet(x if self.centered else 2 * x - 1, time, keys).astype(x.dtype)
+        return h / self._sigma(c_noise)[:, None, None, None] if self.scale_by_sigma else h
+
+    def _time(self, c_noise: Array) -> Array | None:
+        if self.time0 is None:
+            return None
+        features = positional(c_noise, self.nf) if self.fourier is None else self.fourier(c_noise)
+        return self.act(self.time1(self.act(self.time0(features))))
+
+    def _sigma(self, c_noise: Array) -> Array:
+        if self.fourier is not None:
+            return c_noise
+        return self.sigma_max * (self.sigma_min / self.sigma_max) ** (c_noise / (self.num_scales - 1))
+
+    def _unet(self, x: Array, time: Array | None, keys: Array | None) -> Array:
+        pyramid = x
+        h = self.conv_in(x)
+        skips = [h]
+        for level in self.down:
+            for i, block in enumerate(level.blocks):
+                h = block(h, time, keys)
+                if level.attention:
+                    h = level.attention[i](h)
+                skips.append(h)
+            if level.resize is None:
+                continue
+            h = self._resize(level, h, time, keys)
+            if level.pyramid is not None:
+                pyramid = level.pyramid(pyramid)
+            if self.progressive_input == "input_skip":
+                image = level.combine(pyramid)
+                h = image + h if self.progressive_combine == "sum" else jnp.concatenate([image, h], axis=-1)
+            elif self.progressive_input == "residual":
+                h = pyramid = residual(pyramid, h, self.skip_rescale)
+            skips.append(h)
+
+        first, attend, second = self.middle
+        h = second(attend(first(h, time, keys)), time, keys)
+
+        pyramid = None
+        for level in self.up:
+            for block in level.blocks:
+                h = block(jnp.concatenate([h, skips.pop()], axis=-1), time, keys)
+            for attend in level.attention:
+                h = attend(h)
+            if self.progressive == "output_skip":
+                image = level.conv(self.act(level.norm(h)))
+                pyramid = image if pyramid is None else level.pyramid(pyramid) + image
+            elif self.progressive == "residual" and pyramid is None:
+                pyramid = level.conv(self.act(level.norm(h)))
+            elif self.progressive == "residual":
+                h = pyramid = residual(level.pyramid(pyramid), h, self.skip_rescale)
+            if level.resize is not None:
+                h = self._resize(level, h, time, keys)
+
+        return pyramid if self.conv_out is None else self.conv_out(self.act(self.norm_out(h)))
+
+    @staticmethod
+    def _resize(level: Level, h: Array, time: Array | None, keys: Array | None) -> Array:
+        return level.resize(h, time, keys) if isinstance(level.resize, ResBlock) else level.resize(h)
+
+
+def _sizes(image_size: int, ch_mult: Sequence[int], attn_resolutions: Sequence[int]) -> list[int]:
+    """The image size at each level; ValueError where it cannot be halved or attention asks for a size not among them."""
+    halvings = len(ch_mult) - 1
+    if halvings < 0 or min(ch_mult) < 1:
+        raise ValueError(f"ch_mult={tuple(ch_mult)}: give one positive multiple of nf for each resolution")
+    if image_size < 1 or image_size % 2**halvings:
+        raise ValueError(
+            f"image_size={image_size} cannot be halved {halvings} times, as ch_mult={tuple(ch_mult)} asks: "
+            f"use a multiple of {2**halvings} or a shorter ch_mult"
+        )
+    sizes = [image_size >> i for i in range(halvings + 1)]
+    missing = sorted(set(attn_resolutions) - set(sizes))
+    if missing:
+        raise ValueError(
+            f"attn_resolutions {missing} never occur: the levels have sizes {sizes}; choose among them or ()"
+        )
+    return sizes

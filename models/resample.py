@@ -1,0 +1,116 @@
+"""Doubling and halving images: FIR filters (Zhang 2019; StyleGAN2, Karras et al. 2020), nearest neighbour, average."""
+
+from collections.abc import Sequence
+
+from flax import nnx
+from jax import lax
+from jax import numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from models.layers import Keys, conv3x3
+
+
+def upfirdn(
+    x: Float[Array, "b h w c"], taps: Sequence[float], *, up: int = 1, down: int = 1, pad: tuple[int, int] = (0, 0)
+) -> Float[Array, "b h2 w2 c"]:
+    """Insert up - 1 zeros after each pixel, pad, convolve with the taps along both axes, keep each down-th pixel.
+
+    y[o] = sum_j taps[L - 1 - j] padded[o down + j], separable; sizes (n up + sum(pad) - L) // down + 1.
+    Shifted sums, not a depthwise convolution: exact float32 on every backend, and on CPU 15 to 100 times faster,
+    gradient included.
+    """
+    for axis in (1, 2):
+        padding = [(0, 0, 0)] * 4
+        padding[axis] = (pad[0], pad[1] + up - 1, up - 1)
+        padded = lax.pad(x, jnp.zeros((), x.dtype), padding)
+        stop = padded.shape[axis] - len(taps) + 1
+        shifts = [lax.slice_in_dim(padded, j, j + stop, down, axis) for j in range(len(taps))]
+        x = sum(tap * shifted for tap, shifted in zip(reversed(taps), shifts, strict=True))
+    return x
+
+
+def _taps(kernel: Sequence[float], gain: float = 1.0) -> list[float]:
+    return [gain * float(k) / float(sum(kernel)) for k in kernel]
+
+
+def _up_fir(x: Array, kernel: Sequence[float], margin: int = 0) -> Array:
+    """Double with unit gain and `margin` pixels more than 2n on each side, for a convolution that takes them away."""
+    excess = len(kernel) - 2
+    return upfirdn(x, _taps(kernel, 2.0), up=2, pad=((excess + 1) // 2 + 1 + margin, excess // 2 + margin))
+
+
+def _down_fir(x: Array, kernel: Sequence[float], margin: int = 0, down: int = 2) -> Array:
+    excess = len(kernel) - 2
+    return upfirdn(x, _taps(kernel), down=down, pad=((excess + 1) // 2 + margin, excess // 2 + margin))
+
+
+def upsample(x: Float[Array, "b h w c"], kernel: Sequence[float] | None = None) -> Float[Array, "b 2*h 2*w c"]:
+    """Double the size: FIR-interpolated with `kernel`, nearest neighbour without."""
+    if kernel is not None:
+        return _up_fir(x, kernel)
+    b, h, w, c = x.shape
+    return jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
+
+
+def downsample(x: Float[Array, "b h w c"], kernel: Sequence[float] | None = None) -> Float[Array, "b h/2 w/2 c"]:
+    """Halve the size: FIR-filtered with `kernel`, the average of 2x2 pixels without."""
+    if kernel is not None:
+        return _down_fir(x, kernel)
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+
+class Upsample(nnx.Module):
+    """Doubling, with a 3x3 convolution behind it where `conv`; both are linear, so the filter may go first.
+
+    StyleGAN2 convolves the zero-stuffed image and filters then; filtering first gives the same numbers with a plain
+    convolution. Without `conv` the channels stay: c_in must equal c_out.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        *,
+        conv: bool,
+        fir_kernel: tuple[float, ...] | None,
+        dtype: DTypeLike | None,
+        rngs: nnx.Rngs | Keys,
+    ):
+        padding = "SAME" if fir_kernel is None else "VALID"
+        self.conv = conv3x3(c_in, c_out, padding=padding, dtype=dtype, rngs=rngs) if conv else None
+        self.fir_kernel = fir_kernel
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c2"]:
+        """Double."""
+        if self.conv is None:
+            return upsample(x, self.fir_kernel)
+        return self.conv(upsample(x) if self.fir_kernel is None else _up_fir(x, self.fir_kernel, margin=1))
+
+
+class Downsample(nnx.Module):
+    """Halving; where `conv`, by a 3x3 convolution of stride 2, behind the FIR filter if there is one.
+
+    Without a filter the image is padded below and on the right only, as published. Without `conv` the channels stay.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        *,
+        conv: bool,
+        fir_kernel: tuple[float, ...] | None,
+        dtype: DTypeLike | None,
+        rngs: nnx.Rngs | Keys,
+    ):
+        padding = ((0, 1), (0, 1)) if fir_kernel is None else "VALID"
+        self.conv = conv3x3(c_in, c_out, strides=2, padding=padding, dtype=dtype, rngs=rngs) if conv else None
+        self.fir_kernel = fir_kernel
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c2"]:
+        """Halve."""
+        if self.conv is None:
+            return downsample(x, self.fir_kernel)
+        return self.conv(x if self.fir_kernel is None else _down_fir(x, self.fir_kernel, margin=1, down=1))
