@@ -49,7 +49,7 @@ def langevin(
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
         scale = kernel(t, s).scale
 
-        def correct(i: int, state: State) -> State:
+        def correct(i: Array, state: State) -> State:
             x = state.x
             z, gradient = normal_like(jax.random.fold_in(key, i), x), at(score, x, t)
             ratio = _size(z, norm) / jnp.maximum(_size(gradient, norm), jnp.finfo(x.dtype).tiny)
@@ -78,7 +78,7 @@ def annealed_langevin(
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
         h = 2.0 * (kernel(t, s).scale * snr * sde.sigma(t)) ** 2
 
-        def correct(i: int, state: State) -> State:
+        def correct(i: Array, state: State) -> State:
             x = state.x
             mean = x + h * at(score, x, t)
             return State(mean + jnp.sqrt(2.0 * h) * normal_like(jax.random.fold_in(key, i), x), mean, state.memory)

@@ -72,7 +72,7 @@ class CosineBeta(BetaSchedule):
 
     def _complement(self, t: Coefficient) -> Coefficient:
         """pi/2 - a(t), the angle whose sine is cos a(t): no cancellation as t -> 1."""
-        return (0.5 * math.pi / (1.0 + self.s)) * (1.0 - t * self.t_max)
+        return (0.5 * math.pi / (1.0 + self.s)) * ((1.0 - self.t_max) + self.t_max * (1.0 - t))
 
     def beta(self, t: Coefficient) -> Coefficient:
         """The rate at t, -d/dt log alpha(t)^2."""

@@ -1,0 +1,134 @@
+"""Closed forms that tests measure against: Gaussian mixtures, whose score, density and samples are known at every t."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+REFERENCE = Path(__file__).parent / "reference" / "score_sde"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mixture:
+    """sum_k w_k N(mu_k, s_k^2 I) on arrays of any shape; noised to (alpha, sigma) it is again a mixture.
+
+    Under x_t = alpha x_0 + sigma eps the component k becomes N(alpha mu_k, alpha^2 s_k^2 + sigma^2). Everything is
+    computed in the type of x; alpha and sigma are scalars or one per example.
+    """
+
+    weights: np.ndarray  # [k]
+    means: np.ndarray  # [k, *d]
+    stds: np.ndarray  # [k]
+
+    def _parts(self, x: Array, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
+        """Log of the joint density [b, k], offsets to the means [b, k, D], variances [b, k]."""
+        w, mu, s = (jnp.asarray(a, x.dtype) for a in (self.weights, self.means, self.stds))
+        a, b = (jnp.broadcast_to(jnp.asarray(c, x.dtype), (len(x),))[:, None] for c in (alpha, sigma))
+        offsets = a[..., None] * mu.reshape(1, len(mu), -1) - x.reshape(len(x), 1, -1)
+        v = (a * s) ** 2 + b**2
+        d = offsets.shape[-1]
+        log_joint = jnp.log(w) - 0.5 * d * jnp.log(2 * jnp.pi * v) - 0.5 * jnp.sum(offsets**2, -1) / v
+        return log_joint, offsets, v
+
+    def log_density(self, x: Array, alpha: Array = 1.0, sigma: Array = 0.0) -> Array:
+        """log p(x) [b], nats."""
+        return jax.nn.logsumexp(self._parts(x, alpha, sigma)[0], axis=1)
+
+    def responsibilities(self, x: Array, alpha: Array = 1.0, sigma: Array = 0.0) -> Array:
+        """Posterior weight of each component, [b, k]."""
+        return jax.nn.softmax(self._parts(x, alpha, sigma)[0], axis=1)
+
+    def gradient(self, x: Array, alpha: Array, sigma: Array) -> Array:
+        """grad_x log p(x), the shape of x."""
+        log_joint, offsets, v = self._parts(x, alpha, sigma)
+        pulls = jax.nn.softmax(log_joint, axis=1) / v
+        return jnp.sum(pulls[..., None] * offsets, axis=1).reshape(x.shape)
+
+    def score(self, sde) -> Callable[[Array, Array], Array]:
+        """The exact `ScoreFn` of this data under the process."""
+        return lambda x, t: self.gradient(x, sde.alpha(t), sde.sigma(t))
+
+    def log_marginal(self, sde, x: Array, t: float) -> Array:
+        """log p_t(x) [b]."""
+        t = jnp.asarray(t, x.dtype)
+        return self.log_density(x, sde.alpha(t), sde.sigma(t))
+
+    def sample(self, key: Array, n: int, alpha: Array = 1.0, sigma: Array = 0.0) -> Array:
+        """n exact samples."""
+        pick, noise = jax.random.split(key)
+        k = jax.random.choice(pick, len(self.weights), (n,), p=jnp.asarray(self.weights))
+        means, stds = jnp.asarray(self.means, float)[k], jnp.asarray(self.stds, float)[k]
+        std = jnp.sqrt((alpha * stds) ** 2 + sigma**2).reshape(-1, *[1] * (means.ndim - 1))
+        return alpha * means + std * jax.random.normal(noise, means.shape, means.dtype)
+
+    def sample_marginal(self, sde, key: Array, n: int, t: float) -> Array:
+        """n exact samples of p_t."""
+        t = jnp.asarray(t, float)
+        return self.sample(key, n, sde.alpha(t), sde.sigma(t))
+
+
+def gaussian(mean: np.ndarray, std: float) -> Mixture:
+    """One isotropic Gaussian."""
+    return Mixture(np.ones(1), np.asarray(mean, float)[None], np.array([std]))
+
+
+def planar() -> Mixture:
+    """The two-dimensional mixture of the reference arrays, on arrays [b, 2]."""
+    table = json.loads((REFERENCE / "mixture.json").read_text())
+    return Mixture(*(np.array(table[key]) for key in ("weights", "means", "stds")))
+
+
+def published_marginal(name: str, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(m, sigma) at t by the formulas of the reference arrays' README, float64 NumPy, none of our code."""
+    t = np.asarray(t, np.float64)
+    if name == "ve":
+        return np.ones_like(t), 0.01 * (50.0 / 0.01) ** t
+    log_m = -(t**2) * (20.0 - 0.1) / 4 - t * 0.1 / 2
+    variance = -np.expm1(2 * log_m)
+    return np.exp(log_m), np.sqrt(variance) if name == "vp" else variance
+
+
+def published_score(name: str) -> Callable[[Array, Array], Array]:
+    """The score behind the reference arrays: float64 NumPy inside, cast to the type of x; not traceable."""
+    table = json.loads((REFERENCE / "mixture.json").read_text())
+    w, mu, s = (np.array(table[key]) for key in ("weights", "means", "stds"))
+
+    def score(x: Array, t: Array) -> Array:
+        flat = np.asarray(x, np.float64).reshape(len(x), 1, -1)
+        m, sigma = (c.reshape(-1, 1) for c in published_marginal(name, t))
+        offsets = m[..., None] * mu - flat
+        v = (m * s) ** 2 + sigma**2
+        log_joint = np.log(w) - np.log(2 * np.pi * v) - np.sum(offsets**2, -1) / (2 * v)
+        shares = np.exp(log_joint - log_joint.max(1, keepdims=True))
+        pulls = shares / shares.sum(1, keepdims=True) / v
+        return jnp.asarray(np.sum(pulls[..., None] * offsets, 1).reshape(x.shape), x.dtype)
+
+    return score
+
+
+def z_scores(samples: Array, data: Mixture, alpha: float = 1.0, sigma: float = 0.0) -> np.ndarray:
+    """How many standard errors each of 20 statistics of the samples [n, 2] lies from its exact value.
+
+    First and second moments, component weights, and cosines and sines in eight directions and lengths; the exact
+    value and its variance from 2^19 exact draws (their own error, sqrt(n / 2^19), is included).
+    """
+    exact = data.sample(jax.random.key(8190), 2**19, alpha, sigma)
+    scale = float(jnp.std(exact))
+    angles = np.linspace(0.0, np.pi, 4, endpoint=False)
+    waves = np.concatenate([k * np.stack([np.cos(angles), np.sin(angles)]) for k in (1.0, 3.0)], axis=1) / scale
+
+    def statistics(x: Array) -> np.ndarray:
+        x = jnp.asarray(x, exact.dtype)
+        moments = jnp.stack([x[:, 0], x[:, 1], x[:, 0] ** 2, x[:, 1] ** 2, x[:, 0] * x[:, 1]], axis=1)
+        phases = x @ jnp.asarray(waves, x.dtype)
+        parts = moments, data.responsibilities(x, alpha, sigma), jnp.cos(phases), jnp.sin(phases)
+        return np.asarray(jnp.concatenate(parts, axis=1), np.float64)
+
+    found, true = statistics(samples), statistics(exact)
+    error = true.std(0) * np.sqrt(1 / len(found) + 1 / len(true))
+    return (found.mean(0) - true.mean(0)) / error
