@@ -19,11 +19,11 @@ from absl import logging
 Tree = Mapping[str, Any]
 
 
-class CheckpointMismatch(ValueError):  # noqa: N818
+class CheckpointMismatch(ValueError):
     """The checkpoint is sound, but of another model than the one it was to be restored into."""
 
 
-class CheckpointDamaged(RuntimeError):  # noqa: N818
+class CheckpointDamaged(RuntimeError):
     """The checkpoint cannot be read, or holds something else than was saved."""
 
 
@@ -72,8 +72,8 @@ class Store:
         if self.read_only:
             raise ValueError(f"the store of {self.directory} was opened with read_only=True")
         self.wait()
-        _flatten(tree)  # refuses what cannot be saved, before anything is copied
-        tree = jax.tree.map(lambda leaf: np.array(leaf, order="C"), jax.device_get(tree))
+        _flatten(tree)  # refuses what cannot be saved
+        tree = jax.tree.map(np.asarray, jax.device_get(tree))  # Orbax copies NumPy arrays before it returns
         manifest = _manifest(tree, metadata or {})
         if step in self.steps():
             if not force and self._holds(step, manifest):
@@ -87,11 +87,14 @@ class Store:
             force=True,
         )
 
-    def restore(self, template: Tree | None = None, step: int | None = None) -> tuple[int, dict, dict] | None:
+    def restore(
+        self, template: Tree | None = None, step: int | None = None, *, partial: bool = False
+    ) -> tuple[int, dict, dict] | None:
         """`(step, tree, metadata)` of the newest sound checkpoint, or of `step`; None where there is none yet.
 
         Leaves are NumPy arrays, bit for bit as saved. `template` is a tree of arrays or ShapeDtypeStructs: a
-        checkpoint whose names, shapes or dtypes differ from it is a CheckpointMismatch. A damaged one is passed
+        checkpoint whose names, shapes or dtypes differ from it is a CheckpointMismatch; with `partial` only the
+        template's outermost keys are compared and returned. A damaged one is passed
         over with a warning; CheckpointDamaged if all are, or if `step` is. FileNotFoundError where `step` is not.
         """
         self.wait()
@@ -102,7 +105,7 @@ class Store:
             return None
         for candidate in reversed(steps) if step is None else [step]:
             try:
-                manifest, tree = self._read(candidate, template)
+                manifest, tree = self._read(candidate, template, partial)
                 return candidate, tree, manifest["metadata"]
             except CheckpointMismatch:
                 raise
@@ -134,17 +137,22 @@ class Store:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _read(self, step: int, template: Tree | None = None) -> tuple[dict, dict]:
+    def _read(self, step: int, template: Tree | None = None, partial: bool = False) -> tuple[dict, dict]:
         """The manifest and the tree of a step, each compared with its checksum."""
         args = self._ocp.args
         manifest = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore())).manifest
         if manifest["crc32"] != _crc_of_json(manifest["leaves"], manifest["metadata"]):
             raise CheckpointDamaged("its manifest does not match its checksum")
         if template is not None:
-            _check_template(template, manifest["leaves"], f"the checkpoint of step {step} in {self.directory}")
+            saved = manifest["leaves"]
+            if partial:
+                saved = {name: leaf for name, leaf in saved.items() if name.split(".")[0] in template}
+            _check_template(template, saved, f"the checkpoint of step {step} in {self.directory}")
         tree = self._manager.restore(step, args=args.Composite(state=args.StandardRestore())).state
         if _manifest(tree, manifest["metadata"]) != manifest:
             raise CheckpointDamaged("its arrays do not match their checksums")
+        if partial:
+            tree = {key: value for key, value in tree.items() if key in template}
         return manifest, tree
 
     def _holds(self, step: int, manifest: dict) -> bool:

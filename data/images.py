@@ -19,7 +19,7 @@ def load_image(file: str | PathLike | bytes, *, channels: int, size: int | None 
                 raise ValueError(f"mode {image.mode!r} has more than 8 bits a channel")
             image = ImageOps.exif_transpose(image).convert({1: "L", 3: "RGB"}[channels])
             if size is not None and image.size != (size, size):
-                image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+                image = _central_square(image).resize((size, size), Image.Resampling.LANCZOS)
     except (OSError, SyntaxError, EOFError) as error:  # what Pillow raises for damaged files
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return np.array(image).reshape(image.height, image.width, channels)
@@ -36,3 +36,10 @@ def check_image(file: str | PathLike) -> None:
                 image.load()
     except (OSError, SyntaxError, EOFError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _central_square(image: Image.Image) -> Image.Image:
+    # cut before resizing: given a box, Pillow's resize (and ImageOps.fit) lets the filter reach outside it
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))

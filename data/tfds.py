@@ -3,7 +3,7 @@
 import numpy as np
 
 from data.images import load_image
-from data.source import Example, Source
+from data.source import Arrays, Example, Source, take
 
 
 def tfds(
@@ -15,11 +15,13 @@ def tfds(
     image_key: str = "image",
     label_key: str = "label",
     image_size: int | None = None,
+    in_memory: bool = False,
 ) -> Source:
     """The TFDS image dataset `dataset` ("cifar10", "lsun/church") below `data_dir` (None: TFDS's own).
 
     Splits are TFDS expressions ("train[:90%]"). Labels come along where `label_key` is a feature.
     `image_size` cuts the central square and resizes it, and is required where the images vary in size.
+    `in_memory` decodes everything here and now: seconds for CIFAR-10, whose batches are then no work.
     Raises FileNotFoundError where the dataset was not prepared there, ValueError where it cannot be used.
     """
     import tensorflow_datasets as tfds
@@ -56,7 +58,8 @@ def tfds(
         except ValueError as error:
             known = ", ".join(builder.info.splits)
             raise ValueError(f"TFDS dataset {dataset!r} has no split {name!r}; it has {known}") from error
-        return TfdsRecords(f"{dataset} {name}", records, image_key, label_key, shape, image_size)
+        records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, shape, image_size)
+        return Arrays(take(records, np.arange(len(records)))) if in_memory else records
 
     return Source(f"tfds:{dataset}", split(train_split), split(test_split), shape=shape, levels=256)
 

@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import data
+from data.images import load_image
+
+
+def photo(height: int, width: int, seed: int = 0) -> Image.Image:
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """Forty pictures of several formats, sizes and depths of folder."""
+    for i in range(40):
+        folder = tmp_path / "pictures" / ("deep/er" if i % 2 else "")
+        folder.mkdir(parents=True, exist_ok=True)
+        photo(40 + i, 50, seed=i).save(folder / f"{i:02d}.{('png', 'jpg', 'webp', 'bmp', 'JPEG')[i % 5]}")
+    (tmp_path / "pictures" / "notes.txt").write_text("not a picture")
+    return tmp_path / "pictures"
+
+
+def names(records) -> list[str]:
+    return [file.name for file in records.files]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_picture_in_one_shape(pictures, channels):
+    source = data.create("folder", path=pictures, image_size=16, num_channels=channels, test_fraction=0.3)
+    assert source.shape == (16, 16, channels) and source.levels == 256
+    assert len(source.train) + len(source.test) == 40 and 4 <= len(source.test) <= 20
+    for split in (source.train, source.test):
+        for i in range(len(split)):
+            image = split[i]["image"]
+            assert image.shape == (16, 16, channels) and image.dtype == np.uint8
+
+
+def test_the_split_is_a_matter_of_each_name_alone(pictures):
+    before = data.create("folder", path=pictures, image_size=8, test_fraction=0.3)
+    for i in range(40):
+        photo(20, 20).save(pictures / f"new{i}.png")
+    after = data.create("folder", path=pictures, image_size=8, test_fraction=0.3)
+    assert set(names(before.train)) < set(names(after.train))
+    assert set(names(before.test)) < set(names(after.test))
+
+
+def test_a_test_folder_of_its_own(pictures):
+    source = data.create("folder", path=pictures, test_path=pictures / "deep", image_size=8)
+    assert (len(source.train), len(source.test)) == (40, 20)
+
+
+def test_crop_is_central_and_resize_averages(tmp_path):
+    pixels = np.zeros((64, 128, 3), np.uint8)
+    pixels[:, 32:96] = 100  # the central square, of which nothing outside may shine through
+    pixels[:, 32:96:2] += 100  # a pattern that subsampling would alias
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = load_image(tmp_path / "a.png", channels=3, size=8)
+    assert np.abs(image.astype(int) - 150)[:, 1:-1].max() <= 2
+
+
+def test_a_picture_of_the_right_size_is_left_alone(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png", channels=3, size=16), pixels)
+
+
+def test_a_rotated_photograph_stands_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees to show
+    photo(20, 40).save(tmp_path / "a.jpg", exif=exif)
+    assert load_image(tmp_path / "a.jpg", channels=3).shape == (40, 20, 3)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp"])
+def test_a_file_cut_short_is_named_at_once(pictures, suffix):
+    victim = pictures / f"victim.{suffix}"
+    photo(64, 64).save(victim)
+    victim.write_bytes(victim.read_bytes()[: victim.stat().st_size * 2 // 3])
+    with pytest.raises(ValueError, match=rf"1 damaged image.* {victim}") as error:
+        data.create("folder", path=pictures, image_size=8)
+    assert "\n" not in str(error.value)
+
+
+def test_a_flipped_bit_in_a_png_is_named_at_once(pictures):
+    content = bytearray((pictures / "00.png").read_bytes())
+    content[len(content) // 2] ^= 1
+    (pictures / "00.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"00\.png"):
+        data.create("folder", path=pictures, image_size=8)
+
+
+def test_a_file_damaged_later_is_named_when_read(pictures):
+    source = data.create("folder", path=pictures, image_size=8, test_fraction=0, verify=False)
+    victim = source.train.files[3]
+    victim.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=f"cannot read the image {victim}"):
+        source.train[3]
+
+
+def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="8 bits"):
+        load_image(tmp_path / "a.png", channels=1)
+
+
+def test_missing_and_empty_folders_are_named(tmp_path):
+    with pytest.raises(ValueError, match="nowhere is not a folder"):
+        data.create("folder", path=tmp_path / "nowhere", image_size=8)
+    with pytest.raises(ValueError, match=f"no image file .* below {tmp_path}"):
+        data.create("folder", path=tmp_path, image_size=8)
+    photo(8, 8).save(tmp_path / "only.png")
+    with pytest.raises(ValueError, match=r"test_fraction=0\.1 splits"):
+        data.create("folder", path=tmp_path, image_size=8)
+    with pytest.raises(ValueError, match="num_channels"):
+        data.create("folder", path=tmp_path, image_size=8, num_channels=4)
