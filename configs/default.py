@@ -1,0 +1,89 @@
+"""The base of every experiment: all fields, each with the default that the published recipes share.
+
+An experiment is a short difference from it. Fields keep the names of the 2021 score_sde code where they mean the same.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 42
+
+    # The forward process: `name` is vp, subvp or ve, the rest are its options (sde_lib.create).
+    config.sde = ConfigDict({"name": "vp", "t_min": 1e-5})
+
+    # The network: `name` and its options (models.create). What follows the network belongs to its use.
+    config.model = ConfigDict({"name": "ncsnpp"})
+    config.model.prediction = "eps"  # eps, x0, v or score
+    config.model.noise_label = "t999"  # how it is told the noise: t999, t, sigma or log_snr
+    config.model.ema_rate = 0.9999
+    config.model.ema_warmup = True  # min(ema_rate, (1 + n) / (10 + n)); False: constant, as the published JAX code
+
+    # The data: `dataset` is a name of data.SOURCES or 'tfds:NAME'; keys not listed here are the source's options.
+    config.data = data = ConfigDict()
+    data.dataset = "digits"
+    data.centered = True  # [-1, 1]; False: [0, 1]
+    data.uniform_dequantization = False
+    data.random_flip = False
+
+    config.training = training = ConfigDict()
+    training.batch_size = 128  # of all devices and processes together
+    training.n_iters = 1_300_001
+    training.n_jitted_steps = 1  # optimisation steps in one call
+    training.likelihood_weighting = False  # weight g^2; False: sigma^2
+    training.importance_sampling = False  # t uniform in log SNR; for likelihood_weighting
+    training.reduce_mean = True  # mean over an image's numbers; False: half their sum
+    training.stratified = False  # one t from each of batch_size strata
+    training.log_freq = 50
+    training.eval_freq = 1000  # steps between losses on the test set; 0: never
+    training.snapshot_freq = 50_000  # steps between archived checkpoints, kept for ever, each with a grid of samples
+    training.snapshot_freq_for_preemption = 10_000  # steps between rolling checkpoints
+    training.keep_checkpoints = 3  # rolling ones
+    training.snapshot_sampling = True
+
+    config.optim = optim = ConfigDict()
+    optim.optimizer = "Adam"
+    optim.lr = 2e-4
+    optim.beta1 = 0.9
+    optim.beta2 = 0.999
+    optim.eps = 1e-8
+    optim.weight_decay = 0.0
+    optim.warmup = 5000
+    optim.grad_clip = 1.0
+    optim.decay_steps = 0
+
+    # Samplers; samplers.Settings says what each field means.
+    config.sampling = sampling = ConfigDict()
+    sampling.method = "pc"
+    sampling.predictor = "euler_maruyama"
+    sampling.corrector = "none"
+    sampling.snr = 0.16
+    sampling.n_steps_each = 1
+    sampling.corrector_norm = "sample"
+    sampling.steps = 1000
+    sampling.flow_steps = 50
+    sampling.grid = "uniform"
+    sampling.t_min = 1e-3
+    sampling.denoise = "tweedie"
+    sampling.variance = "small"
+    sampling.discretization = 0
+    sampling.rtol = 1e-5
+    sampling.atol = 1e-5
+
+    config.eval = evaluate = ConfigDict()
+    evaluate.batch_size = 256
+    evaluate.seed = 0
+    evaluate.ema = True
+    evaluate.checkpoint = 0  # step; 0: the newest
+    evaluate.num_samples = 50_000
+    evaluate.samplers = ("pc", "ode")
+    evaluate.enable_bpd = True
+    evaluate.enable_sampling = True
+    evaluate.bpd_probe = "rademacher"  # rademacher, gaussian or exact
+    evaluate.bpd_probes = 1
+    evaluate.bpd_repeats = 1  # dequantisations averaged over
+    evaluate.bpd_max_examples = 0  # 0: the whole test set
+    evaluate.rtol = 1e-5
+    evaluate.atol = 1e-5
+    return config.lock()

@@ -1,0 +1,41 @@
+"""What all experiments on scikit-learn's digits share: 8x8, 17 grey levels, a DDPM++ of 0.9 M parameters.
+
+Sized for two CPU cores; see configs/vp/digits.py for the command and what it reaches.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    with config.unlocked():
+        config.data.image_size = 8
+        config.data.num_channels = 1
+        config.model.update(
+            nf=64,
+            ch_mult=(1, 2),
+            num_res_blocks=2,
+            attn_resolutions=(4,),
+            dropout=0.1,
+            embedding_type="positional",
+        )
+    config.data.uniform_dequantization = True
+    config.model.ema_rate = 0.998
+    config.training.n_iters = 2000
+    config.training.stratified = True
+    config.training.eval_freq = 500
+    config.training.snapshot_freq = 1000
+    config.training.snapshot_freq_for_preemption = 500
+    config.optim.lr = 2e-3
+    config.optim.warmup = 100
+    config.optim.decay_steps = 2000
+    config.sampling.predictor = "reverse_diffusion"
+    config.sampling.corrector = "langevin"
+    config.sampling.snr = 0.1
+    config.sampling.steps = 100
+    config.eval.num_samples = 750
+    config.eval.batch_size = 375
+    config.eval.samplers = ("euler_maruyama", "pc", "flow_heun", "ode")
+    return config

@@ -1,0 +1,97 @@
+"""The objects a config names, built and checked without compiling anything."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+import data
+import samplers
+import sde_lib
+from data.scaling import Scaler
+from models.functional import Network
+
+DATA_FIELDS = ("dataset", "image_size", "num_channels", "centered", "uniform_dequantization", "random_flip")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One noise process, one data set, one network and the settings of its samplers."""
+
+    config: ConfigDict
+    sde: sde_lib.AffineSDE
+    source: data.Source
+    scaler: Scaler
+    network: Network
+    settings: samplers.Settings
+
+    def score_fn(self, variables: dict[str, Any]) -> sde_lib.ScoreFn:
+        """The score of the network with these variables, dropout off: what every sampler and likelihood takes."""
+
+        def apply(x: Any, c_noise: Any) -> Any:
+            return self.network.apply(variables, x, c_noise)
+
+        return sde_lib.score_fn(self.sde, apply, self.config.model.prediction, self.config.model.noise_label)
+
+    def sampler(self, variables: dict[str, Any], method: str) -> Callable:
+        """The sampler of that name with this experiment's settings."""
+        return samplers.create(self.sde, self.score_fn(variables), self.settings_of(method))
+
+    def settings_of(self, method: str) -> samplers.Settings:
+        """This experiment's sampler settings for another method."""
+        return dataclasses.replace(self.settings, method=method)
+
+
+def _source(config: ConfigDict) -> data.Source:
+    """The data set of ``config.data``; its remaining keys are the source's own options."""
+    options = {key: value for key, value in config.data.items() if key not in DATA_FIELDS}
+    kind = config.data.dataset.partition(":")[0]
+    if kind in data.SOURCES:
+        known = inspect.signature(data.SOURCES[kind]).parameters
+        options |= {
+            key: config.data[key] for key in ("image_size", "num_channels") if key in known and key in config.data
+        }
+    source = data.create(config.data.dataset, **options)
+    if "image_size" in config.data:
+        size, channels = config.data.image_size, config.data.num_channels
+        if source.shape != (size, size, channels):
+            raise ValueError(
+                f"data.image_size {size}, data.num_channels {channels}: the images of {config.data.dataset!r} "
+                f"are {source.shape} (height, width, channels)"
+            )
+    elif len(source.shape) == 3:
+        raise ValueError(f"data.image_size and data.num_channels are missing; {source.name!r} has {source.shape}")
+    return source
+
+
+def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) -> Network:
+    """The network of ``config.model``; its keys but name, prediction, noise_label and ema_* are the network's own."""
+    for field, known in (("prediction", sde_lib.PREDICTIONS), ("noise_label", tuple(sde_lib.NOISE_LABELS))):
+        if config.model[field] not in known:
+            raise ValueError(f"model.{field} is {config.model[field]!r}; known are {', '.join(known)}")
+    own = ("name", "prediction", "noise_label", "ema_rate", "ema_warmup")
+    options = {key: value for key, value in config.model.items() if key not in own}
+    if len(shape) == 3:
+        options |= {"image_size": shape[0], "num_channels": shape[2], "centered": config.data.centered}
+    else:
+        options["shape"] = shape
+    return Network.create(config.model.name, **options)
+
+
+def build(config: ConfigDict) -> Experiment:
+    """Everything that the config names, checked.
+
+    Raises:
+      ValueError: a name, option or value that is not allowed; the message says which are.
+      OSError: a data set that is not there.
+    """
+    sde = sde_lib.create(**config.sde)
+    settings = samplers.Settings(**config.sampling)
+    for method in config.eval.samplers:
+        samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
+    source = _source(config)
+    dequantization = "uniform" if config.data.uniform_dequantization else "none"
+    scaler = Scaler(source.levels, config.data.centered, dequantization)
+    return Experiment(config, sde, source, scaler, network(config, sde, source.shape), settings)

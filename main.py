@@ -1,0 +1,88 @@
+"""The command line: one config, one working folder, one mode.
+
+python main.py --mode=train --config=configs/vp/digits.py --workdir=runs/digits [--config.training.batch_size=64 ...]
+"""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+MODES = ("train", "sample", "evaluate")
+CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file under configs/.", lock_config=True)
+MODE = flags.DEFINE_enum("mode", None, MODES, "What to do.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: checkpoints, curves, samples, reports.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, for runs of several processes.")
+PROCESSES = flags.DEFINE_integer("processes", 1, "How many processes take part.")
+PROCESS = flags.DEFINE_integer("process", 0, "Which of them this is.")
+
+
+def run(mode: str, config: ConfigDict, path: str) -> None:
+    """Check everything, then do what `mode` says."""
+    from evaluation.run import draw_grid, evaluate
+    from experiment import build, refusing
+    from experiment.weights import load
+    from experiment.workdir import Workdir
+    from training import loop
+
+    workdir = Workdir(path)
+    with refusing():
+        workdir.check(config, training=mode == "train")
+        experiment = build(config)
+        if mode == "train":
+            start = loop.prepare(experiment, workdir)
+        else:
+            with workdir.store(read_only=True) as store:
+                step, variables = load(
+                    store, experiment.network, ema=config.eval.ema, step=config.eval.checkpoint or None
+                )
+    if mode == "train":
+        loop.train(experiment, workdir, start)
+    elif mode == "sample":
+        print(draw_grid(experiment, workdir, step, variables))
+    else:
+        evaluate(experiment, workdir, step, variables)
+        print((Path(path) / "report.md").read_text())
+
+
+def parse(arguments: list[str]) -> list[str]:
+    """Flags and config overrides; a wrong one ends the program in one line with exit code 2."""
+    try:
+        rest = flags.FLAGS(arguments)
+        missing = [name for name in ("mode", "config", "workdir") if flags.FLAGS[name].value is None]
+        if missing:
+            raise ValueError(f"missing --{missing[0]}; needed are --mode ({', '.join(MODES)}), --config and --workdir")
+        if rest[1:]:
+            raise ValueError(f"unexpected argument {rest[1]!r}; flags are written --name=value")
+        return rest
+    except (flags.Error, ValueError, TypeError, AttributeError, KeyError, ImportError, OSError, SyntaxError) as error:
+        _refuse(error)
+
+
+def _refuse(error: Exception) -> None:
+    print("error:", " ".join(str(error).strip("'\"").split()), file=sys.stderr)
+    sys.exit(2)
+
+
+def main(_: list[str]) -> None:
+    """Start JAX's processes if there are several, and run."""
+    import jax
+
+    from experiment import Refusal
+    from training.loop import Diverged
+
+    logging.set_verbosity(logging.INFO)
+    if COORDINATOR.value:
+        jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    try:
+        run(MODE.value, CONFIG.value, WORKDIR.value)
+    except Refusal as refusal:
+        _refuse(refusal)
+    except (Diverged, RuntimeError) as failure:
+        print("error:", failure, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

@@ -1,0 +1,1 @@
+"""How the score is learned: objective, optimiser, state, devices and the run itself."""

@@ -1,0 +1,212 @@
+"""The training run: from the newest checkpoint, or the beginning, to the last step."""
+
+import time
+from collections import deque
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from absl import logging
+from tqdm import tqdm
+
+import samplers
+from data.pipeline import batches, eval_batches
+from experiment import Experiment
+from experiment.pictures import save_samples
+from experiment.workdir import Workdir
+from training import optimizer, parallel
+from training.objective import Objective
+from training.preemption import StopRequest
+from training.records import Records
+from training.state import TrainState
+from training.step import batch_losses, make_train_step
+
+GRID_SAMPLES = 64
+IN_FLIGHT = 2  # calls that the host may run ahead of the devices
+
+
+class Diverged(RuntimeError):
+    """The loss or its gradient is no longer a number."""
+
+
+class Start(NamedTuple):
+    """What a run begins with: the loss, the optimiser, and the checkpoint it continues (None: from the beginning)."""
+
+    objective: Objective
+    adam: optax.GradientTransformation
+    checkpoint: TrainState | None
+
+
+def prepare(experiment: Experiment, workdir: Workdir) -> Start:
+    """Check ``config.training`` and ``config.optim`` and read the newest checkpoint; compiles and writes nothing.
+
+    Raises:
+      ValueError: a batch size that the devices do not divide, frequencies that the steps of a call do not divide,
+        a value out of range, or a checkpoint of another architecture (CheckpointMismatch).
+    """
+    config = experiment.config.training
+    parallel.check_batch_size(config.batch_size)
+    steps = config.n_jitted_steps
+    names = ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")
+    for name in names:
+        if steps < 1 or config[name] % steps or config[name] < (0 if name == "eval_freq" else 1):
+            raise ValueError(
+                f"training.{name} is {config[name]} and training.n_jitted_steps {steps}: "
+                "it must be a positive multiple of the steps of one call"
+            )
+    objective = Objective(
+        experiment.sde,
+        likelihood_weighting=config.likelihood_weighting,
+        importance_sampling=config.importance_sampling,
+        reduce_mean=config.reduce_mean,
+        stratified=config.stratified,
+    )
+    adam = optimizer.create(**experiment.config.optim)
+    template = jax.eval_shape(lambda variables: TrainState.create(variables, adam), experiment.network.abstract())
+    with workdir.store(read_only=True) as store:
+        found = store.restore(template.to_tree())
+    return Start(objective, adam, found and template.from_tree(found[1]))
+
+
+def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
+    """Train to ``training.n_iters`` and return the last step; continues bit for bit where a killed run had saved.
+
+    `start_from` is what `prepare` returns. Writes checkpoints, metrics.jsonl, TensorBoard curves and sample
+    grids into `workdir`; process 0 alone writes the latter three.
+
+    Raises:
+      Diverged: the loss became infinite or NaN; the checkpoints are from before.
+    """
+    objective, adam, state = start_from
+    config = experiment.config.training
+    root = jax.random.key(experiment.config.seed)
+    key_init, key_train, key_eval, key_sample = (jax.random.fold_in(root, i) for i in range(4))
+    leader = jax.process_index() == 0
+
+    if state is None:
+        state = TrainState.create(experiment.network.init(key_init), adam)
+    start = int(state.step)
+    if start >= config.n_iters:
+        logging.info("nothing to do: the checkpoint is of step %d, training.n_iters is %d", start, config.n_iters)
+        return start
+    if leader:
+        workdir.begin(experiment.config)
+
+    options = {
+        "prediction": experiment.config.model.prediction,
+        "noise_label": experiment.config.model.noise_label,
+        "random_flips": experiment.config.data.random_flip,
+    }
+    devices = jax.device_count()
+    losses = batch_losses(objective, experiment.network, experiment.scaler, axis_size=devices, **options)
+    ema = {"ema_rate": experiment.config.model.ema_rate, "ema_warmup": experiment.config.model.ema_warmup}
+    run = parallel.compile_steps(make_train_step(losses, adam, axis_size=devices, **ema), config.n_jitted_steps)
+    test_losses = batch_losses(objective, experiment.network, experiment.scaler, axis_size=1, **options)
+    evaluate = _make_evaluate(experiment, test_losses, key_eval)
+    draw = _make_draw(experiment)
+
+    data = batches(
+        experiment.source.train,
+        batch_size=config.batch_size,
+        seed=experiment.config.seed,
+        start_step=start,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    records = Records(workdir.path, start) if leader else None
+    store = workdir.store(keep=config.keep_checkpoints, keep_period=config.snapshot_freq)
+    progress = tqdm(total=config.n_iters, initial=start, unit="step", disable=not leader, dynamic_ncols=True)
+    replicated = parallel.replicate(state)
+    unread: deque[tuple[int, dict]] = deque()
+    began, read_from = time.perf_counter(), start
+
+    with store, progress, StopRequest() as stop:
+        for before in range(start, config.n_iters, config.n_jitted_steps):
+            images = np.stack([next(data)["image"] for _ in range(config.n_jitted_steps)])
+            replicated, metrics = run(replicated, parallel.split_batch(images, config.n_jitted_steps), key_train)
+            unread.append((before, metrics))
+            if len(unread) > IN_FLIGHT:
+                jax.block_until_ready(unread[-1 - IN_FLIGHT])
+            step = before + config.n_jitted_steps
+            progress.update(config.n_jitted_steps)
+
+            def due(frequency: int, step: int = step) -> bool:
+                return bool(frequency) and (step % frequency == 0 or step == config.n_iters)
+
+            signal = stop.at(step)
+            archive = due(config.snapshot_freq)
+            save = archive or due(config.snapshot_freq_for_preemption) or signal is not None
+            if save or due(config.log_freq):
+                values = _read(unread, store)  # a save is only made of finite numbers
+                elapsed, seen = time.perf_counter() - began, (step - read_from) * config.batch_size
+                values["images_per_second"] = seen / elapsed
+                if records:
+                    records.write(step, values)
+                progress.set_postfix_str(f"loss {values['loss']:.4g}, {values['images_per_second']:.0f} images/s")
+                began, read_from = time.perf_counter(), step
+            if save:
+                store.save(step, parallel.unreplicate(replicated).to_tree(), {"config": experiment.config.to_dict()})
+            if signal is not None:
+                store.wait()
+                progress.close()
+                logging.warning("%s: saved step %d; the same command continues the run", signal, step)
+                break
+            if leader and (due(config.eval_freq) or (archive and config.snapshot_sampling)):
+                variables = parallel.unreplicate(replicated).variables(ema=True)
+                if due(config.eval_freq):
+                    records.write(step, {"test_loss": evaluate(variables)})
+                if archive and config.snapshot_sampling:
+                    x = draw(variables, jax.random.fold_in(key_sample, step))
+                    save_samples(workdir.path / "samples" / f"step_{step:08d}.png", x, experiment.scaler)
+                began = time.perf_counter()
+    if records:
+        records.close()
+    return step
+
+
+def _read(unread: deque[tuple[int, dict]], store: Any) -> dict[str, float]:
+    """Mean metrics of the calls since the last reading; refuses numbers that are not finite."""
+    first, last = unread[0][0], unread[-1][0]
+    named: dict[str, np.ndarray] = {}
+    for name in unread[0][1]:
+        named[name] = np.concatenate([parallel.host_mean(metrics[name]) for _, metrics in unread])
+    unread.clear()
+    bad = np.flatnonzero(~np.all([np.isfinite(values) for values in named.values()], axis=0))
+    if bad.size:
+        store.wait()
+        kept = store.latest_step()
+        raise Diverged(
+            f"loss or gradient not finite at step {first + bad[0] + 1}"
+            + (f" and {bad.size - 1} more up to {last + 1}" if bad.size > 1 else "")
+            + (f"; the last good checkpoint is of step {kept}" if kept else "; no checkpoint had been saved yet")
+            + "; lower optim.lr or optim.grad_clip"
+        )
+    return {name: float(np.mean(values)) for name, values in named.items()}
+
+
+def _make_evaluate(experiment: Experiment, losses: Any, key: jax.Array) -> Any:
+    """``variables -> mean loss of the test set``, its noise the same at every call."""
+    size = min(experiment.config.eval.batch_size, len(experiment.source.test))
+    compute = jax.jit(lambda variables, image, key: losses(variables, image, key, False))
+
+    def evaluate(variables: dict) -> float:
+        total = count = 0.0
+        for i, batch in enumerate(eval_batches(experiment.source.test, batch_size=size)):
+            values = np.asarray(compute(variables, batch["image"], jax.random.fold_in(key, i)), np.float64)
+            total, count = total + values[batch["mask"]].sum(), count + batch["mask"].sum()
+        return float(total / count)
+
+    return evaluate
+
+
+def _make_draw(experiment: Experiment) -> Any:
+    """``(variables, key) -> samples`` of the config's own sampler, for pictures."""
+    shape = (GRID_SAMPLES, *experiment.source.shape)
+
+    @jax.jit
+    def draw(variables: dict, key: jax.Array) -> jax.Array:
+        sampler = experiment.sampler(variables, experiment.settings.method)
+        return samplers.draw(sampler, experiment.sde, key, shape).x
+
+    return lambda variables, key: np.asarray(draw(variables, key))

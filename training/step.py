@@ -1,0 +1,89 @@
+"""One optimisation step as a pure function of (state, batch, key)."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Key
+
+import sde_lib
+from data.augment import random_flip
+from data.scaling import Scaler
+from models.functional import Network
+from training.objective import Objective
+from training.optimizer import ema_decay
+from training.state import TrainState
+
+AXIS = "devices"
+TrainStep = Callable[[TrainState, Array, Key[Array, ""]], tuple[TrainState, dict[str, Array]]]
+
+
+def batch_losses(
+    objective: Objective,
+    network: Network,
+    scaler: Scaler,
+    *,
+    prediction: str,
+    noise_label: str,
+    random_flips: bool,
+    axis_size: int,
+) -> Callable[..., Float[Array, " b"]]:
+    """``(variables, image [b, ...], key, train) -> losses [b]`` of this device's share of a global batch.
+
+    Example j of the global batch draws everything (flip, dequantisation, t, noise, dropout) from its own key
+    ``fold_in(key, j)``, so the losses do not depend on the number of devices.
+    """
+
+    def losses(variables: dict, image: Array, key: Key[Array, ""], train: bool) -> Array:
+        local = len(image)
+        first = jax.lax.axis_index(AXIS) * local if axis_size > 1 else 0
+        index = first + jnp.arange(local)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+        flip, dequantize, time, noise, dropout = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 5))(keys), axis=1)
+        x0 = scaler.encode(image, dequantize)
+        if random_flips and train:
+            x0 = random_flip(flip, x0)
+        eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(noise)
+
+        def apply(x: Array, c_noise: Array) -> Array:
+            return network.apply(variables, x, c_noise, keys=dropout if train else None)
+
+        eps_fn = sde_lib.eps_fn(objective.sde, apply, prediction, noise_label)
+        # The batch's own key must differ from every example's.
+        t = objective.times(jax.random.fold_in(key, 2**31 - 1), time, index, local * axis_size)
+        return objective.losses(eps_fn, x0, t.astype(x0.dtype), eps)
+
+    return losses
+
+
+def make_train_step(
+    losses: Callable[..., Array],
+    optimizer: optax.GradientTransformation,
+    *,
+    ema_rate: float,
+    ema_warmup: bool,
+    axis_size: int,
+) -> TrainStep:
+    """``train_step(state, image, key) -> (state, metrics)``; step n's key is ``fold_in(key, n)``.
+
+    Gradients and loss are averaged over the devices by ``lax.pmean``. Metrics: loss, grad_norm (before clipping).
+    """
+
+    def train_step(state: TrainState, image: Array, key: Key[Array, ""]) -> tuple[TrainState, dict[str, Array]]:
+        step_key = jax.random.fold_in(key, state.step)
+
+        def mean_loss(params: dict) -> Array:
+            return jnp.mean(losses({"params": params, "fixed": state.fixed}, image, step_key, True))
+
+        loss, grads = jax.value_and_grad(mean_loss)(state.params)
+        if axis_size > 1:
+            loss, grads = jax.lax.pmean((loss, grads), AXIS)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        step = state.step + 1
+        ema = optax.incremental_update(params, state.ema, 1.0 - ema_decay(ema_rate, step, warmup=ema_warmup))
+        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads)}
+        return TrainState(step, params, ema, state.fixed, opt_state), metrics
+
+    return train_step
