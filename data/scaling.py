@@ -10,7 +10,10 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Shaped, UInt8
+import numpy as np
+from jaxtyping import Array, Float, Key, Shaped
+
+AnyArray = Array | np.ndarray
 
 # u is the midpoint of one of 4096 equal cells rather than any float32 in [0, 1): for the largest of
 # those k + u rounds up to k + 1, and u = 0 may fall below k in the division. Midpoints survive all rounding.
@@ -31,7 +34,7 @@ class Scaler:
         if self.dequantization not in ("uniform", "none"):
             raise ValueError(f"dequantization must be 'uniform' or 'none', got {self.dequantization!r}")
 
-    def encode(self, image: Shaped[Array, "b *d"], keys: Key[Array, " b"] | None = None) -> Float[Array, "b *d"]:
+    def encode(self, image: Shaped[AnyArray, "b *d"], keys: Key[Array, " b"] | None = None) -> Float[AnyArray, "b *d"]:
         """Levels to floats. Uniform dequantisation draws the noise of example i from keys[i]."""
         if self.levels is None:
             return image
@@ -45,8 +48,8 @@ class Scaler:
             y = (k + (cell + 0.5) / CELLS) / self.levels
         return 2 * y - 1 if self.centered else y
 
-    def decode(self, x: Float[Array, "*d"]) -> UInt8[Array, "*d"]:
-        """The level of a float, inverting `encode`; values out of range are clipped. NumPy in, NumPy out."""
+    def decode(self, x: Float[AnyArray, "*d"]) -> Shaped[AnyArray, "*d"]:
+        """The level (uint8) of a float, inverting `encode`; values out of range are clipped. NumPy in, NumPy out."""
         if self.levels is None:
             return x
         xp = x.__array_namespace__()
@@ -54,7 +57,7 @@ class Scaler:
         k = xp.floor(y * self.levels) if self.dequantization == "uniform" else xp.round(y * (self.levels - 1))
         return xp.clip(k, 0, self.levels - 1).astype(xp.uint8)
 
-    def to_uint8_display(self, x: Float[Array, "*d"]) -> UInt8[Array, "*d"]:
+    def to_uint8_display(self, x: Float[AnyArray, "*d"]) -> Shaped[AnyArray, "*d"]:
         """Decodes to levels stretched over 0..255, for image files and for eyes."""
         if self.levels is None:
             raise ValueError("continuous data (levels=None) has no grey levels to display")

@@ -38,8 +38,8 @@ def tfds(
     if image_key not in features:
         raise ValueError(f"TFDS dataset {dataset!r} has no feature {image_key!r}; it has {', '.join(features)}")
     feature = features[image_key]
-    if not isinstance(feature, tfds.features.Image) or feature.np_dtype != np.uint8:
-        raise ValueError(f"feature {image_key!r} of TFDS dataset {dataset!r} is not an 8-bit image: {feature}")
+    if not isinstance(feature, tfds.features.Image) or feature.np_dtype != np.uint8 or feature.shape[-1] not in (1, 3):
+        raise ValueError(f"{image_key!r} of TFDS dataset {dataset!r} is not an 8-bit grey or RGB image: {feature}")
     shape = feature.shape if image_size is None else (image_size, image_size, feature.shape[-1])
     if None in shape:
         raise ValueError(f"the images of TFDS dataset {dataset!r} vary in size {shape}: give image_size")
