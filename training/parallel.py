@@ -37,14 +37,18 @@ def compile_steps(
 ) -> Callable[[TrainState, np.ndarray, Array], tuple[TrainState, dict[str, Array]]]:
     """``(replicated state, [devices, steps, b, ...], key) -> (state, metrics [devices, steps])``; state is donated.
 
-    The steps of a call are one ``lax.scan``: a loop on GPU and TPU; unrolled on CPU, where XLA's kernel gradients are
-    25 to 100 times slower inside a loop.
+    The steps of a call are one ``lax.scan`` on GPU and TPU. On CPU they follow one another: XLA's kernel gradients are
+    25 to 100 times slower inside any loop, even one of a single turn.
     """
-    unroll = jax.default_backend() == "cpu"
-
     def run(state: TrainState, images: Array, key_data: Array) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.wrap_key_data(key_data)
-        return jax.lax.scan(lambda state, image: train_step(state, image, key), state, images, unroll=unroll)
+        if jax.default_backend() != "cpu":
+            return jax.lax.scan(lambda state, image: train_step(state, image, key), state, images)
+        metrics = []
+        for image in images:
+            state, values = train_step(state, image, key)
+            metrics.append(values)
+        return state, jax.tree.map(lambda *values: jnp.stack(values), *metrics)
 
     call = jax.pmap(run, axis_name=AXIS, in_axes=(0, 0, None), donate_argnums=(0,))
     return lambda state, images, key: call(state, images, jax.random.key_data(key))
