@@ -10,9 +10,7 @@ from sde_lib.prediction import ScoreFn
 VARIANCES = ("small", "large")
 
 
-def ancestral(
-    sde: AffineSDE, score: ScoreFn, *, variance: str = "small", discretization: int | None = None
-) -> Stepper:
+def ancestral(sde: AffineSDE, score: ScoreFn, *, variance: str = "small", discretization: int | None = None) -> Stepper:
     """x_s = (x + q^2 score) / a + deviation z for the forward kernel x_t = a x_s + q z.
 
     The mean is that of p(x_s | x_t, x_0) with x_0 replaced by its Tweedie estimate (Ho et al. 2020, eq. 11; Song

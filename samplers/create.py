@@ -81,8 +81,14 @@ class Settings:
                 raise ValueError(f"sampling.{field} is {getattr(self, field)!r}; known are {', '.join(allowed)}")
         if self.discretization < 0:
             raise ValueError(f"sampling.discretization is {self.discretization}; 0 is exact, N the published chain")
-        if self.method == "flow_heun" and self.grid == "published":
-            raise ValueError("sampling.grid 'published' ends at t = 0, where flow_heun would need the score")
+        if self.grid == "published" and self.method != "ode":
+            if "flow_heun" in (self.method, self.predictor if self.method == "pc" else ""):
+                raise ValueError("sampling.grid 'published' ends at t = 0, where flow_heun would need the score")
+            if self.denoise == "tweedie":
+                raise ValueError(
+                    "sampling.denoise 'tweedie' needs the score at the grid's end, and sampling.grid 'published' ends "
+                    "at t = 0; use denoise 'mean' or 'none', or grid 'uniform'"
+                )
 
 
 def _predictor(name: str, sde: AffineSDE, score: ScoreFn, settings: Settings) -> Stepper:
@@ -130,6 +136,8 @@ def create(
                 return Samples(x, flow.evaluations)
             return Samples(denoiser(x, jnp.asarray(settings.t_min, x.dtype)), flow.evaluations + 1)
 
+        if not 0.0 < settings.t_min < 1.0:
+            raise ValueError(f"sampling.t_min is {settings.t_min}; it must lie in (0, 1), e.g. 1e-3")
         if settings.rtol <= 0.0 or settings.atol <= 0.0:
             raise ValueError(f"sampling.rtol {settings.rtol}, sampling.atol {settings.atol}; both must be positive")
         return run_ode

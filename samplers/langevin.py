@@ -11,10 +11,15 @@ from sde_lib.prediction import ScoreFn
 NORMS = ("sample", "batch")
 
 
-def _size(x: Float[Array, "b *d"], norm: str) -> Coefficient:
-    """The norm of each example [b], or for 'batch' their mean over the batch (a scalar)."""
-    sizes = jnp.linalg.norm(x.reshape(len(x), -1), axis=1)
-    return sizes if norm == "sample" else jnp.mean(sizes)
+def _ratio(z: Float[Array, "b *d"], gradient: Float[Array, "b *d"], norm: str) -> Coefficient:
+    """|z| / |score|: of each example [b], with sqrt(d) for |z|; for 'batch' of the means over the batch (a scalar)."""
+    noise, pull = (jnp.linalg.norm(a.reshape(len(a), -1), axis=1) for a in (z, gradient))
+    if norm == "batch":
+        noise, pull = jnp.mean(noise), jnp.mean(pull)
+    else:
+        # A step that grows with its own noise is hotter than its drift, (d + 2) / d times: no |z| here.
+        noise = jnp.full_like(pull, z[0].size ** 0.5)
+    return noise / jnp.maximum(pull, jnp.finfo(z.dtype).tiny)
 
 
 def _check(norm: str, n_steps: int, snr: float) -> None:
@@ -37,7 +42,9 @@ def langevin(
 
     `snr` is the ratio of the drift's length to the noise's: larger moves further and errs more (published: 0.16 on
     CIFAR-10, 0.075 at 256 px). a is the scale of the forward kernel from s to t, 1 for VE. Published code averages
-    both norms over the batch (`norm` = 'batch'), so that a sample depends on its neighbours; here each has its own.
+    both norms over the batch (`norm` = 'batch'), so that a sample depends on its neighbours; here each has its own
+    |score|, and sqrt(d) for |z|. A step that depends on where it is taken leaves p |score|^2 in place of p: the same
+    in images, where |score| hardly varies, but not in a few dimensions: use `annealed_langevin` or 'batch' there.
     `n_steps` evaluations. Deterministic samplers gain nothing from it; it is not a sampler by itself.
 
     Raises:
@@ -49,11 +56,10 @@ def langevin(
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
         scale = kernel(t, s).scale
 
-        def correct(i: Array, state: State) -> State:
+        def correct(i: Array | int, state: State) -> State:
             x = state.x
             z, gradient = normal_like(jax.random.fold_in(key, i), x), at(score, x, t)
-            ratio = _size(z, norm) / jnp.maximum(_size(gradient, norm), jnp.finfo(x.dtype).tiny)
-            h = expand(2.0 * (scale * snr * ratio) ** 2, x)
+            h = expand(2.0 * (scale * snr * _ratio(z, gradient, norm)) ** 2, x)
             mean = x + h * gradient
             return State(mean + jnp.sqrt(2.0 * h) * z, mean, state.memory)
 
@@ -78,7 +84,7 @@ def annealed_langevin(
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
         h = 2.0 * (kernel(t, s).scale * snr * sde.sigma(t)) ** 2
 
-        def correct(i: Array, state: State) -> State:
+        def correct(i: Array | int, state: State) -> State:
             x = state.x
             mean = x + h * at(score, x, t)
             return State(mean + jnp.sqrt(2.0 * h) * normal_like(jax.random.fold_in(key, i), x), mean, state.memory)

@@ -5,6 +5,7 @@ so a result never depends on an example's neighbours. Drift and divergence come 
 a compiled loop reverse mode is many times slower on CPU, and forward mode needs no stored activations anywhere.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import diffrax
@@ -16,7 +17,8 @@ from sde_lib.base import AffineSDE
 from sde_lib.prediction import ScoreFn
 
 EVALUATIONS_PER_STEP = 6
-EVALUATIONS_TO_START = 3  # two to choose the first step's size, one to begin
+EVALUATIONS_TO_START = 1  # each step's last evaluation is the next one's first
+FIRST_STEP = 0.01  # a guess; a step that errs too much is repeated shorter
 PROBES = ("rademacher", "gaussian", "exact")
 
 
@@ -101,7 +103,7 @@ def solve_flow(
             diffrax.Dopri5(),
             t0=jnp.asarray(start, x.dtype),
             t1=jnp.asarray(end, x.dtype),
-            dt0=None,
+            dt0=jnp.asarray(math.copysign(FIRST_STEP, end - start), x.dtype),
             y0=(x, jnp.zeros((), x.dtype)),
             args=probes,
             stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),

@@ -145,7 +145,7 @@ class AffineSDE(abc.ABC):
         """
         target = jnp.asarray(log_snr)
 
-        def halve(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        def halve(_: Array | int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = bracket
             middle = 0.5 * (low + high)
             too_clean = self.log_snr(jnp.exp(middle)) > target

@@ -1,0 +1,88 @@
+"""Every sampler reaches a known mixture in distribution, and every corrector leaves one as it is.
+
+The sample is held against exact draws on 24 statistics (`z_scores`), each in units of its own standard error. Keys are
+fixed; a correct sampler fails any of the tests' 800 scores with
+probability 0.5 %.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import samplers
+from samplers import Settings, State
+from sde_lib import VE, VP, AffineSDE, SubVP
+from tests.oracles import gaussian, planar, z_scores
+
+SDES = {"vp": VP(), "subvp": SubVP(), "ve": VE(sigma_max=50.0)}
+N = 2048
+LIMIT = 4.5
+
+METHODS = {
+    "euler_maruyama": {"method": "euler_maruyama"},
+    "reverse_diffusion": {"method": "reverse_diffusion"},
+    "ancestral_small": {"method": "ancestral", "variance": "small"},
+    "ancestral_large": {"method": "ancestral", "variance": "large"},
+    "flow_euler": {"method": "flow_euler", "flow_steps": 400},
+    "flow_heun": {"method": "flow_heun", "flow_steps": 200},
+    "pc_langevin": {"method": "pc", "corrector": "langevin", "corrector_norm": "batch", "snr": 0.05},
+    "pc_ald": {"method": "pc", "predictor": "euler_maruyama", "corrector": "ald", "snr": 0.05},
+    "ode": {"method": "ode"},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", SDES)
+def test_sampler_reaches_the_mixture(name: str, method: str) -> None:
+    """Prior draws end as p_{t_min}, undenoised; float32, 2048 samples, 400 steps (their bias is below the error)."""
+    sde, data, t_min = SDES[name], planar(), 1e-3
+    settings = Settings(steps=400, t_min=t_min, denoise="none", **METHODS[method])
+    sampler = jax.jit(samplers.create(sde, data.score(sde), settings))
+    out = samplers.draw(sampler, sde, jax.random.key(11), (N, 2))
+    assert out.x.dtype == jnp.float32
+    t = jnp.asarray(t_min)
+    scores = z_scores(out.x, float(sde.alpha(t)), float(sde.sigma(t)))
+    assert np.abs(scores).max() < LIMIT, scores.round(1)
+
+
+CORRECTORS = {
+    "langevin": lambda *a, **k: samplers.langevin(*a, norm="batch", **k),
+    "ald": samplers.annealed_langevin,
+}
+
+
+def corrected(sde: AffineSDE, t: float, corrector: str, false: float = 1.0) -> np.ndarray:
+    """z-scores after 600 corrector steps from 8192 exact samples of p_t, with `false` times the score."""
+    data, now = planar(), jnp.asarray(t)
+    exact = data.score(sde)
+    stepper = CORRECTORS[corrector](sde, lambda x, t: false * exact(x, t), snr=0.03, n_steps=600)
+    x = data.sample_marginal(sde, jax.random.key(21), 8192, t)
+    moved = jax.jit(lambda key, x: stepper.step(key, State(x, x), now, 0.999 * now))(jax.random.key(22), x).x
+    assert float(jnp.sqrt(jnp.mean((moved - x) ** 2)) / jnp.std(x)) > 0.5, "it hardly moved and shows nothing"
+    return z_scores(moved, float(sde.alpha(now)), float(sde.sigma(now)))
+
+
+@pytest.mark.parametrize("corrector", CORRECTORS)
+@pytest.mark.parametrize(("name", "t"), [("vp", 0.3), ("subvp", 0.3), ("ve", 0.5)])
+def test_corrector_leaves_the_marginal_as_it_is(name: str, t: float, corrector: str) -> None:
+    scores = corrected(SDES[name], t, corrector)
+    assert np.abs(scores).max() < LIMIT, scores.round(1)
+
+
+@pytest.mark.parametrize("corrector", CORRECTORS)
+def test_a_score_10_percent_off_would_show(corrector: str) -> None:
+    """Langevin with c times the score settles at p^c: what a wrong factor of noise or drift amounts to."""
+    assert np.abs(corrected(VP(), 0.3, corrector, false=0.9)).max() > LIMIT
+
+
+def test_per_sample_langevin_leaves_a_marginal_of_many_dimensions_as_it_is() -> None:
+    """In 192 dimensions |score| varies by 5 %, and variances stay within 2 / d and 4 standard errors."""
+    sde, d, n, t = VE(), 192, 512, jnp.asarray(0.5)
+    data = gaussian(np.zeros(d), 0.5)
+    stepper = samplers.langevin(sde, data.score(sde), snr=0.05, n_steps=800)
+    x = data.sample_marginal(sde, jax.random.key(23), n, t)
+    moved = jax.jit(lambda key, x: stepper.step(key, State(x, x), t, 0.999 * t))(jax.random.key(24), x).x
+    assert abs(np.corrcoef(np.ravel(x), np.ravel(moved))[0, 1]) < 0.5
+    variance = float(jnp.mean(moved**2)) / float(0.5**2 + sde.sigma(t) ** 2)
+    assert variance == pytest.approx(1.0, abs=2 / d + 0.05**2 + 4 * np.sqrt(2 / (d * n)))
