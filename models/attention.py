@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from models.blocks import residual
-from models.layers import Keys, GroupNorm, linear
+from models.layers import GroupNorm, Keys, linear
 
 
 class Attention(nnx.Module):

@@ -7,7 +7,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
-from models.layers import Keys, GroupNorm, conv3x3, dropout, linear
+from models.layers import GroupNorm, Keys, conv3x3, dropout, linear
 from models.resample import downsample, upsample
 
 

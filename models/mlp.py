@@ -1,15 +1,15 @@
 """A residual perceptron for vectors: points in the plane, mixtures, tables."""
 
+import functools
 import math
 
-import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
 from models.checks import check_call, check_dropout, check_known
 from models.embeddings import Fourier, positional
-from models.layers import Keys, NONLINEARITIES, dropout, linear
+from models.layers import NONLINEARITIES, Keys, dropout, linear
 
 
 class MLP(nnx.Module):
@@ -72,10 +72,8 @@ class MLP(nnx.Module):
         """The network's output for x at noise c_noise; dropout where `keys` gives each example its key."""
         check_call(x, c_noise, condition, keys, self.shape)
         c_noise = c_noise.astype(x.dtype)
-        if self.fourier is None:
-            time = positional(c_noise, self.time_features, fastest=0.01)
-        else:
-            time = self.fourier(c_noise)
+        embedding = self.fourier or functools.partial(positional, features=self.time_features, fastest=0.01)
+        time = embedding(c_noise)
         h = self.linear_in(x.reshape(x.shape[0], -1))
         for i, (embed, first, second) in enumerate(zip(self.time, self.linear0, self.linear1, strict=True)):
             hidden = self.act(first(self.act(h)) + embed(time))

@@ -13,7 +13,7 @@ from models.attention import Attention
 from models.blocks import ResBlock, residual
 from models.checks import check_call, check_dropout, check_known
 from models.embeddings import Fourier, positional
-from models.layers import Keys, NONLINEARITIES, GroupNorm, conv3x3, linear
+from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear
 from models.resample import Downsample, Upsample
 
 
@@ -33,7 +33,8 @@ class Level(nnx.Module):
 class NCSNpp(nnx.Module):
     """The U-Net of Song et al. 2021, every published option under its published name.
 
-    NCSN++ on CIFAR-10 is fir, progressive_input="residual", embedding_type="fourier", scale_by_sigma; DDPM++ the defaults.
+    The defaults are DDPM++ on CIFAR-10; NCSN++ is that with fir, progressive_input="residual",
+    embedding_type="fourier", scale_by_sigma and centered=False.
 
     Args:
       image_size, num_channels: images are [b, image_size, image_size, num_channels].
@@ -46,9 +47,11 @@ class NCSNpp(nnx.Module):
       fir, fir_kernel: resample with a filter. skip_rescale: residual sums over sqrt(2).
       resblock_type: "ddpm" or "biggan" (which resamples in the block).
       progressive: "none", "output_skip" (sum of images from each level) or "residual" (a second residual path).
-      progressive_input: "none", "input_skip" or "residual", fed by the shrunken image; progressive_combine: "sum", "cat".
+      progressive_input: "none", "input_skip" or "residual": how the shrunken image enters each level.
+      progressive_combine: "sum" or "cat", with input_skip.
       embedding_type: "fourier": c_noise is sigma; "positional": c_noise is a label, 0 to 999.
-      init_scale: of each residual branch's last layer; 0 starts them at nothing. fourier_scale: std of the frequencies.
+      init_scale: of each residual branch's last layer; 0 starts them at nothing.
+      fourier_scale: standard deviation of the Fourier frequencies.
       nonlinearity: "swish", "elu", "relu" or "lrelu".
       scale_by_sigma: divide the output by sigma; with positional labels, which count the noise scales downwards,
         sigma = sigma_max (sigma_min / sigma_max)^(label / (num_scales - 1)).
@@ -99,13 +102,12 @@ class NCSNpp(nnx.Module):
         if num_res_blocks < 1:
             raise ValueError(f"num_res_blocks={num_res_blocks}: each level needs at least 1")
         if nf < 4 or nf % 2:
-            raise ValueError(
-                f"nf={nf}: the time embedding is half sines, half cosines; choose an even nf of 4 or more"
-            )
+            raise ValueError(f"nf={nf}: the time embedding is half sines, half cosines; choose an even nf of 4 or more")
         if scale_by_sigma and embedding_type == "positional" and None in (sigma_min, sigma_max, num_scales):
             raise ValueError(
-                "scale_by_sigma with embedding_type='positional' finds sigma from the label: give sigma_min, sigma_max and "
-                f"num_scales (received {sigma_min}, {sigma_max}, {num_scales}), or use embedding_type='fourier'"
+                "scale_by_sigma with embedding_type='positional' finds sigma from the label: give sigma_min, "
+                f"sigma_max and num_scales (received {sigma_min}, {sigma_max}, {num_scales}), "
+                "or use embedding_type='fourier'"
             )
 
         self.shape = (image_size, image_size, num_channels)
@@ -282,7 +284,7 @@ class NCSNpp(nnx.Module):
 
 
 def _sizes(image_size: int, ch_mult: Sequence[int], attn_resolutions: Sequence[int]) -> list[int]:
-    """The image size at each level; ValueError where it cannot be halved or attention asks for a size not among them."""
+    """The image size at each level; ValueError where it cannot be halved, or attention asks for one not among them."""
     halvings = len(ch_mult) - 1
     if halvings < 0 or min(ch_mult) < 1:
         raise ValueError(f"ch_mult={tuple(ch_mult)}: give one positive multiple of nf for each resolution")

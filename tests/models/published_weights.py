@@ -3,10 +3,11 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from flax import serialization
 
@@ -23,6 +24,11 @@ OPTIONS = {
     "ddpm": "nf ch_mult num_res_blocks attn_resolutions dropout resamp_with_conv conditional nonlinearity "
     "scale_by_sigma sigma_min sigma_max num_scales",
 }
+
+
+def compiled(function: Callable) -> Callable:
+    """jit that compiles in half the time: what runs two or three times."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def network_of(config: Mapping[str, Any]) -> Network:

@@ -1,0 +1,127 @@
+"""The bricks, each against an independent computation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+
+from models.embeddings import positional
+from models.layers import GroupNorm, Keys, conv3x3, dropout, initializer
+from models.resample import Downsample, Upsample, downsample, upfirdn, upsample
+
+X = np.random.default_rng(0).normal(size=(2, 6, 8, 3)).astype(np.float32)
+
+
+def along(axis: int, x: np.ndarray, taps: list[float], up: int, down: int) -> np.ndarray:
+    return np.apply_along_axis(lambda line: scipy.signal.upfirdn(taps, line, up, down), axis, x)
+
+
+@pytest.mark.parametrize("taps", [[1.0, 3.0, 3.0, 1.0], [1.0, 2.0, 4.0], [5.0, -1.0, 2.0, 3.0, 1.0]])
+@pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2), (3, 2)])
+def test_upfirdn_is_scipys_with_room_for_every_output(taps, up, down):
+    ours = upfirdn(X, taps, up=up, down=down, pad=(len(taps) - 1, len(taps) - up))
+    scipys = along(2, along(1, X, taps, up, down), taps, up, down)
+    np.testing.assert_allclose(ours, scipys, atol=2e-5)
+
+
+def test_upfirdn_crops_for_negative_padding():
+    np.testing.assert_array_equal(upfirdn(X, [1.0], pad=(-1, -2)), X[:, 1:-2, 1:-2])
+
+
+@pytest.mark.parametrize("kernel", [None, (1, 1), (1, 3, 3, 1), (1, 5, 10, 10, 5, 1)])
+def test_resampling_keeps_constants_away_from_the_border_and_halves_or_doubles(kernel):
+    ones = np.ones((1, 16, 16, 2), np.float32)
+    for resized, size in ((upsample(ones, kernel), 32), (downsample(ones, kernel), 8)):
+        assert resized.shape == (1, size, size, 2)
+        np.testing.assert_allclose(resized[:, 3:-3, 3:-3], 1, rtol=1e-6)
+
+
+def test_resampling_is_centred():
+    ramp = np.broadcast_to(np.arange(16.0, dtype=np.float32)[:, None, None], (1, 16, 16, 1))
+    inner = slice(3, -3)
+    np.testing.assert_allclose(downsample(ramp, (1, 3, 3, 1))[0, 2:-2, 4, 0], np.arange(2, 6) * 2 + 0.5, rtol=1e-6)
+    up = (np.arange(32) - 0.5) / 2
+    np.testing.assert_allclose(upsample(ramp, (1, 3, 3, 1))[0, inner, 8, 0], up[inner], rtol=1e-6)
+    np.testing.assert_array_equal(upsample(X)[:, ::2, 1::2], X)
+    np.testing.assert_allclose(downsample(upsample(X)), X, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [(1, 3, 3, 1), (1, 2, 4, 1)])
+def test_filtering_before_the_convolution_is_filtering_behind_it(kernel):
+    """StyleGAN2 convolves the zero-stuffed image, then filters; checked by full convolutions in scipy."""
+    layer = Upsample(3, 4, conv=True, fir_kernel=kernel, dtype=None, rngs=Keys(jax.random.key(0)))
+    stuffed = np.zeros((2, 11, 15, 3))
+    stuffed[:, ::2, ::2] = X
+    weights = np.asarray(layer.conv.kernel[...], np.float64)[::-1, ::-1]  # networks correlate
+    taps = 2 * np.array(kernel) / sum(kernel)
+    expected = np.zeros((2, 12, 16, 4))
+    for b, o in np.ndindex(2, 4):
+        convolved = sum(scipy.signal.convolve(stuffed[b, ..., i], weights[..., i, o]) for i in range(3))
+        expected[b, ..., o] = scipy.signal.convolve(convolved, np.outer(taps, taps))[2:-2, 2:-2]
+    np.testing.assert_allclose(layer(X), expected, atol=1e-5)
+
+
+def test_strided_convolution_pads_below_and_right_only():
+    layer = Downsample(3, 4, conv=True, fir_kernel=None, dtype=None, rngs=Keys(jax.random.key(0)))
+    weights = np.asarray(layer.conv.kernel[...], np.float64)
+    padded = np.pad(X, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    expected = [
+        [np.tensordot(padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], weights, 3) for j in range(4)] for i in range(3)
+    ]
+    np.testing.assert_allclose(layer(X), np.transpose(expected, (2, 0, 1, 3)), atol=1e-5)
+
+
+def test_group_norm_standardises_each_group_of_each_example():
+    x = 1000 + np.random.default_rng(1).normal(size=(3, 5, 5, 12)).astype(np.float32)
+    layer = GroupNorm(12, 3)
+    layer.scale[...] = layer.scale[...] * 2
+    layer.bias[...] = layer.bias[...] + 0.5
+    z = x.astype(np.float64).reshape(3, 25, 3, 4)
+    standard = (z - z.mean((1, 3), keepdims=True)) / z.std((1, 3), keepdims=True)
+    # x * slope + offset with a mean of 1000: float32 leaves 1000 * 2^-23, and twice that with the scale
+    np.testing.assert_allclose(layer(x), 2 * standard.reshape(x.shape) + 0.5, atol=1e-3)
+
+
+def test_group_norm_keeps_bfloat16_and_says_which_widths_fit():
+    assert GroupNorm(8, 2)(jnp.ones((1, 2, 2, 8), jnp.bfloat16)).dtype == jnp.bfloat16
+    with pytest.raises(ValueError, match="33 channels cannot be normalised in 8 equal groups: choose nf"):
+        GroupNorm(33, 8)
+
+
+def test_initial_kernels_are_uniform_with_the_published_variance():
+    key, shape = jax.random.key(0), (3, 3, 40, 60)
+    for scale in (1.0, 0.1, 0.0):
+        kernel = initializer(scale)(key, shape)
+        fan_average = 9 * (40 + 60) / 2
+        limit = np.sqrt(3 * (scale or 1e-10) / fan_average)
+        assert np.abs(kernel).max() <= limit
+        # the variance of n uniform squares: standard error of the mean square limit^2 sqrt(4 / 45 / n)
+        assert abs(np.mean(np.square(kernel)) - limit**2 / 3) < 4 * limit**2 * np.sqrt(4 / 45 / kernel.size)
+        assert abs(kernel.mean()) < 4 * limit / np.sqrt(3 * kernel.size)
+    layer = conv3x3(4, 4, dtype=None, rngs=Keys(key))
+    assert not layer.bias[...].any()
+
+
+def test_dropout_draws_each_example_from_its_own_key_and_layer():
+    keys = jax.random.split(jax.random.key(0), 8)
+    x = jnp.ones((8, 32, 32, 5))
+    whole = dropout(x, 0.3, keys, 2)
+    halves = [dropout(x[s], 0.3, keys[s], 2) for s in (slice(0, 4), slice(4, 8))]
+    np.testing.assert_array_equal(whole, jnp.concatenate(halves))
+    assert (dropout(x, 0.3, keys, 3) != whole).any()
+    assert (whole[0] != whole[1]).any()
+    dropped = float((whole == 0).mean())
+    assert abs(dropped - 0.3) < 4 * np.sqrt(0.3 * 0.7 / x.size)
+    assert abs(float(whole.mean()) - 1) < 4 * np.sqrt(0.3 / 0.7 / x.size)
+    assert dropout(x, 0.3, None, 2) is x and dropout(x, 0.0, keys, 2) is x
+
+
+def test_dropout_of_an_odd_number_of_features():
+    assert dropout(jnp.ones((2, 3)), 0.5, jax.random.split(jax.random.key(0), 2), 0).shape == (2, 3)
+
+
+def test_positional_embedding_spans_one_to_ten_thousand():
+    embedded = positional(jnp.array([0.0, 2.0]), 8)
+    np.testing.assert_allclose(embedded[0], [0, 0, 0, 0, 1, 1, 1, 1], atol=1e-7)
+    np.testing.assert_allclose(embedded[1, [0, 3]], [np.sin(2), np.sin(2e-4)], rtol=1e-5)
