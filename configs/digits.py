@@ -1,4 +1,4 @@
-"""What all experiments on scikit-learn's digits share: 8x8, 17 grey levels, a DDPM++ of 0.9 M parameters.
+"""What all experiments on scikit-learn's digits share: 8x8, 17 grey levels, a small DDPM++.
 
 Sized for two CPU cores; see configs/vp/digits.py for the command and what it reaches.
 """
@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
         config.data.image_size = 8
         config.data.num_channels = 1
         config.model.update(
-            nf=64,
+            nf=32,
             ch_mult=(1, 2),
             num_res_blocks=2,
             attn_resolutions=(4,),

@@ -1,0 +1,54 @@
+# Everything a fresh machine needs: `make demo` and `make test`; only python3 >= 3.11 and make are presumed.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install demo test test-all lint format lock data-cifar10 clean
+
+help:  ## what there is
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 16
+
+install: $(INSTALLED)  ## the environment in .venv, every package pinned by requirements-dev.lock
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("python >= 3.11 is needed, found " + sys.version.split()[0] \
+	  if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(INSTALLED)  ## train on real digits, sample, evaluate: about ten minutes on two cores
+	$(RUN) main.py --mode=train --config=configs/vp/digits.py --workdir=runs/digits
+	$(RUN) main.py --mode=evaluate --config=configs/vp/digits.py --workdir=runs/digits
+	@echo "samples: runs/digits/samples/*.png   report: runs/digits/report.md"
+
+test: $(INSTALLED)  ## the tests, without those marked slow
+	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-all: $(INSTALLED)  ## all tests
+	$(RUN) -m pytest -n 2 --dist worksteal
+
+lint: $(INSTALLED)  ## ruff and the type checker
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(INSTALLED)  ## let ruff mend what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+lock: $(INSTALLED)  ## resolve pyproject.toml anew into the lock files
+	$(RUN) -m pip install --quiet uv
+	$(VENV)/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
+	  --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o requirements.lock
+	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
+	  --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -c requirements.lock -o requirements-dev.lock
+
+data-cifar10: $(INSTALLED)  ## download CIFAR-10 and write it as array_record (needs internet; installs TensorFlow)
+	$(RUN) -m pip install --quiet -e '.[prepare]'
+	$(RUN) -c "import tensorflow_datasets as tfds; tfds.builder('cifar10', file_format='array_record').download_and_prepare()"
+
+clean:  ## remove the environment and the caches, not the runs
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .jax_cache *.egg-info

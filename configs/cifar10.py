@@ -1,0 +1,43 @@
+"""What the published CIFAR-10 recipes share (Song et al. 2021, App. H); `make data-cifar10` prepares the data."""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.data.dataset = "tfds:cifar10"
+    with config.unlocked():
+        config.data.image_size = 32
+        config.data.num_channels = 3
+        config.data.in_memory = True
+        config.model.update(nf=128, ch_mult=(1, 2, 2, 2), num_res_blocks=4, attn_resolutions=(16,), dropout=0.1)
+    config.data.random_flip = True
+    config.training.n_iters = 1_300_000
+    config.training.n_jitted_steps = 5
+    config.eval.batch_size = 1000
+    config.sampling.denoise = "mean"
+    config.sampling.discretization = 1000
+    config.sampling.grid = "published"
+    return config
+
+
+def get_ve() -> ConfigDict:
+    """NCSN++ with VE: filters, the shrunken image added on the way down, data in [0, 1], the score predicted."""
+    config = get_config()
+    with config.unlocked():
+        config.sde = ConfigDict({"name": "ve", "sigma_min": 0.01, "sigma_max": 50.0, "t_min": 1e-5})
+        config.model.update(
+            fir=True, progressive_input="residual", embedding_type="fourier", fourier_scale=16.0, scale_by_sigma=True
+        )
+    config.model.prediction = "score"
+    config.model.noise_label = "sigma"
+    config.model.ema_rate = 0.999
+    config.data.centered = False
+    config.training.reduce_mean = False
+    config.sampling.predictor = "reverse_diffusion"
+    config.sampling.corrector = "langevin"
+    config.sampling.corrector_norm = "batch"
+    config.sampling.t_min = 1e-5
+    return config
