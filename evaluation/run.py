@@ -52,7 +52,9 @@ def bits(experiment: Experiment, variables: dict, key: jax.Array) -> dict[str, A
 
     The mean over examples of the mean over `eval.bpd_repeats` dequantisations, and its standard error over examples.
     """
-    config, source, scaler = experiment.config.eval, experiment.source, experiment.scaler
+    config, source = experiment.config.eval, experiment.source
+    # Whatever the training did: without noise grey levels have no density (published bits/dim do the same).
+    scaler = dataclasses.replace(experiment.scaler, dequantization="uniform")
     offset, dimensions = scaler.bits_offset(), int(np.prod(source.shape))
     count = min(len(source.test), config.bpd_max_examples or len(source.test))
     size = min(config.batch_size, count)

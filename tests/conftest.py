@@ -10,8 +10,8 @@ _DEVICES = "--xla_force_host_platform_device_count"
 if _DEVICES not in os.environ.get("XLA_FLAGS", ""):  # a worker of pytest-xdist inherits it
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}=8".strip()
 
-import jax
-import jaxtyping
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 
 jaxtyping.install_import_hook(["sde_lib", "samplers"], "beartype.beartype")
 
