@@ -117,15 +117,16 @@ def dropout(x: Float[Array, "b *d"], rate: float, keys: Key[Array, " b"] | None,
     """Drop features with probability `rate` (Srivastava et al. 2014); the identity where keys is None.
 
     Each example's mask comes from its own key and the layer's `index` alone, so it does not depend on how a batch is
-    split over devices. One random word decides two features: 16 bits each, the rate rounded to 1 / 65536.
+    split over devices. The key gives one word an example; features hash it with their position by the finaliser of
+    MurmurHash3, random enough for a mask: drawing every feature with threefry cost a tenth of a training step on CPU.
     """
-    keep = round((1 - rate) * 2**16)
-    if keys is None or keep == 2**16:
+    keep = round((1 - rate) * 2**32)
+    if keys is None or keep == 2**32:
         return x
-    size = math.prod(x.shape[1:])
-
-    def mask(key: Array) -> Array:
-        words = jax.random.bits(jax.random.fold_in(key, index), (-(-size // 2),), jnp.uint32)
-        return jnp.concatenate([words & 0xFFFF, words >> 16])[:size] < keep
-
-    return jnp.where(jax.vmap(mask)(keys).reshape(x.shape), x * (2**16 / keep), 0)
+    word = jax.vmap(lambda key: jax.random.bits(jax.random.fold_in(key, index), dtype=jnp.uint32))(keys)
+    position = lax.iota(jnp.uint32, math.prod(x.shape[1:]))
+    h = word[:, None] ^ position * jnp.uint32(0x9E3779B9)
+    h = (h ^ h >> 16) * jnp.uint32(0x85EBCA6B)
+    h = (h ^ h >> 13) * jnp.uint32(0xC2B2AE35)
+    mask = (h ^ h >> 16) < jnp.uint32(keep)
+    return jnp.where(mask.reshape(x.shape), x * (2**32 / keep), 0)

@@ -117,6 +117,20 @@ def test_dropout_draws_each_example_from_its_own_key_and_layer():
     assert dropout(x, 0.3, None, 2) is x and dropout(x, 0.0, keys, 2) is x
 
 
+def test_dropout_masks_are_uncorrelated_over_features_examples_and_layers():
+    keys = jax.random.split(jax.random.key(1), 64)
+    masks = np.stack([dropout(jnp.ones((64, 4096)), 0.5, keys, layer) > 0 for layer in range(4)]) - 0.5
+    bound = 5 * 0.25 / np.sqrt(masks.size / 4)  # of the mean of products of two fair signs of size 1/2
+    for lag in (1, 2, 8, 64, 512, 1024):
+        assert abs(np.mean(masks[..., :-lag] * masks[..., lag:])) < bound, lag
+    for lag in (1, 2, 16, 32):
+        assert abs(np.mean(masks[:, :-lag] * masks[:, lag:])) < bound * np.sqrt(2)
+    for a, b in ((0, 1), (1, 2), (0, 3)):
+        assert abs(np.mean(masks[a] * masks[b])) < bound * 2
+    rows = masks.mean(-1)  # each example and layer drops its share: 5 standard errors of 256 means
+    assert np.abs(rows).max() < 5 * 0.5 / np.sqrt(4096)
+
+
 def test_dropout_of_an_odd_number_of_features():
     assert dropout(jnp.ones((2, 3)), 0.5, jax.random.split(jax.random.key(0), 2), 0).shape == (2, 3)
 
