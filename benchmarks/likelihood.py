@@ -1,0 +1,123 @@
+"""Log-likelihood: drift and divergence in one forward-mode pass, against a network call and a reverse-mode one.
+
+python -m benchmarks.likelihood --config=configs/vp/digits.py --batch_size=8
+
+All solve the same ODE, by Dormand-Prince 5(4) at the same tolerances with the same probes, on the device:
+
+  forward, per sample   evaluation.likelihood: one jvp gives both; each example has its own steps
+  reverse, per sample   baseline: the drift, then a vjp for the divergence (XLA may share their forward passes)
+  forward, whole batch  one jvp; one error norm over the batch, so one step size for all (as published)
+  reverse, whole batch  a drift call and a vjp (as published, but on the device)
+
+The answers are checked against each other.
+"""
+
+from collections.abc import Callable, Sequence
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.common import experiment_of, parser, record, speedups, spread, timed_in_turn
+from data.source import take
+from evaluation.likelihood import log_likelihood
+from samplers.ode import EVALUATIONS_PER_STEP, EVALUATIONS_TO_START, FIRST_STEP, draw_probes
+
+BASELINE = "reverse, per sample"
+
+
+def forward(velocity: Callable, t: jax.Array, x: jax.Array, probe: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Velocity [b, ...] and probe . J probe [b] in one forward-mode pass."""
+    v, along = jax.jvp(lambda x: velocity(x, t), (x,), (probe,))
+    return v, jnp.sum((probe * along).reshape(len(x), -1), axis=1)
+
+
+def reverse(velocity: Callable, t: jax.Array, x: jax.Array, probe: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The same from two calls: the velocity, and the gradient of probe . velocity."""
+    gradient = jax.grad(lambda x: jnp.sum(probe * velocity(x, t)))(x)
+    return velocity(x, t), jnp.sum((probe * gradient).reshape(len(x), -1), axis=1)
+
+
+def solve(field: Callable, x: jax.Array, t_min: float, tolerance: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """End points, integrated divergence [b] and evaluations of one batch under one error norm."""
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, state, _: field(t, state[0])),
+        diffrax.Dopri5(),
+        t0=t_min,
+        t1=1.0,
+        dt0=FIRST_STEP,
+        y0=(x, jnp.zeros(len(x), x.dtype)),
+        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+        adjoint=diffrax.ForwardMode(),
+    )
+    end, delta = jax.tree.map(lambda a: a[0], solution.ys)
+    return end, delta, solution.stats["num_steps"] * EVALUATIONS_PER_STEP + EVALUATIONS_TO_START
+
+
+def main(arguments: Sequence[str] | None = None) -> dict:
+    """Run, print, write the JSON and return it."""
+    flags = parser(__doc__.splitlines()[0], batch_size=8)
+    flags.add_argument("--tolerance", type=float, default=1e-3, help="relative and absolute")
+    options = flags.parse_args(arguments)
+    experiment, variables, weights = experiment_of(options)
+    sde, tolerance = experiment.sde, options.tolerance
+    images = take(experiment.source.test, np.arange(options.batch_size) % len(experiment.source.test))["image"]
+    dequantize, probe_keys = (jax.random.split(jax.random.key(i), options.batch_size) for i in (1, 2))
+    x = jnp.asarray(experiment.scaler.encode(images, dequantize))
+    probes = draw_probes(probe_keys, x)[:, 0]
+
+    def own(variables: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        score = experiment.score_fn(variables)
+        result = log_likelihood(sde, score, x, probe_keys, rtol=tolerance, atol=tolerance)
+        return result.nats, result.evaluations
+
+    def alternative(divergence: Callable, per_sample: bool) -> Callable:
+        def run(variables: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            score = experiment.score_fn(variables)
+
+            def velocity(x: jax.Array, t: jax.Array) -> jax.Array:
+                return sde.flow_velocity(x, t, score(x, jnp.full(len(x), t, x.dtype)))
+
+            def one(x: jax.Array, probe: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+                return solve(
+                    lambda t, x: divergence(velocity, jnp.asarray(t, x.dtype), x, probe), x, sde.t_min, tolerance
+                )
+
+            if per_sample:
+                end, delta, spent = jax.vmap(one)(x[:, None], probes[:, None])
+                end, delta = end[:, 0], delta[:, 0]
+            else:
+                end, delta, spent = one(x, probes)
+            return sde.prior_log_prob(end) + delta, spent
+
+        return run
+
+    functions = {
+        BASELINE: jax.jit(alternative(reverse, True)),
+        "forward, per sample": jax.jit(own),
+        "reverse, whole batch": jax.jit(alternative(reverse, False)),
+        "forward, whole batch": jax.jit(alternative(forward, False)),
+    }
+    results = {name: jax.device_get(run(variables, x)) for name, run in functions.items()}
+    nats = {name: np.asarray(values, np.float64) for name, (values, _) in results.items()}
+    for one, other in (("forward, per sample", BASELINE), ("forward, whole batch", "reverse, whole batch")):
+        # The same ODE and steps, up to rounding that the step-size control may amplify to its own tolerance.
+        if not np.allclose(nats[one], nats[other], rtol=10 * tolerance, atol=10 * tolerance * x[0].size):
+            raise RuntimeError(f"{one!r} and {other!r} disagree: {nats[one]} and {nats[other]} nats")
+    seconds = timed_in_turn({name: lambda f=f: f(variables, x) for name, f in functions.items()}, options.repeats)
+    rows = {
+        name: {
+            "seconds_per_image": float(np.median(values)) / options.batch_size,
+            "evaluations_mean": float(np.mean(results[name][1])),
+            "evaluations_max": int(np.max(results[name][1])),
+            "nats_mean": float(nats[name].mean()),
+            "seconds": spread(values),
+        }
+        for name, values in seconds.items()
+    }
+    return record("likelihood", options, weights, BASELINE, rows, speedups(seconds, BASELINE))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A whole sampler in one compiled scan against a Python loop of compiled steps.
+
+python -m benchmarks.sampling --config=configs/vp/digits.py --method=euler_maruyama --steps=50
+
+Both draw the same samples, which is checked.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import samplers
+from benchmarks.common import experiment_of, parser, record, speedups, spread, timed_in_turn
+from samplers import grids
+
+BASELINE = "python loop of jitted steps"
+
+
+def main(arguments: Sequence[str] | None = None) -> dict:
+    """Run, print, write the JSON and return it."""
+    flags = parser(__doc__.splitlines()[0], batch_size=16)
+    flags.add_argument("--method", default="euler_maruyama", choices=tuple(samplers.PREDICTORS), help="the sampler")
+    flags.add_argument("--steps", type=int, default=50, help="grid steps")
+    options = flags.parse_args(arguments)
+    experiment, variables, weights = experiment_of(options)
+    key = jax.random.key(1)
+    z = experiment.sde.prior_sample(jax.random.key(2), (options.batch_size, *experiment.source.shape))
+    times = jnp.asarray(grids.create("uniform", options.steps, experiment.settings.t_min), z.dtype)
+
+    def stepper(variables: dict) -> samplers.Stepper:
+        return samplers.PREDICTORS[options.method](experiment.sde, experiment.score_fn(variables))
+
+    @jax.jit
+    def scan(variables: dict, z: jax.Array) -> jax.Array:
+        return samplers.sample(stepper(variables), key, z, times).x
+
+    @jax.jit
+    def step(variables: dict, i: jax.Array, state: samplers.State, t: jax.Array, s: jax.Array) -> samplers.State:
+        return stepper(variables).step(jax.random.fold_in(key, i), state, t, s)
+
+    host_times = np.asarray(times)
+
+    def loop() -> jax.Array:
+        state = stepper(variables).init(z)
+        for i in range(options.steps):
+            state = step(variables, i, state, host_times[i], host_times[i + 1])
+        return state.x
+
+    contenders = {BASELINE: loop, "one scan": lambda: scan(variables, z)}
+    difference = float(jnp.max(jnp.abs(loop() - scan(variables, z))) / jnp.max(jnp.abs(loop())))
+    if not difference < 1e-2:
+        raise RuntimeError(f"scan and loop disagree by {difference:.1e} of the largest value")
+    seconds = timed_in_turn(contenders, options.repeats)
+    evaluations = options.steps * stepper(variables).evaluations
+    rows = {}
+    for name, values in seconds.items():
+        median = float(np.median(values))
+        rows[name] = {
+            "evaluations_per_second": evaluations / median,
+            "images_per_second": options.batch_size / median,
+            "seconds": spread(values),
+        }
+    rows["one scan"]["largest_relative_difference"] = difference
+    return record("sampling", options, weights, BASELINE, rows, speedups(seconds, BASELINE))
+
+
+if __name__ == "__main__":
+    main()

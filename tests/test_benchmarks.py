@@ -1,0 +1,58 @@
+"""Each benchmark runs at a tiny size and writes what it promises; how fast anything is, is not tested."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks import likelihood, sampling, train_step
+from benchmarks.common import speedups, timed_in_turn
+
+CONFIG = "configs/vp/toy_mixture8_mlp.py"
+TINY = [f"--config={Path(__file__).parents[1] / CONFIG}", "--batch_size=8", "--repeats=2"]
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "options", "figures"),
+    [
+        (train_step, ["--steps_per_call=2"], {"steps_per_second", "images_per_second", "seconds_per_step"}),
+        (sampling, ["--steps=3", "--method=flow_heun"], {"evaluations_per_second", "images_per_second", "seconds"}),
+        (likelihood, ["--tolerance=1e-2"], {"seconds_per_image", "evaluations_mean", "nats_mean", "seconds"}),
+    ],
+    ids=("train_step", "sampling", "likelihood"),
+)
+def test_a_benchmark_writes_its_record(benchmark, options: list[str], figures: set[str], tmp_path: Path) -> None:
+    out = tmp_path / "results" / "record.json"
+    benchmark.main([*TINY, *options, f"--out={out}"])
+    found = json.loads(out.read_text())
+    assert {"jax", "jaxlib", "python"} <= found["environment"]["versions"].keys()
+    assert "cpu" in found["environment"]["device"].lower()
+    assert found["arguments"]["batch_size"] == 8
+    assert found["weights"] == "random, not trained"
+    assert set(found["contenders"]) == {found["baseline"], *found["times_faster_than_baseline"]}
+    assert len(found["contenders"]) >= 2
+    for row in found["contenders"].values():
+        assert figures <= row.keys()
+        numbers = [v for f in figures for v in (row[f].values() if isinstance(row[f], dict) else [row[f]])]
+        assert all(math.isfinite(v) and v != 0 for v in numbers)
+    for ratio in found["times_faster_than_baseline"].values():
+        assert 0 < ratio["min"] <= ratio["median"] <= ratio["max"] < math.inf
+
+
+def test_a_ratio_is_of_equal_work_in_the_same_round() -> None:
+    seconds = {"base": [1.0, 2.0, 4.0], "other": [1.0, 1.0, 1.0]}
+    assert speedups(seconds, "base") == {"other": {"median": 2.0, "min": 1.0, "max": 4.0}}
+    assert speedups(seconds, "base", {"base": 1, "other": 2})["other"]["median"] == 4.0
+
+
+def test_contenders_alternate_after_one_warm_up_each() -> None:
+    calls: list[str] = []
+    seconds = timed_in_turn({name: lambda n=name: calls.append(n) for name in "ab"}, repeats=2)
+    assert calls == list("ababab")
+    assert [len(values) for values in seconds.values()] == [2, 2]
+
+
+def test_a_missing_config_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"configs/nothing\.py"):
+        sampling.main(["--config=configs/nothing.py"])

@@ -1,0 +1,91 @@
+"""The notebooks run from top to bottom, say the same in both of their forms, and fail where a cell fails."""
+
+import json
+import os
+from pathlib import Path
+
+import jax
+import jupytext
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from experiment.build import build
+from experiment.workdir import Workdir
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
+MOST_BYTES = 700 * 1024
+
+
+def execute(notebook: nbformat.NotebookNode, run: Path) -> str:
+    """Run all cells as from the notebooks' own folder, with `run` for the trained run; what they printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device, as at home
+    environment |= {"RUN": str(run), "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(NOTEBOOKS.parent)}
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}})
+    client.execute(env=environment)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
+
+
+def tiny_run(path: Path) -> None:
+    """A run of digits as training leaves it: a config and a checkpoint, here of untrained weights."""
+    from configs.vp import digits
+
+    config = digits.get_config()
+    with config.unlocked():
+        config.model.update(nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=())
+        config.sampling.update(steps=2, flow_steps=2, rtol=0.1, atol=0.1)
+    variables = build(config).network.init(jax.random.key(0))
+    workdir = Workdir(path)
+    workdir.begin(config)
+    with workdir.store() as store:
+        store.save(7, {"ema": variables["params"], "fixed": variables["fixed"]})
+
+
+def test_there_are_notebooks() -> None:
+    assert "explore_samplers" in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_forms_are_the_same_notebook(name: str) -> None:
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    script = jupytext.read(NOTEBOOKS / f"{name}.py")
+    assert [(c.cell_type, c.source) for c in notebook.cells] == [(c.cell_type, c.source) for c in script.cells]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_stored_outputs_are_whole_small_and_free_of_errors(name: str) -> None:
+    path = NOTEBOOKS / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert path.stat().st_size < MOST_BYTES
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [o for cell in cells for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    assert str(Path.home()) not in json.dumps(notebook)
+
+
+def test_the_notebook_runs_and_reads_a_trained_run(tmp_path: Path) -> None:
+    tiny_run(tmp_path / "run")
+    printed = execute(jupytext.read(NOTEBOOKS / "explore_samplers.py"), tmp_path / "run")
+    assert "digits, SDE vp, step 7" in printed
+
+
+def last_section(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The imports and the section on trained runs: all but what takes time."""
+    sections = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## ")]
+    notebook.cells = notebook.cells[: sections[0]] + notebook.cells[sections[-1] :]
+    return notebook
+
+
+def test_without_a_trained_run_the_notebook_says_how_to_make_one(tmp_path: Path) -> None:
+    notebook = last_section(jupytext.read(NOTEBOOKS / "explore_samplers.py"))
+    assert "`make demo`" in execute(notebook, tmp_path / "nothing")
+
+
+def test_a_cell_that_raises_fails_the_execution(tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("raise RuntimeError('planted')")])
+    with pytest.raises(CellExecutionError, match="planted"):
+        execute(notebook, tmp_path)
