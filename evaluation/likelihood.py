@@ -35,7 +35,7 @@ def log_likelihood(
     x is taken as a point at t_min: the density is that of the samples of the flow ended there, and it approaches the
     data's as t_min and the tolerances go to 0. With a random probe the estimate is unbiased in nats and its spread
     falls with the number of `probes`; 'exact' costs d evaluations a step. Each example draws its probes from its
-    own key. `encode` of the flow is ``latents``; decode them with ``solve_flow(sde, score, latents, 1.0, t_min)``.
+    own key. ``latents`` are those of `samplers.encode`: `samplers.decode` takes them back.
 
     Raises:
       ValueError: an unknown probe, or a random one without keys.

@@ -6,7 +6,7 @@ from samplers.create import CORRECTORS, METHODS, PREDICTORS, Settings, create, d
 from samplers.euler_maruyama import euler_maruyama
 from samplers.flow import flow_euler, flow_heun
 from samplers.langevin import annealed_langevin, langevin
-from samplers.ode import FlowSolution, draw_probes, solve_flow
+from samplers.ode import FlowSolution, decode, draw_probes, encode, solve_flow
 from samplers.reverse_diffusion import reverse_diffusion
 
 __all__ = [
@@ -22,8 +22,10 @@ __all__ = [
     "annealed_langevin",
     "chain",
     "create",
+    "decode",
     "draw",
     "draw_probes",
+    "encode",
     "euler_maruyama",
     "flow_euler",
     "flow_heun",

@@ -117,3 +117,17 @@ def solve_flow(
         return FlowSolution(end_x, delta, evaluations, converged)
 
     return jax.vmap(one, in_axes=(0, None if probes is None else 0))(x, probes)
+
+
+def encode(
+    sde: AffineSDE, score: ScoreFn, x: Float[Array, "b *d"], *, rtol: float = 1e-5, atol: float = 1e-5
+) -> FlowSolution:
+    """Data, taken as points at t_min, to their latents at t = 1; `decode` takes them back (Song et al. 2021, sec. 4.3)."""
+    return solve_flow(sde, score, x, sde.t_min, 1.0, rtol=rtol, atol=atol)
+
+
+def decode(
+    sde: AffineSDE, score: ScoreFn, z: Float[Array, "b *d"], *, rtol: float = 1e-5, atol: float = 1e-5
+) -> FlowSolution:
+    """Latents at t = 1 to data at t_min."""
+    return solve_flow(sde, score, z, 1.0, sde.t_min, rtol=rtol, atol=atol)

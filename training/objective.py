@@ -12,6 +12,7 @@ the importance sampling of Song et al. 2021b (App. B), here for every affine SDE
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
@@ -69,6 +70,8 @@ class Objective:
         `eps_fn` (x, t) -> eps_hat is a score times -sigma. With importance sampling the loss carries the constant that
         makes its expectation that of the plain weighting.
         """
+        chex.assert_equal_shape([x0, eps])
+        chex.assert_shape(t, (len(x0),))
         mean, std = self.sde.marginal(x0, t)
         errors = jnp.square(eps_fn(mean + expand(std, x0) * eps, t) - eps).reshape(len(x0), -1)
         loss = jnp.mean(errors, axis=1) if self.reduce_mean else 0.5 * jnp.sum(errors, axis=1)
