@@ -87,8 +87,8 @@ key = jax.random.key(0)
 
 # %% [markdown]
 # Colour is the density $p_t$; an arrow is $\sigma(t)\,\nabla\log p_t$, the score in units of the noise.
-# **Look at** how long the field only points to the middle. At $t = 0.5$ every arrow still agrees; which of the five
-# clusters a sample goes to is decided between about 0.35 and 0.1.
+# **Look at** how long the field only points to the middle: at $t = 0.35$ there is one blob, at 0.1 five
+# clusters. Which of them a sample belongs to is decided in between.
 
 
 # %%
@@ -108,7 +108,7 @@ fine, coarse = plane(2.8, 120), plane(2.5, 15)
 figure, axes = plt.subplots(1, 5, figsize=(13, 3))
 for ax, t in zip(axes, (0.001, 0.1, 0.2, 0.35, 0.6), strict=True):
     alpha, sigma = sde.alpha(jnp.asarray(t)), sde.sigma(jnp.asarray(t))
-    ax.imshow(jnp.exp(log_density(fine, alpha, sigma)) ** 0.5, extent=(-2.8, 2.8, -2.8, 2.8), origin="lower")
+    ax.contourf(*jnp.moveaxis(fine, -1, 0), jnp.exp(log_density(fine, alpha, sigma)) ** 0.5, levels=10)
     arrows = sigma * score(coarse.reshape(-1, 2), jnp.full(coarse.shape[0] ** 2, t))
     ax.quiver(*coarse.reshape(-1, 2).T, *arrows.T, color=RED, angles="xy", width=0.006)
     ax.set_title(rf"$t={t}$:  $\alpha={alpha:.2f},\ \sigma={sigma:.2f}$")
@@ -123,17 +123,18 @@ plt.show()
 # * the **reverse SDE**, $dx = [f x - g^2\,\nabla\log p_t]\,dt + g\,d\bar w$, random;
 # * the **probability flow**, $dx/dt = f x - \tfrac12 g^2\,\nabla\log p_t$, deterministic.
 #
-# **Look at** the third panel: the reverse SDE started twelve times *at one point* reaches several clusters. Under
-# the flow each starting point has one end, so noise can serve as a code for the data (section 6).
+# **Look at** the third panel: the reverse SDE started eight times *at one point* reaches several clusters. Under
+# the flow each starting point has one end, so noise can serve as a code for the data (section 6). The paths begin
+# at $t = 0.4$: what comes before decides little.
 
 
 # %%
 def draw_paths(ax, paths, title):
     """Paths [n + 1, b, 2] coloured by time, their ends as dots."""
     ax.contour(*jnp.moveaxis(fine, -1, 0), jnp.exp(log_density(fine)), levels=6, colors="0.75", linewidths=0.7)
-    colours = np.linspace(1, 0, len(paths) - 1)
+    colours = TIMES[1:]
     for path in np.moveaxis(paths, 1, 0):
-        lines = LineCollection(np.stack([path[:-1], path[1:]], 1), array=colours, cmap="plasma", linewidths=1)
+        lines = LineCollection(np.stack([path[:-1], path[1:]], 1), array=colours, cmap="plasma", linewidths=0.9)
         ax.add_collection(lines)
     ax.scatter(*paths[0].T, s=16, facecolor="white", edgecolor="black", zorder=3)
     ax.scatter(*paths[-1].T, s=16, color="black", zorder=3)
@@ -142,17 +143,26 @@ def draw_paths(ax, paths, title):
     return lines
 
 
-z = sde.prior_sample(jax.random.fold_in(key, 1), (12, 2))
-stochastic = jax.jit(
-    samplers.create(sde, score, Settings(method="euler_maruyama", steps=300, denoise="none"), trajectory=True)
-)
-flow = jax.jit(samplers.create(sde, score, Settings(method="flow_heun", flow_steps=100), trajectory=True))
+TIMES = jnp.linspace(0.4, 1e-3, 201)
+noise = jax.random.normal(jax.random.fold_in(key, 1), (10, 2))
+start = sde.alpha(TIMES[0]) * real_samples(5, 10) + sde.sigma(TIMES[0]) * noise  # exact draws of p_t at t = 0.4
+
+
+@jax.jit
+def flow_paths(x):
+    return samplers.sample(samplers.flow_heun(sde, score), key, x, TIMES, trajectory=True).trajectory
+
+
+@jax.jit
+def random_paths(x):
+    return samplers.sample(samplers.euler_maruyama(sde, score), key, x, TIMES, trajectory=True).trajectory
+
 
 figure, axes = plt.subplots(1, 3, figsize=(12.5, 4))
-draw_paths(axes[0], flow(key, z).trajectory, "flow")
-draw_paths(axes[1], stochastic(key, z).trajectory, "reverse SDE, the same starting points")
-lines = draw_paths(axes[2], stochastic(key, jnp.tile(z[:1], (12, 1))).trajectory, "reverse SDE, one starting point")
-figure.colorbar(lines, ax=axes, label="t  (1: noise, white dots;  0: data, black)", shrink=0.8)
+draw_paths(axes[0], flow_paths(start), "flow")
+draw_paths(axes[1], random_paths(start)[:, :4], "reverse SDE, four of the starting points")
+lines = draw_paths(axes[2], random_paths(jnp.tile(start[:1], (8, 1))), "reverse SDE, one starting point")
+figure.colorbar(lines, ax=axes, label="t  (white dots 0.4, black dots 0)", shrink=0.8)
 plt.show()
 
 # %% [markdown]
