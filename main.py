@@ -20,7 +20,7 @@ PROCESS = flags.DEFINE_integer("process", 0, "Which of them this is.")
 
 def run(mode: str, config: ConfigDict, path: str) -> None:
     """Check everything, then do what `mode` says."""
-    from evaluation.run import draw_grid, evaluate
+    from evaluation.run import check, draw_grid, evaluate
     from experiment import build, refusing
     from experiment.weights import load
     from experiment.workdir import Workdir
@@ -30,6 +30,7 @@ def run(mode: str, config: ConfigDict, path: str) -> None:
     with refusing():
         workdir.check(config, training=mode == "train")
         experiment = build(config)
+        check(experiment, likelihood=mode == "evaluate")
         if mode == "train":
             start = loop.prepare(experiment, workdir)
         else:
@@ -61,7 +62,12 @@ def parse(arguments: list[str]) -> list[str]:
 
 
 def _refuse(error: Exception) -> None:
-    print("error:", " ".join(str(error).strip("'\"").split()), file=sys.stderr)
+    while error.args and isinstance(error.args[0], Exception):  # ml_collections wraps one in another
+        error = error.args[0]
+    text = str(error)
+    if isinstance(error, KeyError):  # whose str is a repr; ml_collections' alone names the wrong field and no more
+        text = f"unknown config field: {error.args[0]}; configs/default.py says what there is"
+    print("error:", " ".join(text.split()), file=sys.stderr)
     sys.exit(2)
 
 

@@ -20,6 +20,7 @@ from evaluation.likelihood import bits_per_dim, log_likelihood
 from experiment import Experiment
 from experiment.pictures import save_samples
 from experiment.workdir import Workdir
+from samplers.ode import PROBES
 
 GRID_SAMPLES = 100
 RELEVANT = {  # the settings that a method uses, for the report
@@ -31,6 +32,22 @@ RELEVANT = {  # the settings that a method uses, for the report
     "flow_euler": ("flow_steps", "grid"),
     "flow_heun": ("flow_steps", "grid"),
 }
+
+
+def check(experiment: Experiment, *, likelihood: bool) -> None:
+    """Check ``config.eval``, before a training as well: a long run must not end in a misspelt word.
+
+    Raises:
+      ValueError: a value out of range, an unknown probe, or (with `likelihood`) no test set to take bits/dim of.
+    """
+    config = experiment.config.eval
+    for name, least in (("batch_size", 1), ("num_samples", 2), ("bpd_probes", 1), ("bpd_repeats", 1)):
+        if config[name] < least:
+            raise ValueError(f"eval.{name} is {config[name]}; it must be at least {least}")
+    if config.bpd_probe not in PROBES:
+        raise ValueError(f"eval.bpd_probe is {config.bpd_probe!r}; known are {', '.join(PROBES)}")
+    if likelihood and config.enable_bpd and not len(experiment.source.test):
+        raise ValueError("there are no test images for bits/dim; give the data set some, or set eval.enable_bpd=False")
 
 
 def settings_used(settings: samplers.Settings) -> dict[str, Any]:

@@ -55,6 +55,11 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
                 f"training.{name} is {config[name]} and training.n_jitted_steps {steps}: "
                 "it must be a positive multiple of the steps of one call"
             )
+    if config.eval_freq and not len(experiment.source.test):
+        raise ValueError(
+            f"training.eval_freq is {config.eval_freq}, but the data set {experiment.source.name!r} has no test images; set it to 0, "
+            "or give the data set some"
+        )
     objective = Objective(
         experiment.sde,
         likelihood_weighting=config.likelihood_weighting,
