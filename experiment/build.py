@@ -92,6 +92,10 @@ def build(config: ConfigDict) -> Experiment:
     for method in config.eval.samplers:
         samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
     source = _source(config)
+    if config.data.random_flip and len(source.shape) != 3:
+        raise ValueError(
+            f"data.random_flip is for images; the examples of {source.name!r} are {source.shape}; set it to False"
+        )
     dequantization = "uniform" if config.data.uniform_dequantization else "none"
     scaler = Scaler(source.levels, config.data.centered, dequantization)
     return Experiment(config, sde, source, scaler, network(config, sde, source.shape), settings)
