@@ -1,0 +1,48 @@
+"""main.py as a person runs it, in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TINY = (  # digits with the smallest network
+    "--config=configs/vp/digits.py",
+    "--config.model.nf=4",
+    "--config.model.ch_mult=(1,)",
+    "--config.model.num_res_blocks=1",
+    "--config.training.batch_size=16",
+    "--config.training.snapshot_sampling=False",
+)
+
+
+def start(*arguments: str, devices: int = 1, cache: Path | None = None) -> subprocess.Popen:
+    """`python main.py ...` on so many virtual CPU devices; compiled programs are shared through `cache`."""
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if cache:
+        environment |= {
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "main.py", *arguments], cwd=ROOT, env=environment, **pipes)
+
+
+def run(*arguments: str, devices: int = 1, cache: Path | None = None) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr)."""
+    process = start(*arguments, devices=devices, cache=cache)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]] | None:
+    """Every file below, its bytes and when it was written; None where there is no folder."""
+    if not folder.exists():
+        return None
+    paths = sorted(folder.rglob("*"))
+    return {str(p.relative_to(folder)): (p.read_bytes() if p.is_file() else b"", p.stat().st_mtime_ns) for p in paths}
