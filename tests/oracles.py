@@ -138,3 +138,8 @@ def z_scores(samples: Array, alpha: float = 1.0, sigma: float = 0.0) -> np.ndarr
     mean, std, n = _planar_statistics(alpha, sigma)
     found = statistics(samples, planar(), alpha, sigma)
     return (found.mean(0) - mean) / (std * np.sqrt(1 / len(found) + 1 / n))
+
+
+def compiled(function: Callable) -> Callable:
+    """jit without XLA's optimisation, which takes most of the time of a small program that runs twice."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})

@@ -11,7 +11,7 @@ import pytest
 import samplers
 from samplers import State, sample, solve_flow
 from sde_lib import VE, VP, AffineSDE, SubVP
-from tests.oracles import gaussian, planar
+from tests.oracles import compiled, gaussian, planar
 from tests.samplers.recorded import STOCHASTIC
 
 SDES = {"vp": VP(), "subvp": SubVP(), "ve": VE(sigma_max=50.0)}
@@ -28,7 +28,7 @@ def _flow_end(name: str, end: float) -> tuple[np.ndarray, np.ndarray]:
     """Prior draws and where the flow takes them, to 1e-10."""
     sde = SDES[name]
     x = sde.prior_std * jax.random.normal(jax.random.key(5), (16, 2))
-    solve = jax.jit(lambda x: solve_flow(sde, planar().score(sde), x, 1.0, end, rtol=1e-11, atol=1e-11))
+    solve = compiled(lambda x: solve_flow(sde, planar().score(sde), x, 1.0, end, rtol=1e-11, atol=1e-11))
     return np.asarray(x), np.asarray(solve(x).x)
 
 
@@ -46,7 +46,7 @@ def test_flow_methods(name: str, method: str, order: int, x64) -> None:
     steps, errors = [64, 128, 256], []
     for n in steps:
         times = jnp.linspace(1.0, end, n + 1)
-        out = jax.jit(lambda x, times: sample(make(sde, score), KEY, x, times).x)(jnp.asarray(x), times)
+        out = compiled(lambda x, times: sample(make(sde, score), KEY, x, times).x)(jnp.asarray(x), times)
         errors.append(float(jnp.sqrt(jnp.mean((out - exact) ** 2))))
     assert slope(steps, errors) == pytest.approx(order, abs=0.2), errors
     assert errors[-1] < 0.1
@@ -72,7 +72,7 @@ def terminal_law(
         stepper = make(sde, score, **options)
         x = jnp.asarray([[0.0], [1.0], [0.0]])
         step = lambda t, s: stepper.step(KEY, State(x, x), t, s).x[:, 0]  # noqa: E731
-        b, a, c = np.asarray(jax.jit(jax.vmap(step))(jnp.asarray(times[:-1]), jnp.asarray(times[1:]))).T
+        b, a, c = np.asarray(compiled(jax.vmap(step))(jnp.asarray(times[:-1]), jnp.asarray(times[1:]))).T
     one = jnp.ones(())
     m, v = float(sde.alpha(one)) * mean, float((sde.alpha(one) * std) ** 2 + sde.sigma(one) ** 2)
     for slope_x, offset, noise in zip(a - b, b, c - b, strict=True):

@@ -10,7 +10,7 @@ import pytest
 import samplers
 from samplers import Settings, State, Stepper, solve_flow
 from sde_lib import VE, VP, AffineSDE, SubVP
-from tests.oracles import REFERENCE, Mixture, planar, published_score
+from tests.oracles import REFERENCE, Mixture, compiled, planar, published_score
 from tests.samplers.recorded import noise
 
 SDES = {"vp": VP(), "subvp": SubVP(), "ve": VE(sigma_min=0.01, sigma_max=50.0)}
@@ -149,7 +149,7 @@ def test_ode_samples(name: str) -> None:
     """float32 at the published tolerance, each example with its own steps."""
     sde = SDES[name]
     z = jnp.asarray(ODE[f"mix_{name}_z"])
-    flow = jax.jit(lambda z: solve_flow(sde, _images(planar()).score(sde), z, 1.0, ODE_EPS[name]))(z)
+    flow = compiled(lambda z: solve_flow(sde, _images(planar()).score(sde), z, 1.0, ODE_EPS[name]))(z)
     assert bool(flow.converged.all())
     close(flow.x, ODE[f"mix_{name}_x"], 1e-3)
     assert 0.6 * ODE[f"mix_{name}_nfe"] < float(flow.evaluations.mean()) <= ODE[f"mix_{name}_nfe"] + 12
@@ -162,7 +162,7 @@ def test_ode_takes_the_published_steps_when_the_batch_is_one_vector(name: str, x
     one = _images(planar()).score(sde)
     score = lambda x, t: one(x.reshape(shape), jnp.full(len(x[0]), t[0])).reshape(x.shape)  # noqa: E731
     z = jnp.asarray(ODE[f"mix_{name}_z"], float)[None]
-    flow = jax.jit(lambda z: solve_flow(sde, score, z, 1.0, ODE_EPS[name]))(z)
+    flow = compiled(lambda z: solve_flow(sde, score, z, 1.0, ODE_EPS[name]))(z)
     close(flow.x[0], ODE[f"mix_{name}_x"], 1e-3)
     # Which steps are rejected hangs on the first one's size, where the two solvers differ: three steps either way.
     assert abs(int(flow.evaluations[0]) - int(ODE[f"mix_{name}_nfe"])) <= 18
@@ -173,7 +173,7 @@ def test_ode_samples_tight(name: str, x64) -> None:
     sde = SDES[name]
     z = jnp.asarray(ODE[f"mix_{name}_z"], float)
     score = _images(planar()).score(sde)
-    flow = jax.jit(lambda z: solve_flow(sde, score, z, 1.0, ODE_EPS[name], rtol=1e-9, atol=1e-9))(z)
+    flow = compiled(lambda z: solve_flow(sde, score, z, 1.0, ODE_EPS[name], rtol=1e-9, atol=1e-9))(z)
     close(flow.x, ODE[f"mix_{name}_x_f64_tight"], 2e-6)
 
 
@@ -188,7 +188,7 @@ def test_likelihood_with_recorded_probes(name: str, probe: str) -> None:
     x = jnp.asarray(LIKELIHOOD[f"{prefix}_data"])
     e = jnp.asarray(LIKELIHOOD[f"{prefix}_eps_rademacher"])[:, None]
     score = _images(planar()).score(sde)
-    flow = jax.jit(lambda x, e: solve_flow(sde, score, x, 1e-5, 1.0, probes=e))(x, e)
+    flow = compiled(lambda x, e: solve_flow(sde, score, x, 1e-5, 1.0, probes=e))(x, e)
     np.testing.assert_allclose(_bits_per_dim(sde, flow), LIKELIHOOD[f"{prefix}_bpd"], atol=3e-3)
     close(flow.x, LIKELIHOOD[f"{prefix}_z"], 1e-3)
     # Each example has its own steps here, and no neighbours that hide its error in the batch's norm.
@@ -200,7 +200,7 @@ def test_likelihood_tight(name: str, x64) -> None:
     """Both recorded probes and their mean, which in two dimensions is the exact divergence."""
     sde = SDES[name]
     score = _images(planar()).score(sde)
-    solve = jax.jit(lambda x, e: solve_flow(sde, score, x, 1e-5, 1.0, probes=e, rtol=1e-8, atol=1e-8))
+    solve = compiled(lambda x, e: solve_flow(sde, score, x, 1e-5, 1.0, probes=e, rtol=1e-8, atol=1e-8))
     for probe in ("pp", "pm"):
         prefix = f"mix_{name}_{probe}"
         x = jnp.asarray(LIKELIHOOD[f"{prefix}_data"], float)

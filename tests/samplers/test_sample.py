@@ -8,7 +8,7 @@ import pytest
 import samplers
 from samplers import METHODS, Settings, State, Stepper, chain, grids, sample
 from sde_lib import VE, VP
-from tests.oracles import planar
+from tests.oracles import compiled, planar
 
 KEY = jax.random.key(0)
 SDE, DATA = VP(), planar()
@@ -17,7 +17,7 @@ Z = jax.random.normal(jax.random.key(9), (4, 2))
 
 def run(z: jax.Array = Z, *, key: jax.Array = KEY, trajectory: bool = False, **settings) -> samplers.Samples:
     settings = Settings(**({"steps": 8, "flow_steps": 8} | settings))
-    return jax.jit(samplers.create(SDE, DATA.score(SDE), settings, trajectory=trajectory))(key, z)
+    return compiled(samplers.create(SDE, DATA.score(SDE), settings, trajectory=trajectory))(key, z)
 
 
 def test_step_i_gets_the_key_folded_with_i() -> None:
@@ -91,7 +91,7 @@ def test_evaluations_are_those_made_and_a_sampler_traces_once(method: str, denoi
         return exact(x, t)
 
     settings = Settings(method=method, steps=5, flow_steps=6, n_steps_each=2, denoise=denoise)
-    sampler = jax.jit(samplers.create(SDE, score, settings))
+    sampler = compiled(samplers.create(SDE, score, settings))
     out = jax.block_until_ready(sampler(KEY, Z[:1]))
     jax.effects_barrier()
     assert len(made) == int(out.evaluations[0])
