@@ -57,8 +57,8 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
             )
     if config.eval_freq and not len(experiment.source.test):
         raise ValueError(
-            f"training.eval_freq is {config.eval_freq}, but the data set {experiment.source.name!r} has no test images; set it to 0, "
-            "or give the data set some"
+            f"training.eval_freq is {config.eval_freq}, but the data set {experiment.source.name!r} has no test "
+            "images; set it to 0, or give the data set some"
         )
     objective = Objective(
         experiment.sde,
@@ -151,7 +151,10 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
                 progress.set_postfix_str(f"loss {values['loss']:.4g}, {values['images_per_second']:.0f} images/s")
                 began, read_from = time.perf_counter(), step
             if save:
-                store.save(step, parallel.unreplicate(replicated).to_tree(), {"config": experiment.config.to_dict()})
+                tree = jax.device_get(parallel.unreplicate(replicated).to_tree())
+                if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):  # the loss is from before
+                    raise _diverged(f"weights not finite at step {step}", store)
+                store.save(step, tree, {"config": experiment.config.to_dict()})
             if signal is not None:
                 store.wait()
                 progress.close()
@@ -170,6 +173,13 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     return step
 
 
+def _diverged(what: str, store: Any) -> Diverged:
+    store.wait()
+    kept = store.latest_step()
+    last = f"the last good checkpoint is of step {kept}" if kept else "no checkpoint had been saved yet"
+    return Diverged(f"{what}; {last}; lower optim.lr or optim.grad_clip")
+
+
 def _read(unread: deque[tuple[int, dict]], store: Any) -> dict[str, float]:
     """Mean metrics of the calls since the last reading; refuses numbers that are not finite."""
     first, last = unread[0][0], unread[-1][0]
@@ -179,14 +189,8 @@ def _read(unread: deque[tuple[int, dict]], store: Any) -> dict[str, float]:
     unread.clear()
     bad = np.flatnonzero(~np.all([np.isfinite(values) for values in named.values()], axis=0))
     if bad.size:
-        store.wait()
-        kept = store.latest_step()
-        raise Diverged(
-            f"loss or gradient not finite at step {first + bad[0] + 1}"
-            + (f" and {bad.size - 1} more up to {last + 1}" if bad.size > 1 else "")
-            + (f"; the last good checkpoint is of step {kept}" if kept else "; no checkpoint had been saved yet")
-            + "; lower optim.lr or optim.grad_clip"
-        )
+        more = f" and {bad.size - 1} more up to {last + 1}" if bad.size > 1 else ""
+        raise _diverged(f"loss or gradient not finite at step {first + bad[0] + 1}{more}", store)
     return {name: float(np.mean(values)) for name, values in named.items()}
 
 
