@@ -11,7 +11,7 @@ from sde_lib import AffineSDE, ScoreFn
 
 
 class LogLikelihood(NamedTuple):
-    """Log-density (nats) and latents of each example, evaluations spent, and whether the tolerance was met."""
+    """Log-density (nats; NaN if not converged) and latents of each example, evaluations spent, tolerance met or not."""
 
     nats: Float[Array, " b"]
     latents: Float[Array, "b *d"]
@@ -43,6 +43,7 @@ def log_likelihood(
     drawn = draw_probes(keys, x, probe, probes)
     flow = solve_flow(sde, score, x, sde.t_min, 1.0, probes=drawn, rtol=rtol, atol=atol)
     nats = sde.prior_log_prob(flow.x) + flow.delta_log_density
+    nats = jnp.where(flow.converged, nats, jnp.nan)  # a solve that stopped on the way has a finite, wrong end
     return LogLikelihood(nats, flow.x, flow.evaluations, flow.converged)
 
 

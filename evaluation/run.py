@@ -109,7 +109,8 @@ def bits(experiment: Experiment, variables: dict, key: jax.Array) -> dict[str, A
                 progress.update(int(real.sum()))
     if not np.isfinite(values).all():
         raise RuntimeError(
-            f"log-likelihood not finite for {int((~np.isfinite(values)).any(0).sum())} of {count} examples"
+            f"log-likelihood not finite for {int((~np.isfinite(values)).any(0).sum())} of {count} examples "
+            f"({failed} solves did not converge); loosen eval.rtol and eval.atol, or take another checkpoint"
         )
     spent = np.concatenate(evaluations)
     each = values.mean(axis=0)
