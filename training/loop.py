@@ -154,12 +154,10 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
                 tree = jax.device_get(parallel.unreplicate(replicated).to_tree())
                 if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):  # the loss is from before
                     raise _diverged(f"weights not finite at step {step}", store)
-                store.save(step, tree, {"config": experiment.config.to_dict()})
-            if signal is not None:
+                checkpoint = step, tree, {"config": experiment.config.to_dict()}
+            if signal is not None:  # whoever sent it may not wait
+                store.save(*checkpoint)
                 store.wait()
-                progress.close()
-                logging.warning("%s: saved step %d; the same command continues the run", signal, step)
-                break
             if leader and (due(config.eval_freq) or (archive and config.snapshot_sampling)):
                 variables = parallel.unreplicate(replicated).variables(ema=True)
                 if due(config.eval_freq):
@@ -168,6 +166,12 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
                     x = draw(variables, jax.random.fold_in(key_sample, step))
                     save_samples(workdir.path / "samples" / f"step_{step:08d}.png", x, experiment.scaler)
                 began = time.perf_counter()
+            if signal is not None:
+                progress.close()
+                logging.warning("%s: saved step %d; the same command continues the run", signal, step)
+                break
+            if save:  # last, so that a run killed at any moment repeats the evaluation that it may have missed
+                store.save(*checkpoint)
     if records:
         records.close()
     return step
