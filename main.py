@@ -3,6 +3,7 @@
 python main.py --mode=train --config=configs/vp/digits.py --workdir=runs/digits [--config.training.batch_size=64 ...]
 """
 
+import logging as std_logging
 import sys
 from pathlib import Path
 
@@ -79,6 +80,7 @@ def main(_: list[str]) -> None:
     from training.loop import Diverged
 
     logging.set_verbosity(logging.INFO)
+    std_logging.getLogger("jax").setLevel(std_logging.WARNING)  # that there is no TPU is no news
     if COORDINATOR.value:
         jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     try:
