@@ -253,3 +253,11 @@ def test_refusals_of_a_process_are_one_line(tmp_path: Path, trained: Path) -> No
         assert code == 2 and named in err, err
         assert err.startswith("error: ") and err.count("\n") == 1 and out == ""
         assert not workdir.exists() and contents(trained) == before
+
+
+def test_a_refusal_says_nothing_of_absent_accelerators(tmp_path: Path) -> None:
+    """Nor of anything else that JAX looked for in vain."""
+    code, _, err = run(
+        "--mode=train", CONFIG, f"--workdir={tmp_path / 'run'}", "--config.training.batch_size=0", platform=""
+    )
+    assert code == 2 and err.startswith("error: training.batch_size is 0") and err.count("\n") == 1, err

@@ -10,16 +10,17 @@ TINY = (  # digits with the smallest network
     "--config=configs/vp/digits.py",
     "--config.model.nf=4",
     "--config.model.ch_mult=(1,)",
+    "--config.model.attn_resolutions=()",
     "--config.model.num_res_blocks=1",
     "--config.training.batch_size=16",
     "--config.training.snapshot_sampling=False",
 )
 
 
-def start(*arguments: str, devices: int = 1, cache: Path | None = None) -> subprocess.Popen:
+def start(*arguments: str, devices: int = 1, cache: Path | None = None, platform: str = "cpu") -> subprocess.Popen:
     """`python main.py ...` on so many virtual CPU devices; compiled programs are shared through `cache`."""
     environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
+        "JAX_PLATFORMS": platform,
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
         "PYTHONUNBUFFERED": "1",
     }
@@ -33,9 +34,9 @@ def start(*arguments: str, devices: int = 1, cache: Path | None = None) -> subpr
     return subprocess.Popen([sys.executable, "main.py", *arguments], cwd=ROOT, env=environment, **pipes)
 
 
-def run(*arguments: str, devices: int = 1, cache: Path | None = None) -> tuple[int, str, str]:
+def run(*arguments: str, devices: int = 1, cache: Path | None = None, platform: str = "cpu") -> tuple[int, str, str]:
     """(exit code, stdout, stderr)."""
-    process = start(*arguments, devices=devices, cache=cache)
+    process = start(*arguments, devices=devices, cache=cache, platform=platform)
     out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
