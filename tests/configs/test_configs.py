@@ -1,0 +1,72 @@
+"""Every experiment: plain data, locked, and the network it means."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+import samplers
+import sde_lib
+from data import SOURCES
+from experiment.build import network
+from training import optimizer
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "configs").rglob("*.py"))
+EXPERIMENTS = [str(p.relative_to(ROOT)) for p in FILES if p.parent.name in sde_lib.SDES]
+COUNTS = {"configs/ve/cifar10_ncsnpp_continuous.py": 62_758_915, "configs/vp/cifar10_ddpmpp_continuous.py": 61_804_419}
+
+
+def _load(path: str) -> ConfigDict:
+    return importlib.import_module(path.removesuffix(".py").replace("/", ".")).get_config()
+
+
+def test_the_experiments_that_were_asked_for_are_there() -> None:
+    assert set(COUNTS) <= set(EXPERIMENTS)
+    assert {f"configs/{sde}/digits.py" for sde in ("vp", "subvp", "ve")} <= set(EXPERIMENTS)
+    assert any("toy" in path for path in EXPERIMENTS) and any("photo_patches" in path for path in EXPERIMENTS)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS)
+def test_it_is_locked_data_that_builds_its_network(path: str) -> None:
+    config = _load(path)
+    assert config.is_locked and config.training.is_locked
+    with pytest.raises((AttributeError, KeyError)):
+        config.training.batchsize = 3
+    assert config.sde.name == Path(path).parent.name
+    sde = sde_lib.create(**config.sde)
+    settings = samplers.Settings(**config.sampling)
+    for method in (settings.method, *config.eval.samplers):
+        assert method in samplers.METHODS
+    optimizer.create(**config.optim)
+    assert config.data.dataset.partition(":")[0] in SOURCES
+    image = "image_size" in config.data
+    shape = (config.data.image_size, config.data.image_size, config.data.num_channels) if image else (2,)
+    built = network(config, sde, shape)
+    if path in COUNTS:
+        assert built.count() == COUNTS[path]
+
+
+def test_two_loads_share_nothing() -> None:
+    first = _load("configs/vp/digits.py")
+    first.optim.lr = 77.0
+    assert _load("configs/vp/digits.py").optim.lr != 77.0 and _load("configs/ve/digits.py").optim.lr != 77.0
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS)
+def test_the_docstring_holds_its_command(path: str) -> None:
+    assert f"--config={path}" in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_configs_import_nothing_but_configs(file: Path) -> None:
+    imported = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            imported += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.append(node.module)
+    assert {name.split(".")[0] for name in imported} <= {"ml_collections", "configs"}
