@@ -1,0 +1,106 @@
+"""The main job in miniature: train on digits, draw, evaluate; and two steps of every other kind of experiment."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+import main
+from configs.subvp import digits as subvp
+from configs.ve import digits as ve
+from configs.ve import toy_moons_mlp
+from configs.vp import digits as vp
+from configs.vp import photo_patches_ddpmpp, toy_mixture8_mlp
+
+
+def _small(config: ConfigDict) -> ConfigDict:
+    """Two steps of the smallest network, a handful of samples."""
+    if config.model.name == "mlp":
+        config.model.update(width=8, depth=1)
+    else:
+        config.model.update(nf=4, ch_mult=(1,), num_res_blocks=1, attn_resolutions=())
+    config.training.update(batch_size=8, n_iters=2, log_freq=1, eval_freq=2, snapshot_sampling=False)
+    config.training.update(snapshot_freq=2, snapshot_freq_for_preemption=1)
+    config.sampling.update(method="flow_euler", flow_steps=2, steps=3, rtol=1e-2, atol=1e-2)
+    config.eval.update(num_samples=20, batch_size=16, bpd_max_examples=8, rtol=1e-2, atol=1e-2)
+    config.eval.update(samplers=("flow_euler", "pc"), bpd_probe="rademacher")
+    return config
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained, drawn from twice, and evaluated twice."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    folder, config = tmp_path_factory.mktemp("digits") / "run", _small(vp.get_config())
+    for mode in ("train", "sample", "sample", "evaluate", "evaluate"):
+        main.run(mode, config, str(folder))
+    jax.config.update("jax_disable_most_optimizations", False)
+    return folder
+
+
+def test_curves_are_recorded(workdir: Path) -> None:
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2]
+    assert all({"loss", "grad_norm", "images_per_second"} <= line.keys() for line in lines if "loss" in line)
+    assert [line["step"] for line in lines if "test_loss" in line] == [2]
+    assert any((workdir / "tensorboard").iterdir())
+
+
+def test_drawing_writes_a_new_picture_each_time(workdir: Path) -> None:
+    """100 digits, enlarged four times, ten by ten."""
+    pictures = sorted(p.name for p in (workdir / "samples").glob("flow_euler_step_2_*.png"))
+    assert len(pictures) == 2
+    for name in pictures:
+        assert Image.open(workdir / "samples" / name).size == (10 * 34 + 2, 10 * 34 + 2)
+        samples = np.load((workdir / "samples" / name).with_suffix(".npz"))["samples"]
+        assert samples.shape == (100, 8, 8, 1) and samples.dtype == np.uint8 and samples.max() <= 16
+
+
+def test_the_report_holds_what_explains_its_figures(workdir: Path) -> None:
+    report = json.loads((workdir / "report.json").read_text())
+    assert np.isfinite(report["bits_per_dim"]["mean"]) and report["bits_per_dim"]["examples"] == 8
+    assert report["bits_per_dim"]["standard_error"] > 0 and report["bits_per_dim"]["levels"] == 17
+    assert report["frechet_floor"] > 0 and report["num_samples"] == 20
+    assert report["samplers"].keys() == {"flow_euler", "pc"}
+    for row in report["samplers"].values():
+        assert row["frechet_distance"] > 0 and row["evaluations"]["mean"] > 0
+    assert report["samplers"]["flow_euler"]["evaluations"]["mean"] == 3  # two steps, one to denoise
+    assert report["checkpoint"] == {"step": 2, "ema": True, "ema_rate": 0.998}
+    assert report["seed"] == 0 and report["bits_per_dim"]["rtol"] == 1e-2 and report["bits_per_dim"]["atol"] == 1e-2
+    assert report["environment"]["versions"]["jax"] == jax.__version__
+    assert "cpu" in report["environment"]["device"].lower()
+    text = (workdir / "report.md").read_text()
+    for words in ("step 2", "EMA", "Seed 0", "rtol 0.01", "jax " + jax.__version__, "20 samples", "flow_euler"):
+        assert words in text
+
+
+def test_a_second_evaluation_keeps_the_first_report(workdir: Path) -> None:
+    """And finds the same, for the same seed."""
+    first, second = (json.loads((workdir / name).read_text()) for name in ("report.1.json", "report.json"))
+    assert (workdir / "report.1.md").exists()
+    assert first["bits_per_dim"] == second["bits_per_dim"]
+    for name in first["samplers"]:
+        assert first["samplers"][name]["frechet_distance"] == second["samplers"][name]["frechet_distance"]
+
+
+def test_points_in_the_plane(tmp_path: Path) -> None:
+    config = _small(toy_mixture8_mlp.get_config())
+    config.eval.bpd_probe = "exact"
+    for mode in ("train", "evaluate"):
+        main.run(mode, config, str(tmp_path / "run"))
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["bits_per_dim"]["unit"] == "bits/dim (differential)" and report["bits_per_dim"]["levels"] is None
+    assert np.load(tmp_path / "run" / "samples" / "pc.npz")["samples"].shape == (20, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", [subvp, ve, toy_moons_mlp, photo_patches_ddpmpp], ids=lambda m: m.__name__)
+def test_every_kind_of_experiment_trains_and_draws(experiment, tmp_path: Path) -> None:
+    config = _small(experiment.get_config())
+    for mode in ("train", "sample"):
+        main.run(mode, config, str(tmp_path / "run"))
+    assert len(list((tmp_path / "run" / "samples").glob("*.png"))) == 1
