@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -24,6 +25,13 @@ from tests.oracles import Mixture, gaussian
 
 SDE = VP()
 N, SHAPE = 297, (2, 2, 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_to_compile() -> Iterator[None]:
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 class Exact(Experiment):
