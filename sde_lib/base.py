@@ -16,7 +16,7 @@ weight is the rate at which the log signal-to-noise ratio falls.
 
 import abc
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,9 +50,12 @@ class AffineSDE(abc.ABC):
     Attributes:
       t_min: the smallest time at which the score is used, in training and for the likelihood;
         below it the score of a data set is unbounded.
+      noise_exponent: p of sigma ~ t^p near t = 0, or 1 where sigma is smooth there; the adaptive flow integrates in
+        t^p, so that its velocity, (d sigma / dt) eps near data, stays bounded.
     """
 
     t_min: float = dataclasses.field(default=1e-5, kw_only=True)
+    noise_exponent: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.t_min < 1.0:

@@ -1,6 +1,7 @@
 """The variance-preserving SDE, dx = -beta/2 x dt + sqrt(beta) dw (Song et al. 2021, eq. 11)."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,7 @@ class VP(AffineSDE):
     """
 
     schedule: BetaSchedule = LinearBeta()
+    noise_exponent: ClassVar[float] = 0.5
 
     def alpha(self, t: Coefficient) -> Coefficient:
         """exp(-B(t) / 2)."""
