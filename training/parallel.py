@@ -40,6 +40,7 @@ def compile_steps(
     The steps of a call are one ``lax.scan`` on GPU and TPU. On CPU they follow one another: XLA's kernel gradients are
     25 to 100 times slower inside any loop, even one of a single turn.
     """
+
     def run(state: TrainState, images: Array, key_data: Array) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.wrap_key_data(key_data)
         if jax.default_backend() != "cpu":
