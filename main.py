@@ -76,8 +76,8 @@ def main(_: list[str]) -> None:
     """Start JAX's processes if there are several, and run."""
     import jax
 
-    from experiment import Refusal
-    from training.loop import Diverged
+    from checkpoints.store import CheckpointDamaged
+    from experiment import Failure, Refusal
 
     logging.set_verbosity(logging.INFO)
     std_logging.getLogger("jax").setLevel(std_logging.WARNING)  # that there is no TPU is no news
@@ -87,7 +87,7 @@ def main(_: list[str]) -> None:
         run(MODE.value, CONFIG.value, WORKDIR.value)
     except Refusal as refusal:
         _refuse(refusal)
-    except (Diverged, RuntimeError) as failure:
+    except (Failure, CheckpointDamaged) as failure:
         print("error:", failure, file=sys.stderr)
         sys.exit(1)
 

@@ -17,7 +17,7 @@ from data.source import take
 from evaluation import report as reports
 from evaluation.frechet import Moments, frechet_distance, moments
 from evaluation.likelihood import bits_per_dim, log_likelihood
-from experiment import Experiment
+from experiment import Experiment, Failure
 from experiment.pictures import save_samples
 from experiment.workdir import Workdir
 from samplers.ode import PROBES
@@ -108,7 +108,7 @@ def bits(experiment: Experiment, variables: dict, key: jax.Array) -> dict[str, A
                 failed += int((~converged).sum())
                 progress.update(int(real.sum()))
     if not np.isfinite(values).all():
-        raise RuntimeError(
+        raise Failure(
             f"log-likelihood not finite for {int((~np.isfinite(values)).any(0).sum())} of {count} examples "
             f"({failed} solves did not converge); loosen eval.rtol and eval.atol, or take another checkpoint"
         )
@@ -176,7 +176,7 @@ def evaluate(experiment: Experiment, workdir: Workdir, step: int, variables: dic
     """Evaluate these weights, write report.json, report.md, sample grids and arrays into `workdir`; the report.
 
     Raises:
-      RuntimeError: a likelihood or a sample that is not finite.
+      Failure: a likelihood or a sample that is not finite.
     """
     config = experiment.config
     key_bits, key_samples = jax.random.split(jax.random.key(config.eval.seed))
@@ -199,7 +199,7 @@ def evaluate(experiment: Experiment, workdir: Workdir, step: int, variables: dic
             key = jax.random.fold_in(key_samples, i)
             x, spent, seconds = draw_samples(experiment, variables, method, count, key, config.eval.batch_size)
             if not np.isfinite(x).all():
-                raise RuntimeError(f"samples of {method} are not finite; loosen its tolerances or take more steps")
+                raise Failure(f"samples of {method} are not finite; loosen its tolerances or take more steps")
             images = experiment.scaler.decode(x)
             save_samples(workdir.path / "samples" / f"{method}.png", x[:GRID_SAMPLES], experiment.scaler)
             np.savez_compressed(workdir.path / "samples" / f"{method}.npz", samples=images)

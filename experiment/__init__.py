@@ -1,6 +1,6 @@
 """From a config to the objects it names, and the folder a run lives in; shared by training and evaluation."""
 
 from experiment.build import Experiment, build
-from experiment.errors import Refusal, refusing
+from experiment.errors import Failure, Refusal, refusing
 
-__all__ = ["Experiment", "Refusal", "build", "refusing"]
+__all__ = ["Experiment", "Failure", "Refusal", "build", "refusing"]

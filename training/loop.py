@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 import samplers
 from data.pipeline import batches, eval_batches
-from experiment import Experiment
+from experiment import Experiment, Failure
 from experiment.pictures import save_samples
 from experiment.workdir import Workdir
 from training import optimizer, parallel
@@ -26,7 +26,7 @@ GRID_SAMPLES = 64
 IN_FLIGHT = 2  # calls that the host may run ahead of the devices
 
 
-class Diverged(RuntimeError):
+class Diverged(Failure):
     """The loss or its gradient is no longer a number."""
 
 
