@@ -32,8 +32,15 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", SDES)
+QUICK = {"vp": set(METHODS), "subvp": {"ancestral_small", "pc_ald", "ode"}, "ve": set(METHODS) - {"ancestral_large"}}
+CASES = [
+    pytest.param(name, method, marks=[] if method in QUICK[name] else pytest.mark.slow)
+    for name in SDES
+    for method in METHODS
+]
+
+
+@pytest.mark.parametrize(("name", "method"), CASES)
 def test_sampler_reaches_the_mixture(name: str, method: str) -> None:
     """Prior draws end as p_{t_min}, undenoised; float32, 2048 samples, 400 steps (their bias is below the error)."""
     sde, data, t_min = SDES[name], planar(), 1e-3

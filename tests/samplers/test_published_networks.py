@@ -40,7 +40,7 @@ def published(name: str, network_name: str) -> tuple[AffineSDE, ScoreFn]:
     return sde, score_fn(sde, lambda x, c: network.apply(ema, x, c), "eps", "t999")
 
 
-@pytest.mark.parametrize("name", ["vp", "ve"])
+@pytest.mark.parametrize("name", [pytest.param("vp", marks=pytest.mark.slow), "ve"])
 def test_chain(name: str) -> None:
     """Eight steps of the published sampler in float32: Euler-Maruyama (VP), Langevin and reverse diffusion (VE)."""
     case = CHAINS[f"pcnet_{name}"]

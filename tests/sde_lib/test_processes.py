@@ -219,10 +219,20 @@ def test_oracle_score_is_the_gradient_of_its_density(x64) -> None:
     x = jax.random.normal(jax.random.key(0), (5, 2))
     t = jnp.asarray([0.01, 0.1, 0.3, 0.6, 1.0])
     density = lambda x, t: data.log_density(x[None], sde.alpha(t), sde.sigma(t))[0]  # noqa: E731
-    np.testing.assert_allclose(data.score(sde)(x, t), jax.vmap(jax.grad(density))(x, t), rtol=1e-10)
+    np.testing.assert_allclose(data.score(sde)(x, t), jax.jit(jax.vmap(jax.grad(density)))(x, t), rtol=1e-10)
     mean = data.weights @ data.means
     draws = data.sample(jax.random.key(1), 2**16)
     np.testing.assert_allclose(draws.mean(0), mean, atol=4 * float(draws.std()) / 2**8)
+
+
+@every_sde
+def test_noise_exponent_is_the_slope_of_sigma_near_data(sde, x64) -> None:
+    """sigma ~ t^p where sigma vanishes at 0; 1 where it does not."""
+    t = jnp.asarray(1e-7)
+    if float(sde.sigma(jnp.zeros(()))) > 0.0:
+        assert sde.noise_exponent == 1.0
+    else:
+        assert float(jnp.log2(sde.sigma(2 * t) / sde.sigma(t))) == pytest.approx(sde.noise_exponent, abs=1e-3)
 
 
 def test_discretization_default_is_eulers(x64) -> None:
