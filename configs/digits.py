@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
     config.sampling.corrector = "langevin"
     config.sampling.snr = 0.1
     config.sampling.steps = 100
+    config.sampling.flow_steps = 30
     config.sampling.rtol = config.sampling.atol = 1e-3
     config.eval.rtol = config.eval.atol = 1e-4
     config.eval.num_samples = 750

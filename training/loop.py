@@ -121,7 +121,9 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     )
     records = Records(workdir.path, start) if leader else None
     store = workdir.store(keep=config.keep_checkpoints, keep_period=config.snapshot_freq)
-    progress = tqdm(total=config.n_iters, initial=start, unit="step", disable=not leader, dynamic_ncols=True)
+    progress = tqdm(
+        total=config.n_iters, initial=start, unit="step", disable=not leader, dynamic_ncols=True, mininterval=1.0
+    )
     replicated = parallel.replicate(state)
     unread: deque[tuple[int, dict]] = deque()
     began, read_from = time.perf_counter(), start
