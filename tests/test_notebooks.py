@@ -21,9 +21,12 @@ MOST_BYTES = 700 * 1024
 
 def execute(notebook: nbformat.NotebookNode, run: Path) -> str:
     """Run all cells as from the notebooks' own folder, with `run` for the trained run; what they printed."""
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device, as at home
-    environment |= {"RUN": str(run), "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(NOTEBOOKS.parent)}
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}})
+    # One device, as at home; most of the time is compiling, so its last stage is kept short.
+    flags = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, **flags, "RUN": str(run), "PYTHONPATH": str(NOTEBOOKS.parent)}
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}}
+    )
     client.execute(env=environment)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
