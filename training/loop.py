@@ -23,7 +23,8 @@ from training.state import TrainState
 from training.step import batch_losses, make_train_step
 
 GRID_SAMPLES = 64
-IN_FLIGHT = 2  # calls that the host may run ahead of the devices
+IN_FLIGHT = 2  # calls that the host may run ahead of the devices; not on virtual CPU devices, which share one pool of
+# threads: collectives of two calls can wait for each other there until XLA aborts the process
 
 
 class Diverged(Failure):
@@ -126,6 +127,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     )
     replicated = parallel.replicate(state)
     unread: deque[tuple[int, dict]] = deque()
+    ahead = 0 if jax.default_backend() == "cpu" and jax.local_device_count() > 1 else IN_FLIGHT
     began, read_from = time.perf_counter(), start
 
     with store, progress, StopRequest() as stop:
@@ -133,8 +135,8 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
             images = np.stack([next(data)["image"] for _ in range(config.n_jitted_steps)])
             replicated, metrics = run(replicated, parallel.split_batch(images, config.n_jitted_steps), key_train)
             unread.append((before, metrics))
-            if len(unread) > IN_FLIGHT:
-                jax.block_until_ready(unread[-1 - IN_FLIGHT])
+            if len(unread) > ahead:
+                jax.block_until_ready(unread[-1 - ahead])
             step = before + config.n_jitted_steps
             progress.update(config.n_jitted_steps)
 

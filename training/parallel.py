@@ -21,8 +21,8 @@ def replicate(tree: Any) -> Any:
 
 
 def unreplicate(tree: Any) -> Any:
-    """The first local device's copy."""
-    return jax.tree.map(lambda leaf: leaf[0], tree)
+    """The first local device's copy, taken from that device alone: indexing would run a program on all of them."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0)[0], tree)
 
 
 def split_batch(image: np.ndarray, steps: int) -> np.ndarray:
@@ -65,4 +65,4 @@ def check_batch_size(batch_size: int) -> None:
 
 def host_mean(values: Array) -> np.ndarray:
     """Per-step metrics of the first device as float64; all devices hold the same averages."""
-    return np.asarray(jnp.asarray(values)[0], np.float64)
+    return np.asarray(values.addressable_data(0)[0], np.float64)
