@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from experiment.workdir import write_text
+from experiment.workdir import set_aside, write_text
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "diffrax", "numpy")
 
@@ -23,19 +23,10 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _kept(path: Path) -> None:
-    """Move an earlier report aside to the first free number, so that none is overwritten."""
-    if path.exists():
-        number = 1
-        while (aside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
-            number += 1
-        path.rename(aside)
-
-
 def write(folder: Path, report: dict[str, Any]) -> None:
     """Write both forms; earlier ones are kept as report.1.json, report.2.json, ..."""
     for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.md", markdown(report))):
-        _kept(folder / name)
+        set_aside(folder / name)
         write_text(folder / name, text)
 
 

@@ -19,7 +19,7 @@ from evaluation.frechet import Moments, frechet_distance, moments
 from evaluation.likelihood import bits_per_dim, log_likelihood
 from experiment import Experiment, Failure
 from experiment.pictures import save_samples
-from experiment.workdir import Workdir
+from experiment.workdir import Workdir, set_aside
 from samplers.ode import PROBES
 
 GRID_SAMPLES = 100
@@ -201,8 +201,9 @@ def evaluate(experiment: Experiment, workdir: Workdir, step: int, variables: dic
             if not np.isfinite(x).all():
                 raise Failure(f"samples of {method} are not finite; loosen its tolerances or take more steps")
             images = experiment.scaler.decode(x)
-            save_samples(workdir.path / "samples" / f"{method}.png", x[:GRID_SAMPLES], experiment.scaler)
-            np.savez_compressed(workdir.path / "samples" / f"{method}.npz", samples=images)
+            picture = workdir.path / "samples" / f"{method}.png"
+            save_samples(set_aside(picture), x[:GRID_SAMPLES], experiment.scaler)
+            np.savez_compressed(set_aside(picture.with_suffix(".npz")), samples=images)
             of_samples = moments(_unit_pixels(experiment, images))
             report["samplers"][method] = {
                 "frechet_distance": float(np.mean([frechet_distance(of_samples, half) for half in halves])),
@@ -217,15 +218,12 @@ def evaluate(experiment: Experiment, workdir: Workdir, step: int, variables: dic
 def draw_grid(experiment: Experiment, workdir: Workdir, step: int, variables: dict) -> str:
     """Draw a grid of samples with ``sampling.method``; writes a picture and the array, returns the picture's path.
 
-    The names hold the step, the method and the seed; a number is added rather than overwriting.
+    The names hold the step, the method and the seed; earlier files of that name are set aside.
     """
     method, seed = experiment.settings.method, experiment.config.eval.seed
     x, spent, seconds = draw_samples(experiment, variables, method, GRID_SAMPLES, jax.random.key(seed), GRID_SAMPLES)
-    name, number = f"{method}_step_{step}_seed_{seed}", 0
-    folder = workdir.path / "samples"
-    while (picture := folder / f"{name}{f'.{number}' if number else ''}.png").exists():
-        number += 1
-    save_samples(picture, x, experiment.scaler)
-    np.savez_compressed(picture.with_suffix(".npz"), samples=experiment.scaler.decode(x))
+    picture = workdir.path / "samples" / f"{method}_step_{step}_seed_{seed}.png"
+    save_samples(set_aside(picture), x, experiment.scaler)
+    np.savez_compressed(set_aside(picture.with_suffix(".npz")), samples=experiment.scaler.decode(x))
     print(f"{len(x)} samples of {method}, {spent.mean():.0f} evaluations each, {seconds:.1f} s")
     return str(picture)

@@ -20,6 +20,16 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def set_aside(path: Path) -> Path:
+    """Rename an earlier file of this name to the first free number, name.1.suffix, so that none is overwritten."""
+    if path.exists():
+        number = 1
+        while (aside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
+            number += 1
+        path.rename(aside)
+    return path
+
+
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dicts as one dict of dotted names; tuples as the lists JSON makes of them."""
     flat: dict[str, Any] = {}

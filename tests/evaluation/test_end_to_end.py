@@ -82,6 +82,7 @@ def test_a_second_evaluation_keeps_the_first_report(workdir: Path) -> None:
     """And finds the same, for the same seed."""
     first, second = (json.loads((workdir / name).read_text()) for name in ("report.1.json", "report.json"))
     assert (workdir / "report.1.md").exists()
+    assert {"pc.png", "pc.1.png", "pc.npz", "pc.1.npz"} <= {path.name for path in (workdir / "samples").iterdir()}
     assert first["bits_per_dim"] == second["bits_per_dim"]
     for name in first["samplers"]:
         assert first["samplers"][name]["frechet_distance"] == second["samplers"][name]["frechet_distance"]
