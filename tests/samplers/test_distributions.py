@@ -32,7 +32,11 @@ METHODS = {
 }
 
 
-QUICK = {"vp": set(METHODS), "subvp": {"ancestral_small", "pc_ald", "ode"}, "ve": set(METHODS) - {"ancestral_large"}}
+QUICK = {
+    "vp": set(METHODS),
+    "subvp": {"ancestral_small", "pc_ald", "ode"},
+    "ve": {"euler_maruyama", "flow_heun", "pc_langevin", "ode"},
+}
 CASES = [
     pytest.param(name, method, marks=[] if method in QUICK[name] else pytest.mark.slow)
     for name in SDES
