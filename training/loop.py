@@ -158,7 +158,8 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
                 tree = jax.device_get(parallel.unreplicate(replicated).to_tree())
                 if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):  # the loss is from before
                     raise _diverged(f"weights not finite at step {step}", store)
-                checkpoint = step, tree, {"config": experiment.config.to_dict()}
+                # Batch n is a pure function of (seed, n): the next batch's number is the data position.
+                checkpoint = step, tree, {"config": experiment.config.to_dict(), "next_batch": step}
             if signal is not None:  # whoever sent it may not wait
                 store.save(*checkpoint)
                 store.wait()
