@@ -45,7 +45,7 @@ def load_config(path: str) -> ConfigDict:
 def experiment_of(arguments: argparse.Namespace) -> tuple[Experiment, dict[str, Any], str]:
     """The experiment, its variables, and in words where these are from.
 
-    Untrained networks end in zeros; random numbers of deviation 0.05 are added to every weight, so that scores,
+    Untrained networks end in zeros; random numbers of deviation 0.02 are added to every weight, so that scores,
     divergences and the step sizes of adaptive solvers are not trivial.
     """
     experiment = build(load_config(arguments.config))
@@ -58,7 +58,7 @@ def experiment_of(arguments: argparse.Namespace) -> tuple[Experiment, dict[str, 
     variables = experiment.network.init(jax.random.key(0))
     rng = np.random.default_rng(0)
     params = {
-        name: leaf + 0.05 * rng.standard_normal(leaf.shape).astype(leaf.dtype)
+        name: leaf + 0.02 * rng.standard_normal(leaf.shape).astype(leaf.dtype)
         for name, leaf in variables["params"].items()
     }
     return experiment, {**variables, "params": params}, "random, not trained"
