@@ -23,19 +23,19 @@ def get_config() -> ConfigDict:
         )
     config.data.uniform_dequantization = True
     config.model.ema_rate = 0.998
-    config.training.n_iters = 1000
+    config.training.n_iters = 1200
     config.training.stratified = True
-    config.training.eval_freq = 250
-    config.training.snapshot_freq = 500
-    config.training.snapshot_freq_for_preemption = 250
+    config.training.eval_freq = 300
+    config.training.snapshot_freq = 600
+    config.training.snapshot_freq_for_preemption = 200
     config.optim.lr = 2e-3
     config.optim.warmup = 100
-    config.optim.decay_steps = 1000
+    config.optim.decay_steps = 1200
     config.sampling.predictor = "reverse_diffusion"
     config.sampling.corrector = "langevin"
     config.sampling.snr = 0.1
-    config.sampling.steps = 80
-    config.sampling.flow_steps = 30
+    config.sampling.steps = 100
+    config.sampling.flow_steps = 50
     config.sampling.rtol = config.sampling.atol = 1e-3
     config.eval.rtol = config.eval.atol = 1e-4
     config.eval.num_samples = 750
