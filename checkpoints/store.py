@@ -5,6 +5,7 @@ leaves none half written. Beside the arrays lies a manifest with the dtype, shap
 that restoring notices what happened to the files since, and tells it from a checkpoint of another model.
 """
 
+import enum
 import json
 import logging as std_logging
 import os
@@ -75,9 +76,12 @@ class Store:
         _flatten(tree)  # refuses what cannot be saved
         tree = jax.tree.map(np.asarray, jax.device_get(tree))  # Orbax copies NumPy arrays before it returns
         manifest = _manifest(tree, metadata or {})
-        if step in self.steps():
-            if not force and self._holds(step, manifest):
-                return
+        verdict = self._verdict(step, manifest, force)
+        if verdict is Verdict.HELD:
+            return
+        if verdict is Verdict.OTHER:
+            raise FileExistsError(f"{self.directory} holds another checkpoint of step {step}; force=True replaces it")
+        if verdict is Verdict.REPLACE:
             self._manager.delete(step)
         args = self._ocp.args
         # force: whether to save now was the caller's decision
@@ -155,16 +159,33 @@ class Store:
             tree = {key: value for key, value in tree.items() if key in template}
         return manifest, tree
 
-    def _holds(self, step: int, manifest: dict) -> bool:
-        """Whether a step holds exactly this (True) or is damaged (False); a FileExistsError if neither."""
+    def _verdict(self, step: int, manifest: dict, force: bool) -> "Verdict":
+        """What saving `step` means. Process 0 looks and tells the others: they would look when it has already begun."""
+        from jax.experimental import multihost_utils
+
+        verdict = self._look(step, manifest, force) if jax.process_index() == 0 else Verdict.NEW
+        return Verdict(int(multihost_utils.broadcast_one_to_all(np.int32(verdict))))
+
+    def _look(self, step: int, manifest: dict, force: bool) -> "Verdict":
+        if step not in self.steps():
+            return Verdict.NEW
+        if force:
+            return Verdict.REPLACE
         try:
             saved, _ = self._read(step)
         except Exception as error:
             logging.warning("replacing the damaged checkpoint %s: %s", self.directory / str(step), error)
-            return False
-        if saved != manifest:
-            raise FileExistsError(f"{self.directory} holds another checkpoint of step {step}; force=True replaces it")
-        return True
+            return Verdict.REPLACE
+        return Verdict.HELD if saved == manifest else Verdict.OTHER
+
+
+class Verdict(enum.IntEnum):
+    """What a step is to a store that is asked to save it."""
+
+    NEW = 0
+    HELD = 1
+    OTHER = 2
+    REPLACE = 3
 
 
 def _flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
