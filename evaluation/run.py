@@ -15,8 +15,9 @@ import samplers
 from data.pipeline import eval_batches
 from data.source import take
 from evaluation import report as reports
-from evaluation.frechet import Moments, frechet_distance, moments
+from evaluation.fid import frechet_distance
 from evaluation.likelihood import bits_per_dim, log_likelihood
+from evaluation.moments import Moments, moments
 from experiment import Experiment, Failure
 from experiment.pictures import save_samples
 from experiment.workdir import Workdir, set_aside

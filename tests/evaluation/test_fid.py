@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from evaluation.frechet import Moments, frechet_distance, moments
+from evaluation.fid import frechet_distance
+from evaluation.moments import Moments, moments
 
 
 def _gaussian(seed: int, d: int, rank: int) -> Moments:
