@@ -1,14 +1,10 @@
 """Networks against arrays computed by the published code, in float32 and float64."""
 
-import pickle
-import zipfile
-
 import jax
 import numpy as np
 import pytest
 
 from models.functional import Network
-from tests.models import torch_file
 from tests.models.published_weights import REFERENCE, compiled, formula_weights, load_network, network_of, to_variables
 
 TORCH = ["ve_ncsnpp_cont", "vp_ddpmpp_cont", "vp_ddpm_cont", "ve_ncsnpp_skip_cont", "ve_ncsnpp_disc"]
@@ -127,23 +123,3 @@ def test_full_size_network_gives_the_published_output(name, precision):
     out = compiled(network.apply)(variables, nhwc(arrays["x"]).astype(precision), labels)
     tolerance = 5e-5 if config["model"]["embedding_type"] == "fourier" else 2e-5
     assert_close(out, nhwc(arrays[f"out{suffix}"]), 1e-9 if double else tolerance)
-
-
-class Calls:
-    def __reduce__(self):
-        return (print, ("ran",))
-
-
-def test_torch_file_refuses_what_is_not_plain_data(tmp_path, capsys):
-    path = tmp_path / "bad.pth"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("bad/data.pkl", pickle.dumps({"model": Calls()}, protocol=2))
-    with pytest.raises(pickle.UnpicklingError, match=r"refused: __builtin__\.print"):
-        torch_file.load(path)
-    assert capsys.readouterr().out == ""
-
-
-def test_torch_file_refuses_a_tensor_beyond_its_storage():
-    storage = np.zeros(4, np.float32)
-    with pytest.raises(pickle.UnpicklingError, match="beyond"):
-        torch_file._tensor(storage, 2, (3,), (1,))

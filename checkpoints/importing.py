@@ -1,0 +1,53 @@
+"""One door to all published formats: the file says by its first bytes what it is."""
+
+import hashlib
+import importlib
+from pathlib import Path
+
+from checkpoints.published import Weights
+from models.functional import Network
+
+
+def detect(path: Path) -> str:
+    """The format of a file or folder: the name of the module here that reads it.
+
+    Raises:
+      FileNotFoundError: nothing there.
+      ValueError: none of the formats.
+    """
+    if path.is_dir():
+        if (path / "config.json").exists() or (path / "unet" / "config.json").exists():
+            return "diffusers"
+        raise ValueError(f"{path} is a folder without a config.json; diffusers' folders hold one beside their weights")
+    with open(path, "rb") as file:
+        start = file.read(16)
+    if start[:4] == b"PK\x03\x04":
+        return "score_sde_torch"
+    if len(start) > 1 and start[0] == 0x80 and start[1] <= 5:  # a pickle of protocol 2 to 5
+        legacy = start[2:4] == b"\x8a\x0a"  # a long integer: the magic number of torch < 1.6
+        return "score_sde_torch" if legacy else "edm"
+    if start and 0x81 <= start[0] <= 0x8F:  # a msgpack map
+        return "score_sde_jax"
+    raise ValueError(
+        f"{path} is none of the formats that can be imported: checkpoint_N of score_sde (flax msgpack), .pth of "
+        "score_sde_pytorch, .pkl of EDM, or a folder of diffusers"
+    )
+
+
+def read(path: Path, network: Network) -> Weights:
+    """The weights of a published file, checked against the network; nothing in it is run.
+
+    Raises:
+      OSError: no such file.
+      ValueError: an unknown format, a pickle that names more than tensors, parameters that do not fit, listed.
+    """
+    return importlib.import_module(f"checkpoints.{detect(path)}").read(path, network)
+
+
+def sha256(path: Path) -> str:
+    """Of a file, or of the weights in a folder."""
+    if path.is_dir():
+        files = [p for p in sorted(path.rglob("*")) if p.suffix in (".safetensors", ".bin")]
+        path = files[0]
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

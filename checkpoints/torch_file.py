@@ -1,0 +1,279 @@
+"""Reads what torch.save and pickle wrote, without PyTorch and without running anything: tensors and plain data only.
+
+A pickle is a program. The unpickler here knows the handful of names that tensors, arrays and containers are made of, each
+replaced by a function of this file; any other name ends the reading before it is looked up, so that nothing is
+imported or called. Read are the zip archives of torch >= 1.6, the older files, and bare pickles that hold tensors (EDM's).
+Storages in archives are mapped, not read: what nobody looks at takes no memory.
+"""
+
+import collections
+import dataclasses
+import io
+import itertools
+import mmap
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import ml_dtypes
+import numpy as np
+
+STORAGES = {
+    "DoubleStorage": np.dtype("<f8"),
+    "FloatStorage": np.dtype("<f4"),
+    "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("|i1"),
+    "ByteStorage": np.dtype("|u1"),
+    "BoolStorage": np.dtype("|b1"),
+}
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+PLAIN_KINDS = "biufcSU"  # of NumPy's dtypes: all but objects and records
+CONTAINERS = ("ModuleDict", "ModuleList", "Sequential", "ParameterList", "ParameterDict")
+
+
+class Refused(ValueError):
+    """The file asks for more than tensors and plain data, or cannot be read; the message says what it asked for."""
+
+
+@dataclasses.dataclass
+class Persistent:
+    """An object of a class whose source was pickled with it (NVlabs' torch_utils.persistence): its data, not run.
+
+    `state` is the object's dictionary, of an nn.Module with `_parameters`, `_buffers` and `_modules`. Containers of
+    torch.nn are given in the same form.
+    """
+
+    module: str
+    class_name: str
+    state: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def load(path: str | Path) -> Any:
+    """The object saved at `path`, tensors as read-only NumPy arrays of their shape.
+
+    Raises:
+      Refused: a name that is not among the known ones, or a damaged file.
+      OSError: no such file.
+    """
+    with open(path, "rb") as file:
+        try:
+            archive = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            return _plain(_load_archive(file) if archive else _load_stream(file))
+        except Refused as error:
+            raise Refused(f"{path} was refused, nothing in it was run: {error}") from None
+        except OSError:
+            raise
+        except Exception as error:  # damage comes as any error of zipfile, pickle, struct or NumPy
+            detail = " ".join(str(error).split())[:200]
+            raise Refused(f"{path} cannot be read as a PyTorch file: {type(error).__name__}: {detail}") from None
+
+
+def _load_archive(file: BinaryIO) -> Any:
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with zipfile.ZipFile(file) as archive:
+        entries = {info.filename: info for info in archive.infolist()}
+        pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise Refused(f"a zip archive with {len(pickles)} entries named data.pkl; torch.save writes one")
+        root = pickles[0].removesuffix("data.pkl")
+        order = archive.read(f"{root}byteorder") if f"{root}byteorder" in entries else b"little"
+        if order != b"little":
+            raise Refused(f"numbers in byte order {order!r}; only little is read")
+
+        def storage(dtype: np.dtype, key: str, count: int) -> np.ndarray:
+            info = entries[f"{root}data/{key}"]
+            if info.compress_type != zipfile.ZIP_STORED:
+                return np.frombuffer(archive.read(info), dtype, count)
+            lengths = struct.unpack_from("<HH", mapped, info.header_offset + 26)
+            start = info.header_offset + 30 + sum(lengths)
+            if count * dtype.itemsize > info.file_size:
+                raise Refused(f"storage {key} of {count} numbers is longer than its {info.file_size} bytes")
+            return np.frombuffer(mapped, dtype, count, start)
+
+        return _Unpickler(io.BytesIO(archive.read(pickles[0])), storage).load()
+
+
+def _load_stream(file: BinaryIO, *, nested: bool = False) -> Any:
+    """A file of torch < 1.6 (five pickles, then the storages one after another), or else a single pickle."""
+    begin = file.tell()
+    length = file.seek(0, io.SEEK_END)
+    file.seek(begin)
+    first = _Unpickler(file, _no_storage).load()
+    if not isinstance(first, int) or first != LEGACY_MAGIC:
+        if nested:
+            raise Refused("a tensor whose bytes are not a torch file")
+        return first
+    _Unpickler(file, _no_storage).load()  # protocol version
+    system = _Unpickler(file, _no_storage).load()
+    if not system.get("little_endian", True):
+        raise Refused("numbers in byte order 'big'; only little is read")
+    storages: dict[str, np.ndarray] = {}
+
+    def storage(dtype: np.dtype, key: str, count: int) -> np.ndarray:
+        if key not in storages:
+            if count * dtype.itemsize > length:
+                raise Refused(f"storage {key} of {count} numbers is longer than the file")
+            storages[key] = np.empty(count, dtype)
+        return storages[key]
+
+    value = _Unpickler(file, storage).load()
+    for key in _Unpickler(file, _no_storage).load():
+        (count,) = struct.unpack("<q", file.read(8))
+        array = storages[key]
+        if count != array.size or file.readinto(array.view(np.uint8)) != array.nbytes:
+            raise Refused(f"storage {key} is cut short")
+    return value
+
+
+def _no_storage(dtype: np.dtype, key: str, count: int) -> np.ndarray:
+    raise Refused("a tensor outside a torch file")
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows the names in `_known` and nothing else; `storage(dtype, key, count)` finds the numbers of a tensor."""
+
+    def __init__(self, file: BinaryIO, storage: Callable[[np.dtype, str, int], np.ndarray]):
+        super().__init__(file, encoding="latin1")
+        self._storage = storage
+        self._names = _known()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What stands for a global; never an attribute of the module of that name."""
+        if module == "torch" and name in STORAGES:
+            return _StorageType(STORAGES[name])
+        found = self._names.get((module, name))
+        if found is None:
+            raise Refused(f"it names {module}.{name}, which is none of the tensors, arrays and containers known here")
+        return found
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        """A tensor's numbers, whatever device they were on."""
+        if not (isinstance(pid, tuple) and len(pid) in (5, 6) and pid[0] == "storage"):
+            raise Refused(f"it refers to {str(pid)[:80]!r}, which is no tensor")
+        _, kind, key, _device, count, *view = pid
+        if not isinstance(kind, _StorageType) or not isinstance(count, int) or count < 0:
+            raise Refused(f"storage {key!r} of type {kind!r} and {count!r} numbers")
+        array = self._storage(kind.dtype, str(key), count)
+        if view and view[0] is not None:
+            _, offset, size = view[0]
+            array = array[offset : offset + size]
+        return array
+
+
+@dataclasses.dataclass(frozen=True)
+class _StorageType:
+    dtype: np.dtype
+
+
+def _known() -> dict[tuple[str, str], Any]:
+    """The names that are known, with fresh stand-ins for each file: what one does to them, the next does not see."""
+
+    def inert(module: str, name: str) -> type:
+        def fill(self: Persistent, state: dict) -> None:
+            self.module, self.class_name, self.state = module, name, dict(state)
+
+        return type(name, (Persistent,), {"__setstate__": fill})
+
+    # A new function a name: those of this file are never in a pickle's hands.
+    known: dict[tuple[str, str], Any] = {
+        ("collections", "OrderedDict"): lambda *args: collections.OrderedDict(*args),
+        ("torch._utils", "_rebuild_tensor_v2"): lambda *args: _tensor(*args),
+        ("torch._utils", "_rebuild_tensor"): lambda *args: _tensor(*args),
+        ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
+        ("torch._utils", "_rebuild_parameter_with_state"): lambda data, *_: data,
+        ("torch.storage", "_load_from_bytes"): lambda data: _load_stream(io.BytesIO(data), nested=True),
+        ("torch", "Size"): lambda *args: tuple(*args),
+        ("torch", "device"): lambda *args: str(args[0]),
+        ("_codecs", "encode"): lambda text, encoding: _encode(text, encoding),
+        ("torch_utils.persistence", "_reconstruct_persistent_obj"): lambda meta: _persistent(meta),
+        ("dnnlib.util", "EasyDict"): type("EasyDict", (dict,), {}),
+    }
+    for builtins in ("builtins", "__builtin__"):
+        known[builtins, "set"] = lambda *args: set(*args)
+    for numpy in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        known[numpy, "scalar"] = lambda kind, data: _array(kind, (), data)[()]
+        known[numpy, "_reconstruct"] = lambda *_: _Array()
+    known["numpy", "dtype"] = lambda *args: _DType(args[0])
+    known["numpy", "ndarray"] = "numpy.ndarray"  # only ever handed to _reconstruct
+    for name in CONTAINERS:
+        known["torch.nn.modules.container", name] = inert("torch.nn.modules.container", name)
+    return known
+
+
+def _tensor(
+    storage: np.ndarray, offset: int, size: tuple, stride: tuple, grad: Any = False, hooks: Any = None, meta: Any = None
+) -> np.ndarray:
+    if not isinstance(storage, np.ndarray) or storage.ndim != 1 or len(size) != len(stride):
+        raise Refused(f"a tensor of size {size!r} and stride {stride!r} over {type(storage).__name__}")
+    if not all(isinstance(n, int) and n >= 0 for n in itertools.chain((offset,), size, stride)):
+        raise Refused(f"a tensor at {offset!r} of size {size!r} and stride {stride!r}")
+    end = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1
+    if 0 not in size and end > storage.size:
+        raise Refused(f"a tensor of size {size} reaches beyond its storage of {storage.size} numbers")
+    strides = [s * storage.itemsize for s in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise Refused(f"bytes encoded as {encoding!r}; only latin1 is read")
+    return text.encode("latin1")
+
+
+class _DType:
+    """A pickled numpy.dtype: its code, and its byte order from the state that follows."""
+
+    def __init__(self, code: str):
+        self.dtype = np.dtype(str(code))
+        if self.dtype.kind not in PLAIN_KINDS:
+            raise Refused(f"an array of {code!r}; only plain numbers and strings are read")
+
+    def __setstate__(self, state: tuple) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+def _array(kind: Any, shape: tuple, data: bytes | str, *, order: str = "C") -> np.ndarray:
+    if not isinstance(kind, _DType):
+        raise Refused(f"an array of type {kind!r}")
+    data = data.encode("latin1") if isinstance(data, str) else data
+    return np.frombuffer(data, kind.dtype).reshape(shape, order=order)
+
+
+class _Array:
+    """A pickled numpy.ndarray, filled by the state that follows; `_plain` puts the array in its place."""
+
+    value: np.ndarray
+
+    def __setstate__(self, state: tuple) -> None:
+        _version, shape, kind, fortran, data = state
+        self.value = _array(kind, shape, data, order="F" if fortran else "C")
+
+
+def _persistent(meta: dict) -> Persistent:
+    if meta.get("type") != "class":
+        raise Refused(f"a persistent object of type {meta.get('type')!r}")
+    return Persistent("persistence", str(meta["class_name"]), dict(meta["state"]))
+
+
+def _plain(value: Any) -> Any:
+    """The same with arrays in the places of `_Array`."""
+    if isinstance(value, _Array):
+        return value.value
+    if isinstance(value, dict):
+        for key in list(value):
+            value[key] = _plain(value[key])
+    elif isinstance(value, list):
+        value[:] = map(_plain, value)
+    elif type(value) is tuple:
+        return tuple(map(_plain, value))
+    elif isinstance(value, Persistent):
+        _plain(value.state)
+    return value
