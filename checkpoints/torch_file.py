@@ -1,8 +1,8 @@
 """Reads what torch.save and pickle wrote, without PyTorch and without running anything: tensors and plain data only.
 
-A pickle is a program. The unpickler here knows the handful of names that tensors, arrays and containers are made of, each
-replaced by a function of this file; any other name ends the reading before it is looked up, so that nothing is
-imported or called. Read are the zip archives of torch >= 1.6, the older files, and bare pickles that hold tensors (EDM's).
+A pickle is a program. The unpickler here knows the names that tensors, arrays and containers are made of, each replaced
+by a function of this file; any other name ends the reading before it is looked up, so that nothing is imported or
+called. Read are the zip archives of torch >= 1.6, the older files, and bare pickles that hold tensors (EDM's).
 Storages in archives are mapped, not read: what nobody looks at takes no memory.
 """
 
