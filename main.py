@@ -10,25 +10,32 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-MODES = ("train", "sample", "evaluate")
+MODES = ("train", "sample", "evaluate", "import")
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file under configs/.", lock_config=True)
 MODE = flags.DEFINE_enum("mode", None, MODES, "What to do.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: checkpoints, curves, samples, reports.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The published file or folder that --mode=import reads.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, for runs of several processes.")
 PROCESSES = flags.DEFINE_integer("processes", 1, "How many processes take part.")
 PROCESS = flags.DEFINE_integer("process", 0, "Which of them this is.")
 
 
-def run(mode: str, config: ConfigDict, path: str) -> None:
+def run(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None) -> None:
     """Check everything, then do what `mode` says."""
     from evaluation.run import check, draw_grid, evaluate
     from experiment import build, refusing
+    from experiment.importing import import_weights
     from experiment.weights import load
     from experiment.workdir import Workdir
     from training import loop
 
     workdir = Workdir(path)
     with refusing():
+        if mode == "import":
+            if not checkpoint:
+                raise ValueError("missing --checkpoint; --mode=import needs the published file or folder to read")
+            print(f"{path}: step {import_weights(config, Path(checkpoint), workdir)} of {checkpoint}")
+            return
         workdir.check(config, training=mode == "train")
         experiment = build(config)
         check(experiment, likelihood=mode == "evaluate")
@@ -84,7 +91,7 @@ def main(_: list[str]) -> None:
     if COORDINATOR.value:
         jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     try:
-        run(MODE.value, CONFIG.value, WORKDIR.value)
+        run(MODE.value, CONFIG.value, WORKDIR.value, CHECKPOINT.value)
     except Refusal as refusal:
         _refuse(refusal)
     except (Failure, CheckpointDamaged) as failure:

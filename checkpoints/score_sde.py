@@ -160,6 +160,7 @@ def _assemble(
             if squeezed[0] != squeezed[1]:
                 shapes.append(f"{module}.{found} is {value.shape}, {name} {leaf.shape}")
                 continue
-            variables[collection][name] = np.ascontiguousarray(value.reshape(leaf.shape), leaf.dtype)
+            # a copy, so that nothing holds on to the file
+            variables[collection][name] = np.array(value.reshape(leaf.shape), leaf.dtype, order="C")
     refuse_misfits(file, missing, sorted(rest), shapes)
     return variables

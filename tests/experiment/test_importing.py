@@ -1,0 +1,130 @@
+"""--mode=import: a published file becomes a run that every other mode reads."""
+
+import pickle
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+import main
+import sde_lib
+from checkpoints import score_sde_torch, torch_file
+from configs.ve import cifar10_ncsnpp_continuous
+from experiment import Refusal
+from experiment.build import network
+from experiment.importing import read_weights
+from experiment.weights import load
+from experiment.workdir import Workdir
+from models.functional import Network
+from tests.models.published_weights import REFERENCE, compiled
+from tests.models.test_published import assert_close, nhwc
+
+FILE = REFERENCE / "models" / "ve_ncsnpp_cont.pth"
+JAX_FILE = REFERENCE / "jax" / "ve_ncsnpp_cont" / "checkpoint_24"
+
+
+def config(size: int = 16, **model) -> ConfigDict:
+    """The published CIFAR-10 config at the size of the recorded networks."""
+    config = cifar10_ncsnpp_continuous.get_config()
+    config.data.image_size = size
+    config.model.update({"nf": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (size // 2,)} | model)
+    return config
+
+
+def network_of(config: ConfigDict) -> Network:
+    size = config.data.image_size
+    return network(config, sde_lib.create(**config.sde), (size, size, 3))
+
+
+@pytest.mark.parametrize(("file", "size", "step"), [(FILE, 16, 400), (JAX_FILE, 8, 1_200_000)])
+def test_an_imported_run_gives_the_published_output(file, size, step, tmp_path, capsys):
+    imported, workdir = config(size), Workdir(tmp_path / "run")
+    main.run("import", imported, str(workdir.path), str(file))
+    assert f"step {step} " in capsys.readouterr().out
+    workdir.check(imported, training=False)
+    of_torch = file.suffix == ".pth"
+    arrays = dict(np.load(file.with_suffix(".npz") if of_torch else file.parent / "io.npz"))
+    order = nhwc if of_torch else np.asarray
+    fitting = network_of(imported)
+    apply = compiled(fitting.apply)
+    for ema in (True, False) if of_torch else (True,):  # in the JAX file the raw weights have frequencies of their own
+        with workdir.store(read_only=True) as store:
+            found, variables = load(store, fitting, ema=ema, step=None)
+        assert found == step
+        out = apply(variables, order(arrays["x"]), arrays["labels"])
+        assert_close(out, order(arrays["out_ema" if ema else "out_raw"]), 5e-5)
+
+
+def test_the_origin_is_kept_and_importing_again_changes_nothing(tmp_path):
+    path = tmp_path / "run"
+    for _ in range(2):
+        main.run("import", config(), str(path), str(FILE))
+    with Workdir(path).store(read_only=True) as store:
+        _, _, metadata = store.restore()
+    assert metadata["imported"]["file"] == FILE.name and len(metadata["imported"]["sha256"]) == 64
+    with pytest.raises(Refusal, match=r"already holds checkpoints of steps \[400\]"):
+        main.run("import", config(), str(path), str(JAX_FILE))
+    with pytest.raises(Refusal, match="another config"):
+        main.run("import", config(num_res_blocks=2), str(path), str(FILE))
+
+
+@pytest.mark.parametrize("file", [FILE, JAX_FILE])
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"num_res_blocks": 2}, ["not in the file"]),
+        ({"ch_mult": (1, 2, 2)}, ["not in the file"]),
+        ({"ch_mult": (1,), "attn_resolutions": ()}, ["left over in the file"]),
+        ({"nf": 16}, ["another shape", "conv_in.kernel", "(3, 3, 3, 8)", "(3, 3, 3, 16)"]),
+        ({"attn_resolutions": ()}, ["left over in the file"]),
+        ({"embedding_type": "positional", "scale_by_sigma": False}, ["left over in the file"]),
+    ],
+)
+def test_what_does_not_fit_is_listed(file, options, named, tmp_path):
+    with pytest.raises(Refusal) as refusal:
+        main.run("import", config(**options), str(tmp_path / "run"), str(file))
+    line = str(refusal.value)
+    assert "\n" not in line and str(file) in line and "choose the config" in line
+    for name in named:
+        assert name in line
+    assert not (tmp_path / "run").exists()
+
+
+class Calls:
+    def __reduce__(self):
+        return (print, ("ran",))
+
+
+def test_a_file_that_would_run_code_is_one_line(tmp_path, capsys):
+    path = tmp_path / "bad.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("bad/data.pkl", pickle.dumps({"model": Calls()}, protocol=2))
+    with pytest.raises(Refusal, match=r"bad\.pth was refused, nothing in it was run: it names __builtin__\.print"):
+        main.run("import", config(), str(tmp_path / "run"), str(path))
+    assert capsys.readouterr().out == "" and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("file", [None, "absent.pth"])
+def test_a_missing_file_is_one_line(file, tmp_path):
+    with pytest.raises(Refusal, match="--checkpoint|No such file"):
+        main.run("import", config(), str(tmp_path / "run"), file and str(tmp_path / file))
+
+
+def test_averages_that_do_not_fit_are_named():
+    saved = torch_file.load(FILE)
+    saved["ema"]["shadow_params"] = saved["ema"]["shadow_params"][:-1]
+    with pytest.raises(ValueError, match="averaged parameters beside"):
+        score_sde_torch.split(saved, "x.pth")
+    saved = torch_file.load(FILE)
+    saved["ema"]["shadow_params"].reverse()
+    with pytest.raises(ValueError, match=r"the average of module\.all_modules\.1\.weight"):
+        score_sde_torch.split(saved, "x.pth")
+
+
+def test_reading_needs_no_data_set(tmp_path):
+    weights = read_weights(config(), FILE)
+    abstract = network_of(config()).abstract()
+    shapes = jax.tree.map(np.shape, {"params": weights.ema, "fixed": weights.fixed})
+    assert shapes == jax.tree.map(lambda leaf: leaf.shape, abstract)
