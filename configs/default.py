@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     # The network: `name` and its options (models.create). What follows the network belongs to its use.
     config.model = ConfigDict({"name": "ncsnpp"})
     config.model.prediction = "eps"  # eps, x0, v or score
-    config.model.noise_label = "t999"  # how it is told the noise: t999, t, sigma or log_snr
+    config.model.noise_label = "t999"  # how it is told the noise: t999, t, sigma, log_snr; discrete: index, index_down
     config.model.ema_rate = 0.9999
     config.model.ema_warmup = True  # min(ema_rate, (1 + n) / (10 + n)); False: constant, as the published JAX code
 
@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
     training.batch_size = 128  # of all devices and processes together
     training.n_iters = 1_300_001
     training.n_jitted_steps = 1  # optimisation steps in one call
+    training.continuous = True  # t in [t_min, 1]; False: the model.num_scales noise levels of DDPM (vp) or SMLD (ve)
     training.likelihood_weighting = False  # weight g^2; False: sigma^2
     training.importance_sampling = False  # t uniform in log SNR; for likelihood_weighting
     training.reduce_mean = True  # mean over an image's numbers; False: half their sum
@@ -86,4 +87,14 @@ def get_config() -> ConfigDict:
     evaluate.bpd_max_examples = 0  # 0: the whole test set
     evaluate.rtol = 1e-5
     evaluate.atol = 1e-5
+    # FID and its family. The resize before Inception: pytorch, as pytorch-fid, whose weights these are, or tf1, as
+    # TensorFlow's graph of 2015, which the papers of 2021 used; features are 1 to 10 % apart.
+    evaluate.inception = ""  # path of pt_inception-2015-12-05-6726825d.pth; "": no such metrics
+    evaluate.inception_resize = "pytorch"
+    evaluate.reference_stats = ""  # path of an .npz of --mode=stats, or of a public one
+    evaluate.stats_split = "train"  # of --mode=stats: train or test
+    evaluate.stats_features = 10_000  # images whose features it keeps for KID, precision and recall
+
+    # What the paper reached with this recipe and how it was measured, where it says so: see configs/published.py.
+    config.published = ConfigDict()
     return config.lock()

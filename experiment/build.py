@@ -11,6 +11,7 @@ import data
 import samplers
 import sde_lib
 from data.scaling import Scaler
+from models import MODELS
 from models.functional import Network
 
 DATA_FIELDS = ("dataset", "image_size", "num_channels", "centered", "uniform_dequantization", "random_flip")
@@ -27,17 +28,28 @@ class Experiment:
     network: Network
     settings: samplers.Settings
 
-    def score_fn(self, variables: dict[str, Any]) -> sde_lib.ScoreFn:
-        """The score of the network with these variables, dropout off: what every sampler and likelihood takes."""
+    @property
+    def num_scales(self) -> int:
+        """Noise levels of a discretely trained network, 0 for one trained in continuous time."""
+        return num_scales(self.config)
+
+    def score_fn(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.ScoreFn:
+        """The score of the network with these variables, dropout off: what every sampler and likelihood takes.
+
+        `chain`: of a discretely trained network at the noise levels of its chain, rather than smooth in t.
+        """
 
         def apply(x: Any, c_noise: Any) -> Any:
             return self.network.apply(variables, x, c_noise)
 
-        return sde_lib.score_fn(self.sde, apply, self.config.model.prediction, self.config.model.noise_label)
+        process = sde_lib.Levels(self.sde, self.num_scales, exact=chain) if self.num_scales else self.sde
+        return sde_lib.score_fn(process, apply, self.config.model.prediction, self.config.model.noise_label)
 
     def sampler(self, variables: dict[str, Any], method: str) -> Callable:
         """The sampler of that name with this experiment's settings."""
-        return samplers.create(self.sde, self.score_fn(variables), self.settings_of(method))
+        settings = self.settings_of(method)
+        chain = settings.discretization > 0 and method != "ode" and not method.startswith("flow")
+        return samplers.create(self.sde, self.score_fn(variables, chain=chain), settings)
 
     def settings_of(self, method: str) -> samplers.Settings:
         """This experiment's sampler settings for another method."""
@@ -66,13 +78,43 @@ def _source(config: ConfigDict) -> data.Source:
     return source
 
 
+def num_scales(config: ConfigDict) -> int:
+    """The noise levels of discrete training, 0 for continuous time; ValueError where the config contradicts itself."""
+    label, count = config.model.noise_label, config.model.get("num_scales", 0)
+    if config.training.continuous:
+        if label in sde_lib.LEVEL_LABELS:
+            raise ValueError(
+                f"model.noise_label {label!r} counts noise levels, and training.continuous is True; set it to False, "
+                f"or take one of {', '.join(sde_lib.NOISE_LABELS)}"
+            )
+        return 0
+    if count < 2:
+        raise ValueError(
+            f"training.continuous is False and model.num_scales {count}: say how many noise levels (published: 1000)"
+        )
+    return count
+
+
 def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) -> Network:
     """The network of ``config.model``; its keys but name, prediction, noise_label and ema_* are the network's own."""
-    for field, known in (("prediction", sde_lib.PREDICTIONS), ("noise_label", tuple(sde_lib.NOISE_LABELS))):
+    labels = (*sde_lib.NOISE_LABELS, *sde_lib.LEVEL_LABELS)
+    for field, known in (("prediction", sde_lib.PREDICTIONS), ("noise_label", labels)):
         if config.model[field] not in known:
             raise ValueError(f"model.{field} is {config.model[field]!r}; known are {', '.join(known)}")
     own = ("name", "prediction", "noise_label", "ema_rate", "ema_warmup")
     options = {key: value for key, value in config.model.items() if key not in own}
+    scales = num_scales(config)
+    if scales:
+        sde_lib.Levels(sde, scales)
+        takes = inspect.signature(MODELS[config.model.name].__init__).parameters if config.model.name in MODELS else ()
+        if "num_scales" not in takes:
+            del options["num_scales"]
+    for bound in ("sigma_min", "sigma_max"):
+        if options.get(bound) is not None and bound in config.sde and options[bound] != config.sde[bound]:
+            raise ValueError(
+                f"model.{bound} is {options[bound]} and sde.{bound} {config.sde[bound]}; the network divides by the "
+                "process's sigma, so the two must be equal"
+            )
     if len(shape) == 3:
         options |= {"image_size": shape[0], "num_channels": shape[2], "centered": config.data.centered}
     else:
@@ -95,6 +137,10 @@ def build(config: ConfigDict) -> Experiment:
     if config.data.random_flip and len(source.shape) != 3:
         raise ValueError(
             f"data.random_flip is for images; the examples of {source.name!r} are {source.shape}; set it to False"
+        )
+    if settings.grid == "levels" and not num_scales(config):
+        raise ValueError(
+            "sampling.grid 'levels' is for networks trained on noise levels (training.continuous=False); use uniform"
         )
     dequantization = "uniform" if config.data.uniform_dequantization else "none"
     scaler = Scaler(source.levels, config.data.centered, dequantization)

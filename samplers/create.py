@@ -36,14 +36,14 @@ class Settings:
 
     Attributes:
       method: 'pc' (predictor and corrector), 'ode' (adaptive probability flow), or one predictor by name.
-      predictor: of 'pc': one of PREDICTORS.
+      predictor: of 'pc': one of PREDICTORS, or 'none' for the corrector alone.
       corrector: of 'pc': 'langevin', 'ald' (annealed Langevin) or 'none'.
       snr: the corrector's ratio of drift to noise.
       n_steps_each: corrector steps a predictor step.
       corrector_norm: 'sample', or the published 'batch'.
       steps: grid steps of the stochastic methods.
       flow_steps: grid steps of the fixed-step flow methods.
-      grid: 'uniform', 'quadratic' or 'published'.
+      grid: 'uniform', 'quadratic', 'published', or 'levels' (those of a chain, which `discretization` names).
       t_min: where the grid ends.
       denoise: the last step to data: 'tweedie' (one more evaluation), 'mean' (published: the last step without its
         noise; nothing for flow methods) or 'none'.
@@ -72,7 +72,7 @@ class Settings:
     def __post_init__(self) -> None:
         for field, allowed in (
             ("method", METHODS),
-            ("predictor", tuple(PREDICTORS)),
+            ("predictor", (*PREDICTORS, "none")),
             ("corrector", (*CORRECTORS, "none")),
             ("denoise", DENOISE),
             ("grid", tuple(grids.GRIDS)),
@@ -81,6 +81,15 @@ class Settings:
                 raise ValueError(f"sampling.{field} is {getattr(self, field)!r}; known are {', '.join(allowed)}")
         if self.discretization < 0:
             raise ValueError(f"sampling.discretization is {self.discretization}; 0 is exact, N the published chain")
+        if self.predictor == self.corrector == "none":
+            raise ValueError("sampling.predictor and sampling.corrector are both 'none'; one of them must move")
+        if self.grid == "levels" and self.method != "ode":
+            fixed_flow = self.method.startswith("flow") or (self.method == "pc" and self.predictor.startswith("flow"))
+            if fixed_flow or not self.discretization:
+                raise ValueError(
+                    "sampling.grid 'levels' is that of a discrete chain: give sampling.discretization its number of "
+                    "levels and use a stochastic method, or grid 'uniform'"
+                )
         if self.grid == "published" and self.method != "ode":
             if "flow_heun" in (self.method, self.predictor if self.method == "pc" else ""):
                 raise ValueError("sampling.grid 'published' ends at t = 0, where flow_heun would need the score")
@@ -103,14 +112,15 @@ def _predictor(name: str, sde: AffineSDE, score: ScoreFn, settings: Settings) ->
 def _stepper(sde: AffineSDE, score: ScoreFn, settings: Settings) -> Stepper:
     if settings.method != "pc":
         return _predictor(settings.method, sde, score, settings)
-    predictor = _predictor(settings.predictor, sde, score, settings)
     if settings.corrector == "none":
-        return predictor
+        return _predictor(settings.predictor, sde, score, settings)
     options: dict[str, object] = {"snr": settings.snr, "n_steps": settings.n_steps_each}
     if settings.corrector == "langevin":
         options["norm"] = settings.corrector_norm
     corrector = CORRECTORS[settings.corrector](sde, score, discretization=settings.discretization or None, **options)
-    return chain(predictor, corrector)
+    if settings.predictor == "none":
+        return corrector
+    return chain(_predictor(settings.predictor, sde, score, settings), corrector)
 
 
 def create(

@@ -23,10 +23,19 @@ def published(n: int, t_min: float) -> np.ndarray:
     return np.append(np.linspace(1.0, t_min, n), 0.0)
 
 
+def levels(n: int, t_min: float) -> np.ndarray:
+    """i / (n - 1) for i = n - 1, ..., 0, then 0: the n noise levels of a discrete chain, and data; ignores t_min.
+
+    The published grid is this up to t_min, but misses levels where t_min n > 1 (VP with more than 1000 of them).
+    """
+    return np.append(np.arange(n - 1, -1, -1) / (n - 1), 0.0)
+
+
 GRIDS: dict[str, Callable[[int, float], np.ndarray]] = {
     "uniform": uniform,
     "quadratic": quadratic,
     "published": published,
+    "levels": levels,
 }
 
 

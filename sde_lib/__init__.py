@@ -5,13 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 from sde_lib.base import AffineSDE, Kernel, expand
-from sde_lib.prediction import NOISE_LABELS, PREDICTIONS, ScoreFn, eps_fn, score_fn
+from sde_lib.levels import Levels
+from sde_lib.prediction import LEVEL_LABELS, NOISE_LABELS, PREDICTIONS, ScoreFn, eps_fn, score_fn
 from sde_lib.schedules import SCHEDULES, BetaSchedule, CosineBeta, LinearBeta
 from sde_lib.subvp import SubVP
 from sde_lib.ve import VE
 from sde_lib.vp import VP
 
 __all__ = [
+    "LEVEL_LABELS",
     "NOISE_LABELS",
     "PREDICTIONS",
     "SCHEDULES",
@@ -22,6 +24,7 @@ __all__ = [
     "BetaSchedule",
     "CosineBeta",
     "Kernel",
+    "Levels",
     "LinearBeta",
     "ScoreFn",
     "SubVP",

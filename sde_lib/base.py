@@ -20,6 +20,7 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 Coefficient = Float[Array, "..."]
@@ -41,6 +42,15 @@ def expand(coefficient: Coefficient, x: Float[Array, "b ..."]) -> Float[Array, "
     """Shape a coefficient, scalar or [b], so that it multiplies ``x`` [b, ...] example by example."""
     c = jnp.asarray(coefficient, x.dtype)
     return c.reshape(c.shape + (1,) * (x.ndim - c.ndim)) if c.ndim else c
+
+
+def level_index(t: Coefficient, n: int) -> Array:
+    """floor(t (n - 1)), the level 0 to n - 1 of the published chains; a time one rounding error below a level is on it.
+
+    On the published grid, linspace(1, 1e-3, n), it lags by one in half the steps once n exceeds 1000; the sampler's
+    grid 'levels' meets every index for any n.
+    """
+    return (t * (n - 1) + 2.5e-7 * n).astype(int)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +109,17 @@ class AffineSDE(abc.ABC):
         f, g = self.drift_coefficient(t), self.diffusion(t)
         ratio = self.sigma(jnp.maximum(t - 1.0 / n, 0.0)) / self.sigma(t)
         return Kernel(1.0 + f / n, g / n**0.5, ratio)
+
+    def levels(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """alpha and sigma of the n noise levels of discrete training and of the published n-step chain, float64.
+
+        Raises:
+          ValueError: none was published for this process; VP (DDPM) and VE (SMLD) have one.
+        """
+        raise ValueError(
+            f"sde: {type(self).__name__} has no published chain of {n} noise levels; train it in continuous time "
+            "(training.continuous=True), or use vp or ve"
+        )
 
     def marginal(self, x0: Float[Array, "b *d"], t: Coefficient) -> tuple[Float[Array, "b *d"], Coefficient]:
         """Mean [b, ...] and standard deviation of p(x_t | x_0)."""

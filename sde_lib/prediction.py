@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_lib.base import AffineSDE, Coefficient, expand
+from sde_lib.levels import Levels
 
 ScoreFn = Callable[[Float[Array, "b *d"], Float[Array, " b"]], Float[Array, "b *d"]]
 """(x [b, ...], t [b]) -> grad_x log p_t(x) [b, ...]."""
@@ -36,6 +37,39 @@ NOISE_LABELS: dict[str, NoiseLabel] = {
 }
 
 
+class LevelLabel(Protocol):
+    """The same for a network trained on n noise levels: (levels, t [b]) -> c_noise [b]."""
+
+    def __call__(self, levels: Levels, t: Coefficient) -> Coefficient:
+        """The label at t."""
+
+
+LEVEL_LABELS: dict[str, LevelLabel] = {
+    "index": lambda levels, t: t * (levels.n - 1),  # published DDPM: the cleanest level is 0; between levels a fraction
+    "index_down": lambda levels, t: jnp.round((1.0 - t) * (levels.n - 1)),  # published SMLD: the noisiest is 0; whole
+}
+
+
+def _unknown(prediction: str) -> ValueError:
+    return ValueError(f"prediction is {prediction!r}; allowed are {', '.join(PREDICTIONS)}")
+
+
+def _label(process: AffineSDE | Levels, name: str) -> Callable[[Coefficient], Coefficient]:
+    """t -> c_noise by the rule of that name."""
+    levels = process if isinstance(process, Levels) else None
+    sde = process.sde if isinstance(process, Levels) else process
+    if levels is not None and name in LEVEL_LABELS:
+        return lambda t: LEVEL_LABELS[name](levels, t)
+    if name in LEVEL_LABELS:
+        raise ValueError(
+            f"noise label is {name!r}, which counts the noise levels of a discretely trained network; in continuous "
+            f"time allowed are {', '.join(NOISE_LABELS)}"
+        )
+    if name not in NOISE_LABELS:
+        raise ValueError(f"noise label is {name!r}; allowed are {', '.join((*NOISE_LABELS, *LEVEL_LABELS))}")
+    return lambda t: NOISE_LABELS[name](sde, t)
+
+
 def to_x0_eps(
     prediction: str, output: Float[Array, "b *d"], x: Float[Array, "b *d"], alpha: Array, sigma: Array
 ) -> tuple[Float[Array, "b *d"], Float[Array, "b *d"]]:
@@ -49,7 +83,7 @@ def to_x0_eps(
     if prediction == "x0":
         return output, (x - alpha * output) / sigma
     if prediction not in ("eps", "score"):
-        raise ValueError(f"prediction is {prediction!r}; allowed are {', '.join(PREDICTIONS)}")
+        raise _unknown(prediction)
     eps = output if prediction == "eps" else -sigma * output
     return (x - sigma * eps) / alpha, eps
 
@@ -63,33 +97,37 @@ def from_x0_eps(
     if prediction == "x0":
         return x0
     if prediction not in ("eps", "score"):
-        raise ValueError(f"prediction is {prediction!r}; allowed are {', '.join(PREDICTIONS)}")
+        raise _unknown(prediction)
     return eps if prediction == "eps" else -eps / sigma
 
 
-def eps_fn(sde: AffineSDE, network: NetworkFn, prediction: str, noise_label: str) -> ScoreFn:
-    """(x, t) -> the noise eps that the network finds in x: -sigma times its score, bounded near t = 0."""
+def eps_fn(process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str) -> ScoreFn:
+    """(x, t) -> the noise eps that the network finds in x: -sigma times its score, bounded near t = 0.
+
+    `process` is the SDE, or its `Levels` where the network was trained on a discrete chain.
+    """
     if prediction not in PREDICTIONS:
-        raise ValueError(f"prediction is {prediction!r}; allowed are {', '.join(PREDICTIONS)}")
-    if noise_label not in NOISE_LABELS:
-        raise ValueError(f"noise label is {noise_label!r}; allowed are {', '.join(NOISE_LABELS)}")
+        raise _unknown(prediction)
+    label = _label(process, noise_label)
 
     def eps(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
-        output = network(x, NOISE_LABELS[noise_label](sde, t))
-        return to_x0_eps(prediction, output, x, expand(sde.alpha(t), x), expand(sde.sigma(t), x))[1]
+        output = network(x, label(t))
+        return to_x0_eps(prediction, output, x, expand(process.alpha(t), x), expand(process.sigma(t), x))[1]
 
     return eps
 
 
-def score_fn(sde: AffineSDE, network: NetworkFn, prediction: str, noise_label: str) -> ScoreFn:
+def score_fn(process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str) -> ScoreFn:
     """The `ScoreFn` of a network, -eps / sigma; one network evaluation a call.
+
+    `process` as in `eps_fn`; with `Levels(sde, n)` the sigma is the level's, as in the published discrete samplers.
 
     Raises:
       ValueError: an unknown prediction or noise label, naming the known ones.
     """
-    eps = eps_fn(sde, network, prediction, noise_label)
+    eps = eps_fn(process, network, prediction, noise_label)
 
     def score(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
-        return -eps(x, t) / expand(jnp.maximum(sde.sigma(t), jnp.finfo(x.dtype).tiny), x)
+        return -eps(x, t) / expand(jnp.maximum(process.sigma(t), jnp.finfo(x.dtype).tiny), x)
 
     return score

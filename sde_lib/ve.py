@@ -4,8 +4,9 @@ import dataclasses
 import math
 
 import jax.numpy as jnp
+import numpy as np
 
-from sde_lib.base import AffineSDE, Coefficient, Kernel
+from sde_lib.base import AffineSDE, Coefficient, Kernel, level_index
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,11 @@ class VE(AffineSDE):
 
     def discretization(self, n: int, t: Coefficient) -> Kernel:
         """The SMLD chain of n noise levels at index floor(t (n - 1)); below the first level lies 0."""
-        i = (t * (n - 1)).astype(int)
+        i = level_index(t, n)
         sigma = self.sigma(i.astype(t.dtype) / (n - 1))
         ratio = jnp.where(i == 0, 0.0, jnp.exp(jnp.asarray(-self._rate / (n - 1), t.dtype)))
         return Kernel(jnp.ones_like(sigma), sigma * jnp.sqrt(1.0 - ratio**2), ratio)
+
+    def levels(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """SMLD's n levels, a geometric sequence from sigma_min to sigma_max (Song and Ermon 2019)."""
+        return np.ones(n), np.geomspace(self.sigma_min, self.sigma_max, n)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from sde_lib.base import AffineSDE, Coefficient, Kernel
+from sde_lib.base import AffineSDE, Coefficient, Kernel, level_index
 from sde_lib.schedules import BetaSchedule, LinearBeta
 
 
@@ -51,6 +51,16 @@ class VP(AffineSDE):
         betas = self.schedule.discrete_betas(n)
         variance = -np.expm1(np.cumsum(np.log1p(-betas)))
         ratio = np.sqrt(np.concatenate([[0.0], variance[:-1]]) / variance)
-        i = (t * (n - 1)).astype(int)
+        i = level_index(t, n)
         tables = np.sqrt(1.0 - betas), np.sqrt(betas), ratio
         return Kernel(*(jnp.asarray(table, t.dtype)[i] for table in tables))
+
+    def levels(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """DDPM's n levels: alpha_i^2 is the product of 1 - beta_j up to i (Ho et al. 2020, eq. 4)."""
+        betas = self.schedule.discrete_betas(n)
+        if betas.max() >= 1.0:
+            raise ValueError(
+                f"sde: {n} noise levels are too few: beta_i reaches {betas.max():.3g}, and must stay below 1"
+            )
+        log_alpha_bar = np.cumsum(np.log1p(-betas))
+        return np.exp(0.5 * log_alpha_bar), np.sqrt(-np.expm1(log_alpha_bar))

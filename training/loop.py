@@ -67,6 +67,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
         importance_sampling=config.importance_sampling,
         reduce_mean=config.reduce_mean,
         stratified=config.stratified,
+        num_scales=experiment.num_scales,
     )
     adam = optimizer.create(**experiment.config.optim)
     template = jax.eval_shape(lambda variables: TrainState.create(variables, adam), experiment.network.abstract())

@@ -8,6 +8,9 @@ a weighting of |eps_hat - eps|^2, whatever the network predicts:
 
 Since g^2 / sigma^2 = -d/dt log SNR, drawing t uniformly in log SNR turns the second weight into a constant: that is
 the importance sampling of Song et al. 2021b (App. B), here for every affine SDE at once.
+
+With `num_scales` = n, t takes the n values of a discrete chain, each as often, and alpha, sigma are the chain's. That
+is the loss of DDPM (Ho et al. 2020, eq. 14) for VP and of SMLD (Song and Ermon 2019, eq. 6) for VE: |eps_hat - eps|^2.
 """
 
 import dataclasses
@@ -17,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from sde_lib import AffineSDE, ScoreFn, expand
+from sde_lib import AffineSDE, Levels, ScoreFn, expand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Objective:
       importance_sampling: draw t uniformly in log SNR (needs likelihood_weighting): same expectation, less variance.
       reduce_mean: mean over an example's numbers; else half their sum (both published).
       stratified: one t from each of B equal strata of a global batch, instead of B independent ones.
+      num_scales: noise levels of discrete training; 0: continuous time.
     """
 
     sde: AffineSDE
@@ -37,18 +41,29 @@ class Objective:
     importance_sampling: bool = False
     reduce_mean: bool = True
     stratified: bool = False
+    num_scales: int = 0
 
     def __post_init__(self) -> None:
+        if self.num_scales and self.likelihood_weighting:
+            raise ValueError(
+                "training.likelihood_weighting bounds the likelihood of a process in continuous time; with "
+                "training.continuous=False leave it off"
+            )
         if self.importance_sampling and not self.likelihood_weighting:
             raise ValueError(
                 "training.importance_sampling is for training.likelihood_weighting=True: it draws t in proportion to "
                 "that weight; switch both on or both off"
             )
 
+    @property
+    def process(self) -> AffineSDE | Levels:
+        """What noises the data: the SDE, or its noise levels in discrete training."""
+        return Levels(self.sde, self.num_scales) if self.num_scales else self.sde
+
     def times(
         self, key: Key[Array, ""], keys: Key[Array, " b"], index: Int[Array, " b"], batch_size: int
     ) -> Float[Array, " b"]:
-        """t of the examples `index` of a global batch: uniform on [t_min, 1], or uniform in log SNR.
+        """t of the examples `index` of a global batch: uniform on [t_min, 1], in log SNR, or over the noise levels.
 
         `key` belongs to the batch, `keys` to its examples.
         """
@@ -56,7 +71,9 @@ class Objective:
             u = (jax.random.uniform(key) + index / batch_size) % 1.0
         else:
             u = jax.vmap(jax.random.uniform)(keys)
-        sde = self.sde
+        sde, n = self.sde, self.num_scales
+        if n:
+            return jnp.minimum(jnp.floor(u * n), n - 1) / (n - 1)
         if not self.importance_sampling:
             return sde.t_min + u * (1.0 - sde.t_min)
         first, last = self._log_snr_range()
@@ -72,7 +89,7 @@ class Objective:
         """
         chex.assert_equal_shape([x0, eps])
         chex.assert_shape(t, (len(x0),))
-        mean, std = self.sde.marginal(x0, t)
+        mean, std = self.process.marginal(x0, t)
         errors = jnp.square(eps_fn(mean + expand(std, x0) * eps, t) - eps).reshape(len(x0), -1)
         loss = jnp.mean(errors, axis=1) if self.reduce_mean else 0.5 * jnp.sum(errors, axis=1)
         if not self.likelihood_weighting:

@@ -148,14 +148,16 @@ def test_two_and_two_corrector_steps_are_independent() -> None:
 @pytest.mark.parametrize("name", grids.GRIDS)
 def test_grids(name: str) -> None:
     grid = grids.create(name, 10, 1e-3)
-    assert grid.shape == (11,) and grid[0] == 1.0 and np.all(np.diff(grid) < 0)
-    assert grid[-1] == pytest.approx(0.0 if name == "published" else 1e-3, abs=1e-15)
+    falling = grid[:-1] if name == "levels" else grid  # whose last level is t = 0, and data lies below it
+    assert grid.shape == (11,) and grid[0] == 1.0 and np.all(np.diff(falling) < 0)
+    assert grid[-1] == pytest.approx(0.0 if name in ("published", "levels") else 1e-3, abs=1e-15)
 
 
 def test_grids_by_their_definitions() -> None:
     np.testing.assert_allclose(grids.create("uniform", 4, 0.2), [1.0, 0.8, 0.6, 0.4, 0.2])
     np.testing.assert_allclose(grids.create("quadratic", 2, 0.25), [1.0, 0.5625, 0.25])
     np.testing.assert_allclose(grids.create("published", 4, 0.1), [1.0, 0.7, 0.4, 0.1, 0.0])
+    np.testing.assert_allclose(grids.create("levels", 5, 0.1), [1.0, 0.75, 0.5, 0.25, 0.0, 0.0])
     np.testing.assert_allclose(grids.create("published", 1000, 1e-3), np.linspace(1, 0, 1001), atol=1e-15)
 
 
@@ -175,6 +177,16 @@ def test_the_published_grid_ends_at_zero_and_stays_finite(method: str) -> None:
     assert np.all(np.isfinite(out.x)) and min(times) == pytest.approx(1e-3)
 
 
+def test_no_predictor_is_the_corrector_alone() -> None:
+    settings = Settings(predictor="none", corrector="ald", steps=5, n_steps_each=2)
+    out = samplers.create(SDE, DATA.score(SDE), settings)(KEY, Z)
+    corrector = samplers.annealed_langevin(SDE, DATA.score(SDE), n_steps=2)
+    alone = samplers.sample(corrector, KEY, Z, jnp.asarray(grids.create("uniform", 5, 1e-3), Z.dtype))
+    tail = samplers.tweedie(SDE, DATA.score(SDE))(alone.x, jnp.asarray(1e-3))
+    np.testing.assert_allclose(out.x, tail, rtol=1e-5, atol=1e-6)
+    assert int(out.evaluations[0]) == 5 * 2 + 1
+
+
 def test_draw_starts_from_the_prior() -> None:
     sde = VE()
     out = samplers.draw(lambda key, z: samplers.Samples(z, jnp.zeros(len(z))), sde, KEY, (4096, 2))
@@ -185,7 +197,11 @@ def test_draw_starts_from_the_prior() -> None:
     ("settings", "message"),
     [
         ({"method": "euler"}, r"sampling\.method is 'euler'.*pc, ode, euler_maruyama"),
-        ({"predictor": "none"}, r"sampling\.predictor is 'none'.*euler_maruyama, reverse_diffusion"),
+        ({"predictor": "nothing"}, r"sampling\.predictor is 'nothing'.*euler_maruyama, reverse_diffusion"),
+        ({"predictor": "none", "corrector": "none"}, r"both 'none'; one of them must move"),
+        ({"grid": "levels"}, r"'levels'.*discretization"),
+        ({"grid": "levels", "discretization": 9, "method": "flow_euler"}, r"'levels'.*stochastic method"),
+        ({"grid": "levels", "discretization": 9, "predictor": "flow_heun"}, r"'levels'.*stochastic method"),
         ({"corrector": "langevins"}, r"sampling\.corrector is 'langevins'.*langevin, ald, none"),
         ({"denoise": "yes"}, r"sampling\.denoise is 'yes'.*tweedie, mean, none"),
         ({"grid": "karras"}, r"sampling\.grid is 'karras'.*uniform, quadratic, published"),

@@ -1,0 +1,51 @@
+"""The process as a discretely trained network knows it: n noise levels instead of a continuum."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_lib.base import AffineSDE, Coefficient, expand, level_index
+
+
+@dataclasses.dataclass(frozen=True)
+class Levels:
+    """The n published noise levels of an SDE as functions of t: level i at t = i / (n - 1), the cleanest at 0.
+
+    DDPM's levels lie off the SDE's own alpha(t), sigma(t) near data: at t = 0 they have sigma 0.01, the SDE has 0. So
+    what trains on the levels, and what steps from one to the next, asks for the level's own numbers.
+
+    Attributes:
+      sde: the process; ValueError if it has no published levels.
+      n: how many levels: N of the network, whatever the sampler's number of steps.
+      exact: alpha and sigma at t are those of level floor(t (n - 1)), as the published discrete losses and samplers
+        have it; else the SDE's own, smooth in t, for the probability flow and its likelihood.
+    """
+
+    sde: AffineSDE
+    n: int
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        if self.n < 2:
+            raise ValueError(f"sde: {self.n} noise levels; discrete training needs at least 2 (model.num_scales)")
+        self.sde.levels(self.n)
+
+    def alpha(self, t: Coefficient) -> Coefficient:
+        """Scale of the data at t."""
+        return self._table(0, t) if self.exact else self.sde.alpha(t)
+
+    def sigma(self, t: Coefficient) -> Coefficient:
+        """Standard deviation of the noise at t."""
+        return self._table(1, t) if self.exact else self.sde.sigma(t)
+
+    def log_snr(self, t: Coefficient) -> Coefficient:
+        """log(alpha^2 / sigma^2)."""
+        return 2.0 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
+
+    def marginal(self, x0: Float[Array, "b *d"], t: Coefficient) -> tuple[Float[Array, "b *d"], Coefficient]:
+        """Mean [b, ...] and standard deviation of p(x_t | x_0)."""
+        return expand(self.alpha(t), x0) * x0, self.sigma(t)
+
+    def _table(self, column: int, t: Coefficient) -> Coefficient:
+        return jnp.asarray(self.sde.levels(self.n)[column], t.dtype)[level_index(t, self.n)]
