@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "evaluation": {"sde_lib", "samplers"},
     "main": set(ROOMS) - {"main"},
 }
-DRIVERS = {"evaluation/report.py", "evaluation/run.py", "evaluation/loop.py"}
+DRIVERS = {f"evaluation/{name}.py" for name in ("features", "loop", "report", "run", "stats")}
 MAY_IMPORT_DRIVERS = MAY_IMPORT["evaluation"] | {"data", "models", "checkpoints", "experiment"}
 SDE_CLASSES = {"AffineSDE", "VP", "SubVP", "VE"}
 

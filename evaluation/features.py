@@ -1,0 +1,140 @@
+"""The Inception network from the published file, and its features of many images, streamed over the devices."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from checkpoints import torch_file
+from evaluation.inception import Features, InceptionV3
+from evaluation.metrics import Extracted
+from evaluation.moments import Accumulator
+
+WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"
+
+
+def load_inception(path: str, resize: str = "pytorch") -> InceptionV3:
+    """The network of `eval.inception`; the file's SHA-256 is in its `sha256`, and goes into statistics and reports.
+
+    Raises:
+      ValueError: no path, an unknown resize, or a file that holds other tensors.
+      OSError: no such file.
+    """
+    if not path:
+        raise ValueError(
+            f"eval.inception is empty; FID and its family need the path of {WEIGHTS}, "
+            f"from https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{WEIGHTS}"
+        )
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"eval.inception is {path!r}; there is no such file")
+    with file.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    tensors = torch_file.load(file)
+    if not isinstance(tensors, Mapping):
+        raise ValueError(f"{path} holds a {type(tensors).__name__}, not a dictionary of tensors such as {WEIGHTS}")
+    return InceptionV3(tensors, resize, sha256=sha256)
+
+
+def as_rgb(images: np.ndarray) -> np.ndarray:
+    """Images [n, h, w, 1 or 3] as uint8 [n, h, w, 3]: floats in 0..255 rounded and cut off, grey repeated.
+
+    Raises:
+      ValueError: another shape or type, or floats that seem to lie in [0, 1] or [-1, 1], or are not finite.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(f"Inception features are of images [n, h, w, 1 or 3]; got {images.shape}")
+    if np.issubdtype(images.dtype, np.floating):
+        if not np.isfinite(images).all():
+            raise ValueError("images are not finite")
+        rounded = np.rint(images)
+        if len(images) and images.max() <= 1 and (rounded != images).any():
+            raise ValueError(
+                f"float images must lie in 0..255; these lie in {images.min():.3g}..{images.max():.3g} (decode them "
+                "with Scaler.to_uint8_display)"
+            )
+        images = np.clip(rounded, 0, 255).astype(np.uint8)
+    if images.dtype != np.uint8:
+        raise ValueError(f"images must be uint8, or floats in 0..255; got {images.dtype}")
+    return images.repeat(3, axis=-1) if images.shape[-1] == 1 else images
+
+
+def _batches(chunks: Iterable[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Batches of one size whatever the chunks', and how many of each are real: copies of the last fill up."""
+    waiting: list[np.ndarray] = []
+    for chunk in chunks:
+        waiting.append(as_rgb(chunk))
+        if sum(map(len, waiting)) >= size:
+            images = np.concatenate(waiting)
+            whole = len(images) - len(images) % size
+            yield from ((images[i : i + size], size) for i in range(0, whole, size))
+            waiting = [images[whole:]]
+    rest = np.concatenate(waiting) if waiting else np.empty(0)
+    if len(rest):
+        yield np.concatenate([rest, rest[-1:].repeat(size - len(rest), axis=0)]), len(rest)
+
+
+def extract(
+    inception: Callable[[np.ndarray], Features],
+    images: np.ndarray | Iterable[np.ndarray],
+    total: int,
+    *,
+    batch_size: int = 64,
+    keep: np.ndarray | None = None,
+    desc: str = "Inception",
+) -> Extracted:
+    """Features of every image; of images that are not kept only the moments' sums stay in memory.
+
+    The host adds up one batch while the devices compute the next.
+
+    Args:
+      inception: an `InceptionV3`.
+      images: [n, h, w, c], or an iterable of such chunks of any length; see `as_rgb`.
+      total: how many there are.
+      batch_size: at once; rounded up to a multiple of the local devices.
+      keep: places of the images whose pool features and logits are kept, ascending; None keeps all.
+      desc: of the progress bar.
+
+    Raises:
+      ValueError: images that are not images, or another number of them than `total`.
+    """
+    if isinstance(images, np.ndarray):
+        array = images
+        images = (array[i : i + batch_size] for i in range(0, len(array), batch_size))
+    devices = jax.local_device_count()
+    size = -(-batch_size // devices) * devices
+    pool_moments, spatial_moments = Accumulator(), Accumulator()
+    kept: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    wanted = None if keep is None else np.isin(np.arange(total), keep)
+    seen = 0
+
+    def consume(features: Features, real: int) -> None:
+        nonlocal seen
+        pool, logits, spatial = (np.asarray(values)[:real] for values in features)
+        pool_moments.update(pool)
+        spatial_moments.update(spatial)
+        here = slice(None) if wanted is None else wanted[seen : seen + real]
+        for values, into in zip((pool, logits), kept, strict=True):
+            into.append(values[here])
+        seen += real
+        progress.update(real)
+
+    with tqdm(total=total, unit="image", desc=desc, dynamic_ncols=True) as progress:
+        waiting = None
+        for batch, real in _batches(images, size):
+            if seen + real + (waiting[1] if waiting else 0) > total:
+                raise ValueError(f"more than the {total} images that were announced")
+            computing = inception(batch), real
+            if waiting:
+                consume(*waiting)
+            waiting = computing
+        if waiting:
+            consume(*waiting)
+    if seen != total:
+        raise ValueError(f"{seen} images; {total} were announced")
+    pool, logits = (np.concatenate(values) for values in kept)
+    return Extracted(pool, logits, pool_moments.moments(), spatial_moments.moments())

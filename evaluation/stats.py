@@ -1,0 +1,144 @@
+"""Reference statistics of a data set: computed once, kept in a file that says what they were computed with."""
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data.pipeline import eval_batches
+from data.scaling import Scaler
+from evaluation.features import extract
+from evaluation.inception import InceptionV3
+from evaluation.metrics import Reference
+from evaluation.moments import Moments
+from experiment import Experiment
+from experiment.workdir import Workdir, set_aside
+
+SPLITS = ("train", "test")
+
+
+def check(experiment: Experiment) -> None:
+    """Whether statistics can be computed, before anything is.
+
+    Raises:
+      ValueError: examples that are not images, an empty or unknown split, or eval.stats_features below 4.
+    """
+    config, source = experiment.config.eval, experiment.source
+    if len(source.shape) != 3 or source.levels is None or source.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"statistics are of grey or RGB images; the examples of {source.name!r} are {source.shape}"
+            f"{'' if source.levels else ' without grey levels'}"
+        )
+    if config.stats_split not in SPLITS:
+        raise ValueError(f"eval.stats_split is {config.stats_split!r}; known are {', '.join(SPLITS)}")
+    if len(getattr(source, config.stats_split)) < 4:
+        raise ValueError(f"the {config.stats_split} split of {source.name!r} has fewer than 4 images")
+    if config.stats_features < 4:
+        raise ValueError(f"eval.stats_features is {config.stats_features}; it must be at least 4")
+
+
+def compute_statistics(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> Path:
+    """Statistics of all of `eval.stats_split`, unflipped, as stats/DATASET_SPLIT_RESIZE.npz in the folder; its path.
+
+    Grey levels are stretched over 0..255. `eval.stats_features` pool features, a random choice of a fixed seed, are
+    kept for KID, precision and recall in float32, since float16 moves the borders of small balls: 8 kB each.
+
+    Raises:
+      ValueError: see `check`.
+    """
+    check(experiment)
+    config, source = experiment.config.eval, experiment.source
+    records = getattr(source, config.stats_split)
+    display = Scaler(source.levels, centered=False, dequantization="none")
+
+    def images() -> Iterator[np.ndarray]:
+        for batch in eval_batches(records, batch_size=config.batch_size):
+            levels = batch["image"][batch["mask"]]
+            yield display.to_uint8_display(levels.astype(np.float32) / (source.levels - 1))
+
+    count = len(records)
+    order = np.random.default_rng(0).permutation(count)[: config.stats_features]
+    found = extract(
+        inception, images(), count, batch_size=config.batch_size, keep=np.sort(order), desc=f"{source.name} statistics"
+    )
+    shuffled = found.pool[np.argsort(np.argsort(order))]  # in the random order, so that its first n are a random choice
+    about = {
+        "inception_sha256": inception.sha256,
+        "resize": inception.resize,
+        "dataset": experiment.config.data.dataset,
+        "split": config.stats_split,
+        "shape": list(source.shape),
+    }
+    name = f"{experiment.config.data.dataset.replace(':', '_').replace('/', '_')}_{config.stats_split}"
+    path = workdir.path / "stats" / f"{name}_{inception.resize}.npz"
+    save_statistics(path, Reference(found.pool_moments, found.spatial_moments, shuffled, about))
+    return path
+
+
+def save_statistics(path: Path, reference: Reference) -> None:
+    """Write an .npz with the public names mu, sigma (pool) and mu_s, sigma_s (spatial); an earlier one is set aside."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        np.savez(
+            file,
+            mu=reference.pool.mean,
+            sigma=reference.pool.covariance,
+            mu_s=reference.spatial.mean,
+            sigma_s=reference.spatial.covariance,
+            count=reference.pool.count,
+            features=reference.features,
+            about=json.dumps(reference.about),
+        )
+    set_aside(path)
+    os.replace(temporary, path)
+
+
+def load_statistics(path: str | Path, inception: InceptionV3) -> Reference:
+    """Statistics of this project, or the public .npz of pytorch-fid and EDM (mu, sigma) or guided-diffusion (and mu_s).
+
+    A public file does not say which network and resize it was made with: its `about` says so ("not recorded").
+
+    Raises:
+      ValueError: other contents, or statistics made with another Inception network or resize.
+      OSError: no such file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not an .npz of statistics: {error}") from error
+    missing = [name for name in ("mu", "sigma") if name not in arrays]
+    if missing:
+        raise ValueError(f"{path} holds no {' and no '.join(missing)}; it has {', '.join(arrays) or 'nothing'}")
+    about = {"inception_sha256": "not recorded", "resize": "not recorded", "dataset": Path(path).name}
+    if "about" in arrays:
+        about = json.loads(str(arrays["about"]))
+        for field, now, what in (
+            ("resize", inception.resize, "eval.inception_resize"),
+            ("inception_sha256", inception.sha256, "the SHA-256 of eval.inception"),
+        ):
+            if about[field] != now:
+                raise ValueError(
+                    f"the statistics {path} were made with {field} {about[field]}, but {what} is {now}; "
+                    "a distance needs the same for both: compute them anew with --mode=stats"
+                )
+    count = int(arrays.get("count", 0))
+    pool = _moments(path, arrays, "", 2048, count)
+    spatial = _moments(path, arrays, "_s", 2023, count) if "mu_s" in arrays else None
+    return Reference(pool, spatial, arrays.get("features"), about)
+
+
+def _moments(path: str | Path, arrays: dict[str, np.ndarray], suffix: str, size: int, count: int) -> Moments:
+    mean, covariance = (np.asarray(arrays[name + suffix], np.float64) for name in ("mu", "sigma"))
+    if mean.shape != (size,) or covariance.shape != (size, size):
+        raise ValueError(
+            f"{path} has mu{suffix} {mean.shape} and sigma{suffix} {covariance.shape}; "
+            f"({size},) and ({size}, {size}) are needed"
+        )
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise ValueError(f"{path} holds statistics that are not finite")
+    return Moments(mean, covariance, count)

@@ -1,0 +1,160 @@
+"""Every image counts once, whatever the batches; the published file is read without PyTorch."""
+
+import collections
+import hashlib
+import io
+import pickle
+import sys
+import types
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation.features import as_rgb, extract, load_inception
+from evaluation.inception import Features, fold
+from evaluation.moments import moments
+from tests.evaluation.inception_weights import tensors
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (101, 4, 4, 3)).astype(np.uint8)
+
+
+class Network:
+    """Stands in for Inception: pixels as features; remembers the batches it got."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, images: np.ndarray) -> Features:
+        self.shapes.append(images.shape)
+        flat = images.reshape(len(images), -1).astype(np.float32)
+        return Features(flat, flat[:, :5] / 100, flat[:, ::2])
+
+
+def _chunks(sizes: list[int]) -> Iterator[np.ndarray]:
+    ends = np.cumsum(sizes)
+    return (IMAGES[end - size : end] for end, size in zip(ends, sizes, strict=True))
+
+
+@pytest.mark.parametrize("sizes", [None, [101], [1] * 101, [40, 0, 60, 1]], ids=str)
+@pytest.mark.parametrize("batch_size", [16, 20, 200])
+def test_no_image_is_left_over_and_none_counts_twice(sizes: list[int] | None, batch_size: int) -> None:
+    """101 of them, on eight devices: batches of one size that eight divides, filled up, and nothing of it remains."""
+    network = Network()
+    found = extract(network, _chunks(sizes) if sizes else IMAGES, 101, batch_size=batch_size)
+    size = -(-batch_size // 8) * 8
+    assert network.shapes == [(size, 4, 4, 3)] * -(-101 // size)
+    flat = IMAGES.reshape(101, -1)
+    np.testing.assert_array_equal(found.pool, flat)
+    assert found.pool.dtype == np.float32 and found.logits.shape == (101, 5)
+    for mine, vectors in ((found.pool_moments, flat), (found.spatial_moments, flat[:, ::2])):
+        assert mine.count == 101
+        np.testing.assert_allclose(mine.mean, vectors.mean(0), rtol=1e-12)
+        np.testing.assert_allclose(mine.covariance, moments(vectors).covariance, rtol=1e-10, atol=1e-9)
+
+
+def test_some_vectors_are_kept_and_all_images_counted() -> None:
+    keep = np.array([0, 15, 16, 17, 99, 100])
+    found = extract(Network(), IMAGES, 101, batch_size=16, keep=keep)
+    np.testing.assert_array_equal(found.pool, IMAGES[keep].reshape(6, -1))
+    assert len(found.logits) == 6 and found.pool_moments.count == 101 and found.spatial_moments.count == 101
+
+
+@pytest.mark.parametrize("announced", [100, 102])
+def test_the_number_of_images_is_checked(announced: int) -> None:
+    with pytest.raises(ValueError, match="announced"):
+        extract(Network(), IMAGES, announced, batch_size=16)
+
+
+def test_floats_are_rounded_and_grey_is_repeated() -> None:
+    """Truncation would make 99 of 99.6 and darken every image by half a level."""
+    grey = np.array([-3.0, 0.4, 0.6, 99.6, 254.7, 300.0], np.float32).reshape(1, 2, 3, 1)
+    out = as_rgb(grey)
+    assert out.dtype == np.uint8 and out.shape == (1, 2, 3, 3)
+    np.testing.assert_array_equal(out[..., 0].ravel(), [0, 0, 1, 100, 255, 255])
+    np.testing.assert_array_equal(out[..., 1], out[..., 2])
+    assert as_rgb(np.zeros((1, 2, 3, 1), np.float32)).max() == 0, "a black float image is an image"
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (np.full((2, 4, 4, 3), 0.5), "0..255"),
+        (np.full((2, 4, 4, 3), np.nan), "not finite"),
+        (np.zeros((2, 4, 4, 4), np.uint8), r"\(2, 4, 4, 4\)"),
+        (np.zeros((2, 7), np.float32), r"\(2, 7\)"),
+        (np.zeros((2, 4, 4, 3), np.int64), "int64"),
+    ],
+)
+def test_what_is_no_image_is_refused(images: np.ndarray, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        as_rgb(images)
+
+
+class _Tensor:
+    """Pickles as torch.save pickles a tensor."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = np.ascontiguousarray(array)
+
+    def __reduce__(self) -> tuple:
+        strides = tuple(stride // self.array.itemsize for stride in self.array.strides)
+        rebuild = sys.modules["torch._utils"]._rebuild_tensor_v2
+        return rebuild, (self.array.view(_Storage), 0, self.array.shape, strides, False, collections.OrderedDict())
+
+
+class _Storage(np.ndarray):
+    pass
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, dict[str, np.ndarray]]:
+    """A file in the form of the published one, and what is in it."""
+    storage = type("FloatStorage", (), {"__module__": "torch"})
+
+    def _rebuild_tensor_v2() -> None: ...
+
+    _rebuild_tensor_v2.__module__, _rebuild_tensor_v2.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
+    for name, content in (("torch", storage), ("torch._utils", _rebuild_tensor_v2)):
+        module = types.ModuleType(name)
+        setattr(module, content.__name__, content)
+        monkeypatch.setitem(sys.modules, name, module)
+    stored: list[np.ndarray] = []
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj: object) -> tuple | None:
+            if not isinstance(obj, _Storage):
+                return None
+            stored.append(obj)
+            return "storage", storage, str(len(stored) - 1), "cpu", obj.size
+
+    values, buffer = tensors(), io.BytesIO()
+    Pickler(buffer, 2).dump(collections.OrderedDict((name, _Tensor(value)) for name, value in values.items()))
+    path = tmp_path / "pt_inception.pth"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x/data.pkl", buffer.getvalue())
+        for i, value in enumerate(stored):
+            file.writestr(f"x/data/{i}", value.tobytes())
+    return path, values
+
+
+def test_the_published_file(published: tuple[Path, dict[str, np.ndarray]]) -> None:
+    path, values = published
+    network = load_inception(str(path), "tf1")
+    assert network.sha256 == hashlib.sha256(path.read_bytes()).hexdigest() and network.resize == "tf1"
+    known = fold(values)
+    assert network.weights.keys() == known.keys()
+    for name in ("Conv2d_1a_3x3.kernel", "Mixed_6d.branch7x7_2.kernel", "Mixed_7c.branch_pool.bias", "fc.kernel"):
+        np.testing.assert_array_equal(network.weights[name], known[name])
+
+
+def test_no_file_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"eval.inception is empty.*pt_inception-2015-12-05-6726825d\.pth"):
+        load_inception("")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        load_inception(str(tmp_path / "nowhere.pth"))
+    (tmp_path / "other.pth").write_bytes(pickle.dumps([1, 2], 2))
+    with pytest.raises(ValueError, match=r"other\.pth"):
+        load_inception(str(tmp_path / "other.pth"))

@@ -1,0 +1,158 @@
+"""Reference statistics: of all images, with what they were computed with, and refused beside another network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import samplers
+from configs.vp import toy_mixture8_mlp
+from data import Arrays, Source
+from data.scaling import Scaler
+from evaluation.features import extract
+from evaluation.inception import Features
+from evaluation.moments import moments
+from evaluation.stats import check, compute_statistics, load_statistics
+from experiment import Experiment
+from experiment.workdir import Workdir
+from models.functional import Network
+from sde_lib import VP
+
+PROJECTION = np.random.default_rng(1).normal(size=(4 * 4 * 3, 2048)).astype(np.float32)
+
+
+class Inception:
+    """A linear map of the pixels in Inception's place."""
+
+    sha256, resize = "abc", "pytorch"
+
+    def __call__(self, images: np.ndarray) -> Features:
+        pool = images.reshape(len(images), -1).astype(np.float32) @ PROJECTION
+        return Features(pool, pool[:, :1008], pool[:, :2023])
+
+
+def _experiment(shape: tuple[int, ...] = (4, 4, 1), levels: int | None = 17, **fields: object) -> Experiment:
+    train = np.random.default_rng(0).integers(0, levels or 2, (37, *shape)).astype(np.uint8)
+    config = toy_mixture8_mlp.get_config()
+    config.data.dataset = "tfds:levels"
+    config.eval.update({"batch_size": 10, "stats_features": 12, **fields})
+    source = Source("levels", Arrays({"image": train}), Arrays({"image": train[:20]}), shape=shape, levels=levels)
+    scaler = Scaler(levels, centered=True, dequantization="uniform")
+    network = Network.create("mlp", shape=shape, width=4, depth=1)
+    return Experiment(config, VP(), source, scaler, network, samplers.Settings())
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Path]:
+    experiment = _experiment()
+    return experiment, compute_statistics(experiment, Workdir(tmp_path_factory.mktemp("run")), Inception())
+
+
+def _shown(experiment: Experiment, split: str = "train") -> np.ndarray:
+    """What Inception should see: 17 levels stretched over 0..255, three times."""
+    levels = getattr(experiment.source, split).arrays["image"]
+    return np.round(levels * (255 / 16)).astype(np.uint8).repeat(3, axis=-1)
+
+
+def test_statistics_are_those_of_every_image(written: tuple[Experiment, Path]) -> None:
+    """37 in batches of 10 on eight devices; 12 of them kept, each one of the set, in no order, no two the same."""
+    experiment, path = written
+    assert path.name == "tfds_levels_train_pytorch.npz" and path.parent.name == "stats"
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "no temporary file stays"
+    found, pool = load_statistics(path, Inception()), np.asarray(Inception()(_shown(experiment)).pool)
+    known = moments(pool)
+    assert found.pool.count == found.spatial.count == 37
+    np.testing.assert_allclose(found.pool.mean, known.mean, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(found.pool.covariance, known.covariance, rtol=1e-4, atol=1.0)
+    np.testing.assert_allclose(found.spatial.covariance, found.pool.covariance[:2023, :2023], rtol=0, atol=1e-6)
+    near = ((found.features[:, None] - pool[None]) ** 2).sum(-1)
+    places = near.argmin(axis=1)
+    assert near.min(axis=1).max() < 1e-2 and len(set(places)) == 12 and (np.diff(places) < 0).any()
+    assert found.features.dtype == np.float32
+    assert found.about == {
+        "inception_sha256": "abc",
+        "resize": "pytorch",
+        "dataset": "tfds:levels",
+        "split": "train",
+        "shape": [4, 4, 1],
+    }
+
+
+def test_other_tools_can_read_the_file(written: tuple[Experiment, Path]) -> None:
+    with np.load(written[1]) as archive:
+        assert archive["mu"].shape == (2048,) and archive["sigma"].shape == (2048, 2048)
+        assert archive["mu_s"].shape == (2023,) and archive["sigma"].dtype == np.float64
+
+
+@pytest.mark.parametrize(("field", "value"), [("resize", "tf1"), ("sha256", "def")])
+def test_another_network_or_resize_is_refused(written: tuple[Experiment, Path], field: str, value: str) -> None:
+    other = Inception()
+    setattr(other, field, value)
+    with pytest.raises(ValueError, match=f"were made with .* but .* is {value}; .*--mode=stats") as caught:
+        load_statistics(written[1], other)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_test_split_and_earlier_files(tmp_path: Path) -> None:
+    experiment = _experiment(stats_split="test", stats_features=100)
+    for _ in range(2):
+        path = compute_statistics(experiment, Workdir(tmp_path), Inception())
+    assert {file.name for file in path.parent.iterdir()} == {
+        "tfds_levels_test_pytorch.npz",
+        "tfds_levels_test_pytorch.1.npz",
+    }
+    found = load_statistics(path, Inception())
+    assert found.pool.count == 20 and len(found.features) == 20 and found.about["split"] == "test"
+    direct = extract(Inception(), _shown(experiment, "test"), 20)
+    np.testing.assert_allclose(found.pool.mean, direct.pool_moments.mean, rtol=1e-6, atol=1e-4)
+
+
+def test_public_statistics(tmp_path: Path) -> None:
+    """pytorch-fid and EDM: mu and sigma; guided-diffusion: also mu_s and sigma_s. None says with which network."""
+    arrays = {"mu": np.zeros(2048), "sigma": np.eye(2048), "mu_s": np.zeros(2023), "sigma_s": np.eye(2023)}
+    np.savez(tmp_path / "public.npz", mu=arrays["mu"], sigma=arrays["sigma"])
+    found = load_statistics(tmp_path / "public.npz", Inception())
+    assert found.pool.count == 0 and found.spatial is None and found.features is None
+    assert found.about["inception_sha256"] == found.about["resize"] == "not recorded"
+    np.savez(tmp_path / "adm.npz", **arrays)
+    assert load_statistics(tmp_path / "adm.npz", Inception()).spatial.mean.shape == (2023,)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"arr_0": np.zeros(3)}, "no mu and no sigma; it has arr_0"),
+        ({"mu": np.zeros(64), "sigma": np.eye(64)}, r"\(64,\).*\(2048,\)"),
+        ({"mu": np.full(2048, np.nan), "sigma": np.eye(2048)}, "not finite"),
+        ({"mu": np.array([None]), "sigma": np.eye(2)}, "not an .npz of statistics"),
+    ],
+)
+def test_other_contents_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], says: str) -> None:
+    np.savez(tmp_path / "other.npz", **arrays)
+    with pytest.raises(ValueError, match=says):
+        load_statistics(tmp_path / "other.npz", Inception())
+
+
+@pytest.mark.parametrize("content", [b"text", b"", b"PK\x03\x04broken", b"\x93NUMPY"])
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "other.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"not an \.npz of statistics"):
+        load_statistics(tmp_path / "other.npz", Inception())
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(ValueError, match=r"not an \.npz of statistics"):
+        load_statistics(tmp_path / "array.npy", Inception())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"shape": (2,), "levels": None}, r"are of grey or RGB images; the examples of 'levels' are \(2,\)"),
+        ({"shape": (4, 4, 2)}, r"\(4, 4, 2\)"),
+        ({"shape": (4, 4, 3), "levels": None}, "without grey levels"),
+        ({"stats_split": "validation"}, "'validation'; known are train, test"),
+        ({"stats_features": 3}, "stats_features is 3"),
+    ],
+)
+def test_what_has_no_statistics_is_refused_at_once(options: dict, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        check(_experiment(**options))
