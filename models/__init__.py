@@ -10,13 +10,27 @@ from typing import Any
 from flax import nnx
 from jaxtyping import Array, Key
 
+from models.adm import ADM
 from models.checks import check_known
 from models.ddpm import DDPM
+from models.edm_unet import EDMUNet
 from models.layers import Keys
 from models.mlp import MLP
+from models.ncsn import NCSN
 from models.ncsnpp import NCSNpp
+from models.ncsnv2 import NCSNv2, NCSNv2_128, NCSNv2_256
 
-MODELS: dict[str, type[nnx.Module]] = {"ncsnpp": NCSNpp, "ddpm": DDPM, "mlp": MLP}
+MODELS: dict[str, type[nnx.Module]] = {
+    "ncsnpp": NCSNpp,
+    "ddpm": DDPM,
+    "edm_unet": EDMUNet,
+    "adm": ADM,
+    "mlp": MLP,
+    "ncsn": NCSN,
+    "ncsnv2_64": NCSNv2,
+    "ncsnv2_128": NCSNv2_128,
+    "ncsnv2_256": NCSNv2_256,
+}
 
 
 def create(name: str, *, key: Key[Array, ""], **options: Any) -> nnx.Module:

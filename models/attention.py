@@ -13,10 +13,11 @@ from models.layers import GroupNorm, Keys, linear
 
 
 class Attention(nnx.Module):
-    """Single-head residual self-attention of DDPM (Ho et al. 2020, appendix B): x + out(softmax(q k / sqrt(c)) v).
+    """Residual self-attention of DDPM (Ho et al. 2020, appendix B): x + out(softmax(q k / sqrt(c / heads)) v).
 
-    Logits and softmax are in at least float32. The bias of the keys moves all logits of a query alike and has no
-    effect; it is kept because published weights hold it.
+    Each of the `heads` attends with its own c / heads channels, which follow one another. Logits and softmax are in at
+    least float32. The bias of the keys moves all logits of a query alike and has no effect; it is kept because
+    published weights hold it.
     """
 
     def __init__(
@@ -26,23 +27,29 @@ class Attention(nnx.Module):
         groups: Callable[[int], int],
         init_scale: float,
         skip_rescale: bool,
+        heads: int = 1,
+        epsilon: float = 1e-6,
         dtype: DTypeLike | None,
         rngs: nnx.Rngs | Keys,
     ):
-        self.norm = GroupNorm(channels, groups(channels))
+        if heads < 1 or channels % heads:
+            raise ValueError(f"{channels} channels cannot attend in {heads} heads of equal width")
+        self.norm = GroupNorm(channels, groups(channels), epsilon=epsilon)
         self.query, self.key, self.value = (
             linear(channels, channels, scale=0.1, dtype=dtype, rngs=rngs) for _ in range(3)
         )
         self.out = linear(channels, channels, scale=init_scale, dtype=dtype, rngs=rngs)
-        self.skip_rescale = skip_rescale
+        self.skip_rescale, self.heads = skip_rescale, heads
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Attend."""
         b, h, w, c = x.shape
         tokens = self.norm(x).reshape(b, h * w, c)
-        query, key, value = self.query(tokens) * c**-0.5, self.key(tokens), self.value(tokens)
+        heads = (b, h * w, self.heads, c // self.heads)
+        query, key, value = (part(tokens).reshape(heads) for part in (self.query, self.key, self.value))
         at_least_float32 = jnp.promote_types(query.dtype, jnp.float32)
-        logits = jnp.einsum("bqc,bkc->bqk", query, key, preferred_element_type=at_least_float32)
+        query = query * heads[-1] ** -0.5
+        logits = jnp.einsum("bqhc,bkhc->bhqk", query, key, preferred_element_type=at_least_float32)
         weights = jax.nn.softmax(logits).astype(value.dtype)
-        attended = self.out(jnp.einsum("bqk,bkc->bqc", weights, value))
-        return residual(x, attended.reshape(x.shape), self.skip_rescale)
+        attended = jnp.einsum("bhqk,bkhc->bqhc", weights, value).reshape(tokens.shape)
+        return residual(x, self.out(attended).reshape(x.shape), self.skip_rescale)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
@@ -15,11 +16,13 @@ class ResBlock(nnx.Module):
     """Residual block of DDPM (Ho et al. 2020), or of BigGAN (Brock et al. 2019) where it resamples.
 
     h = conv(act(norm(x))) + linear(time), then x + conv(dropout(act(norm(h)))), over sqrt(2) with skip_rescale.
+    With scale_shift (Dhariwal and Nichol 2021) the time enters behind the norm, act(norm(h) (1 + scale) + shift).
     A resampling block changes the size of both branches before their first convolution.
 
     Args: c_in, c_out: channels. c_time: features of the time embedding, 0 for none. resample: None, "up" or "down".
     fir_kernel: taps of the resampling filter; None: nearest neighbour and average. shortcut_scale: initial scale of
-    the 1x1 shortcut, present where the channels change or the block resamples. dropout_index: unique in the network.
+    the 1x1 shortcut, present where the channels change, or the block resamples and not with resample_shortcut False.
+    dropout_index: unique in the network. groups0: of the first norm, where not groups(c_in).
     """
 
     def __init__(
@@ -37,19 +40,23 @@ class ResBlock(nnx.Module):
         skip_rescale: bool,
         resample: str | None = None,
         fir_kernel: tuple[float, ...] | None = None,
+        scale_shift: bool = False,
+        resample_shortcut: bool = True,
+        groups0: int | None = None,
+        epsilon: float = 1e-6,
         dtype: DTypeLike | None,
         rngs: nnx.Rngs | Keys,
     ):
-        self.norm0 = GroupNorm(c_in, groups(c_in))
+        self.norm0 = GroupNorm(c_in, groups0 or groups(c_in), epsilon=epsilon)
         self.conv0 = conv3x3(c_in, c_out, dtype=dtype, rngs=rngs)
-        self.time = linear(c_time, c_out, dtype=dtype, rngs=rngs) if c_time else None
-        self.norm1 = GroupNorm(c_out, groups(c_out))
+        self.time = linear(c_time, (1 + scale_shift) * c_out, dtype=dtype, rngs=rngs) if c_time else None
+        self.norm1 = GroupNorm(c_out, groups(c_out), epsilon=epsilon)
         self.conv1 = conv3x3(c_out, c_out, scale=init_scale, dtype=dtype, rngs=rngs)
-        has_shortcut = c_in != c_out or resample is not None
+        has_shortcut = c_in != c_out or (resample is not None and resample_shortcut)
         self.shortcut = linear(c_in, c_out, scale=shortcut_scale, dtype=dtype, rngs=rngs) if has_shortcut else None
         self.act = act
         self.dropout_rate, self.dropout_index = dropout_rate, dropout_index
-        self.skip_rescale = skip_rescale
+        self.skip_rescale, self.scale_shift = skip_rescale, scale_shift
         self.resample, self.fir_kernel = resample, fir_kernel
 
     def __call__(
@@ -61,9 +68,12 @@ class ResBlock(nnx.Module):
             resize = {"up": upsample, "down": downsample}[self.resample]
             h, x = resize(h, self.fir_kernel), resize(x, self.fir_kernel)
         h = self.conv0(h)
-        if self.time is not None:
-            h += self.time(time)[:, None, None]
-        h = dropout(self.act(self.norm1(h)), self.dropout_rate, keys, self.dropout_index)
+        if self.scale_shift:
+            scale, shift = jnp.split(self.time(time)[:, None, None], 2, axis=-1)
+            h = self.norm1(h) * (1 + scale) + shift
+        else:
+            h = self.norm1(h if self.time is None else h + self.time(time)[:, None, None])
+        h = dropout(self.act(h), self.dropout_rate, keys, self.dropout_index)
         h = self.conv1(h)
         if self.shortcut is not None:
             x = self.shortcut(x)

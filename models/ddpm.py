@@ -10,10 +10,10 @@ from models.ncsnpp import NCSNpp
 
 
 class DDPM(NCSNpp):
-    """NCSN++ without what came after DDPM, and with 32 groups in every group norm: nf must be a multiple of 32.
+    """NCSN++ without what came after DDPM, and with num_groups in every group norm: nf must be a multiple of them.
 
-    On the way up it attends once a level, behind the last block: 35,218,947 parameters on CIFAR-10. (The other common
-    DDPM attends behind each block and has 35.75 M.) Options as in NCSNpp; labels are positional.
+    Song et al. attend once a level on the way up, behind its last block: 35,218,947 parameters on CIFAR-10. Ho et al.,
+    and diffusers with them, attend_each_block: 35,746,307. Options as in NCSNpp; labels are positional.
     """
 
     def __init__(
@@ -25,6 +25,8 @@ class DDPM(NCSNpp):
         ch_mult: Sequence[int] = (1, 2, 2, 2),
         num_res_blocks: int = 2,
         attn_resolutions: Sequence[int] = (16,),
+        attend_each_block: bool = False,
+        num_groups: int = 32,
         dropout: float = 0.1,
         resamp_with_conv: bool = True,
         conditional: bool = True,
@@ -44,6 +46,8 @@ class DDPM(NCSNpp):
             ch_mult=ch_mult,
             num_res_blocks=num_res_blocks,
             attn_resolutions=attn_resolutions,
+            attend_each_block=attend_each_block,
+            num_groups=num_groups,
             dropout=dropout,
             resamp_with_conv=resamp_with_conv,
             conditional=conditional,
@@ -61,8 +65,3 @@ class DDPM(NCSNpp):
             dtype=dtype,
             rngs=rngs,
         )
-
-    @staticmethod
-    def groups(channels: int) -> int:
-        """Groups of a group norm."""
-        return 32

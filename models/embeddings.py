@@ -14,15 +14,19 @@ class Fixed(nnx.Variable):
     """A value a network carries but never trains."""
 
 
-def positional(labels: Float[Array, " b"], features: int, *, fastest: float = 1.0) -> Float[Array, "b e"]:
+def positional(
+    labels: Float[Array, " b"], features: int, *, fastest: float = 1.0, adm: bool = False
+) -> Float[Array, "b e"]:
     """Sines, then cosines, of labels times fastest * 10000^(-k / (features/2 - 1)) (Vaswani et al. 2017, as in DDPM).
 
     Labels are those of the paper: 0 to 999, whole or not. `fastest` is the highest frequency in radians a label.
+    With `adm`, as Nichol and Dhariwal 2021 and all who follow them: cosines first, 10000^(-k / (features/2)).
     """
     half = features // 2
-    exponents = jnp.arange(half, dtype=labels.dtype) / (half - 1)
+    exponents = jnp.arange(half, dtype=labels.dtype) / (half - (not adm))
     angles = labels[:, None] * (fastest * jnp.exp(-math.log(10000.0) * exponents))
-    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+    waves = [jnp.sin(angles), jnp.cos(angles)]
+    return jnp.concatenate(waves[::-1] if adm else waves, axis=-1)
 
 
 class Fourier(nnx.Module):
@@ -33,5 +37,9 @@ class Fourier(nnx.Module):
 
     def __call__(self, sigma: Float[Array, " b"]) -> Float[Array, "b e"]:
         """Embed noise levels sigma > 0 in 2 * frequencies features."""
-        angles = 2 * math.pi * jnp.log(sigma)[:, None] * self.frequencies[...]
+        return self.of_log(jnp.log(sigma))
+
+    def of_log(self, log_sigma: Float[Array, " b"]) -> Float[Array, "b e"]:
+        """The same of what is a logarithm already."""
+        angles = 2 * math.pi * log_sigma[:, None] * self.frequencies[...]
         return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)

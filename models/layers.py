@@ -53,9 +53,17 @@ def _trim(draws: Array, limit: float, shape: tuple[int, ...]) -> Array:
     return (draws[: math.prod(shape)] * limit).reshape(shape)
 
 
-def linear(c_in: int, c_out: int, *, scale: float = 1.0, dtype: DTypeLike | None, rngs: nnx.Rngs | Keys) -> nnx.Linear:
+def linear(
+    c_in: int,
+    c_out: int,
+    *,
+    scale: float = 1.0,
+    use_bias: bool = True,
+    dtype: DTypeLike | None,
+    rngs: nnx.Rngs | Keys,
+) -> nnx.Linear:
     """Affine map of the last axis: dense layers, and 1x1 convolutions as the matrix products they are."""
-    return nnx.Linear(c_in, c_out, kernel_init=initializer(scale), dtype=dtype, rngs=rngs)
+    return nnx.Linear(c_in, c_out, use_bias=use_bias, kernel_init=initializer(scale), dtype=dtype, rngs=rngs)
 
 
 def conv3x3(

@@ -1,7 +1,7 @@
 """NCSN++ and DDPM++ (Song et al. 2021, appendix H): one U-Net, two sets of options."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from models.resample import Downsample, Upsample
 class Level(nnx.Module):
     """The parts of one resolution on the way down or up; what an option leaves out is None.
 
-    blocks and attention: residual blocks, attention after each (down), after the last (up), or an empty list.
+    blocks and attention: residual blocks, attention after each (down), each or the last (up), or an empty list.
     resize: ResBlock or plain resampling to the next level. pyramid: resampling of the image pyramid.
     combine: 1x1 convolution that brings the input pyramid in. norm, conv: what this level adds to the output pyramid.
     """
@@ -41,6 +41,11 @@ class NCSNpp(nnx.Module):
       nf, ch_mult: channels, and their multiple at each resolution; each level halves the image.
       num_res_blocks: residual blocks a level on the way down; one more on the way up.
       attn_resolutions: sizes at which features attend; the smallest one always does once.
+      attend_each_block: on the way up attend behind each block, as DDPM did; False: behind a level's last one.
+      num_groups: of every group norm; None: a quarter of the channels, 32 at most.
+      attention_groups: at sizes with attention, the groups of its norms, and on the way up those of each block's first
+        norm, min(c + c_skip // 4, attention_groups); None: as elsewhere. diffusers has 32: no difference from 128
+        channels on.
       dropout: rate within residual blocks, only where keys are given.
       resamp_with_conv: convolve when resampling, with resblock_type "ddpm".
       conditional: whether the network sees the noise level. centered: data in [-1, 1]; False: in [0, 1], mapped to it.
@@ -69,6 +74,9 @@ class NCSNpp(nnx.Module):
         ch_mult: Sequence[int] = (1, 2, 2, 2),
         num_res_blocks: int = 4,
         attn_resolutions: Sequence[int] = (16,),
+        attend_each_block: bool = False,
+        num_groups: int | None = None,
+        attention_groups: int | None = None,
         dropout: float = 0.1,
         resamp_with_conv: bool = True,
         conditional: bool = True,
@@ -98,7 +106,7 @@ class NCSNpp(nnx.Module):
         check_known("embedding_type", embedding_type, ("fourier", "positional"))
         check_known("nonlinearity", nonlinearity, NONLINEARITIES)
         check_dropout(dropout)
-        sizes = _sizes(image_size, ch_mult, attn_resolutions)
+        sizes = level_sizes(image_size, ch_mult, attn_resolutions)
         if num_res_blocks < 1:
             raise ValueError(f"num_res_blocks={num_res_blocks}: each level needs at least 1")
         if nf < 4 or nf % 2:
@@ -115,19 +123,26 @@ class NCSNpp(nnx.Module):
         self.nf, self.centered, self.skip_rescale = nf, centered, skip_rescale
         self.progressive, self.progressive_input = progressive, progressive_input
         self.progressive_combine, self.scale_by_sigma = progressive_combine, scale_by_sigma
+        self.attend_each_block = attend_each_block
         self.sigma_min, self.sigma_max, self.num_scales = sigma_min, sigma_max, num_scales
 
         make = {"dtype": dtype, "rngs": rngs}
         taps = tuple(fir_kernel) if fir else None
         dropout_index = itertools.count()
-        attend = partial(Attention, groups=self.groups, init_scale=init_scale, skip_rescale=skip_rescale, **make)
 
-        def block(c_in: int, c_out: int, resample: str | None = None) -> ResBlock:
+        def groups(channels: int) -> int:
+            return num_groups or min(channels // 4, 32)
+
+        attend = partial(Attention, groups=groups, init_scale=init_scale, skip_rescale=skip_rescale, **make)
+        attend_level = partial(attend, groups=lambda channels: attention_groups or groups(channels))
+
+        def block(c_in: int, c_out: int, resample: str | None = None, groups0: int | None = None) -> ResBlock:
             return ResBlock(
                 c_in,
                 c_out,
                 c_time=4 * nf if conditional else 0,
-                groups=self.groups,
+                groups=groups,
+                groups0=groups0,
                 act=self.act,
                 dropout_rate=dropout,
                 dropout_index=next(dropout_index),
@@ -159,7 +174,7 @@ class NCSNpp(nnx.Module):
                 level.blocks.append(block(c, nf * ch_mult[i]))
                 c = nf * ch_mult[i]
                 if size in attn_resolutions:
-                    level.attention.append(attend(c))
+                    level.attention.append(attend_level(c))
                 skips.append(c)
             if size != sizes[-1]:
                 level.resize = resize(c, "down")
@@ -178,14 +193,17 @@ class NCSNpp(nnx.Module):
         self.up = nnx.List()
         for i, size in reversed(list(enumerate(sizes))):
             level = Level()
-            for _ in range(num_res_blocks + 1):
-                level.blocks.append(block(c + skips.pop(), nf * ch_mult[i]))
+            attends = size in attn_resolutions
+            for j in range(num_res_blocks + 1):
+                c_skip = skips.pop()
+                groups0 = min(c + c_skip // 4, attention_groups) if attends and attention_groups else None
+                level.blocks.append(block(c + c_skip, nf * ch_mult[i], groups0=groups0))
                 c = nf * ch_mult[i]
-            if size in attn_resolutions:
-                level.attention.append(attend(c))
+                if attends and (attend_each_block or j == num_res_blocks):
+                    level.attention.append(attend_level(c))
             lowest = size == sizes[-1]
             if progressive == "output_skip" or (progressive == "residual" and lowest):
-                level.norm = GroupNorm(c, self.groups(c))
+                level.norm = GroupNorm(c, groups(c))
             if progressive == "output_skip":
                 level.conv = conv3x3(c, num_channels, scale=init_scale, **make)
                 if not lowest:
@@ -201,34 +219,37 @@ class NCSNpp(nnx.Module):
             self.up.append(level)
 
         summed = progressive == "output_skip"
-        self.norm_out = None if summed else GroupNorm(c, self.groups(c))
+        self.norm_out = None if summed else GroupNorm(c, groups(c))
         self.conv_out = None if summed else conv3x3(c, num_channels, scale=init_scale, **make)
-
-    @staticmethod
-    def groups(channels: int) -> int:
-        """Groups of a group norm."""
-        return min(channels // 4, 32)
 
     def __call__(
         self,
         x: Float[Array, "b h w c"],
         c_noise: Num[Array, " b"],
-        condition: None = None,
+        condition: Mapping[str, Array] | None = None,
         *,
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b h w c"]:
         """The network's output for images x at noise c_noise; dropout where `keys` gives each example its key."""
-        check_call(x, c_noise, condition, keys, self.shape)
+        check_call(x, c_noise, condition, keys, self.shape, self.condition_sizes)
         c_noise = c_noise.astype(x.dtype)
-        time = self._time(c_noise)
+        time = self._time(c_noise, condition or {})
         h = self._unet(x if self.centered else 2 * x - 1, time, keys).astype(x.dtype)
         return h / self._sigma(c_noise)[:, None, None, None] if self.scale_by_sigma else h
 
-    def _time(self, c_noise: Array) -> Array | None:
+    @property
+    def condition_sizes(self) -> dict[str, int]:
+        """Features of each condition it takes, by name."""
+        return {}
+
+    def _time(self, c_noise: Array, condition: Mapping[str, Array]) -> Array | None:
         if self.time0 is None:
             return None
-        features = positional(c_noise, self.nf) if self.fourier is None else self.fourier(c_noise)
-        return self.act(self.time1(self.act(self.time0(features))))
+        return self.act(self.time1(self.act(self.time0(self._features(c_noise, condition)))))
+
+    def _features(self, c_noise: Array, condition: Mapping[str, Array]) -> Array:
+        """The embedding of c_noise and, in a subclass, of its conditions."""
+        return positional(c_noise, self.nf) if self.fourier is None else self.fourier(c_noise)
 
     def _sigma(self, c_noise: Array) -> Array:
         if self.fourier is not None:
@@ -262,10 +283,10 @@ class NCSNpp(nnx.Module):
 
         pyramid = None
         for level in self.up:
-            for block in level.blocks:
+            for i, block in enumerate(level.blocks):
                 h = block(jnp.concatenate([h, skips.pop()], axis=-1), time, keys)
-            for attend in level.attention:
-                h = attend(h)
+                if level.attention and (self.attend_each_block or i == len(level.blocks) - 1):
+                    h = level.attention[i if self.attend_each_block else 0](h)
             if self.progressive == "output_skip":
                 image = level.conv(self.act(level.norm(h)))
                 pyramid = image if pyramid is None else level.pyramid(pyramid) + image
@@ -283,7 +304,7 @@ class NCSNpp(nnx.Module):
         return level.resize(h, time, keys) if isinstance(level.resize, ResBlock) else level.resize(h)
 
 
-def _sizes(image_size: int, ch_mult: Sequence[int], attn_resolutions: Sequence[int]) -> list[int]:
+def level_sizes(image_size: int, ch_mult: Sequence[int], attn_resolutions: Sequence[int]) -> list[int]:
     """The image size at each level; ValueError where it cannot be halved, or attention asks for one not among them."""
     halvings = len(ch_mult) - 1
     if halvings < 0 or min(ch_mult) < 1:

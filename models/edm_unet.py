@@ -1,0 +1,87 @@
+"""NCSN++ and DDPM++ as EDM trains them (Karras et al. 2022, arXiv:2206.00364; their SongUNet)."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from models.checks import check_centered
+from models.embeddings import positional
+from models.layers import Keys, linear
+from models.ncsnpp import NCSNpp
+
+
+class EDMUNet(NCSNpp):
+    """NCSNpp inside a preconditioning: c_noise is embedded as it comes, class and augmentation beside it.
+
+    The defaults are EDM's DDPM++ on CIFAR-10; its NCSN++ is that with fir, progressive_input="residual" and
+    embedding_type="fourier". Images are [b, image_size, image_size, num_channels], scaled by the preconditioning's
+    c_in, not centered here. Options as in NCSNpp, and
+
+      label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros where it is missing. 0: takes none.
+      augment_dim: numbers that describe an augmentation (EDM: 9); condition["augment"] is [b, augment_dim], zeros, the
+        unchanged image, where it is missing. 0: takes none.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        num_channels: int,
+        nf: int = 128,
+        ch_mult: Sequence[int] = (2, 2, 2),
+        num_res_blocks: int = 4,
+        attn_resolutions: Sequence[int] = (16,),
+        dropout: float = 0.13,
+        label_dim: int = 0,
+        augment_dim: int = 0,
+        centered: bool = True,
+        fir: bool = False,
+        fir_kernel: Sequence[float] = (1, 3, 3, 1),
+        progressive: str = "none",
+        progressive_input: str = "none",
+        embedding_type: str = "positional",
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs | Keys,
+    ):
+        check_centered(centered)
+        super().__init__(
+            image_size=image_size,
+            num_channels=num_channels,
+            nf=nf,
+            ch_mult=ch_mult,
+            num_res_blocks=num_res_blocks,
+            attn_resolutions=attn_resolutions,
+            dropout=dropout,
+            fir=fir,
+            fir_kernel=fir_kernel,
+            progressive=progressive,
+            progressive_input=progressive_input,
+            embedding_type=embedding_type,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        c_embedding = nf if self.fourier is None else 2 * nf
+        self.label_dim, self.augment_dim = label_dim, augment_dim
+        make = {"dtype": dtype, "rngs": rngs}
+        self.label = linear(label_dim, c_embedding, **make) if label_dim else None
+        self.augment = linear(augment_dim, c_embedding, use_bias=False, **make) if augment_dim else None
+
+    @property
+    def condition_sizes(self) -> dict[str, int]:
+        """Features of each condition it takes, by name."""
+        return {name: size for name, size in (("label", self.label_dim), ("augment", self.augment_dim)) if size}
+
+    def _features(self, c_noise: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:
+        features = positional(c_noise, self.nf) if self.fourier is None else self.fourier.of_log(c_noise)
+        if self.label is not None:
+            if "label" in condition:
+                # A one-hot vector's norm becomes that of as many numbers of variance 1.
+                features += self.label(condition["label"].astype(features.dtype) * math.sqrt(self.label_dim))
+            else:
+                features += self.label.bias[...].astype(features.dtype)
+        if self.augment is not None and "augment" in condition:
+            features += self.augment(condition["augment"].astype(features.dtype))
+        return features

@@ -1,0 +1,188 @@
+"""Preconditioning: the network F inside a denoiser, D(x; sigma) = c_skip x + c_out F(c_in x; c_noise).
+
+Karras et al. 2022 (arXiv:2206.00364, eq. 7 and table 1) write every published training as one of these, for data plus
+noise of standard deviation sigma, alpha = 1. A point of any other process becomes one by dividing by alpha: x / alpha
+has the noise sigma / alpha. D is the prediction x0 of `sde_lib.prediction`.
+"""
+
+import abc
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from sde_lib.base import Coefficient, expand
+
+Sigma = Float[Array, "..."]
+
+
+class Process(Protocol):
+    """What noises the data: an SDE, or the levels of a discrete chain."""
+
+    def alpha(self, t: Coefficient) -> Coefficient:
+        """Scale of the data at time t."""
+
+    def sigma(self, t: Coefficient) -> Coefficient:
+        """Standard deviation of the noise at time t."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preconditioning(abc.ABC):
+    """Four coefficients, each elementwise in sigma > 0 (noise of data of scale 1)."""
+
+    def c_skip(self, sigma: Sigma) -> Sigma:
+        """Factor of the noisy image within the denoised one: 1."""
+        return jnp.ones_like(sigma)
+
+    def c_out(self, sigma: Sigma) -> Sigma:
+        """Factor of the network's output within the denoised image: -sigma, the network predicts eps."""
+        return -sigma
+
+    def c_in(self, sigma: Sigma) -> Sigma:
+        """Factor of the network's input: 1 / sqrt(sigma^2 + 1), the alpha of a variance-preserving process."""
+        return 1.0 / jnp.hypot(sigma, 1.0)
+
+    @abc.abstractmethod
+    def c_noise(self, sigma: Sigma) -> Sigma:
+        """What tells the network the noise."""
+
+    def skipped_noise(self, sigma: Sigma) -> Sigma:
+        """(1 - c_skip) / sigma, without the cancellation at small sigma: the share of x in eps."""
+        return jnp.zeros_like(sigma)
+
+    def x0_eps(
+        self, output: Float[Array, "b *d"], x: Float[Array, "b *d"], sigma: Array
+    ) -> tuple[Float[Array, "b *d"], Float[Array, "b *d"]]:
+        """(x0, eps) of the network's output at x = x0 + sigma eps; sigma broadcasts over x.
+
+        x0 = c_skip x + c_out F and eps = (x - x0) / sigma.
+        """
+        c_out = self.c_out(sigma)
+        return self.c_skip(sigma) * x + c_out * output, self.skipped_noise(sigma) * x - c_out / sigma * output
+
+
+@dataclasses.dataclass(frozen=True)
+class EDM(Preconditioning):
+    """Karras et al. 2022: input and target of unit variance for data of standard deviation sigma_data."""
+
+    sigma_data: float = 0.5
+
+    def c_skip(self, sigma: Sigma) -> Sigma:
+        """sigma_data^2 / (sigma^2 + sigma_data^2)."""
+        return (self.sigma_data * self.c_in(sigma)) ** 2
+
+    def c_out(self, sigma: Sigma) -> Sigma:
+        """sigma sigma_data / sqrt(sigma^2 + sigma_data^2)."""
+        return sigma * self.sigma_data * self.c_in(sigma)
+
+    def c_in(self, sigma: Sigma) -> Sigma:
+        """1 / sqrt(sigma^2 + sigma_data^2)."""
+        return 1.0 / jnp.hypot(sigma, self.sigma_data)
+
+    def c_noise(self, sigma: Sigma) -> Sigma:
+        """log(sigma) / 4."""
+        return jnp.log(sigma) / 4.0
+
+    def skipped_noise(self, sigma: Sigma) -> Sigma:
+        """sigma / (sigma^2 + sigma_data^2)."""
+        return sigma * self.c_in(sigma) ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class VP(Preconditioning):
+    """Song et al. 2021's DDPM++: eps predicted, told the time at which the VP process has this noise, times M - 1."""
+
+    beta_d: float = 19.9
+    beta_min: float = 0.1
+    M: int = 1000
+
+    def c_noise(self, sigma: Sigma) -> Sigma:
+        """(M - 1) t, where beta_d t^2 / 2 + beta_min t = log(1 + sigma^2)."""
+        # The root of the quadratic in the form that keeps its digits at small sigma.
+        exponent = jnp.log1p(sigma**2)
+        root = jnp.sqrt(self.beta_min**2 + 2.0 * self.beta_d * exponent)
+        return (self.M - 1) * 2.0 * exponent / (root + self.beta_min)
+
+
+@dataclasses.dataclass(frozen=True)
+class VE(Preconditioning):
+    """Song et al. 2021's NCSN++ as EDM has it: sigma times the score predicted, told log(sigma / 2)."""
+
+    def c_out(self, sigma: Sigma) -> Sigma:
+        """sigma."""
+        return sigma
+
+    def c_in(self, sigma: Sigma) -> Sigma:
+        """1."""
+        return jnp.ones_like(sigma)
+
+    def c_noise(self, sigma: Sigma) -> Sigma:
+        """log(sigma / 2)."""
+        return jnp.log(0.5 * sigma)
+
+
+@dataclasses.dataclass(frozen=True)
+class IDDPM(Preconditioning):
+    """Nichol and Dhariwal 2021's ADM: eps predicted, told the nearest of the M steps of the cosine schedule.
+
+    A network that predicts a variance too has twice the image's channels; the first half is eps.
+    """
+
+    C_1: float = 0.001
+    C_2: float = 0.008
+    M: int = 1000
+
+    @functools.cached_property
+    def table(self) -> np.ndarray:
+        """u, the M + 1 noise levels, falling to u_M = 0.
+
+        u_(j-1) = sqrt((u_j^2 + 1) / max(abar(j-1) / abar(j), C_1) - 1), abar(j) = sin^2(pi/2 j / (M (1 + C_2))).
+        Every step is rounded to float32, as it was in training: exact levels differ by 0.05 % at the low end.
+        """
+        f32 = np.float32
+        j = np.arange(self.M + 1, dtype=f32)
+        alpha_bar = np.sin(f32(0.5 * math.pi) * j / f32(self.M) / f32(self.C_2 + 1.0)) ** 2
+        ratio = np.maximum(alpha_bar[:-1] / alpha_bar[1:], f32(self.C_1))
+        u = np.zeros(self.M + 1, f32)
+        for i in range(self.M, 0, -1):
+            u[i - 1] = np.sqrt((u[i] ** 2 + f32(1.0)) / ratio[i - 1] - f32(1.0))
+        return u
+
+    def index(self, sigma: Sigma) -> Array:
+        """The j of the nearest u_j."""
+        return jnp.argmin(jnp.abs(jnp.asarray(sigma)[..., None] - self.table), axis=-1)
+
+    def c_noise(self, sigma: Sigma) -> Sigma:
+        """M - 1 - j."""
+        return (self.M - 1 - self.index(sigma)).astype(jnp.result_type(sigma))
+
+
+PRECONDITIONINGS: dict[str, type[Preconditioning]] = {"edm": EDM, "vp": VP, "ve": VE, "iddpm": IDDPM}
+
+
+def precondition(
+    process: Process,
+    network: Callable[[Float[Array, "b *d"], Float[Array, " b"]], Array],
+    preconditioning: Preconditioning,
+) -> Callable[[Float[Array, "b *d"], Float[Array, " b"]], Float[Array, "b *d"]]:
+    """The network inside its preconditioning, for `score_fn` with prediction "eps" and noise label "t".
+
+    The result maps (x [b, ...], t [b]) to eps: the network is called once, at c_in x / alpha and c_noise, both of
+    sigma / alpha. Where it has more channels than x, the first ones count.
+    """
+
+    def eps(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
+        alpha = process.alpha(t)
+        sigma = jnp.maximum(process.sigma(t) / alpha, jnp.finfo(x.dtype).tiny)
+        scaled = x / expand(alpha, x)
+        output = network(expand(preconditioning.c_in(sigma), x) * scaled, preconditioning.c_noise(sigma))
+        if output.shape != x.shape:
+            output = output[..., : x.shape[-1]]
+        return preconditioning.x0_eps(output, scaled, expand(sigma, x))[1]
+
+    return eps
