@@ -59,11 +59,14 @@ class Scaler:
 
     def to_uint8_display(self, x: Float[AnyArray, "*d"]) -> Shaped[AnyArray, "*d"]:
         """Decodes to levels stretched over 0..255, for image files and for eyes."""
+        return self.stretch(self.decode(x))
+
+    def stretch(self, levels: Shaped[AnyArray, "*d"]) -> Shaped[AnyArray, "*d"]:
+        """Levels stretched over 0..255, as uint8."""
         if self.levels is None:
             raise ValueError("continuous data (levels=None) has no grey levels to display")
-        k = self.decode(x)
-        xp = k.__array_namespace__()
-        return xp.round(k * xp.float32(255 / (self.levels - 1))).astype(xp.uint8)
+        xp = levels.__array_namespace__()
+        return xp.round(levels * xp.float32(255 / (self.levels - 1))).astype(xp.uint8)
 
     def bits_offset(self) -> float:
         """The c in bits/dim = -log2 p(x) / D + c, for a density p of encoded x in D dimensions.

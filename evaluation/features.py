@@ -78,6 +78,35 @@ def _batches(chunks: Iterable[np.ndarray], size: int) -> Iterator[tuple[np.ndarr
         yield np.concatenate([rest, rest[-1:].repeat(size - len(rest), axis=0)]), len(rest)
 
 
+def stream(
+    inception: Callable[[np.ndarray], Features],
+    images: np.ndarray | Iterable[np.ndarray],
+    *,
+    batch_size: int = 64,
+) -> Iterator[tuple[Features, int]]:
+    """Features of every image in order, batch by batch, as NumPy arrays, and how many images each holds.
+
+    The devices compute the next batch while the host uses one. Arguments as of `extract`.
+    """
+    if isinstance(images, np.ndarray):
+        array = images
+        images = (array[i : i + batch_size] for i in range(0, len(array), batch_size))
+    devices = jax.local_device_count()
+    size = -(-batch_size // devices) * devices
+    waiting = None
+    for batch, real in _batches(images, size):
+        computing = inception(batch), real
+        if waiting:
+            yield _on_host(*waiting)
+        waiting = computing
+    if waiting:
+        yield _on_host(*waiting)
+
+
+def _on_host(features: Features, real: int) -> tuple[Features, int]:
+    return Features(*(np.asarray(values)[:real] for values in features)), real
+
+
 def extract(
     inception: Callable[[np.ndarray], Features],
     images: np.ndarray | Iterable[np.ndarray],
@@ -88,8 +117,6 @@ def extract(
     desc: str = "Inception",
 ) -> Extracted:
     """Features of every image; of images that are not kept only the moments' sums stay in memory.
-
-    The host adds up one batch while the devices compute the next.
 
     Args:
       inception: an `InceptionV3`.
@@ -102,38 +129,22 @@ def extract(
     Raises:
       ValueError: images that are not images, or another number of them than `total`.
     """
-    if isinstance(images, np.ndarray):
-        array = images
-        images = (array[i : i + batch_size] for i in range(0, len(array), batch_size))
-    devices = jax.local_device_count()
-    size = -(-batch_size // devices) * devices
     pool_moments, spatial_moments = Accumulator(), Accumulator()
     kept: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     wanted = None if keep is None else np.isin(np.arange(total), keep)
     seen = 0
 
-    def consume(features: Features, real: int) -> None:
-        nonlocal seen
-        pool, logits, spatial = (np.asarray(values)[:real] for values in features)
-        pool_moments.update(pool)
-        spatial_moments.update(spatial)
-        here = slice(None) if wanted is None else wanted[seen : seen + real]
-        for values, into in zip((pool, logits), kept, strict=True):
-            into.append(values[here])
-        seen += real
-        progress.update(real)
-
     with tqdm(total=total, unit="image", desc=desc, dynamic_ncols=True) as progress:
-        waiting = None
-        for batch, real in _batches(images, size):
-            if seen + real + (waiting[1] if waiting else 0) > total:
+        for (pool, logits, spatial), real in stream(inception, images, batch_size=batch_size):
+            if seen + real > total:
                 raise ValueError(f"more than the {total} images that were announced")
-            computing = inception(batch), real
-            if waiting:
-                consume(*waiting)
-            waiting = computing
-        if waiting:
-            consume(*waiting)
+            pool_moments.update(pool)
+            spatial_moments.update(spatial)
+            here = slice(None) if wanted is None else wanted[seen : seen + real]
+            for values, into in zip((pool, logits), kept, strict=True):
+                into.append(values[here])
+            seen += real
+            progress.update(real)
     if seen != total:
         raise ValueError(f"{seen} images; {total} were announced")
     pool, logits = (np.concatenate(values) for values in kept)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from data.pipeline import eval_batches
-from data.scaling import Scaler
 from evaluation.features import extract
 from evaluation.inception import InceptionV3
 from evaluation.metrics import Reference
@@ -40,8 +39,14 @@ def check(experiment: Experiment) -> None:
         raise ValueError(f"eval.stats_features is {config.stats_features}; it must be at least 4")
 
 
+def path_of(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> Path:
+    """stats/DATASET_SPLIT_RESIZE.npz in the folder."""
+    name = experiment.config.data.dataset.replace(":", "_").replace("/", "_")
+    return workdir.path / "stats" / f"{name}_{experiment.config.eval.stats_split}_{inception.resize}.npz"
+
+
 def compute_statistics(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> Path:
-    """Statistics of all of `eval.stats_split`, unflipped, as stats/DATASET_SPLIT_RESIZE.npz in the folder; its path.
+    """Statistics of all of `eval.stats_split`, unflipped, at `path_of` in the folder; its path.
 
     Grey levels are stretched over 0..255. `eval.stats_features` pool features, a random choice of a fixed seed, are
     kept for KID, precision and recall in float32, since float16 moves the borders of small balls: 8 kB each.
@@ -52,12 +57,10 @@ def compute_statistics(experiment: Experiment, workdir: Workdir, inception: Ince
     check(experiment)
     config, source = experiment.config.eval, experiment.source
     records = getattr(source, config.stats_split)
-    display = Scaler(source.levels, centered=False, dequantization="none")
 
     def images() -> Iterator[np.ndarray]:
         for batch in eval_batches(records, batch_size=config.batch_size):
-            levels = batch["image"][batch["mask"]]
-            yield display.to_uint8_display(levels.astype(np.float32) / (source.levels - 1))
+            yield experiment.scaler.stretch(batch["image"][batch["mask"]])
 
     count = len(records)
     order = np.random.default_rng(0).permutation(count)[: config.stats_features]
@@ -72,8 +75,7 @@ def compute_statistics(experiment: Experiment, workdir: Workdir, inception: Ince
         "split": config.stats_split,
         "shape": list(source.shape),
     }
-    name = f"{experiment.config.data.dataset.replace(':', '_').replace('/', '_')}_{config.stats_split}"
-    path = workdir.path / "stats" / f"{name}_{inception.resize}.npz"
+    path = path_of(experiment, workdir, inception)
     save_statistics(path, Reference(found.pool_moments, found.spatial_moments, shuffled, about))
     return path
 

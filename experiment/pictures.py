@@ -28,16 +28,20 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 def save_samples(path: Path, x: np.ndarray, scaler: Scaler) -> None:
     """Write encoded samples [n, h, w, c] as an image grid, or points [n, d] as a scatter of their first two axes."""
+    save_decoded(path, scaler.decode(np.nan_to_num(np.asarray(x))), scaler)
+
+
+def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler) -> None:
+    """The same of grey levels, or of points."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    x = np.nan_to_num(np.asarray(x))
-    if x.ndim == 4:
-        grid = image_grid(scaler.to_uint8_display(x))
+    if examples.ndim == 4:
+        grid = image_grid(scaler.stretch(examples))
         Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid).save(path)
         return
     from matplotlib.figure import Figure  # slow to import, and images do not need it
 
     figure = Figure(figsize=(5, 5))
     axes = figure.add_subplot()
-    axes.scatter(x[:, 0], x[:, min(1, x.shape[1] - 1)], s=2)
+    axes.scatter(examples[:, 0], examples[:, min(1, examples.shape[1] - 1)], s=2)
     axes.set_aspect("equal")
     figure.savefig(path, dpi=100)

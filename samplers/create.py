@@ -99,6 +99,29 @@ class Settings:
                     "at t = 0; use denoise 'mean' or 'none', or grid 'uniform'"
                 )
 
+    def used(self) -> dict[str, object]:
+        """The fields that matter to this method, for reports."""
+        method = self.method
+        names: tuple[str, ...] = ()
+        if method == "ode":
+            names = ("rtol", "atol")
+        else:
+            if method == "pc":
+                names += ("predictor", "corrector")
+                if self.corrector != "none":
+                    names += ("snr", "n_steps_each")
+                if self.corrector == "langevin":
+                    names += ("corrector_norm",)
+            flow = method.startswith("flow")
+            names += ("flow_steps" if flow else "steps", "grid")
+            mover = self.predictor if method == "pc" else method
+            if mover == "ancestral":
+                names += ("variance",)
+            if mover in ("ancestral", "reverse_diffusion") or (method == "pc" and self.corrector != "none"):
+                names += ("discretization",)
+        values = dataclasses.asdict(self)
+        return {name: values[name] for name in (*names, "t_min", "denoise")}
+
 
 def _predictor(name: str, sde: AffineSDE, score: ScoreFn, settings: Settings) -> Stepper:
     options: dict[str, object] = {}
