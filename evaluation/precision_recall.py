@@ -37,27 +37,37 @@ def squared_radii(features: np.ndarray, k: int = 3) -> np.ndarray:
     n = len(features)
     if not 1 <= k < n:
         raise ValueError(f"k is {k}; of {n} features it must be between 1 and {n - 1}")
-    radii = np.empty(n)
+    nearest = np.full((n, k), np.inf)
     for rows in _blocks(n):
-        nearest = np.empty((rows.stop - rows.start, 0))
         for columns in _blocks(n):
+            if columns.start < rows.start:
+                continue  # its transpose was there before
             squared = _distances(features[rows], features[columns])
             if rows == columns:
                 np.fill_diagonal(squared, np.inf)
-            nearest = np.concatenate([nearest, squared], axis=1)
-            if nearest.shape[1] > k:
-                nearest = np.partition(nearest, k - 1, axis=1)[:, :k]
-        radii[rows] = nearest.max(axis=1)
-    return radii
+            else:
+                nearest[columns] = _smallest(nearest[columns], squared.T)
+            nearest[rows] = _smallest(nearest[rows], squared)
+    return nearest.max(axis=1)
 
 
-def covered(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Whether each point [n] lies in the ball, border included, of at least one centre; squared radii (eq. 1)."""
-    inside = np.zeros(len(points), bool)
-    for rows in _blocks(len(points)):
-        for columns in _blocks(len(centres)):
-            inside[rows] |= (_distances(points[rows], centres[columns]) <= radii[columns]).any(axis=1)
-    return inside
+def _smallest(known: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """The k smallest of each row of known [n, k] and new [n, m]."""
+    k = known.shape[1]
+    return np.partition(np.concatenate([known, new], axis=1), k - 1, axis=1)[:, :k]
+
+
+def covered(
+    x: np.ndarray, y: np.ndarray, squared_radii_x: np.ndarray, squared_radii_y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each x [n] lies in the ball, border included, of at least one y, and each y [m] in that of one x."""
+    in_y, in_x = np.zeros(len(x), bool), np.zeros(len(y), bool)
+    for rows in _blocks(len(x)):
+        for columns in _blocks(len(y)):
+            squared = _distances(x[rows], y[columns])
+            in_y[rows] |= (squared <= squared_radii_y[columns]).any(axis=1)
+            in_x[columns] |= (squared <= squared_radii_x[rows, None]).any(axis=0)
+    return in_y, in_x
 
 
 def precision_recall(samples: np.ndarray, real: np.ndarray, *, k: int = 3) -> PrecisionRecall:
@@ -68,6 +78,5 @@ def precision_recall(samples: np.ndarray, real: np.ndarray, *, k: int = 3) -> Pr
     Raises:
       ValueError: k not between 1 and the smaller size less 1.
     """
-    precision = covered(samples, real, squared_radii(real, k)).mean()
-    recall = covered(real, samples, squared_radii(samples, k)).mean()
-    return PrecisionRecall(float(precision), float(recall))
+    samples_in, real_in = covered(samples, real, squared_radii(samples, k), squared_radii(real, k))
+    return PrecisionRecall(float(samples_in.mean()), float(real_in.mean()))
