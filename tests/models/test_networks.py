@@ -66,7 +66,7 @@ def test_combinations_the_pytorch_ancestor_cannot_run_are_finite_and_use_every_p
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("ncsnp", {}, r"unknown network 'ncsnp' \(did you mean 'ncsnpp'\?\); known: .*ddpm, .*mlp, ncsnpp"),
+        ("ncsnp", {}, r"unknown network 'ncsnp' \(did you mean 'ncsnpp'\?\); known: .*ddpm, .*mlp, .*ncsnpp"),
         (
             "ncsnpp",
             {"num_resblocks": 2},

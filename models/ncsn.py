@@ -1,0 +1,49 @@
+"""NCSN (Song and Ermon 2019, arXiv:1907.05600): the same RefineNet, told the noise by class-conditional norms."""
+
+from flax import nnx
+from jax.typing import DTypeLike
+
+from models.layers import Keys
+from models.ncsnv2 import NCSNv2
+
+
+class NCSN(NCSNv2):
+    """NCSNv2's stages with a norm before every convolution, refinement included, and mean pooling.
+
+    c_noise is the index of the noise level, 0 the noisiest, rounded to a whole number: each of the num_scales levels
+    has its own scales and shifts. Options as in NCSNv2; the output is the score itself unless scale_by_sigma is set.
+    """
+
+    class_conditional = True
+    max_pool = False
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        num_channels: int,
+        num_scales: int,
+        nf: int = 128,
+        normalization: str = "instance++",
+        nonlinearity: str = "elu",
+        centered: bool = True,
+        scale_by_sigma: bool = False,
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs | Keys,
+    ):
+        super().__init__(
+            image_size=image_size,
+            num_channels=num_channels,
+            nf=nf,
+            normalization=normalization,
+            nonlinearity=nonlinearity,
+            centered=centered,
+            scale_by_sigma=scale_by_sigma,
+            sigma_min=sigma_min,
+            sigma_max=sigma_max,
+            num_scales=num_scales,
+            dtype=dtype,
+            rngs=rngs,
+        )
