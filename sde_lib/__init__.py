@@ -6,6 +6,7 @@ from typing import Any
 
 from sde_lib.base import AffineSDE, Kernel, expand
 from sde_lib.levels import Levels
+from sde_lib.preconditioning import PRECONDITIONINGS, Preconditioning, precondition
 from sde_lib.prediction import LEVEL_LABELS, NOISE_LABELS, PREDICTIONS, ScoreFn, eps_fn, score_fn
 from sde_lib.schedules import SCHEDULES, BetaSchedule, CosineBeta, LinearBeta
 from sde_lib.subvp import SubVP
@@ -15,6 +16,7 @@ from sde_lib.vp import VP
 __all__ = [
     "LEVEL_LABELS",
     "NOISE_LABELS",
+    "PRECONDITIONINGS",
     "PREDICTIONS",
     "SCHEDULES",
     "SDES",
@@ -26,11 +28,13 @@ __all__ = [
     "Kernel",
     "Levels",
     "LinearBeta",
+    "Preconditioning",
     "ScoreFn",
     "SubVP",
     "create",
     "eps_fn",
     "expand",
+    "precondition",
     "score_fn",
 ]
 

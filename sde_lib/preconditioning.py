@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +21,7 @@ from sde_lib.base import Coefficient, expand
 Sigma = Float[Array, "..."]
 
 
+@runtime_checkable
 class Process(Protocol):
     """What noises the data: an SDE, or the levels of a discrete chain."""
 

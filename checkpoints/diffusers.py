@@ -1,0 +1,322 @@
+"""Unconditional U-Nets of diffusers (UNet2DModel), google/ddpm-* and google/ncsnpp-*; and ours as such folders.
+
+A folder holds config.json and diffusion_pytorch_model.safetensors (or .bin, a pickle read without running it). DDPM's
+timestep is our noise label, the index 0 to 999 of its chain, and its output eps; NCSN++'s timestep is sigma and its
+output, divided by sigma, the score. The weights are the averaged ones; the folders hold no others.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from checkpoints import safetensors_file, torch_file
+from checkpoints.layout import Place, check_network, effective_options, fill, leaf, spill
+from checkpoints.published import Weights
+from models.functional import Network
+
+WEIGHTS = "diffusion_pytorch_model"
+
+DEFAULTS = {
+    "act_fn": "silu",
+    "add_attention": True,
+    "attention_head_dim": 8,
+    "attn_norm_num_groups": None,
+    "center_input_sample": False,
+    "class_embed_type": None,
+    "downsample_padding": 1,
+    "downsample_type": "conv",
+    "dropout": 0.0,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "in_channels": 3,
+    "layers_per_block": 2,
+    "mid_block_scale_factor": 1,
+    "mid_block_type": "UNetMidBlock2D",
+    "norm_eps": 1e-5,
+    "norm_num_groups": 32,
+    "num_class_embeds": None,
+    "num_train_timesteps": None,
+    "out_channels": 3,
+    "resnet_time_scale_shift": "default",
+    "sample_size": None,
+    "time_embedding_dim": None,
+    "time_embedding_type": "positional",
+    "upsample_type": "conv",
+}
+"""What diffusers takes where config.json does not say."""
+
+ALWAYS = {
+    "_class_name": ("UNet2DModel",),
+    "act_fn": ("silu", "swish"),
+    "add_attention": (True,),
+    "attention_legacy_order": (None, False),
+    "class_embed_type": (None,),
+    "downsample_type": ("conv",),
+    "mid_block_type": ("UNetMidBlock2D",),
+    "norm_eps": (1e-6,),
+    "num_class_embeds": (None,),
+    "resnet_time_scale_shift": ("default",),
+    "time_embedding_type": ("positional", "fourier"),
+    "upsample_type": ("conv",),
+}
+DDPM_ALWAYS = {
+    "downsample_padding": (0,),
+    "flip_sin_to_cos": (False,),
+    "freq_shift": (1,),
+    "mid_block_scale_factor": (1,),
+}
+NCSNPP = {
+    "fir": True,
+    "fir_kernel": (1, 3, 3, 1),
+    "skip_rescale": True,
+    "resblock_type": "biggan",
+    "progressive": "output_skip",
+    "progressive_input": "input_skip",
+    "progressive_combine": "sum",
+    "embedding_type": "fourier",
+    "scale_by_sigma": True,
+    "conditional": True,
+    "nonlinearity": "swish",
+    "attend_each_block": False,
+    "num_groups": None,
+}
+DDPM = {"resamp_with_conv": True, "conditional": True, "nonlinearity": "swish", "scale_by_sigma": False}
+QUIRK = 32  # groups where ncsnpp attends, whatever the channels
+
+
+def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(name, options) of our network for a config.json.
+
+    Raises:
+      ValueError: a network that has no counterpart here; the message lists every field that is in the way.
+    """
+    given = {**DEFAULTS, **config}
+    fourier = given["time_embedding_type"] == "fourier"
+    allowed = dict(ALWAYS) if fourier else ALWAYS | DDPM_ALWAYS
+    wrong = [
+        f"{field} is {given.get(field)!r}, not {' or '.join(map(repr, values))}"
+        for field, values in allowed.items()
+        if given.get(field) not in values
+    ]
+    kind = "Skip" if fourier else ""
+    channels, size = list(given.get("block_out_channels") or (224, 448, 672, 896)), given["sample_size"]
+    size = size[0] if isinstance(size, list | tuple) and len(set(size)) == 1 else size
+    down, up = list(given.get("down_block_types") or ()), list(given.get("up_block_types") or ())
+    attends = [block == f"Attn{kind}DownBlock2D" for block in down]
+    wrong += [
+        message
+        for condition, message in (
+            (not isinstance(size, int), f"sample_size is {size!r}, not one number"),
+            (given["in_channels"] != given["out_channels"], "in_channels and out_channels differ"),
+            (fourier and given["in_channels"] != 3, "in_channels is not 3, as diffusers' skip blocks have it"),
+            (
+                fourier and abs(given["mid_block_scale_factor"] - math.sqrt(2)) > 1e-6,
+                f"mid_block_scale_factor is {given['mid_block_scale_factor']}, not sqrt(2)",
+            ),
+            (
+                down != [f"{'Attn' * a}{kind}DownBlock2D" for a in attends] or len(down) != len(channels),
+                f"down_block_types are {down}, not one Attn{kind}DownBlock2D or {kind}DownBlock2D a level",
+            ),
+            (
+                up != [f"{'Attn' * a}{kind}UpBlock2D" for a in reversed(attends)],
+                f"up_block_types {up} do not mirror down_block_types",
+            ),
+            (any(c % channels[0] for c in channels), f"block_out_channels {channels} are no multiples of the first"),
+            (
+                given["time_embedding_dim"] not in (None, 4 * channels[0]),
+                f"time_embedding_dim is {given['time_embedding_dim']}, not {4 * channels[0]}",
+            ),
+        )
+        if condition
+    ]
+    attending = {c for c, attend in zip(channels, attends, strict=False) if attend} | {channels[-1]}
+    if given["attention_head_dim"] is not None and attending != {given["attention_head_dim"]}:
+        wrong.append(f"attention_head_dim is {given['attention_head_dim']}: only one head, null, is known here")
+    groups = given["norm_num_groups"]
+    if fourier and groups is not None and {min(c // 4, 32) for c in (channels[0], channels[-1])} != {groups}:
+        wrong.append(f"norm_num_groups is {groups}, not null")
+    if given["attn_norm_num_groups"] not in (None, groups):
+        wrong.append(f"attn_norm_num_groups is {given['attn_norm_num_groups']}, not null")
+    if wrong:
+        raise ValueError(f"this diffusers network has no counterpart here: {'; '.join(wrong)}")
+    options = {
+        "image_size": size,
+        "num_channels": given["in_channels"],
+        "nf": channels[0],
+        "ch_mult": tuple(c // channels[0] for c in channels),
+        "num_res_blocks": given["layers_per_block"],
+        "attn_resolutions": tuple(size >> i for i, attend in enumerate(attends) if attend),
+        "dropout": given["dropout"],
+        "centered": not given["center_input_sample"],
+    }
+    if not fourier:
+        each = {"attend_each_block": True} if any(attends) else {}  # else it makes no difference
+        return "ddpm", options | DDPM | {"num_groups": groups} | each
+    return "ncsnpp", options | NCSNPP | {"attention_groups": _attention_groups(options)}
+
+
+def _attention_groups(options: Mapping[str, Any]) -> int | None:
+    """None where diffusers' number of groups is no other than ours: from 128 channels on."""
+    levels = enumerate(options["ch_mult"])
+    attending = [options["nf"] * m for i, m in levels if options["image_size"] >> i in options["attn_resolutions"]]
+    return QUIRK if min(attending, default=128) < 128 else None
+
+
+def config_of(network: Network) -> dict[str, Any]:
+    """The config.json of one of our networks.
+
+    Raises:
+      ValueError: a network that diffusers does not have; the message lists every option that is in the way.
+    """
+    if network.name not in ("ddpm", "ncsnpp"):
+        raise ValueError(f"diffusers has no counterpart of the network {network.name!r}; of ddpm and ncsnpp it has")
+    options = effective_options(network)
+    fourier = network.name == "ncsnpp"
+    sizes = [options["image_size"] >> i for i in range(len(options["ch_mult"]))]
+    attends = [size in options["attn_resolutions"] for size in sizes]
+    needed = (
+        dict(NCSNPP) if fourier else dict(DDPM) | {"attend_each_block": any(attends) or options["attend_each_block"]}
+    )
+    if fourier:
+        needed |= {"num_channels": 3}
+        same = _attention_groups(options) is None and options["attention_groups"] in (None, QUIRK)
+        needed["attention_groups"] = options["attention_groups"] if same else QUIRK
+    wrong = [f"{o} is {options[o]!r}, not {value!r}" for o, value in needed.items() if options[o] != value]
+    if options["ch_mult"][0] != 1:
+        wrong.append(f"ch_mult starts with {options['ch_mult'][0]}, not 1")
+    if wrong:
+        raise ValueError(f"diffusers has no counterpart of this {network.name}: {'; '.join(wrong)}")
+    kind = "Skip" if fourier else ""
+    channels = [options["nf"] * m for m in options["ch_mult"]]
+    return {"_class_name": "UNet2DModel"} | {
+        **DEFAULTS,
+        "attention_head_dim": None,
+        "block_out_channels": channels,
+        "center_input_sample": not options["centered"],
+        "down_block_types": [f"{'Attn' * a}{kind}DownBlock2D" for a in attends],
+        "downsample_padding": 1 if fourier else 0,
+        "dropout": options["dropout"],
+        "flip_sin_to_cos": fourier,
+        "freq_shift": 0 if fourier else 1,
+        "in_channels": options["num_channels"],
+        "layers_per_block": options["num_res_blocks"],
+        "mid_block_scale_factor": math.sqrt(2) if fourier else 1,
+        "norm_eps": 1e-6,
+        "norm_num_groups": None if fourier else options["num_groups"],
+        "out_channels": options["num_channels"],
+        "sample_size": options["image_size"],
+        "time_embedding_type": "fourier" if fourier else "positional",
+        "up_block_types": [f"{'Attn' * a}{kind}UpBlock2D" for a in reversed(attends)],
+    }
+
+
+BLOCK = {
+    "norm0": "norm1",
+    "conv0": "conv1",
+    "time": "time_emb_proj",
+    "norm1": "norm2",
+    "conv1": "conv2",
+    "shortcut": "conv_shortcut",
+}
+ATTENTION = {"norm": "group_norm", "query": "to_q", "key": "to_k", "value": "to_v", "out": "to_out.0"}
+MODULES = {
+    r"(conv_in|conv_out)": r"\1",
+    r"norm_out": "conv_norm_out",
+    r"time0": "time_embedding.linear_1",
+    r"time1": "time_embedding.linear_2",
+    r"fourier": "time_proj",
+    r"middle\.0\.(\w+)": r"mid_block.resnets.0.\1",
+    r"middle\.1\.(\w+)": r"mid_block.attentions.0.\1",
+    r"middle\.2\.(\w+)": r"mid_block.resnets.1.\1",
+    r"(down|up)\.(\d+)\.blocks\.(\d+)\.(\w+)": r"\1_blocks.\2.resnets.\3.\4",
+    r"(down|up)\.(\d+)\.attention\.(\d+)\.(\w+)": r"\1_blocks.\2.attentions.\3.\4",
+    r"(down|up)\.(\d+)\.resize\.conv": r"\1_blocks.\2.\1samplers.0.conv",
+    r"(down|up)\.(\d+)\.resize\.(norm\d|conv\d|time|shortcut)": r"\1_blocks.\2.resnet_\1.\3",
+    r"down\.(\d+)\.combine": r"down_blocks.\1.skip_conv",
+    r"up\.(\d+)\.(norm|conv)": r"up_blocks.\1.skip_\2",
+}
+"""Our modules and theirs, but for the parts of blocks and attention."""
+
+OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+def places(network: Network) -> dict[str, Place]:
+    """Where diffusers keeps each of the network's arrays."""
+    abstract = network.abstract()
+    last = len(effective_options(network)["ch_mult"]) - 1
+    found = {}
+    for name in (*abstract["params"], *abstract["fixed"]):
+        module, array = leaf(name)
+        if network.name == "ncsnpp":  # the sum of the images ends in what diffusers calls its output layers
+            module = re.sub(rf"up\.{last}\.(norm|conv)", r"\1_out", module)
+        (theirs,) = (re.sub(ours, other, module) for ours, other in MODULES.items() if re.fullmatch(ours, module))
+        head, _, part = theirs.rpartition(".")
+        if re.search(r"resnet", head):
+            theirs = f"{head}.{BLOCK[part]}"
+        elif "attentions" in head:
+            theirs = f"{head}.{ATTENTION[part]}"
+        found[name] = Place(f"{theirs}.{array}", re.search(r"conv_shortcut|down_blocks.*skip_conv", theirs) is not None)
+    return found
+
+
+def read(path: str | Path, network: Network) -> Weights:
+    """The weights of a diffusers folder, for the network that the config names.
+
+    Raises:
+      ValueError: a folder without weights, another network than the config's, or weights that do not fit.
+      OSError: no such folder.
+    """
+    folder = _folder(Path(path))
+    config = json.loads((folder / "config.json").read_text())
+    name, options = network_options(config)
+    check_network(str(folder), network, name, options)
+    file = folder / f"{WEIGHTS}.safetensors"
+    if file.exists():
+        arrays = safetensors_file.load(file)
+    else:
+        file = folder / f"{WEIGHTS}.bin"
+        if not file.exists():
+            raise ValueError(f"{folder} holds neither {WEIGHTS}.safetensors nor {WEIGHTS}.bin")
+        arrays = torch_file.load(file)
+    variables = fill(str(file), network, places(network), _new_names(str(file), arrays))
+    return Weights(variables["params"], variables["params"], variables["fixed"], 0, {"config": config})
+
+
+def _folder(path: Path) -> Path:
+    path = path.parent if path.is_file() else path
+    for folder in (path, path / "unet"):
+        if (folder / "config.json").exists():
+            return folder
+    raise FileNotFoundError(f"{path} is no diffusers folder: there is no config.json in it")
+
+
+def _new_names(file: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays by today's names; old files have others for attention, and the Fourier frequencies twice."""
+    renamed = {}
+    for name, array in arrays.items():
+        if name == "time_proj.W":
+            if not np.array_equal(array, arrays.get("time_proj.weight", array)):
+                raise ValueError(f"{file} holds two different time_proj.W and time_proj.weight")
+            name = "time_proj.weight"
+        old = re.fullmatch(r"(.*attentions\.\d+)\.(query|key|value|proj_attn)\.(\w+)", name)
+        renamed[f"{old[1]}.{OLD_NAMES[old[2]]}.{old[3]}" if old else name] = array
+    return renamed
+
+
+def write(path: str | Path, network: Network, variables: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write a network and its variables {"params", "fixed"} as a folder for UNet2DModel.from_pretrained.
+
+    Raises:
+      ValueError: a network that diffusers does not have, or variables that are not the network's.
+    """
+    config = config_of(network)
+    arrays = spill(network, places(network), variables)
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    safetensors_file.save(folder / f"{WEIGHTS}.safetensors", arrays)
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

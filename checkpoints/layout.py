@@ -1,0 +1,112 @@
+"""Arrays as PyTorch lays them out, in this project's variables and back; and whether a network is the file's."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from checkpoints.published import refuse_misfits
+from models import MODELS
+from models.functional import Network
+
+TRAINING = ("dropout", "dtype", "init_scale", "fourier_scale")
+"""Options that say nothing of what the weights mean."""
+
+Variables = dict[str, dict[str, np.ndarray]]
+
+
+class Place(NamedTuple):
+    """Where PyTorch keeps one of our arrays: its name there, and whether our matrix is a 1x1 convolution there."""
+
+    name: str
+    convolution: bool = False
+
+    def shape(self, ours: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape there of our array of that name and shape: O I [H W] for our [H W] I O."""
+        if not ours.endswith("kernel"):
+            return shape
+        return (shape[-1], shape[-2], *shape[:-2], *(1, 1) * self.convolution)
+
+    def to_ours(self, ours: str, array: np.ndarray) -> np.ndarray:
+        """Our array from theirs."""
+        if not ours.endswith("kernel"):
+            return array
+        array = array[:, :, 0, 0] if self.convolution else array
+        return np.moveaxis(array, (0, 1), (-1, -2))
+
+    def to_theirs(self, ours: str, array: np.ndarray) -> np.ndarray:
+        """Their array from ours."""
+        if not ours.endswith("kernel"):
+            return array
+        array = np.moveaxis(array, (-1, -2), (0, 1))
+        return array[:, :, None, None] if self.convolution else array
+
+
+def leaf(name: str) -> tuple[str, str]:
+    """(module, name of the array in PyTorch) of one of our dotted names: weights are not called kernel or scale."""
+    module, _, last = name.rpartition(".")
+    return module, {"kernel": "weight", "scale": "weight", "frequencies": "weight"}.get(last, last)
+
+
+def fill(
+    file: str, network: Network, places: Mapping[str, Place], arrays: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, np.ndarray]]:
+    """The network's variables, each array from its place among the file's; ValueError unless all of both have one."""
+    variables: Variables = {}
+    missing, shapes, used = [], [], set()
+    for collection, named in network.abstract().items():
+        variables[collection] = {}
+        for name, abstract in named.items():
+            place = places[name]
+            if place.name not in arrays:
+                missing.append(place.name)
+                continue
+            used.add(place.name)
+            array, expected = arrays[place.name], place.shape(name, abstract.shape)
+            if array.shape != expected:
+                shapes.append(f"{place.name} {array.shape}, expected {expected}")
+                continue
+            variables[collection][name] = np.ascontiguousarray(place.to_ours(name, array), abstract.dtype)
+    refuse_misfits(file, missing, [name for name in arrays if name not in used], shapes)
+    return variables
+
+
+def spill(network: Network, places: Mapping[str, Place], variables: Mapping[str, Mapping]) -> dict[str, np.ndarray]:
+    """The arrays as PyTorch has them, by their names there: the inverse of `fill`; ValueError for others' variables."""
+    arrays = {}
+    for collection, named in network.abstract().items():
+        given = variables[collection]
+        missing, left_over = sorted(named.keys() - given.keys()), sorted(given.keys() - named.keys())
+        both = [(name, np.shape(given[name]), named[name].shape) for name in named if name in given]
+        shapes = [f"{name} {shape}, expected {expected}" for name, shape, expected in both if shape != expected]
+        refuse_misfits(f"the given {collection}", missing, left_over, shapes)
+        for name in named:
+            arrays[places[name].name] = places[name].to_theirs(name, np.asarray(jax.device_get(given[name])))
+    return arrays
+
+
+def effective_options(network: Network) -> dict[str, Any]:
+    """The network's options, those left out by their defaults."""
+    parameters = inspect.signature(MODELS[network.name].__init__).parameters
+    defaults = {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    return {name: _plain(value) for name, value in (defaults | dict(network.options)).items()}
+
+
+def check_network(file: str, network: Network, name: str, options: Mapping[str, Any]) -> None:
+    """Raise one ValueError that lists how the config's network differs from the file's; training options may differ."""
+    if network.name != name:
+        raise ValueError(f"{file} holds a network {name!r} and the config's model.name is {network.name!r}")
+    given = effective_options(network)
+    differences = [
+        f"{option} is {given[option]!r}, in the file {_plain(value)!r}"
+        for option, value in options.items()
+        if option not in TRAINING and given[option] != _plain(value)
+    ]
+    if differences:
+        raise ValueError(f"the config's network is not that of {file}: {'; '.join(differences)}; change the config")
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value

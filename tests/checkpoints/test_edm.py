@@ -1,0 +1,238 @@
+"""EDM's networks inside their preconditionings against outputs computed by NVlabs' code, through the importer."""
+
+import collections
+import functools
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from checkpoints import edm, safetensors_file
+from checkpoints.torch_file import Persistent
+from models.functional import Network
+from sde_lib import VE
+from sde_lib.preconditioning import PRECONDITIONINGS, precondition
+from tests.models.published_weights import compiled
+
+NETWORKS = Path(__file__).parents[1] / "reference" / "networks"
+WRAPPERS = [
+    ("edm_ddpmpp", "EDMPrecond"),
+    ("edm_ddpmpp", "VPPrecond"),
+    ("edm_ncsnpp", "EDMPrecond"),
+    ("edm_ncsnpp", "VEPrecond"),
+    ("edm_adm", "EDMPrecond"),
+]
+
+
+def arguments_of(name: str, wrapper: str = "EDMPrecond") -> dict:
+    arguments = json.loads((NETWORKS / name / "config.json").read_text())["wrappers"][wrapper]
+    return {argument: value for argument, value in arguments.items() if argument != "precond"}
+
+
+@functools.cache
+def arrays_of(name: str) -> dict:
+    return safetensors_file.load(NETWORKS / name / "model.safetensors")
+
+
+@functools.cache
+def loaded(name: str):
+    """(network, its variables, its compiled function)."""
+    kind, options = edm.network_options("EDMPrecond", arguments_of(name))
+    network = Network.create(kind, **options)
+    return network, edm.variables(name, network, arrays_of(name)), compiled(network.apply)
+
+
+def nhwc(image):
+    return image.transpose(0, 2, 3, 1)
+
+
+class Unscaled:
+    """Noise added to data as it is: t is sigma."""
+
+    alpha = staticmethod(jnp.ones_like)
+    sigma = staticmethod(lambda t: t)
+
+
+@pytest.mark.parametrize(("name", "wrapper"), WRAPPERS)
+def test_outputs_are_those_of_edm(name, wrapper):
+    network, variables, apply = loaded(name)
+    kind, options = edm.network_options(wrapper, arguments_of(name, wrapper))
+    assert Network.create(kind, **options) == network
+    preconditioning = PRECONDITIONINGS[edm.preconditioning(wrapper, arguments_of(name, wrapper))]()
+    io = {key.removeprefix(f"{wrapper}/"): value for key, value in np.load(NETWORKS / name / "io.npz").items()}
+    x, sigma = jnp.asarray(nhwc(io["x"])), jnp.asarray(io["sigma"])
+    each = sigma[:, None, None, None]
+    labels = {"label": io["class_labels"]} if "class_labels" in io else {}
+    plain = labels | {"augment": np.zeros_like(io["augment_labels"])}  # zeros are what is missing
+    conditions = {"denoised": plain, "denoised_augment": labels | {"augment": io["augment_labels"]}}
+    if labels:  # once left out, once zeros
+        conditions["denoised_no_label"] = (
+            None if name == "edm_ncsnpp" else {n: np.zeros_like(c) for n, c in plain.items()}
+        )
+
+    c_noise = preconditioning.c_noise(sigma)
+    # The published label of VP loses digits of log(1 + sigma^2) at small sigma: here it has them.
+    np.testing.assert_allclose(c_noise, io["c_noise"], rtol=2e-6, atol=5e-4 if wrapper == "VPPrecond" else 0)
+    output = apply(variables, preconditioning.c_in(each) * x, c_noise, plain)
+    np.testing.assert_allclose(output, nhwc(io["network_output"]), rtol=0, atol=1e-3)
+
+    tolerance = (5e-4 if name == "edm_ncsnpp" else 1e-4) * np.maximum(1, each)
+    for what, condition in conditions.items():
+
+        def denoiser(x, c_noise, condition=condition):
+            return apply(variables, x, c_noise, condition)
+
+        eps = precondition(Unscaled, denoiser, preconditioning)(x, sigma)
+        assert (np.abs(x - each * eps - nhwc(io[what])) < tolerance).all(), what
+        x0, other = preconditioning.x0_eps(denoiser(preconditioning.c_in(each) * x, c_noise), x, each)
+        assert (np.abs(x0 - nhwc(io[what])) < tolerance).all(), what
+        np.testing.assert_allclose(other, eps, rtol=1e-5, atol=1e-5)
+
+
+def tree_of(arrays: dict, class_name: str, arguments: dict) -> Persistent:
+    """What torch_file makes of a snapshot: modules within modules, buffers apart from parameters."""
+
+    def module(arrays: dict, kind: str, **more) -> Persistent:
+        own = {name: array for name, array in arrays.items() if "." not in name}
+        inner = collections.defaultdict(dict)
+        for name, array in arrays.items():
+            if "." in name:
+                head, rest = name.split(".", 1)
+                inner[head][rest] = array
+        state = {
+            "training": False,
+            "_parameters": {n: a for n, a in own.items() if n not in ("resample_filter", "freqs")} | {"absent": None},
+            "_buffers": {n: a for n, a in own.items() if n in ("resample_filter", "freqs")} | {"nothing": None},
+            "_modules": {name: module(arrays, "Inner") for name, arrays in inner.items()} | {"left_out": None},
+        }
+        return Persistent("persistence", kind, state | more)
+
+    return module(arrays, class_name, _init_args=(), _init_kwargs=arguments)
+
+
+def read(monkeypatch, saved, network):
+    monkeypatch.setattr(edm.torch_file, "load", lambda path: saved)
+    return edm.read("snapshot.pkl", network)
+
+
+@pytest.mark.parametrize("name", ["edm_ddpmpp", "edm_ncsnpp", "edm_adm"])
+def test_a_snapshot_is_read_as_its_arrays_are(name, monkeypatch):
+    network, variables, _ = loaded(name)
+    tree = tree_of(arrays_of(name), "EDMPrecond", arguments_of(name))
+    found = edm.state_dict(tree)
+    assert found.keys() == arrays_of(name).keys()
+    weights = read(monkeypatch, {"ema": tree, "loss_fn": None}, network)
+    assert weights.metadata == {"preconditioning": "edm"} and weights.step == 0
+    for collection, values in (("params", weights.ema), ("params", weights.params), ("fixed", weights.fixed)):
+        assert values.keys() == variables[collection].keys()
+        for key, array in values.items():
+            np.testing.assert_array_equal(array, variables[collection][key])
+
+
+def test_arguments_without_a_name_count_too(monkeypatch):
+    network, _, _ = loaded("edm_adm")
+    arguments = arguments_of("edm_adm")
+    tree = tree_of(arrays_of("edm_adm"), "EDMPrecond", arguments)
+    tree.state["_init_args"] = (arguments.pop("img_resolution"), arguments.pop("img_channels"))
+    read(monkeypatch, {"ema": tree}, network)
+    tree.state["_init_args"] = (16, 3, 10, False, 0)
+    with pytest.raises(ValueError, match="5 arguments without a name"):
+        read(monkeypatch, {"ema": tree}, network)
+
+
+def test_other_files_and_networks_are_refused(monkeypatch):
+    network, _, _ = loaded("edm_ddpmpp")
+    for saved in ([], {"model": 1}, {"ema": {"weight": 1}}):
+        with pytest.raises(ValueError, match="no snapshot of EDM's: it holds no module called 'ema'"):
+            read(monkeypatch, saved, network)
+    tree = tree_of(arrays_of("edm_ddpmpp"), "EDMPrecond", arguments_of("edm_ddpmpp"))
+    other = Network.create("edm_unet", **dict(network.options) | {"nf": 16, "fir": True, "dropout": 0.0})
+    with pytest.raises(ValueError, match="nf is 16, in the file 8; fir is True, in the file False; change the config"):
+        read(monkeypatch, {"ema": tree}, other)
+    with pytest.raises(ValueError, match=r"holds a network 'edm_unet' and the config's model\.name is 'adm'"):
+        read(monkeypatch, {"ema": tree}, loaded("edm_adm")[0])
+    tree.state["_modules"]["model"].state["_modules"]["map_layer0"] = object()
+    with pytest.raises(ValueError, match=r"model\.map_layer0 is no module but object"):
+        read(monkeypatch, {"ema": tree}, network)
+
+
+def test_arrays_that_do_not_fit_are_listed():
+    network, _, _ = loaded("edm_ddpmpp")
+    arrays = dict(arrays_of("edm_ddpmpp"))
+    arrays["model.extra"] = arrays.pop("model.enc.8x8_block0.proj.bias")
+    arrays["model.enc.16x16_conv.weight"] = arrays["model.enc.16x16_conv.weight"][:, :1]
+    del arrays["model.enc.8x8_block0.qkv.weight"]
+    with pytest.raises(ValueError) as error:
+        edm.variables("x.pkl", network, arrays)
+    for part in (
+        "not in the file (4): ",
+        "model.enc.8x8_block0.proj.bias",
+        "model.enc.8x8_block0.qkv.weight:query",
+        "left over in the file (1): model.extra",
+        "of another shape (1): model.enc.16x16_conv.weight (8, 1, 3, 3), expected (8, 3, 3, 3)",
+    ):
+        assert part in str(error.value)
+    arrays = dict(arrays_of("edm_ddpmpp"))
+    arrays["model.enc.8x8_down.skip.resample_filter"] = np.eye(2, dtype=np.float32)[None, None]
+    with pytest.raises(ValueError, match=r"8x8_down\.skip\.resample_filter in x\.pkl is not the network's filter"):
+        edm.variables("x.pkl", network, arrays)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "change", "message"),
+    [
+        (
+            "EDMPrecond",
+            {"channel_mult_noise": 2, "channel_mult_emb": 2},
+            "channel_mult_emb is 2, not 4; channel_mult_noise",
+        ),
+        ("EDMPrecond", {"channel_multiplier": 2}, "channel_multiplier is not known"),
+        ("EDMPrecond", {"sigma_data": 1.0}, "sigma_data 1.0, not 0.5"),
+        ("EDMPrecond", {"model_type": "UNet"}, "model_type is 'UNet'; known are SongUNet, DhariwalUNet"),
+        ("EDMLoss", {}, "EDMLoss is no preconditioning of EDM's"),
+        ("iDDPMPrecond", {}, "SongUNet with a learned variance"),
+    ],
+)
+def test_what_our_networks_cannot_be_is_refused(wrapper, change, message):
+    with pytest.raises(ValueError, match=message):
+        edm.network_options(wrapper, arguments_of("edm_ddpmpp") | change)
+
+
+def test_what_a_snapshot_does_not_say_is_edms_default():
+    size = {"img_resolution": 64, "img_channels": 3}
+    kind, options = edm.network_options("EDMPrecond", size)
+    assert (kind, options["nf"], options["ch_mult"], options["attn_resolutions"]) == (
+        "adm",
+        192,
+        (1, 2, 3, 4),
+        (32, 16, 8),
+    )
+    kind, options = edm.network_options("VPPrecond", size)
+    assert (kind, options["nf"], options["ch_mult"], options["attn_resolutions"]) == (
+        "edm_unet",
+        128,
+        (1, 2, 2, 2),
+        (16,),
+    )
+    _, options = edm.network_options("iDDPMPrecond", size)
+    assert options["out_channels"] == 6
+    Network.create("adm", **options)
+
+
+def test_a_score_of_any_process_is_that_of_its_data_over_alpha():
+    """VE's alpha is 1: there the score is (D - x) / sigma^2."""
+    _, variables, apply = loaded("edm_ddpmpp")
+    io = np.load(NETWORKS / "edm_ddpmpp" / "io.npz")
+    sde = VE(sigma_min=0.002, sigma_max=80.0)
+    x, sigma = jnp.asarray(nhwc(io["x"]))[2:], io["sigma"][2:]
+    t = jnp.asarray(np.log(sigma / 0.002) / np.log(80.0 / 0.002), jnp.float32)
+
+    def network(x, c_noise):
+        x, c_noise = jnp.concatenate([x, x]), jnp.concatenate([c_noise, c_noise])
+        return apply(variables, x, c_noise, {"augment": jnp.zeros((4, 9))})[:2]
+
+    eps = precondition(sde, network, PRECONDITIONINGS["edm"]())(x, t)
+    expected = (np.asarray(x) - nhwc(io["EDMPrecond/denoised"])[2:]) / sigma[:, None, None, None]
+    np.testing.assert_allclose(eps, expected, atol=2e-4)
