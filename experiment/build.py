@@ -43,7 +43,8 @@ class Experiment:
             return self.network.apply(variables, x, c_noise)
 
         process = sde_lib.Levels(self.sde, self.num_scales, exact=chain) if self.num_scales else self.sde
-        return sde_lib.score_fn(process, apply, self.config.model.prediction, self.config.model.noise_label)
+        model = self.config.model
+        return sde_lib.score_fn(process, apply, model.prediction, model.noise_label, model.preconditioning)
 
     def sampler(self, variables: dict[str, Any], method: str) -> Callable:
         """The sampler of that name with this experiment's settings."""
@@ -96,12 +97,13 @@ def num_scales(config: ConfigDict) -> int:
 
 
 def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) -> Network:
-    """The network of ``config.model``; its keys but name, prediction, noise_label and ema_* are the network's own."""
+    """The network of ``config.model``; its keys are the network's own, but for what says how it is used."""
     labels = (*sde_lib.NOISE_LABELS, *sde_lib.LEVEL_LABELS)
-    for field, known in (("prediction", sde_lib.PREDICTIONS), ("noise_label", labels)):
+    wrappers = ("none", *sde_lib.PRECONDITIONINGS)
+    for field, known in (("prediction", sde_lib.PREDICTIONS), ("noise_label", labels), ("preconditioning", wrappers)):
         if config.model[field] not in known:
             raise ValueError(f"model.{field} is {config.model[field]!r}; known are {', '.join(known)}")
-    own = ("name", "prediction", "noise_label", "ema_rate", "ema_warmup")
+    own = ("name", "prediction", "noise_label", "preconditioning", "ema_rate", "ema_warmup")
     options = {key: value for key, value in config.model.items() if key not in own}
     scales = num_scales(config)
     if scales:

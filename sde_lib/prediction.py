@@ -1,7 +1,8 @@
 """What a network predicts, and the score it stands for: every type through one pivot, (x0, eps).
 
 A point x = alpha x0 + sigma eps and any one of the predictions determine the pair (x0, eps), and the pair
-determines all others: two short functions instead of a converter for each pair of types.
+determines all others: two short functions instead of a converter for each pair of types. A preconditioning takes the
+place of prediction and noise label together.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float
 
 from sde_lib.base import AffineSDE, Coefficient, expand
 from sde_lib.levels import Levels
+from sde_lib.preconditioning import PRECONDITIONINGS, precondition
 
 ScoreFn = Callable[[Float[Array, "b *d"], Float[Array, " b"]], Float[Array, "b *d"]]
 """(x [b, ...], t [b]) -> grad_x log p_t(x) [b, ...]."""
@@ -101,11 +103,20 @@ def from_x0_eps(
     return eps if prediction == "eps" else -eps / sigma
 
 
-def eps_fn(process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str) -> ScoreFn:
+def eps_fn(
+    process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str, preconditioning: str = "none"
+) -> ScoreFn:
     """(x, t) -> the noise eps that the network finds in x: -sigma times its score, bounded near t = 0.
 
-    `process` is the SDE, or its `Levels` where the network was trained on a discrete chain.
+    `process` is the SDE, or its `Levels` where the network was trained on a discrete chain. A `preconditioning` other
+    than "none" says what the network predicts and how it is told the noise; the two before it then say nothing.
     """
+    if preconditioning != "none":
+        if preconditioning not in PRECONDITIONINGS:
+            known = ", ".join(("none", *PRECONDITIONINGS))
+            raise ValueError(f"preconditioning is {preconditioning!r}; allowed are {known}")
+        network = precondition(process, network, PRECONDITIONINGS[preconditioning]())
+        prediction, noise_label = "eps", "t"
     if prediction not in PREDICTIONS:
         raise _unknown(prediction)
     label = _label(process, noise_label)
@@ -117,15 +128,18 @@ def eps_fn(process: AffineSDE | Levels, network: NetworkFn, prediction: str, noi
     return eps
 
 
-def score_fn(process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str) -> ScoreFn:
+def score_fn(
+    process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str, preconditioning: str = "none"
+) -> ScoreFn:
     """The `ScoreFn` of a network, -eps / sigma; one network evaluation a call.
 
-    `process` as in `eps_fn`; with `Levels(sde, n)` the sigma is the level's, as in the published discrete samplers.
+    `process` and `preconditioning` as in `eps_fn`; with `Levels(sde, n)` the sigma is the level's, as in the published
+    discrete samplers.
 
     Raises:
-      ValueError: an unknown prediction or noise label, naming the known ones.
+      ValueError: an unknown prediction, noise label or preconditioning, naming the known ones.
     """
-    eps = eps_fn(process, network, prediction, noise_label)
+    eps = eps_fn(process, network, prediction, noise_label, preconditioning)
 
     def score(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
         return -eps(x, t) / expand(jnp.maximum(process.sigma(t), jnp.finfo(x.dtype).tiny), x)

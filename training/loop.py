@@ -103,6 +103,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     options = {
         "prediction": experiment.config.model.prediction,
         "noise_label": experiment.config.model.noise_label,
+        "preconditioning": experiment.config.model.preconditioning,
         "random_flips": experiment.config.data.random_flip,
     }
     devices = jax.device_count()

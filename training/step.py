@@ -26,6 +26,7 @@ def batch_losses(
     *,
     prediction: str,
     noise_label: str,
+    preconditioning: str = "none",
     random_flips: bool,
     axis_size: int,
 ) -> Callable[..., Float[Array, " b"]]:
@@ -49,7 +50,7 @@ def batch_losses(
         def apply(x: Array, c_noise: Array) -> Array:
             return network.apply(variables, x, c_noise, keys=dropout if train else None)
 
-        eps_fn = sde_lib.eps_fn(objective.process, apply, prediction, noise_label)
+        eps_fn = sde_lib.eps_fn(objective.process, apply, prediction, noise_label, preconditioning)
         # The batch's own key must differ from every example's.
         t = objective.times(jax.random.fold_in(key, 2**31 - 1), time, index, local * axis_size)
         return objective.losses(eps_fn, x0, t.astype(x0.dtype), eps)

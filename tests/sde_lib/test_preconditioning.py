@@ -95,3 +95,12 @@ def test_eps_of_edm_keeps_its_digits_at_small_noise() -> None:
     x0, eps = EDM().x0_eps(jnp.float32(output), jnp.float32(x), jnp.float32(sigma))
     np.testing.assert_allclose(eps, exact, atol=1e-6)
     np.testing.assert_allclose(x0, x - sigma * exact, atol=1e-6)
+
+
+def test_it_is_chosen_by_name(x64) -> None:
+    sde, x, t = VP(), jnp.asarray([[0.3, -2.0]]), jnp.asarray([0.6])
+    expected = score_fn(sde, precondition(sde, lambda x, label: jnp.cos(x + label[:, None]), EDM()), "eps", "t")(x, t)
+    found = score_fn(sde, lambda x, label: jnp.cos(x + label[:, None]), "v", "sigma", "edm")(x, t)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="preconditioning is 'EDM'; allowed are none, edm, vp, ve, iddpm"):
+        score_fn(sde, lambda x, label: x, "eps", "t", "EDM")
