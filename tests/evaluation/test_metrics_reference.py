@@ -29,8 +29,8 @@ def test_fid(case: str) -> None:
     assert frechet_distance(b, a) == pytest.approx(KNOWN["fid"][case]["exact"], **scale)
 
 
-def test_rank_is_known_where_the_count_is() -> None:
-    """39 directions of 40 vectors: then the singular cases are as exact as the low-rank form itself."""
+def test_null_directions_leave_no_rounding() -> None:
+    """40 vectors span 39 directions: without the others the distance is as exact as the low-rank form itself."""
     for case in ("f3_f4_singular", "f1_f3_singular", "f3_f3_singular"):
         a, b = (moments(ARRAYS[name]) for name in case.split("_")[:2])
         assert frechet_distance(a, b) == pytest.approx(KNOWN["fid"][case]["exact"], abs=1e-10)
