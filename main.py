@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-MODES = ("train", "sample", "evaluate", "import")
+MODES = ("train", "sample", "evaluate", "reproduce", "stats", "import", "export")
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file under configs/.", lock_config=True)
 MODE = flags.DEFINE_enum("mode", None, MODES, "What to do.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: checkpoints, curves, samples, reports.")
@@ -22,37 +22,13 @@ PROCESS = flags.DEFINE_integer("process", 0, "Which of them this is.")
 
 def run(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None) -> None:
     """Check everything, then do what `mode` says."""
-    from evaluation.run import check, draw_grid, evaluate
-    from experiment import build, refusing
-    from experiment.importing import import_weights
-    from experiment.weights import load
+    import modes
+    from experiment import refusing
     from experiment.workdir import Workdir
-    from training import loop
 
-    workdir = Workdir(path)
     with refusing():
-        if mode == "import":
-            if not checkpoint:
-                raise ValueError("missing --checkpoint; --mode=import needs the published file or folder to read")
-            print(f"{path}: step {import_weights(config, Path(checkpoint), workdir)} of {checkpoint}")
-            return
-        workdir.check(config, training=mode == "train")
-        experiment = build(config)
-        check(experiment, likelihood=mode == "evaluate")
-        if mode == "train":
-            start = loop.prepare(experiment, workdir)
-        else:
-            with workdir.store(read_only=True) as store:
-                step, variables = load(
-                    store, experiment.network, ema=config.eval.ema, step=config.eval.checkpoint or None
-                )
-    if mode == "train":
-        loop.train(experiment, workdir, start)
-    elif mode == "sample":
-        print(draw_grid(experiment, workdir, step, variables))
-    else:
-        evaluate(experiment, workdir, step, variables)
-        print((Path(path) / "report.md").read_text())
+        act = modes.MODES[mode](config, Workdir(path), checkpoint)
+    act()
 
 
 def parse(arguments: list[str]) -> list[str]:

@@ -76,8 +76,12 @@ def get_config() -> ConfigDict:
     config.eval = evaluate = ConfigDict()
     evaluate.batch_size = 256
     evaluate.seed = 0
+    evaluate.seeds = 1  # sample sets drawn, of seeds seed, seed + 1, ...; reports give minimum, mean and spread
     evaluate.ema = True
     evaluate.checkpoint = 0  # step; 0: the newest
+    evaluate.begin_step = 0  # with end_step: every checkpoint of a range
+    evaluate.end_step = 0
+    evaluate.wait_minutes = 0  # for each checkpoint of the range that is still to come
     evaluate.num_samples = 50_000
     evaluate.samplers = ("pc", "ode")
     evaluate.enable_bpd = True
@@ -92,6 +96,7 @@ def get_config() -> ConfigDict:
     # TensorFlow's graph of 2015, which the papers of 2021 used; features are 1 to 10 % apart.
     evaluate.inception = ""  # path of pt_inception-2015-12-05-6726825d.pth; "": no such metrics
     evaluate.inception_resize = "pytorch"
+    evaluate.inception_batch_size = 64
     evaluate.reference_stats = ""  # path of an .npz of --mode=stats, or of a public one
     evaluate.stats_split = "train"  # of --mode=stats: train or test
     evaluate.stats_features = 10_000  # images whose features it keeps for KID, precision and recall

@@ -7,17 +7,9 @@ from configs import default
 
 def get_config() -> ConfigDict:
     config = default.get_config()
-    config.model = ConfigDict(
-        {
-            "name": "mlp",
-            "width": 128,
-            "depth": 3,
-            "prediction": "eps",
-            "noise_label": "t999",
-            "ema_rate": 0.999,
-            "ema_warmup": True,
-        }
-    )
+    with config.unlocked():
+        config.model.update(name="mlp", width=128, depth=3)
+    config.model.ema_rate = 0.999
     config.data.centered = False
     config.training.batch_size = 512
     config.training.n_iters = 5000

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from evaluation import metrics
 from experiment.workdir import set_aside, write_text
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "diffrax", "numpy")
@@ -24,10 +25,11 @@ def environment() -> dict[str, Any]:
 
 
 def write(folder: Path, report: dict[str, Any]) -> None:
-    """Write both forms; earlier ones are kept as report.1.json, report.2.json, ..."""
+    """Write both forms; earlier ones that differ are kept as report.1.json, report.2.json, ..."""
     for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.md", markdown(report))):
-        set_aside(folder / name)
-        write_text(folder / name, text)
+        if not (folder / name).exists() or (folder / name).read_text() != text:
+            set_aside(folder / name)
+            write_text(folder / name, text)
 
 
 def _settings(values: dict[str, Any]) -> str:
@@ -41,7 +43,7 @@ def markdown(report: dict[str, Any]) -> str:
         f"# {report['dataset']}, step {checkpoint['step']}",
         "",
         f"Weights: {'moving average (EMA), rate ' + str(checkpoint['ema_rate']) if checkpoint['ema'] else 'raw'}. "
-        f"Seed {report['seed']}. SDE: {_settings(report['sde'])}.",
+        f"Seed {report['seed']}{_of_seeds(report)}. SDE: {_settings(report['sde'])}.",
         "",
     ]
     if bits := report.get("bits_per_dim"):
@@ -57,24 +59,8 @@ def markdown(report: dict[str, Any]) -> str:
             f"max {bits['evaluations']['max']}. {bits['not_converged']} solve(s) missed the tolerance.",
             "",
         ]
-    if rows := report.get("samplers"):
-        lines += [
-            "## Samples",
-            "",
-            f"Frechet distance over pixels in [0, 1] (not Inception features: not an FID), {report['num_samples']} "
-            f"samples against each of two halves of the training set, averaged; half against half, "
-            f"{report['frechet_count']} each, the floor: "
-            f"**{report['frechet_floor']:.4f}**.",
-            "",
-            "| sampler | Frechet distance | / floor | evaluations | seconds | settings |",
-            "|---|---|---|---|---|---|",
-        ]
-        for name, row in rows.items():
-            lines.append(
-                f"| {name} | {row['frechet_distance']:.4f} | {row['frechet_distance'] / report['frechet_floor']:.2f} | "
-                f"{row['evaluations']['mean']:.0f} | {row['seconds']:.1f} | {_settings(row['settings'])} |"
-            )
-        lines.append("")
+    if "samplers" in report:
+        lines += _samples(report)
     place = report["environment"]
     lines += [
         "## Where",
@@ -83,3 +69,51 @@ def markdown(report: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _samples(report: dict[str, Any]) -> list[str]:
+    rows, floor = report["samplers"], report.get("frechet_floor")
+    lines = ["## Samples", ""]
+    if floor is not None:
+        lines += [
+            f"Frechet distance over pixels in [0, 1] (not Inception features: not an FID), {report['num_samples']} "
+            f"samples against each of two halves of the training set, averaged{_of_seeds(report)}; half against half, "
+            f"{report['frechet_count']} each, the floor: **{floor:.4f}**.",
+            "",
+        ]
+    distance = "" if floor is None else " Frechet distance | / floor |"
+    lines += [f"| sampler |{distance} evaluations | settings |", f"|---|{'---|' * distance.count('|')}---|---|"]
+    for name, row in rows.items():
+        value = row.get("frechet_distance")
+        distance = "" if floor is None else f" {value:.4f} | {value / floor:.2f} |"
+        lines.append(f"| {name} |{distance} {row['evaluations']['mean']:.0f} | {_settings(row['settings'])} |")
+    lines.append("")
+    for name, row in rows.items():
+        if "inception" in row:
+            against = row["inception"]["reference"]
+            lines += [f"### {name}", "", *(f"- {line}" for line in metrics.describe(row["inception"]))]
+            lines += ["", f"Against {_settings(against)}.", ""]
+    return lines
+
+
+def _of_seeds(report: dict[str, Any]) -> str:
+    return f", over {report['seeds']} seeds" if report["seeds"] > 1 else ""
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """The checkpoints of a range beside each other: bits/dim, and each sampler's FID, or distance over pixels."""
+    methods = list(found[0].get("samplers", {}))
+    lines = [f"| step | bits/dim | {' | '.join(methods)} |", f"|---|---|{'---|' * len(methods)}"]
+    for report in found:
+        bits = report.get("bits_per_dim")
+        cells = [str(report["checkpoint"]["step"]), f"{bits['mean']:.4f}" if bits else ""]
+        for name in methods:
+            row = report["samplers"][name]
+            if "inception" in row:
+                value = row["inception"]["fid"]
+                value = value["mean"] if isinstance(value, dict) else value
+                cells.append(f"{row['inception']['label']}: {value:.4f}")
+            else:
+                cells.append(f"{row['frechet_distance']:.4f} over pixels" if "frechet_distance" in row else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

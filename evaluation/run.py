@@ -1,38 +1,40 @@
-"""The evaluation of a trained run: bits/dim of the test set, samples of every sampler, their distance to the data."""
+"""The evaluation of checkpoints: bits/dim of the test set, samples of every sampler, their distance to the data.
 
-import dataclasses
-import time
-from collections.abc import Callable
-from typing import Any
+Everything that takes long is kept in rounds under WORKDIR/evaluation/step_N: the same command continues a killed
+evaluation, and ends with the same report.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from tqdm import tqdm
+from absl import logging
 
-import samplers
-from data.pipeline import eval_batches
-from data.source import take
+from checkpoints.store import Store
+from evaluation import metrics, quality, schedule
 from evaluation import report as reports
-from evaluation.fid import frechet_distance
-from evaluation.likelihood import bits_per_dim, log_likelihood
-from evaluation.moments import Moments, moments
-from experiment import Experiment, Failure
-from experiment.pictures import save_samples
-from experiment.workdir import Workdir, set_aside
+from evaluation.bits import bits
+from evaluation.inception import InceptionV3
+from evaluation.rounds import Rounds, barrier
+from evaluation.samples import GRID_SAMPLES, draw_rounds
+from experiment import Experiment
+from experiment.pictures import save_decoded
+from experiment.weights import load
+from experiment.workdir import Workdir, write_text
 from samplers.ode import PROBES
 
-GRID_SAMPLES = 100
-RELEVANT = {  # the settings that a method uses, for the report
-    "pc": ("predictor", "corrector", "snr", "n_steps_each", "corrector_norm", "steps", "grid", "discretization"),
-    "ode": ("rtol", "atol"),
-    "ancestral": ("steps", "grid", "variance", "discretization"),
-    "reverse_diffusion": ("steps", "grid", "discretization"),
-    "euler_maruyama": ("steps", "grid"),
-    "flow_euler": ("flow_steps", "grid"),
-    "flow_heun": ("flow_steps", "grid"),
-}
+Weights = tuple[int, dict[str, Any]]
+
+
+class Plan(NamedTuple):
+    """What an evaluation begins with: the Inception network, and the weights (None: a range, read one by one)."""
+
+    inception: InceptionV3 | None
+    weights: Weights | None
 
 
 def check(experiment: Experiment, *, likelihood: bool) -> None:
@@ -42,189 +44,174 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
       ValueError: a value out of range, an unknown probe, or (with `likelihood`) no test set to take bits/dim of.
     """
     config = experiment.config.eval
-    for name, least in (("batch_size", 1), ("num_samples", 2), ("bpd_probes", 1), ("bpd_repeats", 1)):
-        if config[name] < least:
-            raise ValueError(f"eval.{name} is {config[name]}; it must be at least {least}")
+    least = {
+        "batch_size": 1,
+        "num_samples": 2,
+        "bpd_probes": 1,
+        "bpd_repeats": 1,
+        "seeds": 1,
+        "inception_batch_size": 1,
+    }
+    for name, bound in least.items():
+        if config[name] < bound:
+            raise ValueError(f"eval.{name} is {config[name]}; it must be at least {bound}")
     if config.bpd_probe not in PROBES:
         raise ValueError(f"eval.bpd_probe is {config.bpd_probe!r}; known are {', '.join(PROBES)}")
+    schedule.check(config)
     if likelihood and config.enable_bpd and not len(experiment.source.test):
         raise ValueError("there are no test images for bits/dim; give the data set some, or set eval.enable_bpd=False")
 
 
-def settings_used(settings: samplers.Settings) -> dict[str, Any]:
-    """The fields of the settings that matter to their method."""
-    values = dataclasses.asdict(settings)
-    return {name: values[name] for name in (*RELEVANT[settings.method], "t_min", "denoise")}
+def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
+    """Read what the evaluation needs; compiles and writes nothing.
 
-
-def _on_devices(x: jax.Array | np.ndarray) -> jax.Array:
-    """A batch spread over the local devices where they divide it, else on one."""
-    devices = jax.local_devices()
-    if len(devices) == 1 or len(x) % len(devices):
-        return jnp.asarray(x)
-    return jax.device_put(x, NamedSharding(Mesh(np.array(devices), ("batch",)), PartitionSpec("batch")))
-
-
-def bits(experiment: Experiment, variables: dict, key: jax.Array) -> dict[str, Any]:
-    """bits/dim of the whole test set, each example with its own dequantisation noise and probes.
-
-    The mean over examples of the mean over `eval.bpd_repeats` dequantisations, and its standard error over examples.
+    Raises:
+      ValueError: a file that is not the Inception network, statistics of another one, a checkpoint of another
+        architecture.
+      OSError: a file or a checkpoint that is not there.
     """
-    config, source = experiment.config.eval, experiment.source
-    # Whatever the training did: without noise grey levels have no density (published bits/dim do the same).
-    scaler = dataclasses.replace(experiment.scaler, dequantization="uniform")
-    offset, dimensions = scaler.bits_offset(), int(np.prod(source.shape))
-    count = min(len(source.test), config.bpd_max_examples or len(source.test))
-    size = min(config.batch_size, count)
-
-    @jax.jit
-    def compute(variables: dict, image: jax.Array, keys: jax.Array) -> tuple[jax.Array, ...]:
-        dequantize, probe = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
-        result = log_likelihood(
-            experiment.sde,
-            experiment.score_fn(variables),
-            scaler.encode(image, dequantize),
-            probe,
-            probe=config.bpd_probe,
-            probes=config.bpd_probes,
-            rtol=config.rtol,
-            atol=config.atol,
-        )
-        return bits_per_dim(result.nats, dimensions, offset), result.evaluations, result.converged
-
-    values = np.zeros((config.bpd_repeats, count))
-    evaluations, failed = [], 0
-    with tqdm(total=values.size, unit="image", desc="bits/dim", dynamic_ncols=True) as progress:
-        for repeat in range(config.bpd_repeats):
-            key_repeat = jax.random.fold_in(key, repeat)
-            for batch in eval_batches(source.test, batch_size=size):
-                real = batch["mask"] & (batch["index"] < count)
-                if not real.any():
-                    break
-                keys = jax.vmap(jax.random.fold_in, (None, 0))(key_repeat, batch["index"])
-                out = compute(variables, _on_devices(batch["image"]), keys)
-                value, spent, converged = (np.asarray(a)[real] for a in out)
-                values[repeat, batch["index"][real]] = value
-                evaluations.append(spent)
-                failed += int((~converged).sum())
-                progress.update(int(real.sum()))
-    if not np.isfinite(values).all():
-        raise Failure(
-            f"log-likelihood not finite for {int((~np.isfinite(values)).any(0).sum())} of {count} examples "
-            f"({failed} solves did not converge); loosen eval.rtol and eval.atol, or take another checkpoint"
-        )
-    spent = np.concatenate(evaluations)
-    each = values.mean(axis=0)
-    return {
-        "mean": float(each.mean()),
-        "standard_error": float(each.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
-        "unit": "bits/dim" if source.levels else "bits/dim (differential)",
-        "examples": count,
-        "dequantization": "uniform" if source.levels else "none",
-        "levels": source.levels,
-        "repeats": config.bpd_repeats,
-        "probe": config.bpd_probe,
-        "probes": config.bpd_probes,
-        "t_min": experiment.sde.t_min,
-        "rtol": config.rtol,
-        "atol": config.atol,
-        "evaluations": {"mean": float(spent.mean()), "max": int(spent.max())},
-        "not_converged": failed,
-    }
+    config = experiment.config.eval
+    inception = quality.load_inception(experiment) if config.enable_sampling else None
+    if inception and config.reference_stats:
+        quality.reference(experiment, workdir, inception)
+    if config.end_step:
+        return Plan(inception, None)
+    with workdir.store(read_only=True) as store:
+        weights = load(store, experiment.network, ema=config.ema, step=config.checkpoint or None)
+    return Plan(inception, weights)
 
 
-def draw_samples(
-    experiment: Experiment, variables: dict, method: str, count: int, key: jax.Array, batch_size: int
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Encoded samples [count, ...], evaluations [count], seconds without compiling; batch i from fold_in(key, i)."""
-    size = min(batch_size, count)
-    sampler: Callable = jax.jit(lambda v, key, z: experiment.sampler(v, method)(key, z))
-    start = jax.jit(lambda key: experiment.sde.prior_sample(key, (size, *experiment.source.shape)))
-    rounds = -(-count // size)
-    xs, spent, seconds = [], [], 0.0
-    with tqdm(total=count, unit="image", desc=method, dynamic_ncols=True) as progress:
-        compiled = None
-        for i in range(rounds):
-            key_prior, key_path = jax.random.split(jax.random.fold_in(key, i))
-            z = _on_devices(start(key_prior))
-            compiled = compiled or sampler.lower(variables, key_path, z).compile()
-            began = time.perf_counter()
-            out = jax.block_until_ready(compiled(variables, key_path, z))
-            seconds += time.perf_counter() - began
-            keep = min(size, count - i * size)
-            xs.append(np.asarray(out.x)[:keep])
-            spent.append(np.asarray(out.evaluations)[:keep])
-            progress.update(keep)
-    return np.concatenate(xs), np.concatenate(spent), seconds
+def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[str, Any]]:
+    """Evaluate the checkpoints that the config asks for and return their reports (on process 0).
+
+    Each has report.json, report.md, its rounds and pictures in evaluation/step_N; report.* of the folder itself is
+    that of the last one, an earlier one that differs is set aside. A range also gets evaluation/checkpoints.md.
+
+    Raises:
+      Failure: a likelihood or a sample that is not finite.
+    """
+    config, found = experiment.config.eval, []
+    with workdir.store(read_only=True) as store:
+        for step in schedule.steps_to_evaluate(store, config):
+            weights = plan.weights or _weights(store, experiment, step)
+            if weights is None:
+                continue
+            report = evaluate_checkpoint(experiment, workdir, *weights, plan.inception)
+            if report is not None:
+                found.append(report)
+                reports.write(workdir.path, report)
+                if config.end_step:
+                    write_text(workdir.path / "evaluation" / "checkpoints.md", reports.table(found))
+    barrier("evaluated")
+    return found
 
 
-def _unit_pixels(experiment: Experiment, images: np.ndarray) -> np.ndarray:
-    """Stored levels as numbers in [0, 1]; continuous data as they are."""
-    levels = experiment.source.levels
-    return images if levels is None else images.astype(np.float64) / (levels - 1)
+def _weights(store: Store, experiment: Experiment, step: int | None) -> Weights | None:
+    try:
+        return load(store, experiment.network, ema=experiment.config.eval.ema, step=step)
+    except FileNotFoundError:
+        logging.warning("the rolling checkpoint of step %s was deleted before it could be evaluated", step)
+        return None
 
 
-def _halves(experiment: Experiment, count: int) -> tuple[Moments, Moments]:
-    """Moments of two disjoint sets of training examples, each of `count`, or of half the set if that is less."""
-    train = experiment.source.train
-    count = min(count, len(train) // 2)
-    order = np.random.default_rng(0).permutation(len(train))[: 2 * count]
-    images = _unit_pixels(experiment, take(train, order)["image"])
-    return moments(images[:count]), moments(images[count:])
-
-
-def evaluate(experiment: Experiment, workdir: Workdir, step: int, variables: dict) -> dict[str, Any]:
-    """Evaluate these weights, write report.json, report.md, sample grids and arrays into `workdir`; the report.
+def evaluate_checkpoint(
+    experiment: Experiment, workdir: Workdir, step: int, variables: dict, inception: InceptionV3 | None = None
+) -> dict[str, Any] | None:
+    """Evaluate these weights in evaluation/step_N of the folder; process 0 returns the report, the others None.
 
     Raises:
       Failure: a likelihood or a sample that is not finite.
     """
     config = experiment.config
-    key_bits, key_samples = jax.random.split(jax.random.key(config.eval.seed))
+    folder = workdir.path / "evaluation" / f"step_{step:08d}{'' if config.eval.ema else '_raw'}"
+    about = {"step": step, "ema": config.eval.ema, "weights_crc32": _fingerprint(variables)}
+    key_bits, _ = _keys(config.eval.seed)
     report: dict[str, Any] = {
         "dataset": config.data.dataset,
         "sde": config.sde.to_dict(),
         "checkpoint": {"step": step, "ema": config.eval.ema, "ema_rate": config.model.ema_rate},
         "parameters": experiment.network.count(),
         "seed": config.eval.seed,
+        "seeds": config.eval.seeds,
         "environment": reports.environment(),
     }
     if config.eval.enable_bpd:
-        report["bits_per_dim"] = bits(experiment, variables, key_bits)
+        report["bits_per_dim"] = bits(experiment, variables, key_bits, folder / "bits", about)
     if config.eval.enable_sampling:
-        count = config.eval.num_samples
-        halves = _halves(experiment, count)
-        report |= {"num_samples": count, "frechet_count": halves[0].count, "frechet_floor": frechet_distance(*halves)}
-        report["samplers"] = {}
-        for i, method in enumerate(config.eval.samplers):
-            key = jax.random.fold_in(key_samples, i)
-            x, spent, seconds = draw_samples(experiment, variables, method, count, key, config.eval.batch_size)
-            if not np.isfinite(x).all():
-                raise Failure(f"samples of {method} are not finite; loosen its tolerances or take more steps")
-            images = experiment.scaler.decode(x)
-            picture = workdir.path / "samples" / f"{method}.png"
-            save_samples(set_aside(picture), x[:GRID_SAMPLES], experiment.scaler)
-            np.savez_compressed(set_aside(picture.with_suffix(".npz")), samples=images)
-            of_samples = moments(_unit_pixels(experiment, images))
-            report["samplers"][method] = {
-                "frechet_distance": float(np.mean([frechet_distance(of_samples, half) for half in halves])),
-                "evaluations": {"mean": float(spent.mean()), "max": int(spent.max())},
-                "seconds": seconds,
-                "settings": settings_used(experiment.settings_of(method)),
-            }
-    reports.write(workdir.path, report)
+        report |= _sampling(experiment, workdir, variables, inception, folder, about)
+    if jax.process_index():
+        return None
+    reports.write(folder, report)
     return report
 
 
-def draw_grid(experiment: Experiment, workdir: Workdir, step: int, variables: dict) -> str:
-    """Draw a grid of samples with ``sampling.method``; writes a picture and the array, returns the picture's path.
+def _sampling(
+    experiment: Experiment,
+    workdir: Workdir,
+    variables: dict,
+    inception: InceptionV3 | None,
+    folder: Path,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The samplers' part of a report; every process draws, process 0 adds up."""
+    config = experiment.config.eval
+    leader = jax.process_index() == 0
+    pixels = quality.PixelDistance(experiment, config.num_samples) if leader and quality.applies(experiment) else None
+    reference = quality.reference(experiment, workdir, inception) if inception else None
+    part: dict[str, Any] = {"num_samples": config.num_samples, "samplers": {}}
+    if pixels:
+        part |= {"frechet_count": pixels.count, "frechet_floor": pixels.floor}
+    timing = {}
+    for i, method in enumerate(config.samplers):
+        sets: list[Rounds] = []
+        measured: list[dict[str, Any]] = []
+        distances: list[float] = []
+        for seed in range(config.seed, config.seed + config.seeds):
+            key = jax.random.fold_in(_keys(seed)[1], i)
+            rounds = draw_rounds(
+                experiment, variables, method, key, quality.folder_of(folder, method, seed), dict(about)
+            )
+            features = quality.extract_rounds(experiment, rounds, inception) if inception else None
+            sets.append(rounds)
+            if not leader:
+                continue
+            first = np.concatenate([r["samples"] for r, _ in zip(rounds, range(GRID_SAMPLES), strict=False)])
+            save_decoded(folder / f"{method}_seed_{seed}.png", first[:GRID_SAMPLES], experiment.scaler)
+            if pixels:
+                distances.append(pixels.of(rounds))
+            if features and reference:
+                measured.append(quality.inception_metrics(features, reference))
+        if leader:
+            spent = np.concatenate([rounds.column("evaluations") for rounds in sets])
+            row: dict[str, Any] = {
+                "evaluations": {"mean": float(spent.mean()), "max": int(spent.max())},
+                "settings": experiment.settings_of(method).used(),
+            }
+            if distances:
+                row |= {"frechet_distance": float(np.mean(distances)), "frechet_distances": distances}
+            if measured:
+                row["inception"] = measured[0] if len(measured) == 1 else metrics.summarise(measured)
+            part["samplers"][method] = row
+            timing[method] = {"seconds": sum(map(_seconds, sets)), "samples": config.num_samples * config.seeds}
+    if leader:  # apart, because it is not the same twice
+        write_text(folder / "timing.json", json.dumps(timing, indent=2) + "\n")
+    return part
 
-    The names hold the step, the method and the seed; earlier files of that name are set aside.
-    """
-    method, seed = experiment.settings.method, experiment.config.eval.seed
-    x, spent, seconds = draw_samples(experiment, variables, method, GRID_SAMPLES, jax.random.key(seed), GRID_SAMPLES)
-    picture = workdir.path / "samples" / f"{method}_step_{step}_seed_{seed}.png"
-    save_samples(set_aside(picture), x, experiment.scaler)
-    np.savez_compressed(set_aside(picture.with_suffix(".npz")), samples=experiment.scaler.decode(x))
-    print(f"{len(x)} samples of {method}, {spent.mean():.0f} evaluations each, {seconds:.1f} s")
-    return str(picture)
+
+def _keys(seed: int) -> tuple[jax.Array, jax.Array]:
+    """The keys of likelihoods and of samples."""
+    key_bits, key_samples = jax.random.split(jax.random.key(seed))
+    return key_bits, key_samples
+
+
+def _seconds(rounds: Rounds) -> float:
+    return float(sum(round_["seconds"][0] for round_ in rounds))
+
+
+def _fingerprint(variables: dict) -> int:
+    """CRC-32 of the weights: rounds of other ones are not used again."""
+    crc = 0
+    for collection in sorted(variables):
+        for name in sorted(variables[collection]):
+            crc = zlib.crc32(np.ascontiguousarray(variables[collection][name]).reshape(-1).view(np.uint8), crc)
+    return crc

@@ -7,7 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
-    "checkpoints", "configs", "data", "evaluation", "experiment", "main", "models", "samplers", "sde_lib", "training",
+    "checkpoints", "configs", "data", "evaluation", "experiment", "main", "models", "modes", "samplers",
+    "sde_lib", "training",
 )  # fmt: skip
 MAY_IMPORT = {
     "configs": set(),
@@ -20,8 +21,10 @@ MAY_IMPORT = {
     "experiment": {"sde_lib", "models", "data", "samplers", "checkpoints", "configs"},
     "evaluation": {"sde_lib", "samplers"},
     "main": set(ROOMS) - {"main"},
+    "modes": set(ROOMS) - {"main"},
 }
-DRIVERS = {f"evaluation/{name}.py" for name in ("features", "loop", "report", "run", "stats")}
+DRIVER_NAMES = "bits features quality report reproduce rounds run samples schedule stats"
+DRIVERS = {f"evaluation/{name}.py" for name in DRIVER_NAMES.split()}
 MAY_IMPORT_DRIVERS = MAY_IMPORT["evaluation"] | {"data", "models", "checkpoints", "experiment"}
 SDE_CLASSES = {"AffineSDE", "VP", "SubVP", "VE"}
 

@@ -12,6 +12,7 @@ from PIL import Image
 import main
 from configs.vp import cifar10_ddpmpp_continuous, digits, toy_mixture8_mlp
 from evaluation import run as evaluation_run
+from evaluation import samples as evaluation_samples
 from experiment import Refusal
 from tests.experiment.command import contents, run
 from training import loop
@@ -25,7 +26,7 @@ def _refused(mode: str, config: ConfigDict, workdir: Path, monkeypatch: pytest.M
     def reached(*_: Any) -> None:
         pytest.fail("wrong input was let through")
 
-    for module, name in ((loop, "train"), (evaluation_run, "evaluate"), (evaluation_run, "draw_grid")):
+    for module, name in ((loop, "train"), (evaluation_run, "evaluate"), (evaluation_samples, "draw_grid")):
         monkeypatch.setattr(module, name, reached)
     before = contents(workdir)
     with pytest.raises(Refusal) as refusal:

@@ -1,0 +1,105 @@
+"""bits/dim of the test set, image by image, in rounds on disk."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from data.source import take
+from evaluation.devices import on_devices
+from evaluation.likelihood import bits_per_dim, log_likelihood
+from evaluation.rounds import Rounds, barrier
+from experiment import Experiment, Failure
+
+
+def bits(
+    experiment: Experiment, variables: dict, key: jax.Array, folder: Path, about: dict[str, Any]
+) -> dict[str, Any] | None:
+    """bits/dim of the whole test set, each example with its own dequantisation noise and probes.
+
+    The mean over examples of the mean over `eval.bpd_repeats` dequantisations, and its standard error over examples.
+    What an example gets does not depend on the batch it is in, so neither does the result on devices or processes.
+    Process 0 returns it, the others None. `about` says which weights these are.
+
+    Raises:
+      Failure: a likelihood that is not finite.
+    """
+    config, source = experiment.config.eval, experiment.source
+    count = min(len(source.test), config.bpd_max_examples or len(source.test))
+    settings = {
+        "dequantization": "uniform" if source.levels else "none",
+        "levels": source.levels,
+        "probe": config.bpd_probe,
+        "probes": config.bpd_probes,
+        "t_min": experiment.sde.t_min,
+        "rtol": config.rtol,
+        "atol": config.atol,
+    }
+    compute = _make_compute(experiment)
+    all_rounds = []
+    with tqdm(total=config.bpd_repeats * count, unit="image", desc="bits/dim", dynamic_ncols=True) as progress:
+        for repeat in range(config.bpd_repeats):
+            key_repeat = jax.random.fold_in(key, repeat)
+            known = {**about, **settings, "key": np.asarray(jax.random.key_data(key_repeat)).tolist()}
+            rounds = Rounds(folder / f"repeat_{repeat}", known, count, min(config.batch_size, count))
+            missing = rounds.missing()
+            progress.update(count - sum(map(rounds.real, missing)))
+            for i in missing:
+                first, real = i * rounds.size, rounds.real(i)
+                index = np.minimum(np.arange(first, first + rounds.size), count - 1)  # copies fill up the last round
+                keys = jax.vmap(jax.random.fold_in, (None, 0))(key_repeat, index)
+                out = compute(variables, on_devices(take(source.test, index)["image"]), keys)
+                values, evaluations, converged = (np.asarray(a)[:real] for a in out)
+                if not np.isfinite(values).all():
+                    raise Failure(
+                        f"log-likelihood not finite for {int((~np.isfinite(values)).sum())} of examples {first} to "
+                        f"{first + real - 1} ({int((~converged).sum())} solves did not converge); loosen eval.rtol "
+                        "and eval.atol, or take another checkpoint"
+                    )
+                rounds.write(i, bits=values, evaluations=evaluations, converged=converged)
+                progress.update(real)
+            all_rounds.append(rounds)
+    barrier("bits")
+    if jax.process_index():
+        return None
+    each = np.mean([rounds.column("bits") for rounds in all_rounds], axis=0, dtype=np.float64)
+    spent = np.concatenate([rounds.column("evaluations") for rounds in all_rounds])
+    return {
+        "mean": float(each.mean()),
+        "standard_error": float(each.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
+        "unit": "bits/dim" if source.levels else "bits/dim (differential)",
+        "examples": count,
+        "repeats": config.bpd_repeats,
+        **settings,
+        "evaluations": {"mean": float(spent.mean()), "max": int(spent.max())},
+        "not_converged": sum(int((~rounds.column("converged")).sum()) for rounds in all_rounds),
+    }
+
+
+def _make_compute(experiment: Experiment) -> Callable:
+    """``(variables, image, keys) -> bits, evaluations, converged`` of a batch."""
+    config = experiment.config.eval
+    # Whatever the training did: without noise grey levels have no density (published bits/dim do the same).
+    scaler = dataclasses.replace(experiment.scaler, dequantization="uniform")
+    offset, dimensions = scaler.bits_offset(), int(np.prod(experiment.source.shape))
+
+    @jax.jit
+    def compute(variables: dict, image: jax.Array, keys: jax.Array) -> tuple[jax.Array, ...]:
+        dequantize, probe = jax.numpy.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+        result = log_likelihood(
+            experiment.sde,
+            experiment.score_fn(variables),
+            scaler.encode(image, dequantize),
+            probe,
+            probe=config.bpd_probe,
+            probes=config.bpd_probes,
+            rtol=config.rtol,
+            atol=config.atol,
+        )
+        return bits_per_dim(result.nats, dimensions, offset), result.evaluations, result.converged
+
+    return compute

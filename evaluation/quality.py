@@ -1,0 +1,136 @@
+"""How near samples are to data: over pixels, and by Inception features kept in rounds on disk."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from data.source import Records, take
+from evaluation import features, metrics, stats
+from evaluation.fid import frechet_distance
+from evaluation.inception import InceptionV3
+from evaluation.moments import Accumulator, Moments
+from evaluation.rounds import Rounds, barrier
+from experiment import Experiment
+from experiment.workdir import Workdir
+
+MAX_PIXELS = 4096  # numbers an example: a covariance of more is larger than what it is good for
+CHUNK = 1000
+
+
+class PixelDistance:
+    """The Frechet distance over pixels in [0, 1], or over the numbers of continuous data: no FID, but a floor is known.
+
+    Samples are compared with two disjoint random halves of the training set, each of `count` examples if there are as
+    many; half against half is the floor.
+    """
+
+    def __init__(self, experiment: Experiment, count: int):
+        train, self.levels = experiment.source.train, experiment.source.levels
+        self.count = min(count, len(train) // 2)
+        order = np.random.default_rng(0).permutation(len(train))[: 2 * self.count]
+        self._halves = [self._moments_at(train, np.sort(order[part])) for part in self._parts()]
+        self.floor = frechet_distance(*self._halves)
+
+    def _parts(self) -> tuple[slice, slice]:
+        return slice(None, self.count), slice(self.count, None)
+
+    def of(self, rounds: Rounds) -> float:
+        """Of the samples in rounds, the mean of the distances to both halves."""
+        accumulator = Accumulator()
+        for round_ in rounds:
+            accumulator.update(self._unit(round_["samples"]))
+        of_samples = accumulator.moments()
+        return float(np.mean([frechet_distance(of_samples, half) for half in self._halves]))
+
+    def _moments_at(self, train: Records, places: np.ndarray) -> Moments:
+        accumulator = Accumulator()
+        for first in range(0, len(places), CHUNK):
+            accumulator.update(self._unit(take(train, places[first : first + CHUNK])["image"]))
+        return accumulator.moments()
+
+    def _unit(self, images: np.ndarray) -> np.ndarray:
+        """Stored levels as numbers in [0, 1]; continuous data as they are."""
+        return images if self.levels is None else images.astype(np.float64) / (self.levels - 1)
+
+
+def applies(experiment: Experiment) -> bool:
+    """Whether the pixel distance is computed: where the Inception network is not, and a covariance fits."""
+    return not experiment.config.eval.inception and np.prod(experiment.source.shape) <= MAX_PIXELS
+
+
+def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> metrics.Reference:
+    """`eval.reference_stats`, or else the statistics of the config's own data, computed once into the folder.
+
+    Raises:
+      ValueError: statistics made with another network or resize.
+      OSError: no such file.
+    """
+    config = experiment.config.eval
+    if config.reference_stats:
+        return stats.load_statistics(config.reference_stats, inception)
+    path = stats.path_of(experiment, workdir, inception)
+    if jax.process_index() == 0 and not path.exists():
+        stats.compute_statistics(experiment, workdir, inception)
+    barrier("reference statistics")
+    return stats.load_statistics(path, inception)
+
+
+def extract_rounds(experiment: Experiment, drawn: Rounds, inception: InceptionV3) -> Rounds:
+    """The Inception features of each round of samples, in rounds beside them; those that are there are kept.
+
+    A round holds pool [b, 2048], logits [b, 1008] and spatial [b, 2023], float32: 20 kB an image.
+    """
+    name = f"inception_{inception.resize}_{inception.sha256[:8]}"
+    about = {"inception_sha256": inception.sha256, "resize": inception.resize}
+    rounds = Rounds(drawn.folder / name, about, drawn.total, drawn.size)
+    missing = rounds.missing()
+    done = rounds.total - sum(map(rounds.real, missing))
+    size = experiment.config.eval.inception_batch_size
+    with tqdm(total=rounds.total, initial=done, unit="image", desc="Inception", dynamic_ncols=True) as progress:
+        for i in missing:
+            images = experiment.scaler.stretch(drawn.read(i)["samples"])
+            found: list[features.Features] = []
+            for part, real in features.stream(inception, images, batch_size=size):
+                found.append(part)
+                progress.update(real)
+            pool, logits, spatial = (np.concatenate(values) for values in zip(*found, strict=True))
+            rounds.write(i, pool=pool, logits=logits, spatial=spatial)
+    barrier("features")
+    return rounds
+
+
+def inception_metrics(rounds: Rounds, against: metrics.Reference) -> dict[str, Any]:
+    """FID and its family of all rounds; the spatial features of one round at a time are in memory."""
+    pool_moments, spatial_moments = Accumulator(), Accumulator()
+    pool, logits = [], []
+    for round_ in rounds:
+        pool_moments.update(round_["pool"])
+        spatial_moments.update(round_["spatial"])
+        pool.append(round_["pool"])
+        logits.append(round_["logits"])
+    extracted = metrics.Extracted(
+        np.concatenate(pool), np.concatenate(logits), pool_moments.moments(), spatial_moments.moments()
+    )
+    return metrics.of_set(against, extracted)
+
+
+def load_inception(experiment: Experiment, *, needed: bool = False) -> InceptionV3 | None:
+    """The network of `eval.inception`; None where the config names none, unless it is needed.
+
+    Raises:
+      ValueError: a file that is not the network, or data that are no images.
+      OSError: no such file.
+    """
+    config = experiment.config.eval
+    if not config.inception and not needed:
+        return None
+    stats.check(experiment)
+    return features.load_inception(config.inception, config.inception_resize)
+
+
+def folder_of(parent: Path, method: str, seed: int) -> Path:
+    """Where the rounds of a method and a seed lie."""
+    return parent / f"{method}_seed_{seed}"

@@ -1,0 +1,121 @@
+"""reproduction.md: a published number beside ours, and everything that could explain a difference."""
+
+from typing import Any
+
+from evaluation import metrics
+from experiment import Experiment
+from experiment.workdir import Workdir, set_aside, write_text
+
+ROWS = {  # config.published field: what it is called, where the report holds it, whether Inception measures it
+    "fid": ("FID", "fid", "sampler"),
+    "inception_score": ("Inception Score", "inception_score", "sampler"),
+    "fid_ode": ("FID of the probability flow", "fid", "ode"),
+    "bits_per_dim": ("bits/dim", None, None),
+}
+
+
+def check(experiment: Experiment) -> None:
+    """Whether there is something to reproduce, and everything to measure it with.
+
+    Raises:
+      ValueError: a config without published numbers, or settings that leave one of them out.
+    """
+    config = experiment.config
+    asked = [field for field in ROWS if config.published.get(field) is not None]
+    if not asked:
+        raise ValueError(
+            "this config has no published numbers to reproduce; those of configs/ve, configs/vp and configs/subvp whose "
+            "docstrings name results have, and --mode=evaluate evaluates any"
+        )
+    if config.eval.end_step:
+        raise ValueError(f"eval.end_step is {config.eval.end_step}; a reproduction is of one checkpoint")
+    of_samples = [field for field in asked if ROWS[field][2]]
+    if config.eval.enable_sampling and of_samples and not config.eval.inception:
+        raise ValueError(
+            f"eval.inception is empty; {', '.join(of_samples)} need the Inception weights "
+            "(pt_inception-2015-12-05-6726825d.pth); or set eval.enable_sampling=False"
+        )
+
+
+def write(experiment: Experiment, workdir: Workdir, report: dict[str, Any]) -> str:
+    """Write reproduction.md into the folder, an earlier one that differs is set aside; its text."""
+    text = markdown(experiment, report)
+    path = workdir.path / "reproduction.md"
+    if not path.exists() or path.read_text() != text:
+        set_aside(path)
+        write_text(path, text)
+    return text
+
+
+def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
+    """Published, measured, difference; then the settings of each."""
+    config = experiment.config
+    published = config.published
+    lines = [f"# Reproduction: {config.data.dataset}, {config.sde.name}, step {report['checkpoint']['step']}", ""]
+    lines += ["| | published | measured | difference |", "|---|---|---|---|"]
+    for field, (name, _, _) in ROWS.items():
+        if published.get(field) is None:
+            continue
+        measured, called, digits = _measured(experiment, report, field, name)
+        if measured is None:
+            lines.append(f"| {name} | {published[field]} | not measured: {called} | |")
+        else:
+            difference = measured - published[field]
+            lines.append(f"| {called} | {published[field]} | {measured:.{digits}f} | {difference:+.{digits}f} |")
+    lines += ["", "## How it was measured", ""]
+    checkpoint = report["checkpoint"]
+    weights = f"moving average (EMA), rate {checkpoint['ema_rate']}" if checkpoint["ema"] else "raw"
+    lines += [f"- Weights: {weights}; {report['parameters']:,} parameters.", f"- Seed: {report['seed']}."]
+    for method, row in report.get("samplers", {}).items():
+        settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
+        lines.append(
+            f"- {method}: {report['num_samples']} samples of each of {report['seeds']} seed(s), "
+            f"{row['evaluations']['mean']:.0f} network evaluations each; {settings}."
+        )
+        if "inception" in row:
+            against = row["inception"]["reference"]
+            lines += [f"- {method}: {line}" for line in metrics.describe(row["inception"])]
+            lines.append(f"- {method}: against " + ", ".join(f"{k} {v}" for k, v in against.items()) + ".")
+    if config.eval.inception and "samplers" in report:
+        lines.append(f"- Resize before Inception: {config.eval.inception_resize}.")
+    if bits := report.get("bits_per_dim"):
+        lines.append(
+            f"- bits/dim: {bits['examples']} test examples, dequantisation {bits['dequantization']} "
+            f"({bits['repeats']} draw(s)), {bits['probe']} probe(s) {bits['probes']}, eps {bits['t_min']:g}, rtol "
+            f"{bits['rtol']:g}, atol {bits['atol']:g}, standard error {bits['standard_error']:.4f}, evaluations "
+            f"{bits['evaluations']['mean']:.0f}."
+        )
+    others = {name: value for name, value in published.items() if name not in ROWS}
+    if others:
+        lines += ["", "## How the published numbers were made", ""]
+        lines += [f"- {name}: {_plain(value)}" for name, value in others.items()]
+    place = report["environment"]
+    versions = ", ".join(f"{name} {value}" for name, value in place["versions"].items())
+    lines += ["", f"{place['device']}, {place['processes']} process(es). {versions}.", ""]
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if hasattr(value, "items") else value
+
+
+def _measured(experiment: Experiment, report: dict[str, Any], field: str, name: str) -> tuple[float | None, str, int]:
+    """(value, what it is called, decimals), or (None, why not, 0)."""
+    _, part, method = ROWS[field]
+    if part is None:
+        bits = report.get("bits_per_dim")
+        return (bits["mean"], name, 4) if bits else (None, "eval.enable_bpd is False", 0)
+    if "samplers" not in report:
+        return None, "eval.enable_sampling is False", 0
+    method = experiment.settings.method if method == "sampler" else method
+    row = report["samplers"].get(method)
+    if row is None:
+        return None, f"{method!r} is not among eval.samplers", 0
+    found = row["inception"]
+    value = found[part]
+    if "seeds" in found:
+        value = value["min"] if part == "fid" else value["mean"]
+        name = f"{name}, {'minimum' if part == 'fid' else 'mean'} of {found['seeds']} seeds"
+    elif isinstance(value, dict):
+        value = value["mean"]
+    return value, metrics.label(name, found["count"]), 3

@@ -1,0 +1,93 @@
+"""Numbered rounds of an evaluation on disk: a killed one continues where it stopped, several processes share the work.
+
+Round i of n holds examples i * size to (i + 1) * size. Process p of P computes the rounds i with i mod P = p, whatever
+P is, so that neither a kill nor the number of processes changes a number. All processes see the same folder.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
+
+from experiment.workdir import set_aside, write_text
+
+
+class Rounds:
+    """The rounds in one folder, of `total` examples, `size` a round.
+
+    `about` is JSON that says what the arrays depend on. Rounds of the same are used again, also for another total; a
+    folder whose about.json says something else is set aside under a number.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any], total: int, size: int):
+        self.folder, self.total, self.size = folder, total, size
+        about = json.loads(json.dumps({**about, "round_size": size}))
+        file = folder / "about.json"
+        if jax.process_index() == 0:
+            if folder.exists() and not (file.exists() and json.loads(file.read_text()) == about):
+                set_aside(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            if not file.exists():
+                write_text(file, json.dumps(about, indent=2) + "\n")
+        barrier(f"rounds {folder}")
+
+    def __len__(self) -> int:
+        return -(-self.total // self.size)
+
+    def missing(self) -> list[int]:
+        """The rounds that this process has still to compute: not there, or not readable."""
+        mine = range(jax.process_index(), len(self), jax.process_count())
+        return [i for i in mine if not self._sound(i)]
+
+    def write(self, i: int, **arrays: np.ndarray) -> None:
+        """Save a round whole or not at all; every array has `size` rows or as many as the last round has examples."""
+        temporary = self.folder / f".round_{i:05d}.{os.getpid()}.npz"
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        os.replace(temporary, self._path(i))
+
+    def real(self, i: int) -> int:
+        """How many examples of round i count."""
+        return min(self.size, self.total - i * self.size)
+
+    def read(self, i: int) -> dict[str, np.ndarray]:
+        """The arrays of a round, without the surplus of the last one."""
+        with np.load(self._path(i), allow_pickle=False) as file:
+            return {name: file[name][: self.real(i)] for name in file.files}
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        """Every round in order, of all processes."""
+        return map(self.read, range(len(self)))
+
+    def column(self, name: str) -> np.ndarray:
+        """One array of all rounds."""
+        return np.concatenate([self._column(i, name) for i in range(len(self))])
+
+    def _column(self, i: int, name: str) -> np.ndarray:
+        with np.load(self._path(i), allow_pickle=False) as file:
+            return file[name][: self.real(i)]
+
+    def _path(self, i: int) -> Path:
+        return self.folder / f"round_{i:05d}.npz"
+
+    def _sound(self, i: int) -> bool:
+        if not self._path(i).exists():
+            return False
+        try:
+            rows = {len(array) for array in self.read(i).values()}
+        except Exception as error:  # damage comes as any error of zipfile, zlib or NumPy
+            logging.warning("%s is damaged and computed again: %s", self._path(i), error)
+            return False
+        return rows == {self.real(i)}  # a shorter last round of an evaluation of fewer examples is computed again
+
+
+def barrier(name: str) -> None:
+    """Wait until every process is here; nothing with one process."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)

@@ -1,0 +1,102 @@
+"""Samples of a checkpoint, in rounds on disk, and a grid of them for eyes."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from evaluation.devices import on_devices
+from evaluation.rounds import Rounds, barrier
+from experiment import Experiment, Failure
+from experiment.pictures import save_samples
+from experiment.workdir import Workdir, set_aside
+
+GRID_SAMPLES = 100
+
+
+class Drawn(NamedTuple):
+    """What one call of a compiled sampler gave: encoded x [b, ...], evaluations [b], seconds without compiling."""
+
+    x: np.ndarray
+    evaluations: np.ndarray
+    seconds: float
+
+
+class Drawer:
+    """The sampler of one method, compiled once: batch i of a key is the same whoever draws it."""
+
+    def __init__(self, experiment: Experiment, variables: dict, method: str, batch_size: int):
+        self.variables, self.method = variables, method
+        shape = batch_size, *experiment.source.shape
+        self._start = jax.jit(lambda key: experiment.sde.prior_sample(key, shape))
+        self._sampler = jax.jit(lambda v, key, z: experiment.sampler(v, method)(key, z))
+        self._compiled = None
+
+    def draw(self, key: jax.Array, i: int) -> Drawn:
+        """Batch i."""
+        key_prior, key_path = jax.random.split(jax.random.fold_in(key, i))
+        z = on_devices(self._start(key_prior))
+        self._compiled = self._compiled or self._sampler.lower(self.variables, key_path, z).compile()
+        began = time.perf_counter()
+        out = jax.block_until_ready(self._compiled(self.variables, key_path, z))
+        seconds = time.perf_counter() - began
+        x = np.asarray(out.x)
+        if not np.isfinite(x).all():
+            raise Failure(f"samples of {self.method} are not finite; loosen its tolerances or take more steps")
+        return Drawn(x, np.asarray(out.evaluations), seconds)
+
+
+def draw_rounds(
+    experiment: Experiment, variables: dict, method: str, key: jax.Array, folder: Path, about: dict[str, Any]
+) -> Rounds:
+    """`eval.num_samples` decoded samples in rounds of `eval.batch_size`; those that are there are not drawn again.
+
+    A round holds samples [b, ...] (grey levels as uint8), evaluations [b] and seconds [b], the time of the whole round.
+    `about` says which weights these are. Returns when every process has done its share.
+
+    Raises:
+      Failure: a sample that is not finite.
+    """
+    config = experiment.config.eval
+    known = {**about, "settings": experiment.settings_of(method).used(), "method": method}
+    known["key"] = np.asarray(jax.random.key_data(key)).tolist()
+    size = min(config.batch_size, config.num_samples)
+    rounds = Rounds(folder, known, config.num_samples, size)
+    missing = rounds.missing()
+    drawer = Drawer(experiment, variables, method, size)
+    done = config.num_samples - sum(map(rounds.real, missing))
+    with tqdm(total=config.num_samples, initial=done, unit="image", desc=method, dynamic_ncols=True) as progress:
+        for i in missing:
+            drawn = drawer.draw(key, i)
+            rounds.write(
+                i,
+                samples=experiment.scaler.decode(drawn.x)[: rounds.real(i)],
+                evaluations=drawn.evaluations[: rounds.real(i)],
+                seconds=np.full(rounds.real(i), drawn.seconds),
+            )
+            progress.update(rounds.real(i))
+    barrier("samples")
+    return rounds
+
+
+def images(rounds: Rounds) -> Iterator[np.ndarray]:
+    """The samples of each round in order."""
+    return (round_["samples"] for round_ in rounds)
+
+
+def draw_grid(experiment: Experiment, workdir: Workdir, step: int, variables: dict) -> str:
+    """Draw a grid of samples with ``sampling.method``; writes a picture and the array, returns the picture's path.
+
+    The names hold the step, the method and the seed; earlier files of that name are set aside.
+    """
+    method, seed = experiment.settings.method, experiment.config.eval.seed
+    drawn = Drawer(experiment, variables, method, GRID_SAMPLES).draw(jax.random.key(seed), 0)
+    picture = workdir.path / "samples" / f"{method}_step_{step}_seed_{seed}.png"
+    save_samples(set_aside(picture), drawn.x, experiment.scaler)
+    np.savez_compressed(set_aside(picture.with_suffix(".npz")), samples=experiment.scaler.decode(drawn.x))
+    print(f"{len(drawn.x)} samples of {method}, {drawn.evaluations.mean():.0f} evaluations each, {drawn.seconds:.1f} s")
+    return str(picture)

@@ -1,0 +1,81 @@
+"""Which checkpoints an evaluation takes: one, or a range, waiting for those still to come."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from checkpoints.store import Store
+
+POLL_SECONDS = 10.0
+
+
+def check(config: ConfigDict) -> None:
+    """Check the fields of ``config.eval`` that choose checkpoints.
+
+    Raises:
+      ValueError: a range that is empty, or asked for together with a single step.
+    """
+    begin, end = config.begin_step, config.end_step
+    if min(begin, end, config.wait_minutes, config.checkpoint) < 0 or (end and begin > end):
+        raise ValueError(
+            f"eval.begin_step is {begin}, eval.end_step {end}, eval.checkpoint {config.checkpoint}, eval.wait_minutes "
+            f"{config.wait_minutes}; none may be negative, and the range must not be empty"
+        )
+    if end and config.checkpoint:
+        raise ValueError(
+            f"eval.checkpoint is {config.checkpoint} and eval.end_step {end}; give one step or a range, not both"
+        )
+    if not end and (begin or config.wait_minutes):
+        raise ValueError(
+            f"eval.begin_step is {begin} and eval.wait_minutes {config.wait_minutes} without an eval.end_step; "
+            "a range needs its last step"
+        )
+
+
+def steps_to_evaluate(
+    store: Store, config: ConfigDict, *, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[int | None]:
+    """The steps in ascending order: `eval.checkpoint`, or None for the newest; or all saved ones of the range.
+
+    A range waits up to `eval.wait_minutes` for each new checkpoint, until that of `eval.end_step` was there. Rolling
+    checkpoints that a training has deleted again are not among them. Process 0 looks and tells the others.
+
+    Raises:
+      FileNotFoundError: a range without a checkpoint.
+    """
+    if not config.end_step:
+        yield config.checkpoint or None
+        return
+    seen = config.begin_step - 1
+    found = False
+    while True:
+        waited = 0.0
+        while (step := _agreed(_next(store, seen, config.end_step))) < 0:
+            if seen >= config.end_step or waited >= 60 * config.wait_minutes:
+                if not found:
+                    raise FileNotFoundError(
+                        f"no checkpoint of steps {config.begin_step} to {config.end_step} in {store.directory}; "
+                        f"there are {store.steps()}"
+                    )
+                return
+            if not waited:
+                logging.info("waiting for a checkpoint after step %d", seen)
+            sleep(POLL_SECONDS)
+            waited += POLL_SECONDS
+        yield step
+        seen, found = step, True
+
+
+def _next(store: Store, after: int, end: int) -> int:
+    return min((step for step in store.steps() if after < step <= end), default=-1)
+
+
+def _agreed(step: int) -> int:
+    if jax.process_count() == 1:
+        return step
+    return int(multihost_utils.broadcast_one_to_all(np.int64(step)))
