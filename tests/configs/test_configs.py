@@ -1,6 +1,7 @@
 """Every experiment: plain data, locked, and the network it means."""
 
 import ast
+import dataclasses
 import importlib
 from pathlib import Path
 
@@ -10,13 +11,13 @@ from ml_collections import ConfigDict
 import samplers
 import sde_lib
 from data import SOURCES
-from experiment.build import network
+from experiment.build import network, num_scales
 from training import optimizer
+from training.objective import Objective
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs").rglob("*.py"))
-EXPERIMENTS = [str(p.relative_to(ROOT)) for p in FILES if p.parent.name in sde_lib.SDES]
-COUNTS = {"configs/ve/cifar10_ncsnpp_continuous.py": 62_758_915, "configs/vp/cifar10_ddpmpp_continuous.py": 61_804_419}
+EXPERIMENTS = [str(p.relative_to(ROOT)) for p in FILES if p.relative_to(ROOT).parts[1] in sde_lib.SDES]
 
 
 def _load(path: str) -> ConfigDict:
@@ -24,7 +25,6 @@ def _load(path: str) -> ConfigDict:
 
 
 def test_the_experiments_that_were_asked_for_are_there() -> None:
-    assert set(COUNTS) <= set(EXPERIMENTS)
     assert {f"configs/{sde}/digits.py" for sde in ("vp", "subvp", "ve")} <= set(EXPERIMENTS)
     assert any("toy" in path for path in EXPERIMENTS) and any("photo_patches" in path for path in EXPERIMENTS)
 
@@ -35,18 +35,20 @@ def test_it_is_locked_data_that_builds_its_network(path: str) -> None:
     assert config.is_locked and config.training.is_locked
     with pytest.raises((AttributeError, KeyError)):
         config.training.batchsize = 3
-    assert config.sde.name == Path(path).parent.name
+    assert config.sde.name == Path(path).parts[1]
     sde = sde_lib.create(**config.sde)
     settings = samplers.Settings(**config.sampling)
     for method in (settings.method, *config.eval.samplers):
-        assert method in samplers.METHODS
+        samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
+    for field in ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption"):
+        assert config.training[field] % config.training.n_jitted_steps == 0, field
     optimizer.create(**config.optim)
     assert config.data.dataset.partition(":")[0] in SOURCES
     image = "image_size" in config.data
     shape = (config.data.image_size, config.data.image_size, config.data.num_channels) if image else (2,)
-    built = network(config, sde, shape)
-    if path in COUNTS:
-        assert built.count() == COUNTS[path]
+    assert network(config, sde, shape).count() > 0  # test_published.py says how many
+    objective = Objective(sde, reduce_mean=config.training.reduce_mean, num_scales=num_scales(config))
+    assert (objective.process is sde) == config.training.continuous
 
 
 def test_two_loads_share_nothing() -> None:

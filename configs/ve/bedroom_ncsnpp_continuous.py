@@ -1,0 +1,15 @@
+r"""NCSN++ with the VE SDE on LSUN bedroom at 256 pixels, 65.57 M parameters.
+
+Command:  python main.py --mode=train --config=configs/ve/bedroom_ncsnpp_continuous.py \
+          --workdir=runs/ve_bedroom_ncsnpp_continuous
+Hardware: eight GPUs or a TPU slice; batches of 64.
+Expected: a recipe without published numbers.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import large
+
+
+def get_config() -> ConfigDict:
+    return large.lsun(large.get_ve_256(sigma_max=378.0), "bedroom")

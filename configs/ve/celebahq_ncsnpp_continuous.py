@@ -1,0 +1,15 @@
+r"""NCSN++ with the VE SDE on CelebA-HQ at 1024 pixels, 105.79 M parameters.
+
+Command:  python main.py --mode=train --config=configs/ve/celebahq_ncsnpp_continuous.py \
+          --workdir=runs/ve_celebahq_ncsnpp_continuous
+Hardware: eight GPUs or a TPU slice; batches of 8.
+Expected: a recipe without published numbers.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import large
+
+
+def get_config() -> ConfigDict:
+    return large.celebahq(large.get_ve_1024())
