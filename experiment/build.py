@@ -33,14 +33,17 @@ class Experiment:
         """Noise levels of a discretely trained network, 0 for one trained in continuous time."""
         return num_scales(self.config)
 
-    def score_fn(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.ScoreFn:
+    def score_fn(
+        self, variables: dict[str, Any], *, chain: bool = False, condition: dict[str, Any] | None = None
+    ) -> sde_lib.ScoreFn:
         """The score of the network with these variables, dropout off: what every sampler and likelihood takes.
 
         `chain`: of a discretely trained network at the noise levels of its chain, rather than smooth in t.
+        `condition`: of a conditional network, for a batch of as many examples.
         """
 
         def apply(x: Any, c_noise: Any) -> Any:
-            return self.network.apply(variables, x, c_noise)
+            return self.network.apply(variables, x, c_noise, condition)
 
         process = sde_lib.Levels(self.sde, self.num_scales, exact=chain) if self.num_scales else self.sde
         model = self.config.model

@@ -26,7 +26,13 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
         built = network(config, sde_lib.create(**config.sde), shape)
     else:
         built = build(config).network
-    return importing.read(file, built)
+    weights = importing.read(file, built)
+    wrapper = weights.metadata.get("preconditioning", config.model.preconditioning)
+    if wrapper != config.model.preconditioning:
+        raise ValueError(
+            f"model.preconditioning is {config.model.preconditioning!r}, and {file} was trained inside {wrapper!r}"
+        )
+    return weights
 
 
 def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:

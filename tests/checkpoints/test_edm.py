@@ -3,16 +3,25 @@
 import collections
 import functools
 import json
+import pickle
+import sys
+import types
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import samplers
+import sde_lib
 from checkpoints import edm, safetensors_file
 from checkpoints.torch_file import Persistent
+from configs.edm import cifar10_uncond_vp
+from experiment.build import Experiment, network
+from experiment.importing import import_weights
+from experiment.weights import load
+from experiment.workdir import Workdir
 from models.functional import Network
-from sde_lib import VE
 from sde_lib.preconditioning import PRECONDITIONINGS, precondition
 from tests.models.published_weights import compiled
 
@@ -110,6 +119,76 @@ def tree_of(arrays: dict, class_name: str, arguments: dict) -> Persistent:
         return Persistent("persistence", kind, state | more)
 
     return module(arrays, class_name, _init_args=(), _init_kwargs=arguments)
+
+
+def snapshot(path: Path, monkeypatch, tree: Persistent) -> Path:
+    """A file as EDM's train.py writes it, its modules reduced as torch_utils.persistence does; arrays as NumPy's."""
+
+    def reconstruct(meta):
+        raise AssertionError("nothing in a snapshot is run")
+
+    class Module:
+        def __init__(self, persistent: Persistent):
+            self.persistent = persistent
+
+        def __reduce__(self):
+            state = {name: value for name, value in self.persistent.state.items() if name != "_init_kwargs"}
+            state["_modules"] = collections.OrderedDict(
+                (n, ModuleDict(m) if n in ("enc", "dec") else m and Module(m)) for n, m in state["_modules"].items()
+            )
+            state["_init_kwargs"] = EasyDict(self.persistent.state.get("_init_kwargs", {}))
+            meta = {"type": "class", "version": 6, "module_src": "raise SystemExit", "state": state}
+            return reconstruct, ({**meta, "class_name": self.persistent.class_name},)
+
+    class ModuleDict:
+        def __init__(self, persistent: Persistent):
+            inner = {name: Module(module) for name, module in persistent.state["_modules"].items() if module}
+            self.__dict__.update(training=False, _parameters={}, _buffers={}, _modules=collections.OrderedDict(inner))
+
+    class EasyDict(dict):
+        pass
+
+    for module, thing, name in (
+        ("torch_utils.persistence", reconstruct, "_reconstruct_persistent_obj"),
+        ("torch.nn.modules.container", ModuleDict, "ModuleDict"),
+        ("dnnlib.util", EasyDict, "EasyDict"),
+    ):
+        thing.__module__, thing.__qualname__, thing.__name__ = module, name, name
+        parts = module.split(".")
+        for i in range(1, len(parts) + 1):
+            monkeypatch.setitem(sys.modules, ".".join(parts[:i]), types.ModuleType(".".join(parts[:i])))
+        setattr(sys.modules[module], name, thing)
+    path.write_bytes(pickle.dumps({"ema": Module(tree), "loss_fn": None, "dataset_kwargs": EasyDict(path="x")}, 4))
+    return path
+
+
+def test_a_file_becomes_a_run_whose_score_is_the_published_denoisers(tmp_path, monkeypatch):
+    """import_weights with an experiment's config, then (D - x) / sigma^2, the score of VE."""
+    arguments = arguments_of("edm_ddpmpp") | {"channel_mult": [1, 2]}
+    tree = tree_of({name: np.array(array) for name, array in arrays_of("edm_ddpmpp").items()}, "EDMPrecond", arguments)
+    config = cifar10_uncond_vp.get_config()
+    with config.unlocked():
+        config.data.image_size = 16
+        config.model.update(nf=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(8,))
+    with monkeypatch.context() as patch:
+        file = snapshot(tmp_path / "network-snapshot.pkl", patch, tree)
+    workdir = Workdir(tmp_path / "run")
+    assert import_weights(config, file, workdir) == 0
+    sde = sde_lib.create(**config.sde)
+    built = network(config, sde, (16, 16, 3))
+    with workdir.store(read_only=True) as store:
+        _, variables = load(store, built, ema=True, step=None)
+    experiment = Experiment(config, sde, None, None, built, samplers.Settings(**config.sampling))
+
+    io = np.load(NETWORKS / "edm_ddpmpp" / "io.npz")
+    x, sigma = jnp.asarray(nhwc(io["x"])), io["sigma"].astype(np.float64)
+    t = jnp.asarray(np.log(sigma / 0.002) / np.log(80.0 / 0.002), jnp.float32)
+    score_of = compiled(lambda x, t, augment: experiment.score_fn(variables, condition={"augment": augment})(x, t))
+    for what, augment in (("denoised", 0 * io["augment_labels"]), ("denoised_augment", io["augment_labels"])):
+        each = sigma[:, None, None, None]
+        expected = (nhwc(io[f"EDMPrecond/{what}"]) - x) / each
+        found = score_of(x, t, augment) * each
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4 * np.abs(expected).max())
 
 
 def read(monkeypatch, saved, network):
@@ -219,20 +298,3 @@ def test_what_a_snapshot_does_not_say_is_edms_default():
     _, options = edm.network_options("iDDPMPrecond", size)
     assert options["out_channels"] == 6
     Network.create("adm", **options)
-
-
-def test_a_score_of_any_process_is_that_of_its_data_over_alpha():
-    """VE's alpha is 1: there the score is (D - x) / sigma^2."""
-    _, variables, apply = loaded("edm_ddpmpp")
-    io = np.load(NETWORKS / "edm_ddpmpp" / "io.npz")
-    sde = VE(sigma_min=0.002, sigma_max=80.0)
-    x, sigma = jnp.asarray(nhwc(io["x"]))[2:], io["sigma"][2:]
-    t = jnp.asarray(np.log(sigma / 0.002) / np.log(80.0 / 0.002), jnp.float32)
-
-    def network(x, c_noise):
-        x, c_noise = jnp.concatenate([x, x]), jnp.concatenate([c_noise, c_noise])
-        return apply(variables, x, c_noise, {"augment": jnp.zeros((4, 9))})[:2]
-
-    eps = precondition(sde, network, PRECONDITIONINGS["edm"]())(x, t)
-    expected = (np.asarray(x) - nhwc(io["EDMPrecond/denoised"])[2:]) / sigma[:, None, None, None]
-    np.testing.assert_allclose(eps, expected, atol=2e-4)
