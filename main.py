@@ -5,7 +5,6 @@ python main.py --mode=train --config=configs/vp/digits.py --workdir=runs/digits 
 
 import logging as std_logging
 import sys
-from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags

@@ -24,8 +24,8 @@ def check(experiment: Experiment) -> None:
     asked = [field for field in ROWS if config.published.get(field) is not None]
     if not asked:
         raise ValueError(
-            "this config has no published numbers to reproduce; those of configs/ve, configs/vp and configs/subvp whose "
-            "docstrings name results have, and --mode=evaluate evaluates any"
+            "this config has no published numbers to reproduce; those of configs/ve, vp and subvp whose docstrings "
+            "name results have, and --mode=evaluate evaluates any"
         )
     if config.eval.end_step:
         raise ValueError(f"eval.end_step is {config.eval.end_step}; a reproduction is of one checkpoint")

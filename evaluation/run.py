@@ -99,9 +99,10 @@ def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[
             report = evaluate_checkpoint(experiment, workdir, *weights, plan.inception)
             if report is not None:
                 found.append(report)
-                reports.write(workdir.path, report)
                 if config.end_step:
                     write_text(workdir.path / "evaluation" / "checkpoints.md", reports.table(found))
+    if found:
+        reports.write(workdir.path, found[-1])
     barrier("evaluated")
     return found
 

@@ -17,8 +17,8 @@ import samplers
 from configs.vp import toy_mixture8_mlp
 from data import Arrays, Source
 from data.scaling import Scaler
-from evaluation.likelihood import log_likelihood
 from evaluation.bits import bits as bits_in_rounds
+from evaluation.likelihood import log_likelihood
 from experiment import Experiment
 from models.functional import Network
 from samplers import solve_flow

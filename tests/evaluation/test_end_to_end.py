@@ -97,7 +97,8 @@ def test_points_in_the_plane(tmp_path: Path) -> None:
         main.run(mode, config, str(tmp_path / "run"))
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["bits_per_dim"]["unit"] == "bits/dim (differential)" and report["bits_per_dim"]["levels"] is None
-    assert np.load(tmp_path / "run" / "samples" / "pc.npz")["samples"].shape == (20, 2)
+    folder = tmp_path / "run" / "evaluation" / "step_00000002"
+    assert np.load(folder / "pc_seed_0" / "round_00000.npz")["samples"].shape == (16, 2)
 
 
 @pytest.mark.slow
