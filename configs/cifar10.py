@@ -12,6 +12,7 @@ def get_config() -> ConfigDict:
     with config.unlocked():
         config.data.image_size = 32
         config.data.num_channels = 3
+        config.data.data_dir = ""  # TFDS's own: TFDS_DATA_DIR, or ~/tensorflow_datasets
         config.data.in_memory = True
         config.model.update(nf=128, ch_mult=(1, 2, 2, 2), num_res_blocks=4, attn_resolutions=(16,), dropout=0.1)
     config.data.random_flip = True

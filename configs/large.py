@@ -30,6 +30,7 @@ def ffhq(config: ConfigDict) -> ConfigDict:
     """FFHQ, a folder of images; all of it is for training."""
     config.data.dataset = "folder"
     with config.unlocked():
+        del config.data.data_dir, config.data.in_memory
         config.data.path = "data/ffhq"
         config.data.test_fraction = 0.0
     return _no_test_set(config)

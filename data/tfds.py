@@ -1,5 +1,8 @@
 """Any TensorFlow Datasets image set that was prepared as array_record; read without TensorFlow."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from data.images import load_image
@@ -15,19 +18,21 @@ def tfds(
     image_key: str = "image",
     label_key: str = "label",
     image_size: int | None = None,
+    crop: int | None = None,
     in_memory: bool = False,
 ) -> Source:
-    """The TFDS image dataset `dataset` ("cifar10", "lsun/church") below `data_dir` (None: TFDS's own).
+    """The TFDS image dataset `dataset` ("cifar10", "lsun/church_outdoor") below `data_dir` (None or "": TFDS's own).
 
-    Splits are TFDS expressions ("train[:90%]"). Labels come along where `label_key` is a feature.
-    `image_size` cuts the central square and resizes it, and is required where the images vary in size.
+    Splits are TFDS expressions ("train[:90%]"); an empty `test_split` means no test set. Labels come along where
+    `label_key` is a feature. `crop` cuts the central square of so many pixels (140 of CelebA's), or else `image_size`
+    the largest one, which it resizes; it is required where the images vary in size.
     `in_memory` decodes everything here and now: seconds for CIFAR-10, whose batches are then no work.
     Raises FileNotFoundError where the dataset was not prepared there, ValueError where it cannot be used.
     """
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.core.read_only_builder.builder_from_files(dataset, data_dir=data_dir)
+        builder = tfds.core.read_only_builder.builder_from_files(dataset, data_dir=data_dir or None)
     except tfds.core.DatasetNotFoundError as error:
         where = data_dir or tfds.core.constants.DATA_DIR
         raise FileNotFoundError(
@@ -41,6 +46,10 @@ def tfds(
     if not isinstance(feature, tfds.features.Image) or feature.np_dtype != np.uint8 or feature.shape[-1] not in (1, 3):
         raise ValueError(f"{image_key!r} of TFDS dataset {dataset!r} is not an 8-bit grey or RGB image: {feature}")
     shape = feature.shape if image_size is None else (image_size, image_size, feature.shape[-1])
+    if crop is not None:
+        if crop < 1 or any(side is not None and crop > side for side in feature.shape[:2]):
+            raise ValueError(f"crop={crop} does not fit into the images of TFDS dataset {dataset!r}, {feature.shape}")
+        shape = shape if image_size is not None else (crop, crop, feature.shape[-1])
     if None in shape:
         raise ValueError(f"the images of TFDS dataset {dataset!r} vary in size {shape}: give image_size")
 
@@ -48,6 +57,8 @@ def tfds(
     decoders = {image_key: tfds.decode.SkipDecoding()}
 
     def split(name):
+        if not name:
+            return Arrays({"image": np.zeros((0, *shape), np.uint8)})
         try:
             records = builder.as_data_source(split=name, decoders=decoders)
         except NotImplementedError as error:
@@ -58,7 +69,8 @@ def tfds(
         except ValueError as error:
             known = ", ".join(builder.info.splits)
             raise ValueError(f"TFDS dataset {dataset!r} has no split {name!r}; it has {known}") from error
-        records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, shape, image_size)
+        decode = partial(load_image, channels=shape[-1], size=image_size, crop=crop)
+        records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, decode)
         return Arrays(take(records, np.arange(len(records)))) if in_memory else records
 
     return Source(f"tfds:{dataset}", split(train_split), split(test_split), shape=shape, levels=256)
@@ -67,8 +79,8 @@ def tfds(
 class TfdsRecords:
     """Records of a TFDS data source, their images decoded when asked for."""
 
-    def __init__(self, name: str, source, image_key: str, label_key: str, shape: tuple, size: int | None):
-        self.name, self.source, self.shape, self.size = name, source, shape, size
+    def __init__(self, name: str, source, image_key: str, label_key: str, decode: Callable[[bytes], np.ndarray]):
+        self.name, self.source, self.decode = name, source, decode
         self.image_key, self.label_key = image_key, label_key
 
     def __len__(self) -> int:
@@ -77,7 +89,7 @@ class TfdsRecords:
     def __getitem__(self, index: int) -> Example:
         record = self.source[index]
         try:
-            image = load_image(record[self.image_key], channels=self.shape[-1], size=self.size)
+            image = self.decode(record[self.image_key])
         except ValueError as error:
             raise ValueError(f"cannot read image {index} of {self.name}: {error}") from error
         label = {"label": np.int32(record[self.label_key])} if self.label_key in record else {}

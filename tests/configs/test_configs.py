@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 import samplers
 import sde_lib
 from data import SOURCES
-from experiment.build import network, num_scales
+from experiment.build import DATA_FIELDS, network, num_scales
 from training import optimizer
 from training.objective import Objective
 
@@ -43,7 +44,9 @@ def test_it_is_locked_data_that_builds_its_network(path: str) -> None:
     for field in ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption"):
         assert config.training[field] % config.training.n_jitted_steps == 0, field
     optimizer.create(**config.optim)
-    assert config.data.dataset.partition(":")[0] in SOURCES
+    constructor = SOURCES[config.data.dataset.partition(":")[0]]
+    options = set(config.data) - set(DATA_FIELDS)
+    assert options <= set(inspect.signature(constructor).parameters), "options its data set does not have"
     image = "image_size" in config.data
     shape = (config.data.image_size, config.data.image_size, config.data.num_channels) if image else (2,)
     assert network(config, sde, shape).count() > 0  # test_published.py says how many

@@ -1,9 +1,12 @@
 """Reads datasets in the layout that TFDS itself writes; nothing here, writing included, needs TensorFlow."""
 
+import importlib
 import io
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +15,42 @@ from PIL import Image
 
 import data
 from data.pipeline import batches
+from experiment.build import _source as build_source
+from tests.experiment.command import run
 
 ROOT = Path(__file__).parents[2]
 
 
-def prepare(data_dir: Path, images: dict[str, list[np.ndarray]], *, name: str, shape: tuple, fmt: str = "png"):
-    """A TFDS dataset of array_record files with the features of CIFAR-10."""
+def prepare(
+    data_dir: Path,
+    images: dict[str, list[np.ndarray]],
+    *,
+    name: str,
+    shape: tuple,
+    fmt: str = "png",
+    features: Callable | None = None,
+    values: dict | None = None,
+    config: str | None = None,
+):
+    """A TFDS dataset of array_record files; `features` beside the image and their `values`, else those of CIFAR-10."""
     import tensorflow_datasets as tfds
 
     def examples(split):
         for i, image in enumerate(images[split]):
             encoded = io.BytesIO()
             Image.fromarray(image.squeeze()).save(encoded, fmt)  # given bytes, TFDS needs no TensorFlow
-            yield i, {"id": f"{split}_{i:05d}", "image": encoded.getvalue(), "label": i % 10}
+            own = {"id": f"{split}_{i:05d}", "label": i % 10} if values is None else values
+            yield i, {"image": encoded.getvalue()} | own
 
     class Prepared(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version("3.0.2")
+        if config:
+            BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=config)]
 
         def _info(self):
-            features = {
-                "id": tfds.features.Text(),
-                "image": tfds.features.Image(shape=shape),
-                "label": tfds.features.ClassLabel(num_classes=10),
-            }
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+            own = {"id": tfds.features.Text(), "label": tfds.features.ClassLabel(num_classes=10)}
+            own = {"image": tfds.features.Image(shape=shape)} | (features(tfds.features) if features else own)
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(own))
 
         def _split_generators(self, _):
             return {split: examples(split) for split in images}
@@ -49,6 +64,25 @@ def prepare(data_dir: Path, images: dict[str, list[np.ndarray]], *, name: str, s
 
 def noise(count: int, *shape: int) -> list[np.ndarray]:
     return list(np.random.default_rng(count).integers(0, 256, (count, *shape), dtype=np.uint8))
+
+
+def of_celeb_a(features) -> dict:
+    """CelebA's features, fewer of them."""
+    return {
+        "attributes": features.FeaturesDict({"Bald": np.bool_, "Smiling": np.bool_}),
+        "landmarks": features.FeaturesDict({"nose_x": np.int64}),
+    }
+
+
+def nothing(features) -> dict:
+    """LSUN's: no feature but the image."""
+    return {}
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    """A picture that survives JPEG: red grows downwards, green to the right."""
+    red, green = np.meshgrid(np.linspace(0, 255, height), np.linspace(0, 255, width), indexing="ij")
+    return np.stack([red, green, np.full_like(red, 128)], axis=-1).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +125,122 @@ def test_grey_images_of_several_sizes(tmp_path):
         data.create("tfds:varied", data_dir=tmp_path)
     source = data.create("tfds:varied", data_dir=tmp_path, image_size=16)
     assert source.shape == source.test[3]["image"].shape == (16, 16, 1)
+
+
+def prepared(name: str, data_dir: Path) -> Path:
+    """Small data in the format, with the features and under the name that the recipe's own data set has in TFDS."""
+    if name == "celeb_a":
+        images = {split: [smooth(218, 178)] * 3 for split in ("train", "validation", "test")}
+        values = {"attributes": {"Bald": False, "Smiling": True}, "landmarks": {"nose_x": 90}}
+        prepare(data_dir, images, name=name, shape=(218, 178, 3), fmt="jpeg", features=of_celeb_a, values=values)
+    elif name.startswith("lsun"):
+        images = {split: [smooth(300, 256), smooth(256, 341)] for split in ("train", "validation")}
+        kind, config = name.split("/")
+        prepare(
+            data_dir,
+            images,
+            name=kind,
+            config=config,
+            shape=(None, None, 3),
+            fmt="jpeg",
+            features=lambda f: {},
+            values={},
+        )
+    else:
+        kind, config = name.split("/")
+        size = int(config)
+        prepare(
+            data_dir,
+            {"train": [smooth(size, size)] * 2},
+            name=kind,
+            config=config,
+            shape=(size, size, 3),
+            features=lambda f: {"image/filename": f.Text()},
+            values={"image/filename": "a.png"},
+        )
+    return data_dir
+
+
+@pytest.mark.parametrize(
+    ("recipe", "counts"),
+    [
+        ("ve/celeba_ncsnpp", (3, 3)),
+        ("ve/bedroom_ncsnpp_continuous", (2, 2)),
+        ("ve/church_ncsnpp_continuous", (2, 2)),
+        ("ve/ncsnv2/bedroom", (2, 2)),
+        ("vp/ddpm/celebahq", (2, 0)),
+        ("ve/celebahq_ncsnpp_continuous", (2, 0)),
+        ("ve/ffhq_256_ncsnpp_continuous", (2, 0)),
+    ],
+)
+def test_the_recipes_read_their_data_sets(recipe: str, counts: tuple[int, int], tmp_path) -> None:
+    """A picture whose red and green are its coordinates: shape, and where the crop begins and ends (2.5 %, JPEG)."""
+    config = importlib.import_module("configs." + recipe.replace("/", ".")).get_config()
+    if config.data.dataset == "folder":
+        for i in range(2):
+            Image.fromarray(smooth(300, 256)).save(tmp_path / f"{i}.png")
+        config.data.path = str(tmp_path)
+    else:
+        config.data.data_dir = str(prepared(config.data.dataset.partition(":")[2], tmp_path))
+    source = build_source(config)
+    size = config.data.image_size
+    assert (source.shape, source.levels, len(source.train), len(source.test)) == ((size, size, 3), 256, *counts)
+    image = source.train[0]["image"].astype(float)
+    assert image.shape == (size, size, 3) and image.dtype == float
+    if recipe == "ve/celeba_ncsnpp":
+        height, width, side = 218, 178, 140
+    elif image[0, size // 2, 0] > 10:  # red does not begin at nothing: a tall picture
+        height, width, side = 300, 256, 256
+    else:
+        height, width, side = (256, 341, 256) if "lsun" in config.data.dataset else (256, 256, 256)
+    ends = [255 * ((whole - side) / 2 + at * side) / whole for whole in (height, width) for at in (0, 1)]
+    found = image[0, :, 0].mean(), image[-1, :, 0].mean(), image[:, 0, 1].mean(), image[:, -1, 1].mean()
+    np.testing.assert_allclose(found, ends, atol=6)
+    if counts[1]:
+        assert source.test[0]["image"].shape == source.shape
+
+
+def test_cropping_alone_and_crops_that_do_not_fit(cifar):
+    source = data.create("tfds:cifar10", data_dir=cifar[0], crop=20)
+    whole = data.create("tfds:cifar10", data_dir=cifar[0])
+    assert source.shape == (20, 20, 3)
+    np.testing.assert_array_equal(source.train[3]["image"], whole.train[3]["image"][6:26, 6:26])
+    with pytest.raises(
+        ValueError, match=r"crop=40 does not fit into the images of TFDS dataset 'cifar10', \(32, 32, 3\)"
+    ):
+        data.create("tfds:cifar10", data_dir=cifar[0], crop=40)
+
+
+def test_no_test_split_is_an_empty_test_set(cifar):
+    source = data.create("tfds:cifar10", data_dir=cifar[0], test_split="")
+    assert len(source.train) == 30 and len(source.test) == 0
+
+
+@pytest.mark.slow
+def test_training_from_it_through_the_command_line(cifar, tmp_path):
+    """A CIFAR-10 recipe, the discrete one of DDPM++, with the smallest network: four steps and a checkpoint."""
+    network = ("nf=4", "ch_mult=(1,)", "num_res_blocks=1", "attn_resolutions=()")
+    arguments = [
+        "--config=configs/vp/cifar10_ddpmpp.py",
+        f"--workdir={tmp_path / 'run'}",
+        f"--config.data.data_dir={cifar[0]}",
+        *(f"--config.model.{option}" for option in network),
+        "--config.training.batch_size=8",
+        "--config.training.n_jitted_steps=1",
+        "--config.training.snapshot_sampling=False",
+        *(f"--config.training.{field}=2" for field in ("log_freq", "eval_freq", "snapshot_freq_for_preemption")),
+        "--config.training.snapshot_freq=4",
+        "--config.training.n_iters=4",
+        "--config.eval.batch_size=12",
+    ]
+    code, _, err = run("--mode=train", *arguments)
+    assert code == 0, err
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line] + [
+        line["test_loss"] for line in lines if "test_loss" in line
+    ]
+    assert len(losses) == 4 and np.all(np.isfinite(losses)) and max(losses) < 3
+    assert any((tmp_path / "run" / "checkpoints").iterdir())
 
 
 def test_a_damaged_image_is_named(tmp_path, monkeypatch):
