@@ -123,6 +123,14 @@ class Store:
         """The steps on disk, ascending; one still being saved is not yet among them."""
         return sorted(self._ocp.utils.checkpoint_steps(self.directory))
 
+    def metadata(self, step: int) -> dict:
+        """The metadata of a step; empty if it cannot be read, which `restore` then says."""
+        args = self._ocp.args
+        try:
+            return self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore())).manifest["metadata"]
+        except Exception:  # damage comes as any error of Orbax, JSON or the disk
+            return {}
+
     def latest_step(self) -> int | None:
         """The newest step on disk, sound or not."""
         return max(self.steps(), default=None)

@@ -71,9 +71,21 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
     )
     adam = optimizer.create(**experiment.config.optim)
     template = jax.eval_shape(lambda variables: TrainState.create(variables, adam), experiment.network.abstract())
+    return Start(objective, adam, _restore(workdir, template, adam))
+
+
+def _restore(workdir: Workdir, template: TrainState, adam: optax.GradientTransformation) -> TrainState | None:
+    """The newest state; after an import, which holds weights alone, with a fresh optimiser."""
+    tree = template.to_tree()
     with workdir.store(read_only=True) as store:
-        found = store.restore(template.to_tree())
-    return Start(objective, adam, found and template.from_tree(found[1]))
+        step = store.latest_step()
+        if step is not None and "imported" in store.metadata(step):
+            del tree["opt_state"]
+            _, saved, _ = store.restore(tree, step)
+            fresh = TrainState.create({"params": saved["params"], "fixed": saved["fixed"]}, adam)
+            return fresh._replace(step=saved["step"], ema=saved["ema"])
+        found = store.restore(tree)
+    return found and template.from_tree(found[1])
 
 
 def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:

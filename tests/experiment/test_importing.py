@@ -12,6 +12,7 @@ import main
 import sde_lib
 from checkpoints import score_sde_torch, torch_file
 from configs.ve import cifar10_ncsnpp_continuous
+from configs.vp import toy_mixture8_mlp
 from experiment import Refusal
 from experiment.build import network
 from experiment.importing import read_weights
@@ -128,3 +129,30 @@ def test_reading_needs_no_data_set(tmp_path):
     abstract = network_of(config()).abstract()
     shapes = jax.tree.map(np.shape, {"params": weights.ema, "fixed": weights.fixed})
     assert shapes == jax.tree.map(lambda leaf: leaf.shape, abstract)
+
+
+def test_training_goes_on_from_an_import(tmp_path):
+    """With a fresh optimiser, from the step of the file; then from checkpoints of its own."""
+    smaller = toy_config()
+    workdir = Workdir(tmp_path / "run")
+    trained = Network.create("mlp", shape=(2,), width=8, depth=1).init(jax.random.key(3))
+    tree = {"step": np.int32(4), "params": trained["params"], "ema": trained["params"], "fixed": trained["fixed"]}
+    with workdir.store() as store:
+        store.save(4, tree, {"imported": {"file": "x"}})
+    workdir.begin(smaller)
+    main.run("train", smaller, str(workdir.path))
+    with workdir.store(read_only=True) as store:
+        assert store.steps() == [4, 5, 6]
+        first, saved = store.restore(step=5)[1], store.metadata(6)
+    assert "imported" not in saved and first["opt_state"]
+    moved = [np.abs(first["params"][name] - value).max() for name, value in trained["params"].items()]
+    assert 0 < max(moved) < 0.01, "one small step from the imported weights"
+
+
+def toy_config() -> ConfigDict:
+    config = toy_mixture8_mlp.get_config()
+    config.model.update(width=8, depth=1)
+    config.training.update(batch_size=8, n_iters=6, eval_freq=0, log_freq=1, snapshot_freq=6, snapshot_sampling=False)
+    config.training.update(snapshot_freq_for_preemption=1)
+    config.optim.warmup = 0
+    return config
