@@ -28,7 +28,7 @@ def folder(
     if num_channels not in (1, 3):
         raise ValueError(f"folder: num_channels must be 1 (grey) or 3 (RGB), got {num_channels}")
     train, test = _files(Path(path)), []
-    if test_path is not None:
+    if test_path:
         test = _files(Path(test_path))
     elif test_fraction > 0:
         held_out = {file for file in train if _hash(file.relative_to(path).as_posix()) < test_fraction}

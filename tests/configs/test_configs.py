@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
+from PIL import Image
 
 import samplers
 import sde_lib
 from data import SOURCES
-from experiment.build import DATA_FIELDS, network, num_scales
+from experiment.build import DATA_FIELDS, build, network, num_scales
 from training import optimizer
 from training.objective import Objective
 
@@ -52,6 +53,15 @@ def test_it_is_locked_data_that_builds_its_network(path: str) -> None:
     assert network(config, sde, shape).count() > 0  # test_published.py says how many
     objective = Objective(sde, reduce_mean=config.training.reduce_mean, num_scales=num_scales(config))
     assert (objective.process is sde) == config.training.continuous
+
+
+def test_the_folder_config_reads_a_folder(tmp_path) -> None:
+    for i in range(20):
+        Image.new("RGB", (40 + i, 50)).save(tmp_path / f"{i}.png")
+    config = _load("configs/vp/folder_ddpmpp.py")
+    config.data.path = str(tmp_path)
+    source = build(config).source
+    assert source.shape == (32, 32, 3) and len(source.train) + len(source.test) == 20 > len(source.train)
 
 
 def test_two_loads_share_nothing() -> None:

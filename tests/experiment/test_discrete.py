@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 import samplers
 from configs.vp import digits, toy_mixture8_mlp
-from experiment import build
+from experiment import Experiment, build
 from samplers import grids
 from sde_lib import VE, VP, Levels, score_fn
 from sde_lib.base import level_index
@@ -115,6 +115,21 @@ def test_an_experiment_gives_samplers_the_levels_and_flows_the_sde(name: str) ->
         np.testing.assert_allclose(compiled(experiment.score_fn(variables, chain=chain))(x, t), wanted, rtol=1e-6)
     out = compiled(experiment.sampler(variables, "pc"))(jax.random.key(1), x)
     assert np.isfinite(out.x).all() and int(out.evaluations[0]) == 40
+
+
+def test_chain_samplers_ask_for_the_levels_and_flows_for_the_smooth_process(monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(Experiment, "score_fn", lambda self, variables, chain=False: asked.append(chain) or Levels)
+    config = discrete()
+    config.sampling.grid = "uniform"
+    experiment = build(config)
+    methods = ("pc", "ancestral", "reverse_diffusion", "euler_maruyama", "ode", "flow_euler", "flow_heun")
+    for method in methods:
+        experiment.sampler({}, method)
+    assert asked == [True, True, True, True, False, False, False]
+    config.sampling.discretization = 0  # exact kernels: no chain
+    build(config).sampler({}, "ancestral")
+    assert asked[-1] is False
 
 
 @pytest.mark.parametrize(
