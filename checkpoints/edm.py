@@ -197,6 +197,11 @@ def places(network: Network) -> dict[str, Place]:
     return found
 
 
+def split_qkv(array: np.ndarray) -> list[np.ndarray]:
+    """Query, key and value from what holds one of each in turn, channel by channel, whatever the heads."""
+    return [array[i::3] for i in range(3)]
+
+
 def variables(file: str, network: Network, arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """The network's variables from the arrays of a snapshot by name; `file` is for the messages.
 
@@ -214,11 +219,7 @@ def variables(file: str, network: Network, arrays: Mapping[str, np.ndarray]) -> 
         elif name == "u":  # iDDPM's noise levels, which follow from its numbers
             continue
         elif ".qkv." in name and array.shape[0] % 3 == 0:
-            channels = array.shape[0] // 3
-            heads = max(1, channels // options["head_channels"]) if network.name == "adm" else 1
-            parts = array.reshape(heads, channels // heads, 3, *array.shape[1:])
-            for i, part in enumerate(QKV):
-                split[f"{name}:{part}"] = parts[:, :, i].reshape(channels, *array.shape[1:])
+            split |= {f"{name}:{part}": one for part, one in zip(QKV, split_qkv(array), strict=True)}
         else:
             split[name] = array
     return fill(file, network, places(network), split)

@@ -8,6 +8,7 @@ import sys
 import types
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from experiment.build import Experiment, network
 from experiment.importing import import_weights
 from experiment.weights import load
 from experiment.workdir import Workdir
+from models.attention import Attention
 from models.functional import Network
+from models.layers import Keys
 from sde_lib.preconditioning import PRECONDITIONINGS, precondition
 from tests.models.published_weights import compiled
 
@@ -237,6 +240,32 @@ def test_other_files_and_networks_are_refused(monkeypatch):
         read(monkeypatch, {"ema": tree}, network)
 
 
+def test_two_heads_attend_as_edm_has_them():
+    """The recorded networks have one head: here each of two from its rows of qkv, in EDM's order, with NumPy."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(1, 2, 3, 8))
+    weight, bias = random.normal(size=(24, 8, 1, 1)), random.normal(size=24)
+    tokens = x.reshape(6, 8)
+    normed = (tokens - tokens.mean()) / np.sqrt(tokens.var() + 1e-5)
+    rows = (weight[:, :, 0, 0] @ normed.T + bias[:, None]).reshape(2, 4, 3, 6)  # heads, channels, q k v, pixels
+    attended = []
+    for query, key, value in rows.transpose(0, 2, 1, 3):
+        logits = query.T @ key / 2  # sqrt(4)
+        weights = np.exp(logits - logits.max(1, keepdims=True))
+        attended.append(value @ (weights / weights.sum(1, keepdims=True)).T)
+    expected = tokens + np.concatenate(attended).T
+
+    options = {"groups": lambda _: 1, "init_scale": 1.0, "skip_rescale": False, "dtype": None}
+    attention = Attention(8, heads=2, epsilon=1e-5, rngs=Keys(jax.random.key(0)), **options)
+    parts = zip(edm.QKV, edm.split_qkv(weight), edm.split_qkv(bias), strict=True)
+    for part, kernel, shift in parts:
+        layer = getattr(attention, part)
+        layer.kernel.set_value(jnp.asarray(kernel[:, :, 0, 0].T)), layer.bias.set_value(jnp.asarray(shift))
+    attention.out.kernel.set_value(jnp.eye(8))
+    found = compiled(attention)(jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(found.reshape(6, 8), expected, rtol=2e-5, atol=2e-5)
+
+
 def test_arrays_that_do_not_fit_are_listed():
     network, _, _ = loaded("edm_ddpmpp")
     arrays = dict(arrays_of("edm_ddpmpp"))
@@ -253,6 +282,7 @@ def test_arrays_that_do_not_fit_are_listed():
         "of another shape (1): model.enc.16x16_conv.weight (8, 1, 3, 3), expected (8, 3, 3, 3)",
     ):
         assert part in str(error.value)
+    edm.variables("x.pkl", network, arrays_of("edm_ddpmpp") | {"u": np.zeros(1001)})  # iDDPM's table follows from M
     arrays = dict(arrays_of("edm_ddpmpp"))
     arrays["model.enc.8x8_down.skip.resample_filter"] = np.eye(2, dtype=np.float32)[None, None]
     with pytest.raises(ValueError, match=r"8x8_down\.skip\.resample_filter in x\.pkl is not the network's filter"):
