@@ -1,6 +1,6 @@
 """VP on a folder of your own image files, cut to squares of 32x32: a narrow DDPM++.
 
-Command:  python main.py --mode=train --config=configs/vp/folder_ddpmpp.py --workdir=runs/mine --config.data.path=/images
+Command:  python main.py --mode=train --config=configs/vp/folder_ddpmpp.py --workdir=runs/my --config.data.path=/images
 Hardware: one GPU; on two CPU cores a step takes seconds.  Other sizes: set data.image_size (a multiple of 4).
 """
 
