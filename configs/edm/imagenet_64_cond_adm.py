@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.data.dataset = "tfds:imagenet_resized/64x64"
     config.model.name = "adm"
     with config.unlocked():
-        config.data.test_split = "validation"
+        config.data.update(data_dir="", test_split="validation")
         config.model.update(nf=192, ch_mult=(1, 2, 3, 4), num_res_blocks=3, attn_resolutions=(32, 16, 8), dropout=0.1)
     config.model.augment_dim = 0
     config.data.random_flip = False

@@ -1,6 +1,7 @@
 """The configs for public models of diffusers and EDM mean the networks of those models."""
 
 import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from checkpoints import diffusers, edm
 from checkpoints.layout import check_network
 from data import SOURCES
 from experiment import importing
-from experiment.build import network
+from experiment.build import DATA_FIELDS, network
 from models.functional import Network
 from training import optimizer
 
@@ -149,3 +150,10 @@ def test_a_snapshot_inside_another_preconditioning_is_refused(monkeypatch: pytes
     config.model.preconditioning = "EDM"
     with pytest.raises(ValueError, match=r"model\.preconditioning is 'EDM'; known are none, edm, vp, ve, iddpm"):
         importing.read_weights(config, Path("x.pkl"))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_its_data_options_are_the_sources(path: str) -> None:
+    config, _ = load(path)
+    known = inspect.signature(SOURCES[config.data.dataset.partition(":")[0]]).parameters
+    assert {*config.data} - {*DATA_FIELDS} <= {*known}
