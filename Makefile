@@ -22,7 +22,7 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 demo: $(INSTALLED)  ## train on real digits, sample, evaluate: about ten minutes on two cores
 	$(RUN) main.py --mode=train --config=configs/vp/digits.py --workdir=runs/digits
 	$(RUN) main.py --mode=evaluate --config=configs/vp/digits.py --workdir=runs/digits
-	@echo "samples: runs/digits/samples/*.png   report: runs/digits/report.md"
+	@echo "samples: runs/digits/evaluation/*/*.png   report: runs/digits/report.md"
 
 test: $(INSTALLED)  ## the tests, without those marked slow
 	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"

@@ -14,17 +14,28 @@ import main
 from configs.vp import toy_mixture8_mlp
 from tests.experiment.command import run, start
 
-FIELDS = {"model.width": 8, "model.depth": 1, "training.batch_size": 16, "training.n_iters": 2, "training.eval_freq": 0}
-FIELDS |= {"training.log_freq": 1, "training.snapshot_freq": 1, "training.snapshot_sampling": False}
-FIELDS |= {
+FIELDS = {
+    "model.width": 8,
+    "model.depth": 1,
+    "training.batch_size": 16,
+    "training.n_iters": 2,
+    "training.eval_freq": 0,
+    "training.log_freq": 1,
+    "training.snapshot_freq": 1,
     "training.snapshot_freq_for_preemption": 1,
+    "training.snapshot_sampling": False,
     "sampling.steps": 30,
     "sampling.flow_steps": 10,
+    "eval.end_step": 2,
     "eval.batch_size": 16,
     "eval.seeds": 2,
+    "eval.num_samples": 300,
+    "eval.samplers": ("flow_heun", "euler_maruyama"),
+    "eval.bpd_max_examples": 100,
+    "eval.bpd_repeats": 2,
+    "eval.rtol": 1e-2,
+    "eval.atol": 1e-2,
 }
-FIELDS |= {"eval.num_samples": 300, "eval.bpd_max_examples": 100, "eval.bpd_repeats": 2, "eval.end_step": 2}
-FIELDS |= {"eval.samplers": ("flow_heun", "euler_maruyama"), "eval.rtol": 1e-2, "eval.atol": 1e-2}
 ROUNDS = 2 * (2 * 7 + 2 * 2 * 19)  # of two checkpoints: two repeats of bits/dim, two seeds of two samplers
 
 

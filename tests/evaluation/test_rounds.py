@@ -56,6 +56,6 @@ def test_processes_share_the_rounds(processes: int, tmp_path: Path, monkeypatch:
     shares = []
     for process in range(processes):
         monkeypatch.setattr("jax.process_index", lambda process=process: process)
-        shares.append(_fill(Rounds(tmp_path / "r", {}, 10, 2)))
-    assert sorted(sum(shares, [])) == [0, 1, 2, 3, 4]
+        shares += _fill(Rounds(tmp_path / "r", {}, 10, 2))
+    assert sorted(shares) == [0, 1, 2, 3, 4]
     np.testing.assert_array_equal(Rounds(tmp_path / "r", {}, 10, 2).column("value"), np.arange(10))

@@ -109,7 +109,7 @@ def test_a_file_that_would_run_code_is_one_line(tmp_path, capsys):
 
 @pytest.mark.parametrize("file", [None, "absent.pth"])
 def test_a_missing_file_is_one_line(file, tmp_path):
-    with pytest.raises(Refusal, match="--checkpoint|No such file"):
+    with pytest.raises(Refusal, match=r"--checkpoint|No such file"):
         main.run("import", config(), str(tmp_path / "run"), file and str(tmp_path / file))
 
 
