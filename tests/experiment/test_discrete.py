@@ -41,21 +41,20 @@ def _label(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["vp", "ve"])
-def test_the_published_score_of_a_discretely_trained_network(name: str, precision: str) -> None:
+def test_the_published_score_of_a_discretely_trained_network(name: str, x64: None) -> None:
     """VE: the output at round(999 (1 - t)) itself. VP, by the DDPM network: -output / sigma of level floor(999 t)."""
     network_name = {"ve": "ve_ncsnpp_disc", "vp": "vp_ddpm_cont"}[name]
     network, ema, _, _ = load_network(network_name)
     arrays = dict(np.load(REFERENCE / "models" / f"{network_name}.npz"))
-    variables = jax.tree.map(lambda a: jnp.asarray(a, precision), ema)
-    x, t = jnp.asarray(arrays["x"].transpose(0, 2, 3, 1), precision), jnp.asarray(arrays["t"], precision)
+    variables = jax.tree.map(lambda a: jnp.asarray(a, float), ema)
+    x, t = jnp.asarray(arrays["x"].transpose(0, 2, 3, 1), float), jnp.asarray(arrays["t"], float)
     sde, prediction = (VE(0.01, 50.0), "score") if name == "ve" else (VP(), "eps")
     found = compiled(score_fn(Levels(sde, 1000), lambda x, c: network.apply(variables, x, c), prediction, _label(name)))
-    exact = arrays["out_ema" if precision == "float32" else "out_ema_f64"].transpose(0, 2, 3, 1)
+    exact = arrays["out_ema_f64"].transpose(0, 2, 3, 1)
     if name == "vp":
         table = np.load(REFERENCE / "sde.npz")["vp_sqrt_1m_alphas_cumprod_f64"]
         exact = -exact / table[(arrays["t"].astype(float) * 999).astype(int)][:, None, None, None]
-    tolerance = 2e-5 if precision == "float32" else 1e-9
-    np.testing.assert_allclose(found(x, t), exact, rtol=0, atol=tolerance * np.abs(exact).max())
+    np.testing.assert_allclose(found(x, t), exact, rtol=0, atol=1e-9 * np.abs(exact).max())
 
 
 @pytest.mark.parametrize(("name", "t_min", "n"), [("vp", 1e-3, 1000), ("vp", 1e-3, 2000), ("ve", 1e-5, 2000)])
@@ -102,6 +101,7 @@ def test_a_perfect_network_samples_the_data(name: str) -> None:
     assert abs(m - mean) < 0.02 and abs(np.sqrt(v) - std) < 0.03  # and it is the data, but for the chain's own error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "ve"])
 def test_an_experiment_gives_samplers_the_levels_and_flows_the_sde(name: str) -> None:
     experiment = build(discrete(name))
@@ -115,6 +115,13 @@ def test_an_experiment_gives_samplers_the_levels_and_flows_the_sde(name: str) ->
         np.testing.assert_allclose(compiled(experiment.score_fn(variables, chain=chain))(x, t), wanted, rtol=1e-6)
     out = compiled(experiment.sampler(variables, "pc"))(jax.random.key(1), x)
     assert np.isfinite(out.x).all() and int(out.evaluations[0]) == 40
+
+
+def test_the_score_is_that_of_the_levels_with_their_sigma_or_the_sdes(monkeypatch) -> None:
+    experiment = build(discrete())
+    monkeypatch.setattr("sde_lib.score_fn", lambda process, *_: process)
+    assert experiment.score_fn({}, chain=True) == Levels(experiment.sde, 40)
+    assert experiment.score_fn({}) == Levels(experiment.sde, 40, exact=False)
 
 
 def test_chain_samplers_ask_for_the_levels_and_flows_for_the_smooth_process(monkeypatch) -> None:
