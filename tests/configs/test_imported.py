@@ -104,13 +104,22 @@ def published_snapshot(name: str) -> dict:
     }
 
 
+def config_of(path: str) -> ConfigDict:
+    return importlib.import_module(path.removesuffix(".py").replace("/", ".")).get_config()
+
+
 def load(path: str) -> tuple[ConfigDict, Network]:
-    config = importlib.import_module(path.removesuffix(".py").replace("/", ".")).get_config()
+    config = config_of(path)
     shape = (config.data.image_size, config.data.image_size, config.data.num_channels)
     return config, network(config, sde_lib.create(**config.sde), shape)
 
 
-@pytest.mark.parametrize("path", PATHS)
+# Networks that differ from a neighbour's in classes or dropout alone wait for the slow tests.
+SIBLINGS = ("cifar10_cond_ve", "afhqv2_64_uncond_vp", "afhqv2_64_uncond_ve")
+PARAMETERS = [pytest.param(path, marks=[pytest.mark.slow] * (Path(path).stem in SIBLINGS)) for path in PATHS]
+
+
+@pytest.mark.parametrize("path", PARAMETERS)
 def test_it_is_locked_and_means_the_public_network(path: str) -> None:
     config, built = load(path)
     name = Path(path).stem
@@ -139,7 +148,7 @@ def test_the_public_models_are_there() -> None:
 
 
 def test_a_snapshot_inside_another_preconditioning_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    config, _ = load("configs/edm/cifar10_uncond_vp.py")
+    config = config_of("configs/edm/cifar10_uncond_vp.py")
     weights = importing.Weights({}, {}, {}, 0, {"preconditioning": "vp"})
     monkeypatch.setattr(importing.importing, "detect", lambda file: "edm")
     monkeypatch.setattr(importing.importing, "read", lambda file, built: weights)
@@ -154,6 +163,6 @@ def test_a_snapshot_inside_another_preconditioning_is_refused(monkeypatch: pytes
 
 @pytest.mark.parametrize("path", PATHS)
 def test_its_data_options_are_the_sources(path: str) -> None:
-    config, _ = load(path)
+    config = config_of(path)
     known = inspect.signature(SOURCES[config.data.dataset.partition(":")[0]]).parameters
     assert {*config.data} - {*DATA_FIELDS} <= {*known}

@@ -24,13 +24,7 @@ def shape_of(network: Network, condition: dict | None) -> tuple[int, ...]:
 def test_each_condition_may_be_left_out(name):
     network = Network.create(name, **OPTIONS[name], **CONDITIONS)
     expected = (2, 8, 8, OPTIONS[name].get("out_channels", 3))
-    for condition in (
-        None,
-        {},
-        {"label": numbers(5)},
-        {"augment": numbers(9)},
-        {"label": numbers(5), "augment": numbers(9)},
-    ):
+    for condition in (None, {"label": numbers(5)}, {"label": numbers(5), "augment": numbers(9)}):
         assert shape_of(network, condition) == expected
 
 
@@ -67,14 +61,3 @@ def test_wrong_options_are_named(name, options, message):
     with pytest.raises(ValueError, match=message) as error:
         Network.create(name, **OPTIONS.get(name, TINY) | options)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "millions"),
-    [
-        ("edm_unet", {"image_size": 32}, "55.7"),  # DDPM++ of Karras et al. 2022 on CIFAR-10
-        ("adm", {"image_size": 64, "label_dim": 1000}, "295.9"),  # ADM of Dhariwal and Nichol 2021 on ImageNet-64
-    ],
-)
-def test_parameter_counts_are_the_published_ones(name, options, millions):
-    assert f"{Network.create(name, num_channels=3, **options).count() / 1e6:.1f}" == millions
