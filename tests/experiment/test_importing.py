@@ -1,5 +1,6 @@
 """--mode=import: a published file becomes a run that every other mode reads."""
 
+import functools
 import pickle
 import zipfile
 
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 import main
 import sde_lib
 from checkpoints import score_sde_torch, torch_file
+from configs.edm import cifar10_uncond_vp
 from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import toy_mixture8_mlp
 from experiment import Refusal
@@ -23,6 +25,7 @@ from tests.models.published_weights import REFERENCE, compiled
 from tests.models.test_published import assert_close, nhwc
 
 FILE = REFERENCE / "models" / "ve_ncsnpp_cont.pth"
+SNAPSHOT = REFERENCE.parent / "torch_files" / "edm_ddpmpp.pkl"
 JAX_FILE = REFERENCE / "jax" / "ve_ncsnpp_cont" / "checkpoint_24"
 
 
@@ -129,6 +132,31 @@ def test_reading_needs_no_data_set(tmp_path):
     abstract = network_of(config()).abstract()
     shapes = jax.tree.map(np.shape, {"params": weights.ema, "fixed": weights.fixed})
     assert shapes == jax.tree.map(lambda leaf: leaf.shape, abstract)
+
+
+def test_an_edm_snapshot_denoises_as_recorded(tmp_path):
+    """A .pkl of PyTorch, through --mode=import and the config's own score: D(x; sigma) = x + sigma^2 score."""
+    config = cifar10_uncond_vp.get_config()
+    config.data.image_size = 16
+    config.model.update(nf=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(8,), dropout=0.1)
+    main.run("import", config, str(tmp_path / "run"), str(SNAPSHOT))
+    with Workdir(tmp_path / "run").store(read_only=True) as store:
+        _, variables = load(store, network_of(config), ema=True, step=None)
+    sde = sde_lib.create(**config.sde)
+    apply, model = functools.partial(network_of(config).apply, variables), config.model
+    score = sde_lib.score_fn(sde, apply, model.prediction, model.noise_label, model.preconditioning)
+    with np.load(REFERENCE.parent / "networks" / "edm_ddpmpp" / "io.npz") as file:
+        x, sigma, expected = nhwc(file["x"]), file["sigma"], nhwc(file["EDMPrecond/denoised"])
+    t = np.log(sigma / 0.002) / np.log(80 / 0.002)  # where this VE has these sigmas
+    inside = (t > 0) & (t <= 1)
+    assert inside.sum() >= 2
+    wide = sigma[:, None, None, None]
+    denoised = x + wide**2 * np.asarray(compiled(score)(x, t.astype(np.float32)))
+    error = np.abs(denoised - expected).max((1, 2, 3)) / np.maximum(1, sigma)
+    assert error[inside].max() < 1e-4
+    with pytest.raises(Refusal, match="augment_dim"):
+        config.model.augment_dim = 0
+        main.run("import", config, str(tmp_path / "other"), str(SNAPSHOT))
 
 
 def test_training_goes_on_from_an_import(tmp_path):
