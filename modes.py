@@ -14,6 +14,7 @@ import evaluation.run
 from checkpoints import diffusers
 from evaluation import quality, reproduce, samples, stats
 from experiment import build
+from experiment.build import network_of
 from experiment.importing import import_weights
 from experiment.weights import load
 from experiment.workdir import Workdir
@@ -94,16 +95,16 @@ def import_(config: ConfigDict, workdir: Workdir, checkpoint: str | None) -> Act
 def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """The weights as a folder of diffusers: config.json and safetensors, in WORKDIR/diffusers_step_N."""
     workdir.check(config, training=False)
-    experiment = build(config)
-    diffusers.config_of(experiment.network)  # a network that has no counterpart there is refused
+    network = network_of(config)
+    diffusers.config_of(network)  # one that has no counterpart there is refused
     with workdir.store(read_only=True) as store:
-        step, variables = load(store, experiment.network, ema=config.eval.ema, step=config.eval.checkpoint or None)
+        step, variables = load(store, network, ema=config.eval.ema, step=config.eval.checkpoint or None)
     folder = workdir.path / f"diffusers_step_{step}"
     if folder.exists():
         raise FileExistsError(f"{folder} exists; move it away, nothing is overwritten")
 
     def act() -> None:
-        diffusers.write(folder, experiment.network, variables)
+        diffusers.write(folder, network, variables)
         print(folder)
 
     return act

@@ -127,6 +127,14 @@ def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) 
     return Network.create(config.model.name, **options)
 
 
+def network_of(config: ConfigDict) -> Network:
+    """The network of a config, whose data set need not be there where the config names the images' size."""
+    if "image_size" not in config.data:
+        return build(config).network
+    size = config.data.image_size
+    return network(config, sde_lib.create(**config.sde), (size, size, config.data.num_channels))
+
+
 def build(config: ConfigDict) -> Experiment:
     """Everything that the config names, checked.
 

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-import sde_lib
 from checkpoints import importing
 from checkpoints.published import Weights
-from experiment.build import build, network
+from experiment.build import network_of
 from experiment.workdir import Workdir
 
 
@@ -21,18 +20,7 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
       OSError: no such file.
     """
     importing.detect(file)  # before anything is built
-    if "image_size" in config.data:
-        shape = (config.data.image_size, config.data.image_size, config.data.num_channels)
-        built = network(config, sde_lib.create(**config.sde), shape)
-    else:
-        built = build(config).network
-    weights = importing.read(file, built)
-    wrapper = weights.metadata.get("preconditioning", config.model.preconditioning)
-    if wrapper != config.model.preconditioning:
-        raise ValueError(
-            f"model.preconditioning is {config.model.preconditioning!r}, and {file} was trained inside {wrapper!r}"
-        )
-    return weights
+    return importing.read(file, network_of(config))
 
 
 def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:

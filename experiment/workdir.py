@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from checkpoints.store import Store
 
 RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may differ when it is only used
+FREE_SECTIONS = ("eval", "published")  # nothing that is trained depends on them
 MAY_GROW = ("training.n_iters",)  # nothing that is drawn or averaged depends on it
 
 
@@ -55,8 +56,8 @@ class Workdir:
     def check(self, config: ConfigDict, *, training: bool) -> None:
         """Refuse a config that differs from the saved one, naming the fields.
 
-        Training compares every field, but training.n_iters may grow; sampling and evaluation compare what the
-        checkpoint depends on (sde, model, data).
+        Training compares every field but those of eval and published, and training.n_iters may grow; sampling and
+        evaluation compare what the checkpoint depends on (sde, model, data).
 
         Raises:
           ValueError: the configs differ, or (training false) there is none saved.
@@ -71,7 +72,7 @@ class Workdir:
             name
             for name in sorted(saved.keys() | given.keys())
             if saved.get(name, missing) != given.get(name, missing)
-            and (training or name.split(".")[0] in RUN_SECTIONS)
+            and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
             and not (name in MAY_GROW and given.get(name, 0) >= saved.get(name, 0))
         ]
         if differing:

@@ -11,12 +11,13 @@ from ml_collections import ConfigDict
 
 import main
 import sde_lib
-from checkpoints import score_sde_torch, torch_file
+from checkpoints import safetensors_file, score_sde_torch, torch_file
+from configs.diffusers import ddpm_cifar10_32
 from configs.edm import cifar10_uncond_vp
 from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import toy_mixture8_mlp
 from experiment import Refusal
-from experiment.build import network
+from experiment.build import network_of
 from experiment.importing import read_weights
 from experiment.weights import load
 from experiment.workdir import Workdir
@@ -25,6 +26,7 @@ from tests.models.published_weights import REFERENCE, compiled
 from tests.models.test_published import assert_close, nhwc
 
 FILE = REFERENCE / "models" / "ve_ncsnpp_cont.pth"
+DIFFUSERS = REFERENCE.parent / "networks" / "ddpm_unet"
 SNAPSHOT = REFERENCE.parent / "torch_files" / "edm_ddpmpp.pkl"
 JAX_FILE = REFERENCE / "jax" / "ve_ncsnpp_cont" / "checkpoint_24"
 
@@ -35,11 +37,6 @@ def config(size: int = 16, **model) -> ConfigDict:
     config.data.image_size = size
     config.model.update({"nf": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (size // 2,)} | model)
     return config
-
-
-def network_of(config: ConfigDict) -> Network:
-    size = config.data.image_size
-    return network(config, sde_lib.create(**config.sde), (size, size, 3))
 
 
 @pytest.mark.parametrize(("file", "size", "step"), [(FILE, 16, 400), (JAX_FILE, 8, 1_200_000)])
@@ -132,6 +129,27 @@ def test_reading_needs_no_data_set(tmp_path):
     abstract = network_of(config()).abstract()
     shapes = jax.tree.map(np.shape, {"params": weights.ema, "fixed": weights.fixed})
     assert shapes == jax.tree.map(lambda leaf: leaf.shape, abstract)
+
+
+def test_a_diffusers_folder_goes_in_and_out(tmp_path, capsys):
+    """Imported and exported: the same tensors under the same names, and a config.json that is read again."""
+    config = ddpm_cifar10_32.get_config()
+    config.data.image_size = 16
+    config.model.update(nf=8, ch_mult=(1, 1, 2), num_res_blocks=1, attn_resolutions=(8,), dropout=0.0)
+    with config.unlocked():
+        config.model.num_groups = 4
+    main.run("import", config, str(tmp_path / "run"), str(DIFFUSERS))
+    main.run("export", config, str(tmp_path / "run"))
+    folder = tmp_path / "run" / "diffusers_step_0"
+    assert str(folder) in capsys.readouterr().out
+    name = "diffusion_pytorch_model.safetensors"
+    there, back = (safetensors_file.load(path / name) for path in (DIFFUSERS, folder))
+    assert there.keys() == back.keys()
+    for key, value in there.items():
+        np.testing.assert_array_equal(back[key], value)
+    main.run("import", config, str(tmp_path / "again"), str(folder))
+    with pytest.raises(Refusal, match="nothing is overwritten"):
+        main.run("export", config, str(tmp_path / "run"))
 
 
 def test_an_edm_snapshot_denoises_as_recorded(tmp_path):
