@@ -45,11 +45,16 @@ class Attention(nnx.Module):
         """Attend."""
         b, h, w, c = x.shape
         tokens = self.norm(x).reshape(b, h * w, c)
-        heads = (b, h * w, self.heads, c // self.heads)
-        query, key, value = (part(tokens).reshape(heads) for part in (self.query, self.key, self.value))
+        width = c // self.heads
+
+        def by_head(features: Array) -> Array:
+            return features.reshape(b, h * w, self.heads, width).swapaxes(1, 2).reshape(-1, h * w, width)
+
+        query, key, value = (by_head(part(tokens)) for part in (self.query, self.key, self.value))
+        query = query * width**-0.5
         at_least_float32 = jnp.promote_types(query.dtype, jnp.float32)
-        query = query * heads[-1] ** -0.5
-        logits = jnp.einsum("bqhc,bkhc->bhqk", query, key, preferred_element_type=at_least_float32)
+        logits = jnp.einsum("bqc,bkc->bqk", query, key, preferred_element_type=at_least_float32)
         weights = jax.nn.softmax(logits).astype(value.dtype)
-        attended = jnp.einsum("bhqk,bkhc->bqhc", weights, value).reshape(tokens.shape)
-        return residual(x, self.out(attended).reshape(x.shape), self.skip_rescale)
+        attended = jnp.einsum("bqk,bkc->bqc", weights, value).reshape(b, self.heads, h * w, width)
+        attended = self.out(attended.swapaxes(1, 2).reshape(tokens.shape))
+        return residual(x, attended.reshape(x.shape), self.skip_rescale)
