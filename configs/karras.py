@@ -68,6 +68,7 @@ def faces_64(*, dropout: float) -> ConfigDict:
 
 def record(config: ConfigDict, *, fid: float, evaluations: int, sampler: str = "Heun, deterministic") -> ConfigDict:
     """Write what the paper reached, and how it was measured, into ``config.published``."""
+    config.eval.inception_resize = "tf1"  # its detector resizes as TensorFlow's graph
     with config.unlocked():
         config.published = ConfigDict(
             {

@@ -14,6 +14,7 @@ def record(config: ConfigDict, **numbers: float) -> ConfigDict:
     unknown = set(numbers) - set(NUMBERS)
     if unknown:
         raise ValueError(f"published numbers {sorted(unknown)}; known are {', '.join(NUMBERS)}")
+    config.eval.inception_resize = "tf1"  # the paper's Inception features are those of TensorFlow's graph
     with config.unlocked():
         config.published = ConfigDict(numbers)
         config.published.update(

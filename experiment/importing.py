@@ -20,7 +20,13 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
       OSError: no such file.
     """
     importing.detect(file)  # before anything is built
-    return importing.read(file, network_of(config))
+    weights = importing.read(file, network_of(config))
+    wrapper = weights.metadata.get("preconditioning", config.model.preconditioning)
+    if wrapper != config.model.preconditioning:
+        raise ValueError(
+            f"model.preconditioning is {config.model.preconditioning!r}, and {file} was trained inside {wrapper!r}"
+        )
+    return weights
 
 
 def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
