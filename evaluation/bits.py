@@ -7,12 +7,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from data.source import take
 from evaluation.devices import on_devices
 from evaluation.likelihood import bits_per_dim, log_likelihood
-from evaluation.rounds import Rounds, barrier
+from evaluation.rounds import Rounds, barrier, is_leader
 from experiment import Experiment, Failure
 
 
@@ -41,13 +40,12 @@ def bits(
     }
     compute = _make_compute(experiment)
     all_rounds = []
-    with tqdm(total=config.bpd_repeats * count, unit="image", desc="bits/dim", dynamic_ncols=True) as progress:
-        for repeat in range(config.bpd_repeats):
-            key_repeat = jax.random.fold_in(key, repeat)
-            known = {**about, **settings, "key": np.asarray(jax.random.key_data(key_repeat)).tolist()}
-            rounds = Rounds(folder / f"repeat_{repeat}", known, count, min(config.batch_size, count))
-            missing = rounds.missing()
-            progress.update(count - sum(map(rounds.real, missing)))
+    for repeat in range(config.bpd_repeats):
+        key_repeat = jax.random.fold_in(key, repeat)
+        known = {**about, **settings, "key": np.asarray(jax.random.key_data(key_repeat)).tolist()}
+        rounds = Rounds(folder / f"repeat_{repeat}", known, count, min(config.batch_size, count))
+        missing = rounds.missing()
+        with rounds.progress(missing, "bits/dim") as progress:
             for i in missing:
                 first, real = i * rounds.size, rounds.real(i)
                 index = np.minimum(np.arange(first, first + rounds.size), count - 1)  # copies fill up the last round
@@ -62,9 +60,9 @@ def bits(
                     )
                 rounds.write(i, bits=values, evaluations=evaluations, converged=converged)
                 progress.update(real)
-            all_rounds.append(rounds)
+        all_rounds.append(rounds)
     barrier("bits")
-    if jax.process_index():
+    if not is_leader():
         return None
     each = np.mean([rounds.column("bits") for rounds in all_rounds], axis=0, dtype=np.float64)
     spent = np.concatenate([rounds.column("evaluations") for rounds in all_rounds])

@@ -1,18 +1,15 @@
 """How near samples are to data: over pixels, and by Inception features kept in rounds on disk."""
 
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from tqdm import tqdm
 
 from data.source import Records, take
 from evaluation import features, metrics, stats
 from evaluation.fid import frechet_distance
 from evaluation.inception import InceptionV3
 from evaluation.moments import Accumulator, Moments
-from evaluation.rounds import Rounds, barrier
+from evaluation.rounds import Rounds, barrier, is_leader
 from experiment import Experiment
 from experiment.workdir import Workdir
 
@@ -56,9 +53,21 @@ class PixelDistance:
         return images if self.levels is None else images.astype(np.float64) / (self.levels - 1)
 
 
-def applies(experiment: Experiment) -> bool:
-    """Whether the pixel distance is computed: where the Inception network is not, and a covariance fits."""
-    return not experiment.config.eval.inception and np.prod(experiment.source.shape) <= MAX_PIXELS
+class Measures(NamedTuple):
+    """What samples are compared with: pixels of the data, or Inception statistics; the first on process 0 alone."""
+
+    pixels: PixelDistance | None
+    inception: InceptionV3 | None
+    reference: metrics.Reference | None
+
+
+def measures(experiment: Experiment, workdir: Workdir, inception: InceptionV3 | None) -> Measures:
+    """Inception's where there is the network; else pixels, where a covariance of them fits. Read or computed once."""
+    if inception:
+        return Measures(None, inception, reference(experiment, workdir, inception))
+    config = experiment.config.eval
+    fits = config.enable_sampling and np.prod(experiment.source.shape) <= MAX_PIXELS
+    return Measures(PixelDistance(experiment, config.num_samples) if fits and is_leader() else None, None, None)
 
 
 def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> metrics.Reference:
@@ -72,7 +81,7 @@ def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) 
     if config.reference_stats:
         return stats.load_statistics(config.reference_stats, inception)
     path = stats.path_of(experiment, workdir, inception)
-    if jax.process_index() == 0 and not path.exists():
+    if is_leader() and not path.exists():
         stats.compute_statistics(experiment, workdir, inception)
     barrier("reference statistics")
     return stats.load_statistics(path, inception)
@@ -87,9 +96,8 @@ def extract_rounds(experiment: Experiment, drawn: Rounds, inception: InceptionV3
     about = {"inception_sha256": inception.sha256, "resize": inception.resize}
     rounds = Rounds(drawn.folder / name, about, drawn.total, drawn.size)
     missing = rounds.missing()
-    done = rounds.total - sum(map(rounds.real, missing))
     size = experiment.config.eval.inception_batch_size
-    with tqdm(total=rounds.total, initial=done, unit="image", desc="Inception", dynamic_ncols=True) as progress:
+    with rounds.progress(missing, "Inception") as progress:
         for i in missing:
             images = experiment.scaler.stretch(drawn.read(i)["samples"])
             found: list[features.Features] = []
@@ -129,8 +137,3 @@ def load_inception(experiment: Experiment, *, needed: bool = False) -> Inception
         return None
     stats.check(experiment)
     return features.load_inception(config.inception, config.inception_resize)
-
-
-def folder_of(parent: Path, method: str, seed: int) -> Path:
-    """Where the rounds of a method and a seed lie."""
-    return parent / f"{method}_seed_{seed}"

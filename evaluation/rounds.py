@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
+from tqdm import tqdm
 
 from experiment.workdir import set_aside, write_text
 
@@ -29,7 +30,7 @@ class Rounds:
         self.folder, self.total, self.size = folder, total, size
         about = json.loads(json.dumps({**about, "round_size": size}))
         file = folder / "about.json"
-        if jax.process_index() == 0:
+        if is_leader():
             if folder.exists() and not (file.exists() and json.loads(file.read_text()) == about):
                 set_aside(folder)
             folder.mkdir(parents=True, exist_ok=True)
@@ -40,10 +41,19 @@ class Rounds:
     def __len__(self) -> int:
         return -(-self.total // self.size)
 
+    def share(self) -> range:
+        """The rounds of this process."""
+        return range(jax.process_index(), len(self), jax.process_count())
+
     def missing(self) -> list[int]:
-        """The rounds that this process has still to compute: not there, or not readable."""
-        mine = range(jax.process_index(), len(self), jax.process_count())
-        return [i for i in mine if not self._sound(i)]
+        """Those of its share that are still to be computed: not there, or not readable."""
+        return [i for i in self.share() if not self._sound(i)]
+
+    def progress(self, missing: list[int], description: str) -> tqdm:
+        """A bar over the examples of this process's share; process 0 alone shows it."""
+        total, left = (sum(map(self.real, rounds)) for rounds in (self.share(), missing))
+        options = {"unit": "image", "desc": description, "dynamic_ncols": True, "disable": not is_leader()}
+        return tqdm(total=total, initial=total - left, **options)
 
     def write(self, i: int, **arrays: np.ndarray) -> None:
         """Save a round whole or not at all; every array has `size` rows or as many as the last round has examples."""
@@ -69,6 +79,11 @@ class Rounds:
         """One array of all rounds."""
         return np.concatenate([self._column(i, name) for i in range(len(self))])
 
+    def first(self, name: str, count: int) -> np.ndarray:
+        """The first rows of one array."""
+        needed = range(min(len(self), -(-count // self.size)))
+        return np.concatenate([self._column(i, name) for i in needed])[:count]
+
     def _column(self, i: int, name: str) -> np.ndarray:
         with np.load(self._path(i), allow_pickle=False) as file:
             return file[name][: self.real(i)]
@@ -85,6 +100,11 @@ class Rounds:
             logging.warning("%s is damaged and computed again: %s", self._path(i), error)
             return False
         return rows == {self.real(i)}  # a shorter last round of an evaluation of fewer examples is computed again
+
+
+def is_leader() -> bool:
+    """Whether this is process 0, which writes reports."""
+    return jax.process_index() == 0
 
 
 def barrier(name: str) -> None:

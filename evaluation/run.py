@@ -6,7 +6,6 @@ evaluation, and ends with the same report.
 
 import json
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from evaluation import metrics, quality, schedule
 from evaluation import report as reports
 from evaluation.bits import bits
 from evaluation.inception import InceptionV3
-from evaluation.rounds import Rounds, barrier
+from evaluation.rounds import Rounds, barrier, is_leader
 from evaluation.samples import GRID_SAMPLES, draw_rounds
 from experiment import Experiment
 from experiment.pictures import save_decoded
@@ -91,12 +90,13 @@ def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[
       Failure: a likelihood or a sample that is not finite.
     """
     config, found = experiment.config.eval, []
+    against = quality.measures(experiment, workdir, plan.inception)
     with workdir.store(read_only=True) as store:
         for step in schedule.steps_to_evaluate(store, config):
             weights = plan.weights or _weights(store, experiment, step)
             if weights is None:
                 continue
-            report = evaluate_checkpoint(experiment, workdir, *weights, plan.inception)
+            report = evaluate_checkpoint(experiment, workdir, *weights, against)
             if report is not None:
                 found.append(report)
                 if config.end_step:
@@ -116,7 +116,7 @@ def _weights(store: Store, experiment: Experiment, step: int | None) -> Weights 
 
 
 def evaluate_checkpoint(
-    experiment: Experiment, workdir: Workdir, step: int, variables: dict, inception: InceptionV3 | None = None
+    experiment: Experiment, workdir: Workdir, step: int, variables: dict, against: quality.Measures
 ) -> dict[str, Any] | None:
     """Evaluate these weights in evaluation/step_N of the folder; process 0 returns the report, the others None.
 
@@ -139,74 +139,62 @@ def evaluate_checkpoint(
     if config.eval.enable_bpd:
         report["bits_per_dim"] = bits(experiment, variables, key_bits, folder / "bits", about)
     if config.eval.enable_sampling:
-        report |= _sampling(experiment, workdir, variables, inception, folder, about)
-    if jax.process_index():
+        report |= _sampling(experiment, variables, against, folder, about)
+    if not is_leader():
         return None
     reports.write(folder, report)
     return report
 
 
 def _sampling(
-    experiment: Experiment,
-    workdir: Workdir,
-    variables: dict,
-    inception: InceptionV3 | None,
-    folder: Path,
-    about: Mapping[str, Any],
+    experiment: Experiment, variables: dict, against: quality.Measures, folder: Path, about: dict[str, Any]
 ) -> dict[str, Any]:
     """The samplers' part of a report; every process draws, process 0 adds up."""
-    config = experiment.config.eval
-    leader = jax.process_index() == 0
-    pixels = quality.PixelDistance(experiment, config.num_samples) if leader and quality.applies(experiment) else None
-    reference = quality.reference(experiment, workdir, inception) if inception else None
+    config, pixels = experiment.config.eval, against.pixels
     part: dict[str, Any] = {"num_samples": config.num_samples, "samplers": {}}
     if pixels:
         part |= {"frechet_count": pixels.count, "frechet_floor": pixels.floor}
     timing = {}
     for i, method in enumerate(config.samplers):
-        sets: list[Rounds] = []
-        measured: list[dict[str, Any]] = []
-        distances: list[float] = []
+        sets = []
         for seed in range(config.seed, config.seed + config.seeds):
-            key = jax.random.fold_in(_keys(seed)[1], i)
-            rounds = draw_rounds(
-                experiment, variables, method, key, quality.folder_of(folder, method, seed), dict(about)
-            )
-            features = quality.extract_rounds(experiment, rounds, inception) if inception else None
-            sets.append(rounds)
-            if not leader:
-                continue
-            first = np.concatenate([r["samples"] for r, _ in zip(rounds, range(GRID_SAMPLES), strict=False)])
-            save_decoded(folder / f"{method}_seed_{seed}.png", first[:GRID_SAMPLES], experiment.scaler)
-            if pixels:
-                distances.append(pixels.of(rounds))
-            if features and reference:
-                measured.append(quality.inception_metrics(features, reference))
-        if leader:
-            spent = np.concatenate([rounds.column("evaluations") for rounds in sets])
-            row: dict[str, Any] = {
-                "evaluations": {"mean": float(spent.mean()), "max": int(spent.max())},
-                "settings": experiment.settings_of(method).used(),
-            }
-            if distances:
-                row |= {"frechet_distance": float(np.mean(distances)), "frechet_distances": distances}
-            if measured:
-                row["inception"] = measured[0] if len(measured) == 1 else metrics.summarise(measured)
-            part["samplers"][method] = row
-            timing[method] = {"seconds": sum(map(_seconds, sets)), "samples": config.num_samples * config.seeds}
-    if leader:  # apart, because it is not the same twice
+            key, place = jax.random.fold_in(_keys(seed)[1], i), folder / f"{method}_seed_{seed}"
+            rounds = draw_rounds(experiment, variables, method, key, place, about)
+            features = against.inception and quality.extract_rounds(experiment, rounds, against.inception)
+            sets.append((rounds, features))
+            if is_leader():
+                save_decoded(folder / f"{place.name}.png", rounds.first("samples", GRID_SAMPLES), experiment.scaler)
+        if is_leader():
+            part["samplers"][method] = _row(experiment, method, sets, against)
+            seconds = sum(round_["seconds"][0] for rounds, _ in sets for round_ in rounds)
+            timing[method] = {"seconds": float(seconds), "samples": config.num_samples * config.seeds}
+    if is_leader():  # apart, because it is not the same twice
         write_text(folder / "timing.json", json.dumps(timing, indent=2) + "\n")
     return part
+
+
+def _row(
+    experiment: Experiment, method: str, sets: list[tuple[Rounds, Rounds | None]], against: quality.Measures
+) -> dict[str, Any]:
+    """What the report says of one sampler, from its samples and their features of every seed."""
+    spent = np.concatenate([rounds.column("evaluations") for rounds, _ in sets])
+    row: dict[str, Any] = {
+        "evaluations": {"mean": float(spent.mean()), "max": int(spent.max())},
+        "settings": experiment.settings_of(method).used(),
+    }
+    if against.pixels:
+        distances = [against.pixels.of(rounds) for rounds, _ in sets]
+        row |= {"frechet_distance": float(np.mean(distances)), "frechet_distances": distances}
+    if against.reference:
+        found = [quality.inception_metrics(features, against.reference) for _, features in sets if features]
+        row["inception"] = found[0] if len(found) == 1 else metrics.summarise(found)
+    return row
 
 
 def _keys(seed: int) -> tuple[jax.Array, jax.Array]:
     """The keys of likelihoods and of samples."""
     key_bits, key_samples = jax.random.split(jax.random.key(seed))
     return key_bits, key_samples
-
-
-def _seconds(rounds: Rounds) -> float:
-    return float(sum(round_["seconds"][0] for round_ in rounds))
 
 
 def _fingerprint(variables: dict) -> int:

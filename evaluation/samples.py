@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from evaluation.devices import on_devices
 from evaluation.rounds import Rounds, barrier
@@ -68,8 +67,7 @@ def draw_rounds(
     rounds = Rounds(folder, known, config.num_samples, size)
     missing = rounds.missing()
     drawer = Drawer(experiment, variables, method, size)
-    done = config.num_samples - sum(map(rounds.real, missing))
-    with tqdm(total=config.num_samples, initial=done, unit="image", desc=method, dynamic_ncols=True) as progress:
+    with rounds.progress(missing, method) as progress:
         for i in missing:
             drawn = drawer.draw(key, i)
             rounds.write(
