@@ -1,12 +1,6 @@
 """Every image counts once, whatever the batches; the published file is read without PyTorch."""
 
-import collections
 import hashlib
-import io
-import pickle
-import sys
-import types
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +10,7 @@ import pytest
 from evaluation.features import as_rgb, extract, load_inception
 from evaluation.inception import Features, fold
 from evaluation.moments import moments
+from tests import torch_writer
 from tests.evaluation.inception_weights import tensors
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (101, 4, 4, 3)).astype(np.uint8)
@@ -93,50 +88,11 @@ def test_what_is_no_image_is_refused(images: np.ndarray, says: str) -> None:
         as_rgb(images)
 
 
-class _Tensor:
-    """Pickles as torch.save pickles a tensor."""
-
-    def __init__(self, array: np.ndarray):
-        self.array = np.ascontiguousarray(array)
-
-    def __reduce__(self) -> tuple:
-        strides = tuple(stride // self.array.itemsize for stride in self.array.strides)
-        rebuild = sys.modules["torch._utils"]._rebuild_tensor_v2
-        return rebuild, (self.array.view(_Storage), 0, self.array.shape, strides, False, collections.OrderedDict())
-
-
-class _Storage(np.ndarray):
-    pass
-
-
 @pytest.fixture
-def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, dict[str, np.ndarray]]:
+def published(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
     """A file in the form of the published one, and what is in it."""
-    storage = type("FloatStorage", (), {"__module__": "torch"})
-
-    def _rebuild_tensor_v2() -> None: ...
-
-    _rebuild_tensor_v2.__module__, _rebuild_tensor_v2.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
-    for name, content in (("torch", storage), ("torch._utils", _rebuild_tensor_v2)):
-        module = types.ModuleType(name)
-        setattr(module, content.__name__, content)
-        monkeypatch.setitem(sys.modules, name, module)
-    stored: list[np.ndarray] = []
-
-    class Pickler(pickle.Pickler):
-        def persistent_id(self, obj: object) -> tuple | None:
-            if not isinstance(obj, _Storage):
-                return None
-            stored.append(obj)
-            return "storage", storage, str(len(stored) - 1), "cpu", obj.size
-
-    values, buffer = tensors(), io.BytesIO()
-    Pickler(buffer, 2).dump(collections.OrderedDict((name, _Tensor(value)) for name, value in values.items()))
-    path = tmp_path / "pt_inception.pth"
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("x/data.pkl", buffer.getvalue())
-        for i, value in enumerate(stored):
-            file.writestr(f"x/data/{i}", value.tobytes())
+    path, values = tmp_path / "pt_inception.pth", tensors()
+    torch_writer.save(path, values)
     return path, values
 
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 import main
 import sde_lib
+from benchmarks import import_checkpoint
 from checkpoints import safetensors_file, score_sde_torch, torch_file
 from configs.diffusers import ddpm_cifar10_32
 from configs.edm import cifar10_uncond_vp
@@ -202,3 +203,11 @@ def toy_config() -> ConfigDict:
     config.training.update(snapshot_freq_for_preemption=1)
     config.optim.warmup = 0
     return config
+
+
+@pytest.mark.slow
+def test_importing_takes_less_than_three_times_the_file(tmp_path):
+    """62.76 M parameters, raw and averaged; the largest resident memory of the process, libraries with it."""
+    path = tmp_path / "checkpoint.pth"
+    assert import_checkpoint.write_checkpoint(path) == 62_758_915
+    assert import_checkpoint.imported(path, tmp_path / "run") < 3 * path.stat().st_size
