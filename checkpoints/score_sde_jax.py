@@ -5,7 +5,7 @@ from typing import Any
 
 from flax import serialization
 
-from checkpoints.published import Weights
+from checkpoints.published import Weights, listed
 from checkpoints.score_sde import from_jax
 from models.functional import Network
 
@@ -38,6 +38,6 @@ def _restore(path: str | Path) -> dict[str, Any]:
         detail = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} is not a flax msgpack file: {type(error).__name__}: {detail}") from None
     if not isinstance(saved, dict) or not {"params_ema", "optimizer", "step"} <= saved.keys():
-        keys = sorted(map(str, saved)) if isinstance(saved, dict) else type(saved).__name__
+        keys = listed(map(str, saved)) if isinstance(saved, dict) else f"a {type(saved).__name__}"
         raise ValueError(f"{path} holds {keys}; a published score-SDE checkpoint holds params_ema, optimizer, step")
     return saved

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from checkpoints import torch_file
-from checkpoints.published import Weights
+from checkpoints.published import Weights, listed
 from checkpoints.score_sde import Flat, from_torch
 from models.functional import Network
 
@@ -37,7 +37,7 @@ def split(saved: dict, file: str) -> tuple[Flat, Flat]:
     frequencies, which are taken from the model.
     """
     if not isinstance(saved, dict) or not isinstance(saved.get("model"), dict) or "ema" not in saved:
-        keys = sorted(map(str, saved)) if isinstance(saved, dict) else type(saved).__name__
+        keys = listed(map(str, saved)) if isinstance(saved, dict) else f"a {type(saved).__name__}"
         raise ValueError(f"{file} holds {keys}; a published score-SDE checkpoint holds model, ema, optimizer and step")
     model: Flat = {name: value for name, value in saved["model"].items() if name.rpartition(".")[2] != "sigmas"}
     trained = [name for name in model if not name.endswith("all_modules.0.W")]
