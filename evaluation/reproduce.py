@@ -6,11 +6,11 @@ from evaluation import metrics
 from experiment import Experiment
 from experiment.workdir import Workdir, set_aside, write_text
 
-ROWS = {  # config.published field: what it is called, where the report holds it, whether Inception measures it
-    "fid": ("FID", "fid", "sampler"),
-    "inception_score": ("Inception Score", "inception_score", "sampler"),
-    "fid_ode": ("FID of the probability flow", "fid", "ode"),
-    "bits_per_dim": ("bits/dim", None, None),
+ROWS = {  # config.published field: the metric, what is added to its name, where the report holds it, of which sampler
+    "fid": ("FID", "", "fid", "sampling.method"),
+    "inception_score": ("Inception Score", "", "inception_score", "sampling.method"),
+    "fid_ode": ("FID", " of the probability flow", "fid", "ode"),
+    "bits_per_dim": ("bits/dim", "", None, None),
 }
 
 
@@ -29,7 +29,7 @@ def check(experiment: Experiment) -> None:
         )
     if config.eval.end_step:
         raise ValueError(f"eval.end_step is {config.eval.end_step}; a reproduction is of one checkpoint")
-    of_samples = [field for field in asked if ROWS[field][2]]
+    of_samples = [field for field in asked if ROWS[field][3]]
     if config.eval.enable_sampling and of_samples and not config.eval.inception:
         raise ValueError(
             f"eval.inception is empty; {', '.join(of_samples)} need the Inception weights "
@@ -53,12 +53,12 @@ def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
     published = config.published
     lines = [f"# Reproduction: {config.data.dataset}, {config.sde.name}, step {report['checkpoint']['step']}", ""]
     lines += ["| | published | measured | difference |", "|---|---|---|---|"]
-    for field, (name, _, _) in ROWS.items():
+    for field, (name, suffix, _, _) in ROWS.items():
         if published.get(field) is None:
             continue
-        measured, called, digits = _measured(experiment, report, field, name)
+        measured, called, digits = _measured(experiment, report, field)
         if measured is None:
-            lines.append(f"| {name} | {published[field]} | not measured: {called} | |")
+            lines.append(f"| {name}{suffix} | {published[field]} | not measured: {called} | |")
         else:
             difference = measured - published[field]
             lines.append(f"| {called} | {published[field]} | {measured:.{digits}f} | {difference:+.{digits}f} |")
@@ -66,6 +66,8 @@ def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
     checkpoint = report["checkpoint"]
     weights = f"moving average (EMA), rate {checkpoint['ema_rate']}" if checkpoint["ema"] else "raw"
     lines += [f"- Weights: {weights}; {report['parameters']:,} parameters.", f"- Seed: {report['seed']}."]
+    if origin := checkpoint.get("imported"):
+        lines.append(f"- Imported: {_plain(origin)}.")
     for method, row in report.get("samplers", {}).items():
         settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
         lines.append(
@@ -75,7 +77,7 @@ def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
         if "inception" in row:
             against = row["inception"]["reference"]
             lines += [f"- {method}: {line}" for line in metrics.describe(row["inception"])]
-            lines.append(f"- {method}: against " + ", ".join(f"{k} {v}" for k, v in against.items()) + ".")
+            lines.append(f"- {method}: against {_plain(against)}.")
     if config.eval.inception and "samplers" in report:
         lines.append(f"- Resize before Inception: {config.eval.inception_resize}.")
     if bits := report.get("bits_per_dim"):
@@ -99,23 +101,23 @@ def _plain(value: Any) -> Any:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if hasattr(value, "items") else value
 
 
-def _measured(experiment: Experiment, report: dict[str, Any], field: str, name: str) -> tuple[float | None, str, int]:
+def _measured(experiment: Experiment, report: dict[str, Any], field: str) -> tuple[float | None, str, int]:
     """(value, what it is called, decimals), or (None, why not, 0)."""
-    _, part, method = ROWS[field]
+    name, suffix, part, method = ROWS[field]
     if part is None:
         bits = report.get("bits_per_dim")
         return (bits["mean"], name, 4) if bits else (None, "eval.enable_bpd is False", 0)
     if "samplers" not in report:
         return None, "eval.enable_sampling is False", 0
-    method = experiment.settings.method if method == "sampler" else method
+    method = experiment.settings.method if method == "sampling.method" else method
     row = report["samplers"].get(method)
     if row is None:
         return None, f"{method!r} is not among eval.samplers", 0
     found = row["inception"]
     value = found[part]
     if "seeds" in found:
-        value = value["min"] if part == "fid" else value["mean"]
-        name = f"{name}, {'minimum' if part == 'fid' else 'mean'} of {found['seeds']} seeds"
+        which = "min" if part == "fid" else "mean"  # what publications quote
+        value, suffix = value[which], f"{suffix}, {which} of {found['seeds']} seeds"
     elif isinstance(value, dict):
         value = value["mean"]
-    return value, metrics.label(name, found["count"]), 3
+    return value, metrics.label(name, found["count"]) + suffix, 3

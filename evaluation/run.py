@@ -96,7 +96,8 @@ def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[
             weights = plan.weights or _weights(store, experiment, step)
             if weights is None:
                 continue
-            report = evaluate_checkpoint(experiment, workdir, *weights, against)
+            origin = store.metadata(weights[0]).get("imported")
+            report = evaluate_checkpoint(experiment, workdir, *weights, against, origin)
             if report is not None:
                 found.append(report)
                 if config.end_step:
@@ -116,9 +117,16 @@ def _weights(store: Store, experiment: Experiment, step: int | None) -> Weights 
 
 
 def evaluate_checkpoint(
-    experiment: Experiment, workdir: Workdir, step: int, variables: dict, against: quality.Measures
+    experiment: Experiment,
+    workdir: Workdir,
+    step: int,
+    variables: dict,
+    against: quality.Measures,
+    origin: dict[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Evaluate these weights in evaluation/step_N of the folder; process 0 returns the report, the others None.
+
+    `origin` says which published file they were imported from.
 
     Raises:
       Failure: a likelihood or a sample that is not finite.
@@ -136,6 +144,8 @@ def evaluate_checkpoint(
         "seeds": config.eval.seeds,
         "environment": reports.environment(),
     }
+    if origin:
+        report["checkpoint"]["imported"] = origin
     if config.eval.enable_bpd:
         report["bits_per_dim"] = bits(experiment, variables, key_bits, folder / "bits", about)
     if config.eval.enable_sampling:
