@@ -16,6 +16,14 @@ import jaxtyping  # noqa: E402
 jaxtyping.install_import_hook(["sde_lib", "samplers"], "beartype.beartype")
 
 
+COSTLY_FIXTURES = ("test_resume.py", "test_killed.py", "test_end_to_end.py", "test_published_steps.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules whose fixture takes long come first: workers steal from the end, so none is made by two of them."""
+    items.sort(key=lambda item: item.path.name not in COSTLY_FIXTURES)
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """float64 within one test."""
