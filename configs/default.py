@@ -96,7 +96,7 @@ def get_config() -> ConfigDict:
     # TensorFlow's graph of 2015, which the papers of 2021 used; features are 1 to 10 % apart.
     evaluate.inception = ""  # path of pt_inception-2015-12-05-6726825d.pth; "": no such metrics
     evaluate.inception_resize = "pytorch"
-    evaluate.inception_batch_size = 64
+    evaluate.inception_batch_size = 32  # 1.6 GiB at work, whatever the size of the images
     evaluate.reference_stats = ""  # path of an .npz of --mode=stats, or of a public one
     evaluate.stats_split = "train"  # of --mode=stats: train or test
     evaluate.stats_features = 10_000  # images whose features it keeps for KID, precision and recall

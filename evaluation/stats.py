@@ -65,7 +65,12 @@ def compute_statistics(experiment: Experiment, workdir: Workdir, inception: Ince
     count = len(records)
     order = np.random.default_rng(0).permutation(count)[: config.stats_features]
     found = extract(
-        inception, images(), count, batch_size=config.batch_size, keep=np.sort(order), desc=f"{source.name} statistics"
+        inception,
+        images(),
+        count,
+        batch_size=config.inception_batch_size,
+        keep=np.sort(order),
+        desc=f"{source.name} statistics",
     )
     shuffled = found.pool[np.argsort(np.argsort(order))]  # in the random order, so that its first n are a random choice
     about = {
