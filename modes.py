@@ -4,16 +4,17 @@ Everything that can be refused is refused while the function is made; making it 
 alone does its work at once, since reading the file is its check.
 """
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
 from ml_collections import ConfigDict
 
 import evaluation.run
 from checkpoints import diffusers
 from evaluation import quality, reproduce, samples, stats
-from experiment import build
+from evaluation.rounds import barrier, is_leader
+from experiment import Experiment, build
 from experiment.build import network_of
 from experiment.importing import import_weights
 from experiment.weights import load
@@ -26,6 +27,7 @@ Act = Callable[[], object]
 def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """From the newest checkpoint, or the beginning, to `training.n_iters`."""
     workdir.check(config, training=True)
+    _refuse_classes(config)
     experiment = build(config)
     evaluation.run.check(experiment, likelihood=False)
     start = loop.prepare(experiment, workdir)
@@ -35,18 +37,17 @@ def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """A grid of samples of `sampling.method`."""
     workdir.check(config, training=False)
-    experiment = build(config)
+    _refuse_classes(config)
+    experiment = build(config, needs_data=False)
     evaluation.run.check(experiment, likelihood=False)
     with workdir.store(read_only=True) as store:
-        step, variables = load(store, experiment.network, ema=config.eval.ema, step=config.eval.checkpoint or None)
+        step, variables = load(store, experiment.network, ema=config.eval.ema, step=config.eval.checkpoint)
     return lambda: print(samples.draw_grid(experiment, workdir, step, variables))
 
 
 def evaluate(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """bits/dim, samples, FID: report.md."""
-    workdir.check(config, training=False)
-    experiment = build(config)
-    evaluation.run.check(experiment, likelihood=True)
+    experiment = _evaluable(config, workdir)
     plan = evaluation.run.prepare(experiment, workdir)
 
     def act() -> None:
@@ -58,9 +59,7 @@ def evaluate(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 def reproduce_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """The published numbers of a config beside ours: reproduction.md."""
-    workdir.check(config, training=False)
-    experiment = build(config)
-    evaluation.run.check(experiment, likelihood=True)
+    experiment = _evaluable(config, workdir)
     reproduce.check(experiment)
     plan = evaluation.run.prepare(experiment, workdir)
 
@@ -77,11 +76,7 @@ def stats_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     stats.check(experiment)
     inception = quality.load_inception(experiment, needed=True)
 
-    def act() -> None:
-        if jax.process_index() == 0:
-            print(stats.compute_statistics(experiment, workdir, inception))
-
-    return act
+    return lambda: print(stats.compute_statistics(experiment, workdir, inception))
 
 
 def import_(config: ConfigDict, workdir: Workdir, checkpoint: str | None) -> Act:
@@ -98,16 +93,39 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     network = network_of(config)
     diffusers.config_of(network)  # one that has no counterpart there is refused
     with workdir.store(read_only=True) as store:
-        step, variables = load(store, network, ema=config.eval.ema, step=config.eval.checkpoint or None)
-    folder = workdir.path / f"diffusers_step_{step}"
+        step, variables = load(store, network, ema=config.eval.ema, step=config.eval.checkpoint)
+    folder = workdir.path / f"diffusers_step_{step}{'' if config.eval.ema else '_raw'}"
     if folder.exists():
         raise FileExistsError(f"{folder} exists; move it away, nothing is overwritten")
 
     def act() -> None:
-        diffusers.write(folder, network, variables)
-        print(folder)
+        if is_leader():
+            with tempfile.TemporaryDirectory(dir=workdir.path) as unfinished:
+                diffusers.write(Path(unfinished) / folder.name, network, variables)
+                (Path(unfinished) / folder.name).rename(folder)
+            print(folder)
+        barrier("exported")
 
     return act
+
+
+def _evaluable(config: ConfigDict, workdir: Workdir) -> Experiment:
+    """The experiment of a run; its data may be absent where only public statistics are compared with."""
+    workdir.check(config, training=False)
+    _refuse_classes(config)
+    compared = config.eval.enable_sampling and not (config.eval.inception and config.eval.reference_stats)
+    experiment = build(config, needs_data=config.eval.enable_bpd or compared)
+    evaluation.run.check(experiment, likelihood=True)
+    return experiment
+
+
+def _refuse_classes(config: ConfigDict) -> None:
+    """Refuse a class-conditional network: no mode gives it its classes, and without them its numbers mean nothing."""
+    if config.model.get("label_dim"):
+        raise ValueError(
+            f"model.label_dim is {config.model.label_dim}: no --mode gives a class-conditional network its classes "
+            "yet; --mode=import and export take it, and Experiment.score_fn(condition=...) draws from it"
+        )
 
 
 MODES: dict[str, Callable[[ConfigDict, Workdir, str | None], Act]] = {

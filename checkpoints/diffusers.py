@@ -284,7 +284,7 @@ def read(path: str | Path, network: Network) -> Weights:
             raise ValueError(f"{folder} holds neither {WEIGHTS}.safetensors nor {WEIGHTS}.bin")
         arrays = torch_file.load(file)
     variables = fill(str(file), network, places(network), _new_names(str(file), arrays))
-    return Weights(variables["params"], variables["params"], variables["fixed"], 0, {"config": config})
+    return Weights(variables["params"], variables["params"], variables["fixed"], 0, {"config": config}, file)
 
 
 def _folder(path: Path) -> Path:

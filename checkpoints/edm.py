@@ -241,7 +241,7 @@ def read(path: str | Path, network: Network) -> Weights:
     check_network(str(path), network, name, options)
     found = variables(str(path), network, state_dict(module))
     metadata = {"preconditioning": preconditioning(module.class_name, arguments)}
-    return Weights(found["params"], found["params"], found["fixed"], 0, metadata)
+    return Weights(found["params"], found["params"], found["fixed"], 0, metadata, Path(path))
 
 
 def _arguments(module: torch_file.Persistent) -> dict[str, Any]:

@@ -41,13 +41,15 @@ def read(path: Path, network: Network) -> Weights:
       OSError: no such file.
       ValueError: an unknown format, a pickle that names more than tensors, parameters that do not fit, listed.
     """
-    return importlib.import_module(f"checkpoints.{detect(path)}").read(path, network)
+    kind = detect(path)
+    try:
+        return importlib.import_module(f"checkpoints.{kind}").read(path, network)
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is not laid out as {kind} files are: {type(error).__name__}: {detail}") from error
 
 
-def sha256(path: Path) -> str:
-    """Of a file, or of the weights in a folder."""
-    if path.is_dir():
-        files = [p for p in sorted(path.rglob("*")) if p.suffix in (".safetensors", ".bin")]
-        path = files[0]
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(file: Path) -> str:
+    """Of a file's bytes."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

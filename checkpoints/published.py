@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ class Weights:
     fixed: dict[str, np.ndarray]
     step: int  # 0 where the file does not say
     metadata: dict[str, Any]
+    file: Path  # the one that held them
     raw_fixed: dict[str, np.ndarray] | None = None  # where they differ: JAX files average the Fourier frequencies too
 
     def variables(self, *, ema: bool) -> dict[str, dict[str, np.ndarray]]:

@@ -24,7 +24,8 @@ def read(path: str | Path, network: Network) -> Weights:
         params=raw["params"],
         fixed=ema["fixed"],
         step=int(saved["step"]),
-        metadata={"format": "score_sde", "ema_decay": float(saved.get("ema_rate", 0))},
+        metadata={"ema_decay": float(saved.get("ema_rate", 0))},
+        file=Path(path),
         raw_fixed=raw["fixed"],
     )
 

@@ -26,7 +26,8 @@ def read(path: str | Path, network: Network) -> Weights:
         params=of_raw["params"],
         fixed=averaged["fixed"],
         step=int(saved.get("step", 0)),
-        metadata={"format": "score_sde_pytorch", "ema_decay": float(saved["ema"].get("decay", 0))},
+        metadata={"ema_decay": float(saved["ema"].get("decay", 0))},
+        file=Path(path),
     )
 
 

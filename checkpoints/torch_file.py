@@ -12,6 +12,7 @@ import io
 import itertools
 import mmap
 import pickle
+import pickletools
 import struct
 import zipfile
 from collections.abc import Callable
@@ -91,14 +92,14 @@ def _load_archive(file: BinaryIO) -> Any:
         def storage(dtype: np.dtype, key: str, count: int) -> np.ndarray:
             info = entries[f"{root}data/{key}"]
             if info.compress_type != zipfile.ZIP_STORED:
-                return np.frombuffer(archive.read(info), dtype, count)
+                return np.frombuffer(_inflate(archive, info), dtype, count)
             lengths = struct.unpack_from("<HH", mapped, info.header_offset + 26)
             start = info.header_offset + 30 + sum(lengths)
             if count * dtype.itemsize > info.file_size:
                 raise Refused(f"storage {key} of {count} numbers is longer than its {info.file_size} bytes")
             return np.frombuffer(mapped, dtype, count, start)
 
-        return _Unpickler(io.BytesIO(archive.read(pickles[0])), storage).load()
+        return _unpickled(io.BytesIO(_inflate(archive, entries[pickles[0]])), storage)
 
 
 def _load_stream(file: BinaryIO, *, nested: bool = False) -> Any:
@@ -106,13 +107,13 @@ def _load_stream(file: BinaryIO, *, nested: bool = False) -> Any:
     begin = file.tell()
     length = file.seek(0, io.SEEK_END)
     file.seek(begin)
-    first = _Unpickler(file, _no_storage).load()
+    first = _unpickled(file, _no_storage)
     if not isinstance(first, int) or first != LEGACY_MAGIC:
         if nested:
             raise Refused("a tensor whose bytes are not a torch file")
         return first
-    _Unpickler(file, _no_storage).load()  # protocol version
-    system = _Unpickler(file, _no_storage).load()
+    _unpickled(file, _no_storage)  # protocol version
+    system = _unpickled(file, _no_storage)
     if not system.get("little_endian", True):
         raise Refused("numbers in byte order 'big'; only little is read")
     storages: dict[str, np.ndarray] = {}
@@ -124,8 +125,8 @@ def _load_stream(file: BinaryIO, *, nested: bool = False) -> Any:
             storages[key] = np.empty(count, dtype)
         return storages[key]
 
-    value = _Unpickler(file, storage).load()
-    for key in _Unpickler(file, _no_storage).load():
+    value = _unpickled(file, storage)
+    for key in _unpickled(file, _no_storage):
         (count,) = struct.unpack("<q", file.read(8))
         array = storages[key]
         if count != array.size or file.readinto(array.view(np.uint8)) != array.nbytes:
@@ -166,6 +167,11 @@ class _Unpickler(pickle.Unpickler):
             _, offset, size = view[0]
             array = array[offset : offset + size]
         return array
+
+
+def _unpickled(file: BinaryIO, storage: Callable[[np.dtype, str, int], np.ndarray]) -> Any:
+    _check_program(file)
+    return _Unpickler(file, storage).load()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,17 +269,40 @@ def _persistent(meta: dict) -> Persistent:
     return Persistent("persistence", str(meta["class_name"]), dict(meta["state"]))
 
 
-def _plain(value: Any) -> Any:
-    """The same with arrays in the places of `_Array`."""
+def _plain(value: Any, seen: dict[int, Any] | None = None) -> Any:
+    """The same with arrays in the places of `_Array`; what is there twice is looked at once."""
+    seen = {} if seen is None else seen
     if isinstance(value, _Array):
         return value.value
+    if not isinstance(value, dict | list | tuple | Persistent):
+        return value
+    if id(value) in seen:
+        return seen[id(value)]
+    seen[id(value)] = value
     if isinstance(value, dict):
         for key in list(value):
-            value[key] = _plain(value[key])
+            value[key] = _plain(value[key], seen)
     elif isinstance(value, list):
-        value[:] = map(_plain, value)
+        value[:] = [_plain(item, seen) for item in value]
     elif type(value) is tuple:
-        return tuple(map(_plain, value))
+        plain = tuple(_plain(item, seen) for item in value)
+        seen[id(value)] = plain if any(new is not old for new, old in zip(plain, value, strict=True)) else value
+        return seen[id(value)]
     elif isinstance(value, Persistent):
-        _plain(value.state)
+        _plain(value.state, seen)
     return value
+
+
+def _check_program(file: BinaryIO) -> None:
+    """Refuse a pickle that would make its reader set aside memory for things it never holds; the file is rewound."""
+    begin = file.tell()
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count + 1:
+            raise Refused(f"a pickle that numbers its {count}th object {argument}")
+    file.seek(begin)
+
+
+def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.file_size > 1000 * max(info.compress_size, 1024):
+        raise Refused(f"an entry of {info.compress_size} bytes that grows to {info.file_size}")
+    return archive.read(info)

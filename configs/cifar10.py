@@ -16,9 +16,9 @@ def get_config() -> ConfigDict:
         config.data.in_memory = True
         config.model.update(nf=128, ch_mult=(1, 2, 2, 2), num_res_blocks=4, attn_resolutions=(16,), dropout=0.1)
     config.data.random_flip = True
-    config.training.n_iters = 1_300_000
+    config.training.n_iters = 1_300_000  # published 1,300,001, whose last step belongs to the next call of five
     config.training.n_jitted_steps = 5
-    config.eval.batch_size = 1000
+    config.eval.batch_size = 1024
     config.sampling.denoise = "mean"
     config.sampling.discretization = 1000
     config.sampling.grid = "published"

@@ -78,8 +78,8 @@ def get_config() -> ConfigDict:
     evaluate.seed = 0
     evaluate.seeds = 1  # sample sets drawn, of seeds seed, seed + 1, ...; reports give minimum, mean and spread
     evaluate.ema = True
-    evaluate.checkpoint = 0  # step; 0: the newest
-    evaluate.begin_step = 0  # with end_step: every checkpoint of a range
+    evaluate.checkpoint = -1  # step; -1: the newest
+    evaluate.begin_step = 0  # with end_step: every archived checkpoint of a range, and that of end_step
     evaluate.end_step = 0
     evaluate.wait_minutes = 0  # for each checkpoint of the range that is still to come
     evaluate.num_samples = 50_000

@@ -11,6 +11,7 @@ def ddpm(config: ConfigDict, **numbers: float) -> ConfigDict:
     with config.unlocked():
         config.model.attend_each_block = True
         if numbers:
+            config.eval.inception_resize = "tf1"  # Ho et al. measured with TensorFlow's graph
             config.published = ConfigDict(numbers)
             config.published.update(num_samples=50_000, sampler="ancestral, 1000 steps, against the training set")
     return config

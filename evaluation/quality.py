@@ -1,11 +1,12 @@
 """How near samples are to data: over pixels, and by Inception features kept in rounds on disk."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from data.source import Records, take
 from evaluation import features, metrics, stats
+from evaluation.feature_rounds import write_features
 from evaluation.fid import frechet_distance
 from evaluation.inception import InceptionV3
 from evaluation.moments import Accumulator, Moments
@@ -81,48 +82,23 @@ def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) 
     if config.reference_stats:
         return stats.load_statistics(config.reference_stats, inception)
     path = stats.path_of(experiment, workdir, inception)
-    if is_leader() and not path.exists():
+    if not stats.is_current(path, experiment, inception):
         stats.compute_statistics(experiment, workdir, inception)
-    barrier("reference statistics")
     return stats.load_statistics(path, inception)
 
 
 def extract_rounds(experiment: Experiment, drawn: Rounds, inception: InceptionV3) -> Rounds:
-    """The Inception features of each round of samples, in rounds beside them; those that are there are kept.
-
-    A round holds pool [b, 2048], logits [b, 1008] and spatial [b, 2023], float32: 20 kB an image.
-    """
+    """The Inception features of each round of samples, in rounds beside them; those that are there are kept."""
     name = f"inception_{inception.resize}_{inception.sha256[:8]}"
     about = {"inception_sha256": inception.sha256, "resize": inception.resize}
     rounds = Rounds(drawn.folder / name, about, drawn.total, drawn.size)
-    missing = rounds.missing()
-    size = experiment.config.eval.inception_batch_size
-    with rounds.progress(missing, "Inception") as progress:
-        for i in missing:
-            images = experiment.scaler.stretch(drawn.read(i)["samples"])
-            found: list[features.Features] = []
-            for part, real in features.stream(inception, images, batch_size=size):
-                found.append(part)
-                progress.update(real)
-            pool, logits, spatial = (np.concatenate(values) for values in zip(*found, strict=True))
-            rounds.write(i, pool=pool, logits=logits, spatial=spatial)
+
+    def images(i: int) -> np.ndarray:
+        return experiment.scaler.stretch(drawn.read(i)["samples"])
+
+    write_features(rounds, inception, images, experiment.config.eval.inception_batch_size, "Inception")
     barrier("features")
     return rounds
-
-
-def inception_metrics(rounds: Rounds, against: metrics.Reference) -> dict[str, Any]:
-    """FID and its family of all rounds; the spatial features of one round at a time are in memory."""
-    pool_moments, spatial_moments = Accumulator(), Accumulator()
-    pool, logits = [], []
-    for round_ in rounds:
-        pool_moments.update(round_["pool"])
-        spatial_moments.update(round_["spatial"])
-        pool.append(round_["pool"])
-        logits.append(round_["logits"])
-    extracted = metrics.Extracted(
-        np.concatenate(pool), np.concatenate(logits), pool_moments.moments(), spatial_moments.moments()
-    )
-    return metrics.of_set(against, extracted)
 
 
 def load_inception(experiment: Experiment, *, needed: bool = False) -> InceptionV3 | None:
@@ -135,5 +111,5 @@ def load_inception(experiment: Experiment, *, needed: bool = False) -> Inception
     config = experiment.config.eval
     if not config.inception and not needed:
         return None
-    stats.check(experiment)
+    (stats.check_images if config.reference_stats and not needed else stats.check)(experiment)
     return features.load_inception(config.inception, config.inception_resize)

@@ -76,7 +76,8 @@ def _samples(report: dict[str, Any]) -> list[str]:
     lines = ["## Samples", ""]
     if floor is not None:
         lines += [
-            f"Frechet distance over pixels in [0, 1] (not Inception features: not an FID), {report['num_samples']} "
+            f"Frechet distance over {_over(report)}{' in [0, 1]' if report['levels'] else ''} (not Inception features: "
+            f"not an FID), {report['num_samples']} "
             f"samples against each of two halves of the training set, averaged{_of_seeds(report)}; half against half, "
             f"{report['frechet_count']} each, the floor: **{floor:.4f}**.",
             "",
@@ -90,7 +91,7 @@ def _samples(report: dict[str, Any]) -> list[str]:
     lines.append("")
     for name, row in rows.items():
         if "inception" in row:
-            against = row["inception"]["reference"]
+            against = {name: value for name, value in row["inception"]["reference"].items() if name != "data"}
             lines += [f"### {name}", "", *(f"- {line}" for line in metrics.describe(row["inception"]))]
             lines += ["", f"Against {_settings(against)}.", ""]
     return lines
@@ -100,20 +101,30 @@ def _of_seeds(report: dict[str, Any]) -> str:
     return f", over {report['seeds']} seeds" if report["seeds"] > 1 else ""
 
 
-def table(found: list[dict[str, Any]]) -> str:
-    """The checkpoints of a range beside each other: bits/dim, and each sampler's FID, or distance over pixels."""
-    methods = list(found[0].get("samplers", {}))
+def table(folder: Path, *, ema: bool) -> str:
+    """All evaluated checkpoints in a folder beside each other: bits/dim, and each sampler's FID, or pixel distance."""
+    paths = sorted(folder.glob(f"step_*{'' if ema else '_raw'}/report.json"))
+    found = [json.loads(path.read_text()) for path in paths if path.parent.name.endswith("_raw") != ema]
+    methods = sorted({name for report in found for name in report.get("samplers", {})})
     lines = [f"| step | bits/dim | {' | '.join(methods)} |", f"|---|---|{'---|' * len(methods)}"]
     for report in found:
         bits = report.get("bits_per_dim")
+        rows = report.get("samplers", {})
         cells = [str(report["checkpoint"]["step"]), f"{bits['mean']:.4f}" if bits else ""]
-        for name in methods:
-            row = report["samplers"][name]
-            if "inception" in row:
-                value = row["inception"]["fid"]
-                value = value["mean"] if isinstance(value, dict) else value
-                cells.append(f"{row['inception']['label']}: {value:.4f}")
-            else:
-                cells.append(f"{row['frechet_distance']:.4f} over pixels" if "frechet_distance" in row else "")
+        cells += [_cell(rows[name], report) if name in rows else "" for name in methods]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(row: dict[str, Any], report: dict[str, Any]) -> str:
+    of_seeds = f", mean of {report['seeds']} seeds" if report["seeds"] > 1 else ""
+    if "inception" in row:
+        value = row["inception"]["fid"]
+        return f"{row['inception']['label']}{of_seeds}: {value['mean'] if of_seeds else value:.4f}"
+    if "frechet_distance" in row:
+        return f"{row['frechet_distance']:.4f} over {_over(report)}{of_seeds}"
+    return ""
+
+
+def _over(report: dict[str, Any]) -> str:
+    return "pixels" if report["levels"] else "coordinates"

@@ -29,10 +29,20 @@ def check(experiment: Experiment) -> None:
         )
     if config.eval.end_step:
         raise ValueError(f"eval.end_step is {config.eval.end_step}; a reproduction is of one checkpoint")
-    of_samples = [field for field in asked if ROWS[field][3]]
-    if config.eval.enable_sampling and of_samples and not config.eval.inception:
+    methods = {field: _sampler(experiment, field) for field in asked if ROWS[field][3] and config.eval.enable_sampling}
+    absent = sorted({method for method in methods.values() if method not in config.eval.samplers})
+    if absent:
         raise ValueError(
-            f"eval.inception is empty; {', '.join(of_samples)} need the Inception weights "
+            f"eval.samplers is {tuple(config.eval.samplers)}; {', '.join(methods)} need {', '.join(absent)} as well"
+        )
+    if not methods and not (config.eval.enable_bpd and "bits_per_dim" in asked):
+        raise ValueError(
+            f"eval.enable_sampling is {config.eval.enable_sampling} and eval.enable_bpd {config.eval.enable_bpd}: "
+            f"none of {', '.join(asked)} would be measured"
+        )
+    if methods and not config.eval.inception:
+        raise ValueError(
+            f"eval.inception is empty; {', '.join(methods)} need the Inception weights "
             "(pt_inception-2015-12-05-6726825d.pth); or set eval.enable_sampling=False"
         )
 
@@ -67,7 +77,8 @@ def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
     weights = f"moving average (EMA), rate {checkpoint['ema_rate']}" if checkpoint["ema"] else "raw"
     lines += [f"- Weights: {weights}; {report['parameters']:,} parameters.", f"- Seed: {report['seed']}."]
     if origin := checkpoint.get("imported"):
-        lines.append(f"- Imported: {_plain(origin)}.")
+        parts = [str(origin[name]) for name in ("file", "format", "sha256") if name in origin]
+        lines.append(f"- Imported from {', '.join(parts)}.")
     for method, row in report.get("samplers", {}).items():
         settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
         lines.append(
@@ -75,7 +86,7 @@ def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
             f"{row['evaluations']['mean']:.0f} network evaluations each; {settings}."
         )
         if "inception" in row:
-            against = row["inception"]["reference"]
+            against = {name: value for name, value in row["inception"]["reference"].items() if name != "data"}
             lines += [f"- {method}: {line}" for line in metrics.describe(row["inception"])]
             lines.append(f"- {method}: against {_plain(against)}.")
     if config.eval.inception and "samplers" in report:
@@ -97,23 +108,24 @@ def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _sampler(experiment: Experiment, field: str) -> str:
+    method = ROWS[field][3]
+    return experiment.settings.method if method == "sampling.method" else method
+
+
 def _plain(value: Any) -> Any:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if hasattr(value, "items") else value
 
 
 def _measured(experiment: Experiment, report: dict[str, Any], field: str) -> tuple[float | None, str, int]:
     """(value, what it is called, decimals), or (None, why not, 0)."""
-    name, suffix, part, method = ROWS[field]
+    name, suffix, part, _ = ROWS[field]
     if part is None:
         bits = report.get("bits_per_dim")
         return (bits["mean"], name, 4) if bits else (None, "eval.enable_bpd is False", 0)
     if "samplers" not in report:
         return None, "eval.enable_sampling is False", 0
-    method = experiment.settings.method if method == "sampling.method" else method
-    row = report["samplers"].get(method)
-    if row is None:
-        return None, f"{method!r} is not among eval.samplers", 0
-    found = row["inception"]
+    found = report["samplers"][_sampler(experiment, field)]["inception"]
     value = found[part]
     if "seeds" in found:
         which = "min" if part == "fid" else "mean"  # what publications quote

@@ -31,7 +31,7 @@ class Rounds:
         about = json.loads(json.dumps({**about, "round_size": size}))
         file = folder / "about.json"
         if is_leader():
-            if folder.exists() and not (file.exists() and json.loads(file.read_text()) == about):
+            if folder.exists() and _read(file) != about:
                 set_aside(folder)
             folder.mkdir(parents=True, exist_ok=True)
             if not file.exists():
@@ -100,6 +100,13 @@ class Rounds:
             logging.warning("%s is damaged and computed again: %s", self._path(i), error)
             return False
         return rows == {self.real(i)}  # a shorter last round of an evaluation of fewer examples is computed again
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def is_leader() -> bool:

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import logging
 
-from checkpoints.store import Store
 from evaluation import metrics, quality, schedule
 from evaluation import report as reports
 from evaluation.bits import bits
+from evaluation.feature_rounds import extracted
 from evaluation.inception import InceptionV3
 from evaluation.rounds import Rounds, barrier, is_leader
 from evaluation.samples import GRID_SAMPLES, draw_rounds
@@ -27,6 +26,7 @@ from experiment.workdir import Workdir, write_text
 from samplers.ode import PROBES
 
 Weights = tuple[int, dict[str, Any]]
+LEAST_FOR_INCEPTION = 10
 
 
 class Plan(NamedTuple):
@@ -56,6 +56,13 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
             raise ValueError(f"eval.{name} is {config[name]}; it must be at least {bound}")
     if config.bpd_probe not in PROBES:
         raise ValueError(f"eval.bpd_probe is {config.bpd_probe!r}; known are {', '.join(PROBES)}")
+    if len(set(config.samplers)) < len(config.samplers):
+        raise ValueError(f"eval.samplers is {tuple(config.samplers)}; name each once")
+    if config.inception and config.enable_sampling and config.num_samples < LEAST_FOR_INCEPTION:
+        raise ValueError(
+            f"eval.num_samples is {config.num_samples}; with eval.inception it must be at least {LEAST_FOR_INCEPTION}, "
+            "the splits of the Inception Score"
+        )
     schedule.check(config)
     if likelihood and config.enable_bpd and not len(experiment.source.test):
         raise ValueError("there are no test images for bits/dim; give the data set some, or set eval.enable_bpd=False")
@@ -76,7 +83,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
     if config.end_step:
         return Plan(inception, None)
     with workdir.store(read_only=True) as store:
-        weights = load(store, experiment.network, ema=config.ema, step=config.checkpoint or None)
+        weights = load(store, experiment.network, ema=config.ema, step=config.checkpoint)
     return Plan(inception, weights)
 
 
@@ -92,28 +99,19 @@ def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[
     config, found = experiment.config.eval, []
     against = quality.measures(experiment, workdir, plan.inception)
     with workdir.store(read_only=True) as store:
-        for step in schedule.steps_to_evaluate(store, config):
-            weights = plan.weights or _weights(store, experiment, step)
-            if weights is None:
-                continue
+        for step in schedule.steps_to_evaluate(store, config, experiment.config.training.snapshot_freq):
+            weights = plan.weights or load(store, experiment.network, ema=config.ema, step=step)
             origin = store.metadata(weights[0]).get("imported")
             report = evaluate_checkpoint(experiment, workdir, *weights, against, origin)
             if report is not None:
                 found.append(report)
                 if config.end_step:
-                    write_text(workdir.path / "evaluation" / "checkpoints.md", reports.table(found))
+                    folder = workdir.path / "evaluation"
+                    write_text(folder / "checkpoints.md", reports.table(folder, ema=config.ema))
     if found:
         reports.write(workdir.path, found[-1])
     barrier("evaluated")
     return found
-
-
-def _weights(store: Store, experiment: Experiment, step: int | None) -> Weights | None:
-    try:
-        return load(store, experiment.network, ema=experiment.config.eval.ema, step=step)
-    except FileNotFoundError:
-        logging.warning("the rolling checkpoint of step %s was deleted before it could be evaluated", step)
-        return None
 
 
 def evaluate_checkpoint(
@@ -134,9 +132,9 @@ def evaluate_checkpoint(
     config = experiment.config
     folder = workdir.path / "evaluation" / f"step_{step:08d}{'' if config.eval.ema else '_raw'}"
     about = {"step": step, "ema": config.eval.ema, "weights_crc32": _fingerprint(variables)}
-    key_bits, _ = _keys(config.eval.seed)
     report: dict[str, Any] = {
         "dataset": config.data.dataset,
+        "levels": experiment.source.levels,
         "sde": config.sde.to_dict(),
         "checkpoint": {"step": step, "ema": config.eval.ema, "ema_rate": config.model.ema_rate},
         "parameters": experiment.network.count(),
@@ -147,7 +145,7 @@ def evaluate_checkpoint(
     if origin:
         report["checkpoint"]["imported"] = origin
     if config.eval.enable_bpd:
-        report["bits_per_dim"] = bits(experiment, variables, key_bits, folder / "bits", about)
+        report["bits_per_dim"] = bits(experiment, variables, _key_of(config.eval.seed, "bits"), folder / "bits", about)
     if config.eval.enable_sampling:
         report |= _sampling(experiment, variables, against, folder, about)
     if not is_leader():
@@ -165,10 +163,10 @@ def _sampling(
     if pixels:
         part |= {"frechet_count": pixels.count, "frechet_floor": pixels.floor}
     timing = {}
-    for i, method in enumerate(config.samplers):
+    for method in config.samplers:
         sets = []
         for seed in range(config.seed, config.seed + config.seeds):
-            key, place = jax.random.fold_in(_keys(seed)[1], i), folder / f"{method}_seed_{seed}"
+            key, place = _key_of(seed, method), folder / f"{method}_seed_{seed}"
             rounds = draw_rounds(experiment, variables, method, key, place, about)
             features = against.inception and quality.extract_rounds(experiment, rounds, against.inception)
             sets.append((rounds, features))
@@ -176,7 +174,7 @@ def _sampling(
                 save_decoded(folder / f"{place.name}.png", rounds.first("samples", GRID_SAMPLES), experiment.scaler)
         if is_leader():
             part["samplers"][method] = _row(experiment, method, sets, against)
-            seconds = sum(round_["seconds"][0] for rounds, _ in sets for round_ in rounds)
+            seconds = sum(rounds.column("seconds")[:: rounds.size].sum() for rounds, _ in sets)
             timing[method] = {"seconds": float(seconds), "samples": config.num_samples * config.seeds}
     if is_leader():  # apart, because it is not the same twice
         write_text(folder / "timing.json", json.dumps(timing, indent=2) + "\n")
@@ -192,19 +190,20 @@ def _row(
         "evaluations": {"mean": float(spent.mean()), "max": int(spent.max())},
         "settings": experiment.settings_of(method).used(),
     }
+    if row["settings"].get("corrector_norm") == "batch":  # a sample depends on the others of its batch
+        row["settings"]["batch_size"] = sets[0][0].size
     if against.pixels:
         distances = [against.pixels.of(rounds) for rounds, _ in sets]
         row |= {"frechet_distance": float(np.mean(distances)), "frechet_distances": distances}
     if against.reference:
-        found = [quality.inception_metrics(features, against.reference) for _, features in sets if features]
+        found = [metrics.of_set(against.reference, extracted(features)) for _, features in sets if features]
         row["inception"] = found[0] if len(found) == 1 else metrics.summarise(found)
     return row
 
 
-def _keys(seed: int) -> tuple[jax.Array, jax.Array]:
-    """The keys of likelihoods and of samples."""
-    key_bits, key_samples = jax.random.split(jax.random.key(seed))
-    return key_bits, key_samples
+def _key_of(seed: int, purpose: str) -> jax.Array:
+    """A key for a sampler or for bits/dim, whatever else is evaluated."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
 
 
 def _fingerprint(variables: dict) -> int:

@@ -1,7 +1,6 @@
 """Samples of a checkpoint, in rounds on disk, and a grid of them for eyes."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,20 +80,19 @@ def draw_rounds(
     return rounds
 
 
-def images(rounds: Rounds) -> Iterator[np.ndarray]:
-    """The samples of each round in order."""
-    return (round_["samples"] for round_ in rounds)
-
-
 def draw_grid(experiment: Experiment, workdir: Workdir, step: int, variables: dict) -> str:
-    """Draw a grid of samples with ``sampling.method``; writes a picture and the array, returns the picture's path.
+    """Draw 100 samples with ``sampling.method``, `eval.batch_size` at once, into a picture and an array beside it.
 
-    The names hold the step, the method and the seed; earlier files of that name are set aside.
+    Returns the picture's path. The names hold the step, the method and the seed; earlier files are set aside.
     """
     method, seed = experiment.settings.method, experiment.config.eval.seed
-    drawn = Drawer(experiment, variables, method, GRID_SAMPLES).draw(jax.random.key(seed), 0)
+    size = min(GRID_SAMPLES, experiment.config.eval.batch_size)
+    drawer = Drawer(experiment, variables, method, size)
+    parts = [drawer.draw(jax.random.key(seed), i) for i in range(-(-GRID_SAMPLES // size))]
+    x, spent = (np.concatenate([getattr(part, name) for part in parts])[:GRID_SAMPLES] for name in ("x", "evaluations"))
     picture = workdir.path / "samples" / f"{method}_step_{step}_seed_{seed}.png"
-    save_samples(set_aside(picture), drawn.x, experiment.scaler)
-    np.savez_compressed(set_aside(picture.with_suffix(".npz")), samples=experiment.scaler.decode(drawn.x))
-    print(f"{len(drawn.x)} samples of {method}, {drawn.evaluations.mean():.0f} evaluations each, {drawn.seconds:.1f} s")
+    save_samples(set_aside(picture), x, experiment.scaler)
+    np.savez_compressed(set_aside(picture.with_suffix(".npz")), samples=experiment.scaler.decode(x))
+    seconds = sum(part.seconds for part in parts)
+    print(f"{len(x)} samples of {method}, {spent.mean():.0f} evaluations each, {seconds:.1f} s")
     return str(picture)

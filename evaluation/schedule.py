@@ -21,12 +21,12 @@ def check(config: ConfigDict) -> None:
       ValueError: a range that is empty, or asked for together with a single step.
     """
     begin, end = config.begin_step, config.end_step
-    if min(begin, end, config.wait_minutes, config.checkpoint) < 0 or (end and begin > end):
+    if min(begin, end, config.wait_minutes, config.checkpoint + 1) < 0 or (end and begin > end):
         raise ValueError(
             f"eval.begin_step is {begin}, eval.end_step {end}, eval.checkpoint {config.checkpoint}, eval.wait_minutes "
-            f"{config.wait_minutes}; none may be negative, and the range must not be empty"
+            f"{config.wait_minutes}; none may be negative (but eval.checkpoint -1, the newest), nor the range empty"
         )
-    if end and config.checkpoint:
+    if end and config.checkpoint >= 0:
         raise ValueError(
             f"eval.checkpoint is {config.checkpoint} and eval.end_step {end}; give one step or a range, not both"
         )
@@ -38,29 +38,30 @@ def check(config: ConfigDict) -> None:
 
 
 def steps_to_evaluate(
-    store: Store, config: ConfigDict, *, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[int | None]:
-    """The steps in ascending order: `eval.checkpoint`, or None for the newest; or all saved ones of the range.
+    store: Store, config: ConfigDict, archived: int, *, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[int]:
+    """The steps in ascending order: `eval.checkpoint` (-1: the newest); or those of the range that are kept for ever.
 
-    A range waits up to `eval.wait_minutes` for each new checkpoint, until that of `eval.end_step` was there. Rolling
-    checkpoints that a training has deleted again are not among them. Process 0 looks and tells the others.
+    A range takes the steps that `archived` divides and `eval.end_step`, not the rolling ones, which a training deletes
+    again. It waits up to `eval.wait_minutes` for each, until that of `eval.end_step` was there. Process 0 looks
+    and tells the others.
 
     Raises:
       FileNotFoundError: a range without a checkpoint.
     """
     if not config.end_step:
-        yield config.checkpoint or None
+        yield config.checkpoint
         return
     seen = config.begin_step - 1
     found = False
     while True:
         waited = 0.0
-        while (step := _agreed(_next(store, seen, config.end_step))) < 0:
+        while (step := _agreed(_next(store, seen, config.end_step, archived))) < 0:
             if seen >= config.end_step or waited >= 60 * config.wait_minutes:
                 if not found:
                     raise FileNotFoundError(
-                        f"no checkpoint of steps {config.begin_step} to {config.end_step} in {store.directory}; "
-                        f"there are {store.steps()}"
+                        f"no archived checkpoint of steps {config.begin_step} to {config.end_step} in "
+                        f"{store.directory}; there are {store.steps()}"
                     )
                 return
             if not waited:
@@ -71,8 +72,9 @@ def steps_to_evaluate(
         seen, found = step, True
 
 
-def _next(store: Store, after: int, end: int) -> int:
-    return min((step for step in store.steps() if after < step <= end), default=-1)
+def _next(store: Store, after: int, end: int, archived: int) -> int:
+    kept = (step for step in store.steps() if step % archived == 0 or step == end)
+    return min((step for step in kept if after < step <= end), default=-1)
 
 
 def _agreed(step: int) -> int:

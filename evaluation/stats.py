@@ -2,21 +2,34 @@
 
 import json
 import os
+import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from data.pipeline import eval_batches
-from evaluation.features import extract
+from data.source import take
+from evaluation.feature_rounds import extracted, write_features
 from evaluation.inception import InceptionV3
 from evaluation.metrics import Reference
 from evaluation.moments import Moments
+from evaluation.rounds import Rounds, barrier, is_leader
 from experiment import Experiment
 from experiment.workdir import Workdir, set_aside
 
 SPLITS = ("train", "test")
+WITHOUT_EFFECT = ("centered", "uniform_dequantization", "random_flip", "in_memory")  # on stored levels
+
+
+def check_images(experiment: Experiment) -> None:
+    """Refuse, with a ValueError, data that the Inception network does not take."""
+    source = experiment.source
+    if len(source.shape) != 3 or source.levels is None or source.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"statistics are of grey or RGB images; the examples of {source.name!r} are {source.shape}"
+            f"{'' if source.levels else ' without grey levels'}"
+        )
 
 
 def check(experiment: Experiment) -> None:
@@ -25,12 +38,8 @@ def check(experiment: Experiment) -> None:
     Raises:
       ValueError: examples that are not images, an empty or unknown split, or eval.stats_features below 4.
     """
+    check_images(experiment)
     config, source = experiment.config.eval, experiment.source
-    if len(source.shape) != 3 or source.levels is None or source.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"statistics are of grey or RGB images; the examples of {source.name!r} are {source.shape}"
-            f"{'' if source.levels else ' without grey levels'}"
-        )
     if config.stats_split not in SPLITS:
         raise ValueError(f"eval.stats_split is {config.stats_split!r}; known are {', '.join(SPLITS)}")
     if len(getattr(source, config.stats_split)) < 4:
@@ -40,9 +49,27 @@ def check(experiment: Experiment) -> None:
 
 
 def path_of(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> Path:
-    """stats/DATASET_SPLIT_RESIZE.npz in the folder."""
+    """stats/DATASET_SPLIT_RESIZE_HASH.npz in the folder; HASH is of the Inception weights."""
     name = experiment.config.data.dataset.replace(":", "_").replace("/", "_")
-    return workdir.path / "stats" / f"{name}_{experiment.config.eval.stats_split}_{inception.resize}.npz"
+    split = experiment.config.eval.stats_split
+    return workdir.path / "stats" / f"{name}_{split}_{inception.resize}_{inception.sha256[:8]}.npz"
+
+
+def about(experiment: Experiment, inception: InceptionV3) -> dict[str, Any]:
+    """Everything that the statistics of an experiment's data depend on, as JSON."""
+    config, source = experiment.config, experiment.source
+    data = {name: value for name, value in config.data.items() if name not in WITHOUT_EFFECT}
+    found = {
+        "inception_sha256": inception.sha256,
+        "resize": inception.resize,
+        "dataset": config.data.dataset,
+        "split": config.eval.stats_split,
+        "images": len(getattr(source, config.eval.stats_split)),
+        "shape": list(source.shape),
+        "features": config.eval.stats_features,
+        "data": data,
+    }
+    return json.loads(json.dumps(found))
 
 
 def compute_statistics(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> Path:
@@ -50,39 +77,39 @@ def compute_statistics(experiment: Experiment, workdir: Workdir, inception: Ince
 
     Grey levels are stretched over 0..255. `eval.stats_features` pool features, a random choice of a fixed seed, are
     kept for KID, precision and recall in float32, since float16 moves the borders of small balls: 8 kB each.
+    Features are written in rounds, which a killed run goes on from and several processes share, and deleted at the end.
 
     Raises:
       ValueError: see `check`.
     """
     check(experiment)
-    config, source = experiment.config.eval, experiment.source
-    records = getattr(source, config.stats_split)
-
-    def images() -> Iterator[np.ndarray]:
-        for batch in eval_batches(records, batch_size=config.batch_size):
-            yield experiment.scaler.stretch(batch["image"][batch["mask"]])
-
-    count = len(records)
-    order = np.random.default_rng(0).permutation(count)[: config.stats_features]
-    found = extract(
-        inception,
-        images(),
-        count,
-        batch_size=config.inception_batch_size,
-        keep=np.sort(order),
-        desc=f"{source.name} statistics",
-    )
-    shuffled = found.pool[np.argsort(np.argsort(order))]  # in the random order, so that its first n are a random choice
-    about = {
-        "inception_sha256": inception.sha256,
-        "resize": inception.resize,
-        "dataset": experiment.config.data.dataset,
-        "split": config.stats_split,
-        "shape": list(source.shape),
-    }
+    config, known = experiment.config.eval, about(experiment, inception)
+    records, count = getattr(experiment.source, config.stats_split), known["images"]
     path = path_of(experiment, workdir, inception)
-    save_statistics(path, Reference(found.pool_moments, found.spatial_moments, shuffled, about))
+    rounds = Rounds(path.with_suffix(""), known, count, min(config.batch_size, count))
+
+    def images(i: int) -> np.ndarray:
+        places = np.arange(i * rounds.size, i * rounds.size + rounds.real(i))
+        return experiment.scaler.stretch(take(records, places)["image"])
+
+    write_features(rounds, inception, images, config.inception_batch_size, f"{experiment.source.name} statistics")
+    barrier("statistics")
+    if is_leader():
+        order = np.random.default_rng(0).permutation(count)[: config.stats_features]
+        found = extracted(rounds, np.sort(order))
+        shuffled = found.pool[np.argsort(np.argsort(order))]  # in the random order: its first n are a random choice
+        save_statistics(path, Reference(found.pool_moments, found.spatial_moments, shuffled, known))
+        shutil.rmtree(rounds.folder)
+    barrier("statistics saved")
     return path
+
+
+def is_current(path: Path, experiment: Experiment, inception: InceptionV3) -> bool:
+    """Whether there are statistics at `path` of just this experiment's data and network."""
+    if not path.exists():
+        return False
+    with np.load(path, allow_pickle=False) as archive:
+        return json.loads(str(archive["about"])) == about(experiment, inception)
 
 
 def save_statistics(path: Path, reference: Reference) -> None:
@@ -121,22 +148,22 @@ def load_statistics(path: str | Path, inception: InceptionV3) -> Reference:
     missing = [name for name in ("mu", "sigma") if name not in arrays]
     if missing:
         raise ValueError(f"{path} holds no {' and no '.join(missing)}; it has {', '.join(arrays) or 'nothing'}")
-    about = {"inception_sha256": "not recorded", "resize": "not recorded", "dataset": Path(path).name}
+    recorded = {"inception_sha256": "not recorded", "resize": "not recorded", "dataset": Path(path).name}
     if "about" in arrays:
-        about = json.loads(str(arrays["about"]))
+        recorded = json.loads(str(arrays["about"]))
         for field, now, what in (
             ("resize", inception.resize, "eval.inception_resize"),
             ("inception_sha256", inception.sha256, "the SHA-256 of eval.inception"),
         ):
-            if about[field] != now:
+            if recorded.get(field) != now:
                 raise ValueError(
-                    f"the statistics {path} were made with {field} {about[field]}, but {what} is {now}; "
+                    f"the statistics {path} were made with {field} {recorded.get(field)}, but {what} is {now}; "
                     "a distance needs the same for both: compute them anew with --mode=stats"
                 )
     count = int(arrays.get("count", 0))
     pool = _moments(path, arrays, "", 2048, count)
     spatial = _moments(path, arrays, "_s", 2023, count) if "mu_s" in arrays else None
-    return Reference(pool, spatial, arrays.get("features"), about)
+    return Reference(pool, spatial, arrays.get("features"), recorded)
 
 
 def _moments(path: str | Path, arrays: dict[str, np.ndarray], suffix: str, size: int, count: int) -> Moments:

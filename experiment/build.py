@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 import data
@@ -135,8 +136,15 @@ def network_of(config: ConfigDict) -> Network:
     return network(config, sde_lib.create(**config.sde), (size, size, config.data.num_channels))
 
 
-def build(config: ConfigDict) -> Experiment:
-    """Everything that the config names, checked.
+def _stand_in(config: ConfigDict) -> data.Source:
+    """A source without examples, of the images that files and TFDS hold: 256 levels, the size that the config says."""
+    shape = config.data.image_size, config.data.image_size, config.data.num_channels
+    empty = data.Arrays({"image": np.zeros((0, *shape), np.uint8)})
+    return data.Source(config.data.dataset, empty, empty, shape=shape, levels=256)
+
+
+def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
+    """Everything that the config names, checked; without `needs_data` a data set outside the package may be absent.
 
     Raises:
       ValueError: a name, option or value that is not allowed; the message says which are.
@@ -146,7 +154,8 @@ def build(config: ConfigDict) -> Experiment:
     settings = samplers.Settings(**config.sampling)
     for method in config.eval.samplers:
         samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
-    source = _source(config)
+    outside = config.data.dataset.partition(":")[0] in ("tfds", "folder") and "image_size" in config.data
+    source = _source(config) if needs_data or not outside else _stand_in(config)
     if config.data.random_flip and len(source.shape) != 3:
         raise ValueError(
             f"data.random_flip is for images; the examples of {source.name!r} are {source.shape}; set it to False"

@@ -45,7 +45,8 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
         others = sorted(set(store.steps()) - {weights.step})
     if others:
         raise ValueError(f"{workdir.path} already holds checkpoints of steps {others}; import into another --workdir")
-    step, origin = weights.step, {"file": file.name, "sha256": importing.sha256(file), **weights.metadata}
+    known = {"file": weights.file.name, "format": importing.detect(file), "sha256": importing.sha256(weights.file)}
+    step, origin = weights.step, weights.metadata | known
     with workdir.store() as store:
         store.save(step, _tree(weights), {"imported": origin, "config": config.to_dict()})
         del weights  # the store has its own copy, and is still writing

@@ -9,17 +9,16 @@ from models.functional import Network
 
 
 def load(store: Store, network: Network, *, ema: bool, step: int | None) -> tuple[int, dict[str, Any]]:
-    """(step, variables) of the newest sound checkpoint, or of `step`; averaged or raw weights.
+    """(step, variables) of the newest sound checkpoint (step None or below 0), or of `step`; averaged or raw weights.
 
     Raises:
       CheckpointMismatch: a checkpoint of another architecture.
       FileNotFoundError: no checkpoint, or none of that step.
     """
-    abstract = network.abstract()
-    found = store.restore(
-        {"ema" if ema else "params": abstract["params"], "fixed": abstract["fixed"]}, step, partial=True
-    )
+    abstract, which = network.abstract(), "ema" if ema else "params"
+    template = {which: abstract["params"], "fixed": abstract["fixed"]}
+    found = store.restore(template, None if step is None or step < 0 else step, partial=True)
     if found is None:
         raise FileNotFoundError(f"no checkpoint in {store.directory}; train first, with --mode=train")
     step, tree, _ = found
-    return step, jax.device_put({"params": tree["ema" if ema else "params"], "fixed": tree["fixed"]})
+    return step, jax.device_put({"params": tree[which], "fixed": tree["fixed"]})

@@ -11,6 +11,7 @@ from checkpoints.store import Store
 
 RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may differ when it is only used
 FREE_SECTIONS = ("eval", "published")  # nothing that is trained depends on them
+MAY_MOVE = ("data.path", "data.test_path", "data.data_dir", "data.in_memory", "data.verify")  # where the data lie
 MAY_GROW = ("training.n_iters",)  # nothing that is drawn or averaged depends on it
 
 
@@ -57,7 +58,7 @@ class Workdir:
         """Refuse a config that differs from the saved one, naming the fields.
 
         Training compares every field but those of eval and published, and training.n_iters may grow; sampling and
-        evaluation compare what the checkpoint depends on (sde, model, data).
+        evaluation compare what the checkpoint depends on (sde, model, data), but not where the data lie.
 
         Raises:
           ValueError: the configs differ, or (training false) there is none saved.
@@ -73,6 +74,7 @@ class Workdir:
             for name in sorted(saved.keys() | given.keys())
             if saved.get(name, missing) != given.get(name, missing)
             and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
+            and (training or name not in MAY_MOVE)
             and not (name in MAY_GROW and given.get(name, 0) >= saved.get(name, 0))
         ]
         if differing:

@@ -199,7 +199,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
 def _diverged(what: str, store: Any) -> Diverged:
     store.wait()
     kept = store.latest_step()
-    last = f"the last good checkpoint is of step {kept}" if kept else "no checkpoint had been saved yet"
+    last = f"the last good checkpoint is of step {kept}" if kept is not None else "no checkpoint had been saved yet"
     return Diverged(f"{what}; {last}; lower optim.lr or optim.grad_clip")
 
 
@@ -233,12 +233,16 @@ def _make_evaluate(experiment: Experiment, losses: Any, key: jax.Array) -> Any:
 
 
 def _make_draw(experiment: Experiment) -> Any:
-    """``(variables, key) -> samples`` of the config's own sampler, for pictures."""
-    shape = (GRID_SAMPLES, *experiment.source.shape)
+    """``(variables, key) -> samples`` of the config's own sampler, for pictures; `eval.batch_size` at once."""
+    size = min(GRID_SAMPLES, experiment.config.eval.batch_size)
 
     @jax.jit
     def draw(variables: dict, key: jax.Array) -> jax.Array:
         sampler = experiment.sampler(variables, experiment.settings.method)
-        return samplers.draw(sampler, experiment.sde, key, shape).x
+        return samplers.draw(sampler, experiment.sde, key, (size, *experiment.source.shape)).x
 
-    return lambda variables, key: np.asarray(draw(variables, key))
+    def grid(variables: dict, key: jax.Array) -> np.ndarray:
+        keys = [jax.random.fold_in(key, i) for i in range(-(-GRID_SAMPLES // size))]
+        return np.concatenate([np.asarray(draw(variables, k)) for k in keys])[:GRID_SAMPLES]
+
+    return grid

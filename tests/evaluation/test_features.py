@@ -1,6 +1,7 @@
 """Every image counts once, whatever the batches; the published file is read without PyTorch."""
 
 import hashlib
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 

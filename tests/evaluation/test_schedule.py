@@ -27,20 +27,22 @@ def _config(**fields: int) -> ConfigDict:
 
 def _steps(store: Saving, **fields: int) -> list[int | None]:
     waits = []
-    found = list(schedule.steps_to_evaluate(store, _config(**fields), sleep=waits.append))
+    found = list(schedule.steps_to_evaluate(store, _config(**fields), 10, sleep=waits.append))
     store.waits = waits
     return found
 
 
 def test_one_step_or_the_newest() -> None:
-    assert _steps(Saving([1, 2])) == [None]
+    assert _steps(Saving([1, 2])) == [-1]
     assert _steps(Saving([1, 2]), checkpoint=1) == [1]
+    assert _steps(Saving([0, 2]), checkpoint=0) == [0]
 
 
 def test_a_range_is_taken_in_order() -> None:
     store = Saving([10, 20, 30, 40])
     assert _steps(store, begin_step=15, end_step=35) == [20, 30] and store.waits == []
     assert _steps(Saving([10, 20, 30, 40]), end_step=40) == [10, 20, 30, 40]
+    assert _steps(Saving([10, 15, 20, 22, 25]), end_step=25) == [10, 20, 25], "archived ones, and the end"
 
 
 def test_new_checkpoints_are_waited_for() -> None:
@@ -57,14 +59,14 @@ def test_waiting_ends() -> None:
 
 
 def test_a_range_without_checkpoints_is_an_error() -> None:
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint of steps 50 to 60 in there; there are \[10\]"):
+    with pytest.raises(FileNotFoundError, match=r"no archived checkpoint of steps 50 to 60 in there; there are \[10\]"):
         _steps(Saving([10]), begin_step=50, end_step=60)
 
 
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"begin_step": 5, "end_step": 4}, "must not be empty"),
+        ({"begin_step": 5, "end_step": 4}, "nor the range empty"),
         ({"begin_step": -1, "end_step": 4}, "negative"),
         ({"checkpoint": 3, "end_step": 4}, "not both"),
         ({"wait_minutes": 4}, "needs its last step"),

@@ -1,9 +1,11 @@
 """Reference statistics: of all images, with what they were computed with, and refused beside another network."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import samplers
 from configs.vp import toy_mixture8_mlp
@@ -12,7 +14,7 @@ from data.scaling import Scaler
 from evaluation.features import extract
 from evaluation.inception import Features
 from evaluation.moments import moments
-from evaluation.stats import check, compute_statistics, load_statistics
+from evaluation.stats import check, compute_statistics, is_current, load_statistics
 from experiment import Experiment
 from experiment.workdir import Workdir
 from models.functional import Network
@@ -57,7 +59,7 @@ def _shown(experiment: Experiment, split: str = "train") -> np.ndarray:
 def test_statistics_are_those_of_every_image(written: tuple[Experiment, Path]) -> None:
     """37 in batches of 10 on eight devices; 12 of them kept, each one of the set, in no order, no two the same."""
     experiment, path = written
-    assert path.name == "tfds_levels_train_pytorch.npz" and path.parent.name == "stats"
+    assert path.name == "tfds_levels_train_pytorch_abc.npz" and path.parent.name == "stats"
     assert [file.name for file in path.parent.iterdir()] == [path.name], "no temporary file stays"
     found, pool = load_statistics(path, Inception()), np.asarray(Inception()(_shown(experiment)).pool)
     known = moments(pool)
@@ -69,13 +71,9 @@ def test_statistics_are_those_of_every_image(written: tuple[Experiment, Path]) -
     places = near.argmin(axis=1)
     assert near.min(axis=1).max() < 1e-2 and len(set(places)) == 12 and (np.diff(places) < 0).any()
     assert found.features.dtype == np.float32
-    assert found.about == {
-        "inception_sha256": "abc",
-        "resize": "pytorch",
-        "dataset": "tfds:levels",
-        "split": "train",
-        "shape": [4, 4, 1],
-    }
+    known = {"inception_sha256": "abc", "resize": "pytorch", "dataset": "tfds:levels", "split": "train"}
+    known |= {"shape": [4, 4, 1], "images": 37, "features": 12}
+    assert found.about.items() >= known.items() and found.about["data"]["dataset"] == "tfds:levels"
 
 
 def test_other_tools_can_read_the_file(written: tuple[Experiment, Path]) -> None:
@@ -93,13 +91,46 @@ def test_another_network_or_resize_is_refused(written: tuple[Experiment, Path], 
     assert "\n" not in str(caught.value)
 
 
+def test_statistics_of_other_data_are_not_current(written: tuple[Experiment, Path]) -> None:
+    experiment, path = written
+    assert is_current(path, experiment, Inception())
+    for section, field, value in (("eval", "stats_features", 13), ("data", "dataset", "tfds:others")):
+        other = dataclasses.replace(experiment, config=ConfigDict(experiment.config.to_dict()))
+        other.config[section][field] = value
+        assert not is_current(path, other, Inception())
+    assert not is_current(path.with_name("absent.npz"), experiment, Inception())
+
+
+def test_a_killed_computation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in its third round: the first two are not computed again, and the statistics are the same."""
+    experiment = _experiment()
+    whole = compute_statistics(experiment, Workdir(tmp_path / "whole"), Inception())
+
+    class Killed(Inception):
+        calls = 0
+
+        def __call__(self, images: np.ndarray) -> Features:
+            Killed.calls += 1
+            if Killed.calls == 3:
+                raise KeyboardInterrupt
+            return super().__call__(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        compute_statistics(experiment, Workdir(tmp_path / "killed"), Killed())
+    Killed.calls = 3
+    again = compute_statistics(experiment, Workdir(tmp_path / "killed"), Killed())
+    assert Killed.calls == 3 + 2, "of four rounds two were there"
+    for name, value in np.load(whole).items():
+        np.testing.assert_array_equal(np.load(again)[name], value)
+
+
 def test_the_test_split_and_earlier_files(tmp_path: Path) -> None:
     experiment = _experiment(stats_split="test", stats_features=100)
     for _ in range(2):
         path = compute_statistics(experiment, Workdir(tmp_path), Inception())
     assert {file.name for file in path.parent.iterdir()} == {
-        "tfds_levels_test_pytorch.npz",
-        "tfds_levels_test_pytorch.1.npz",
+        "tfds_levels_test_pytorch_abc.npz",
+        "tfds_levels_test_pytorch_abc.1.npz",
     }
     found = load_statistics(path, Inception())
     assert found.pool.count == 20 and len(found.features) == 20 and found.about["split"] == "test"

@@ -1,0 +1,43 @@
+"""Inception features in rounds on disk, and what is added up of them."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from evaluation.features import stream
+from evaluation.inception import InceptionV3
+from evaluation.metrics import Extracted
+from evaluation.moments import Accumulator
+from evaluation.rounds import Rounds
+
+
+def write_features(
+    rounds: Rounds, inception: InceptionV3, images: Callable[[int], np.ndarray], batch_size: int, description: str
+) -> None:
+    """Fill the missing rounds of this process: features of `images(i)`, uint8 [b, h, w, c], `batch_size` at once.
+
+    A round holds pool [b, 2048], logits [b, 1008] and spatial [b, 2023], float32: 20 kB an image.
+    """
+    missing = rounds.missing()
+    with rounds.progress(missing, description) as progress:
+        for i in missing:
+            found = []
+            for part, real in stream(inception, images(i), batch_size=batch_size):
+                found.append(part)
+                progress.update(real)
+            pool, logits, spatial = (np.concatenate(values) for values in zip(*found, strict=True))
+            rounds.write(i, pool=pool, logits=logits, spatial=spatial)
+
+
+def extracted(rounds: Rounds, keep: np.ndarray | None = None) -> Extracted:
+    """Moments of all rounds, one at a time in memory; vectors of all, or of the examples at `keep`, ascending."""
+    pool_moments, spatial_moments = Accumulator(), Accumulator()
+    pool, logits = [], []
+    for i, found in enumerate(rounds):
+        pool_moments.update(found["pool"])
+        spatial_moments.update(found["spatial"])
+        first = i * rounds.size
+        here = slice(None) if keep is None else keep[(keep >= first) & (keep < first + rounds.size)] - first
+        pool.append(found["pool"][here])
+        logits.append(found["logits"][here])
+    return Extracted(np.concatenate(pool), np.concatenate(logits), pool_moments.moments(), spatial_moments.moments())
