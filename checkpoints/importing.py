@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import json
 from pathlib import Path
 
 from checkpoints.published import Weights
@@ -44,7 +45,7 @@ def read(path: Path, network: Network) -> Weights:
     kind = detect(path)
     try:
         return importlib.import_module(f"checkpoints.{kind}").read(path, network)
-    except (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+    except (json.JSONDecodeError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         detail = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} is not laid out as {kind} files are: {type(error).__name__}: {detail}") from error
 

@@ -60,5 +60,5 @@ def _tree(weights: Weights) -> dict[str, Any]:
         "step": np.int32(weights.step),
         "params": weights.params,
         "ema": weights.ema,
-        "fixed": weights.fixed,
+        "fixed": weights.fixed,  # JAX files average the Fourier frequencies as well: the raw ones differ by rounding
     }

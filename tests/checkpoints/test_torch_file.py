@@ -197,3 +197,46 @@ def test_the_format_is_seen_from_the_file(tmp_path):
             importing.detect(wrong)
     with pytest.raises(FileNotFoundError):
         importing.detect(tmp_path / "absent")
+
+
+def test_what_is_there_twice_is_looked_at_once(tmp_path):
+    """Sixty lists, each holding the one before twice: 2^60 of them to whoever walks a tree."""
+    value: object = [1]
+    pairs: object = (1,)
+    for _ in range(60):
+        value, pairs = [value, value], (pairs, pairs)
+    path = tmp_path / "small.pkl"
+    path.write_bytes(pickle.dumps({"lists": value, "tuples": pairs}, 2))
+    assert path.stat().st_size < 2000
+    found = torch_file.load(path)
+    assert found["lists"][0] is found["lists"][1] and found["tuples"][0] is found["tuples"][1]
+
+
+def test_arrays_inside_shared_containers_are_arrays(tmp_path):
+    array = np.arange(3)
+    inside = (array, [array])
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps({"a": inside, "b": inside, "c": [inside]}, 2))
+    found = torch_file.load(path)
+    for value in (found["a"], found["b"], found["c"][0]):
+        np.testing.assert_array_equal(value[0], array)
+        np.testing.assert_array_equal(value[1][0], array)
+
+
+@pytest.mark.parametrize("name", ["memo", "deflated pickle", "deflated storage"])
+def test_small_files_do_not_take_large_memory(name, tmp_path):
+    path = tmp_path / "x.pth"
+    if name == "memo":
+        path.write_bytes(b"\x80\x02}r\xff\xff\xff\x3f.")
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            program = pickle.dumps("x" * (64 if name == "deflated storage" else 2**26), 2)
+            file.writestr("x/data.pkl", program)
+        if name == "deflated storage":
+            reference = b"(X\x07\x00\x00\x00storagectorch\nByteStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
+            reference += b"J" + struct.pack("<i", 2**26) + b"tQ"
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+                file.writestr("x/data.pkl", b"\x80\x02" + reference + b".")
+                file.writestr("x/data/0", bytes(2**26))
+    with pytest.raises(torch_file.Refused, match=r"numbers its|grows to"):
+        torch_file.load(path)

@@ -14,15 +14,17 @@ import sde_lib
 from benchmarks import import_checkpoint
 from checkpoints import safetensors_file, score_sde_torch, torch_file
 from configs.diffusers import ddpm_cifar10_32
-from configs.edm import cifar10_uncond_vp
+from configs.edm import cifar10_cond_vp, cifar10_uncond_vp
 from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import toy_mixture8_mlp
+from evaluation import samples
 from experiment import Refusal
 from experiment.build import network_of
 from experiment.importing import read_weights
 from experiment.weights import load
 from experiment.workdir import Workdir
 from models.functional import Network
+from tests import torch_writer
 from tests.models.published_weights import REFERENCE, compiled
 from tests.models.test_published import assert_close, nhwc
 
@@ -112,6 +114,48 @@ def test_a_file_that_would_run_code_is_one_line(tmp_path, capsys):
 def test_a_missing_file_is_one_line(file, tmp_path):
     with pytest.raises(Refusal, match=r"--checkpoint|No such file"):
         main.run("import", config(), str(tmp_path / "run"), file and str(tmp_path / file))
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"model": {"module.all_modules.0.W": np.zeros(2, np.float32)}, "ema": {}, "step": 0},
+        {"model": {"a": 1}, "ema": {"shadow_params": [1]}, "step": 0},
+        {"model": {}, "ema": {"shadow_params": 3}, "step": 0},
+        {"model": [], "ema": {}, "step": 0},
+        {"weights": np.zeros(2, np.float32)},
+        [1, 2],
+    ],
+)
+def test_a_file_of_another_layout_is_one_line(tree, tmp_path):
+    path = tmp_path / "x.pth"
+    torch_writer.save(path, tree)
+    with pytest.raises(Refusal, match=r"x\.pth"):
+        main.run("import", config(), str(tmp_path / "run"), str(path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_imported_run_is_sampled_without_its_data_wherever_that_will_lie(tmp_path, monkeypatch, capsys):
+    imported, workdir = config(), Workdir(tmp_path / "run")
+    imported.data.data_dir = str(tmp_path / "nowhere")
+    main.run("import", imported, str(workdir.path), str(FILE))
+    imported.data.data_dir = str(tmp_path / "elsewhere")
+    monkeypatch.setattr(samples, "draw_grid", lambda experiment, workdir, step, variables: f"drawn {step}")
+    main.run("sample", imported, str(workdir.path))
+    assert "drawn 400" in capsys.readouterr().out
+    with pytest.raises(Refusal, match="is not prepared"):
+        main.run("evaluate", imported, str(workdir.path))
+    imported.data.dataset = "tfds:svhn_cropped"
+    with pytest.raises(Refusal, match=r"data\.dataset"):
+        main.run("sample", imported, str(workdir.path))
+
+
+@pytest.mark.parametrize("mode", ["train", "sample", "evaluate", "reproduce"])
+def test_class_conditional_networks_are_not_drawn_from_without_classes(mode, tmp_path):
+    conditional = cifar10_cond_vp.get_config()
+    Workdir(tmp_path).begin(conditional)
+    with pytest.raises(Refusal, match=r"model\.label_dim is 10"):
+        main.run(mode, conditional, str(tmp_path))
 
 
 def test_averages_that_do_not_fit_are_named():
