@@ -29,11 +29,8 @@ class PixelDistance:
         train, self.levels = experiment.source.train, experiment.source.levels
         self.count = min(count, len(train) // 2)
         order = np.random.default_rng(0).permutation(len(train))[: 2 * self.count]
-        self._halves = [self._moments_at(train, np.sort(order[part])) for part in self._parts()]
+        self._halves = [self._moments_at(train, np.sort(half)) for half in np.split(order, 2)]
         self.floor = frechet_distance(*self._halves)
-
-    def _parts(self) -> tuple[slice, slice]:
-        return slice(None, self.count), slice(self.count, None)
 
     def of(self, rounds: Rounds) -> float:
         """Of the samples in rounds, the mean of the distances to both halves."""

@@ -106,10 +106,11 @@ def compute_statistics(experiment: Experiment, workdir: Workdir, inception: Ince
 
 def is_current(path: Path, experiment: Experiment, inception: InceptionV3) -> bool:
     """Whether there are statistics at `path` of just this experiment's data and network."""
-    if not path.exists():
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return json.loads(str(archive["about"])) == about(experiment, inception)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or damaged
         return False
-    with np.load(path, allow_pickle=False) as archive:
-        return json.loads(str(archive["about"])) == about(experiment, inception)
 
 
 def save_statistics(path: Path, reference: Reference) -> None:
