@@ -15,6 +15,8 @@ def record(config: ConfigDict, **numbers: float) -> ConfigDict:
     if unknown:
         raise ValueError(f"published numbers {sorted(unknown)}; known are {', '.join(NUMBERS)}")
     config.eval.inception_resize = "tf1"  # the paper's Inception features are those of TensorFlow's graph
+    of_samples = ["pc"] if {"fid", "inception_score"} & numbers.keys() else []
+    config.eval.samplers = tuple(of_samples + ["ode"] * ("fid_ode" in numbers)) or config.eval.samplers
     with config.unlocked():
         config.published = ConfigDict(numbers)
         config.published.update(
