@@ -125,9 +125,8 @@ class Store:
 
     def metadata(self, step: int) -> dict:
         """The metadata of a step; empty if it cannot be read, which `restore` then says."""
-        args = self._ocp.args
         try:
-            return self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore())).manifest["metadata"]
+            return self._read_manifest(step)["metadata"]
         except Exception:  # damage comes as any error of Orbax, JSON or the disk
             return {}
 
@@ -151,10 +150,7 @@ class Store:
 
     def _read(self, step: int, template: Tree | None = None, partial: bool = False) -> tuple[dict, dict]:
         """The manifest and the tree of a step, each compared with its checksum."""
-        args = self._ocp.args
-        manifest = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore())).manifest
-        if manifest["crc32"] != _crc_of_json(manifest["leaves"], manifest["metadata"]):
-            raise CheckpointDamaged("its manifest does not match its checksum")
+        args, manifest = self._ocp.args, self._read_manifest(step)
         if template is not None:
             saved = manifest["leaves"]
             if partial:
@@ -166,6 +162,13 @@ class Store:
         if partial:
             tree = {key: value for key, value in tree.items() if key in template}
         return manifest, tree
+
+    def _read_manifest(self, step: int) -> dict:
+        args = self._ocp.args
+        manifest = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore())).manifest
+        if manifest["crc32"] != _crc_of_json(manifest["leaves"], manifest["metadata"]):
+            raise CheckpointDamaged("its manifest does not match its checksum")
+        return manifest
 
     def _verdict(self, step: int, manifest: dict, force: bool) -> "Verdict":
         """What saving `step` means. Process 0 looks and tells the others: they would look when it has already begun."""

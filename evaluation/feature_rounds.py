@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from evaluation.features import stream
-from evaluation.inception import InceptionV3
+from evaluation.features import gather, stream
+from evaluation.inception import Features, InceptionV3
 from evaluation.metrics import Extracted
-from evaluation.moments import Accumulator
 from evaluation.rounds import Rounds
 
 
@@ -31,13 +30,4 @@ def write_features(
 
 def extracted(rounds: Rounds, keep: np.ndarray | None = None) -> Extracted:
     """Moments of all rounds, one at a time in memory; vectors of all, or of the examples at `keep`, ascending."""
-    pool_moments, spatial_moments = Accumulator(), Accumulator()
-    pool, logits = [], []
-    for i, found in enumerate(rounds):
-        pool_moments.update(found["pool"])
-        spatial_moments.update(found["spatial"])
-        first = i * rounds.size
-        here = slice(None) if keep is None else keep[(keep >= first) & (keep < first + rounds.size)] - first
-        pool.append(found["pool"][here])
-        logits.append(found["logits"][here])
-    return Extracted(np.concatenate(pool), np.concatenate(logits), pool_moments.moments(), spatial_moments.moments())
+    return gather((Features(found["pool"], found["logits"], found["spatial"]) for found in rounds), keep)

@@ -1,6 +1,5 @@
 """The Inception network from the published file, and its features of many images, streamed over the devices."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from checkpoints import torch_file
+from checkpoints.importing import sha256
 from evaluation.inception import Features, InceptionV3
 from evaluation.metrics import Extracted
 from evaluation.moments import Accumulator
@@ -31,12 +31,10 @@ def load_inception(path: str, resize: str = "pytorch") -> InceptionV3:
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"eval.inception is {path!r}; there is no such file")
-    with file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     tensors = torch_file.load(file)
     if not isinstance(tensors, Mapping):
         raise ValueError(f"{path} holds a {type(tensors).__name__}, not a dictionary of tensors such as {WEIGHTS}")
-    return InceptionV3(tensors, resize, sha256=sha256)
+    return InceptionV3(tensors, resize, sha256=sha256(file))
 
 
 def as_rgb(images: np.ndarray) -> np.ndarray:
@@ -129,23 +127,34 @@ def extract(
     Raises:
       ValueError: images that are not images, or another number of them than `total`.
     """
-    pool_moments, spatial_moments = Accumulator(), Accumulator()
-    kept: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    wanted = None if keep is None else np.isin(np.arange(total), keep)
     seen = 0
 
-    with tqdm(total=total, unit="image", desc=desc, dynamic_ncols=True) as progress:
-        for (pool, logits, spatial), real in stream(inception, images, batch_size=batch_size):
-            if seen + real > total:
-                raise ValueError(f"more than the {total} images that were announced")
-            pool_moments.update(pool)
-            spatial_moments.update(spatial)
-            here = slice(None) if wanted is None else wanted[seen : seen + real]
-            for values, into in zip((pool, logits), kept, strict=True):
-                into.append(values[here])
-            seen += real
-            progress.update(real)
-    if seen != total:
-        raise ValueError(f"{seen} images; {total} were announced")
+    def parts() -> Iterator[Features]:
+        nonlocal seen
+        with tqdm(total=total, unit="image", desc=desc, dynamic_ncols=True) as progress:
+            for found, real in stream(inception, images, batch_size=batch_size):
+                if seen + real > total:
+                    raise ValueError(f"more than the {total} images that were announced")
+                yield found
+                seen += real
+                progress.update(real)
+        if seen != total:
+            raise ValueError(f"{seen} images; {total} were announced")
+
+    return gather(parts(), keep)
+
+
+def gather(parts: Iterable[Features], keep: np.ndarray | None = None) -> Extracted:
+    """Moments of all vectors, one part at a time; pool features and logits of all images, or of those at `keep`."""
+    pool_moments, spatial_moments = Accumulator(), Accumulator()
+    kept: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    seen = 0
+    for pool, logits, spatial in parts:
+        pool_moments.update(pool)
+        spatial_moments.update(spatial)
+        here = slice(None) if keep is None else np.isin(np.arange(seen, seen + len(pool)), keep)
+        for values, into in zip((pool, logits), kept, strict=True):
+            into.append(values[here])
+        seen += len(pool)
     pool, logits = (np.concatenate(values) for values in kept)
     return Extracted(pool, logits, pool_moments.moments(), spatial_moments.moments())
