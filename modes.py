@@ -17,7 +17,7 @@ from evaluation.rounds import barrier, is_leader
 from experiment import Experiment, build
 from experiment.build import network_of
 from experiment.importing import import_weights
-from experiment.weights import load
+from experiment.weights import load_run
 from experiment.workdir import Workdir
 from training import loop
 
@@ -40,8 +40,7 @@ def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     _refuse_classes(config)
     experiment = build(config, needs_data=False)
     evaluation.run.check(experiment, likelihood=False)
-    with workdir.store(read_only=True) as store:
-        step, variables = load(store, experiment.network, ema=config.eval.ema, step=config.eval.checkpoint)
+    step, variables = load_run(workdir, experiment.network, config)
     return lambda: print(samples.draw_grid(experiment, workdir, step, variables))
 
 
@@ -92,8 +91,7 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     workdir.check(config, training=False)
     network = network_of(config)
     diffusers.config_of(network)  # one that has no counterpart there is refused
-    with workdir.store(read_only=True) as store:
-        step, variables = load(store, network, ema=config.eval.ema, step=config.eval.checkpoint)
+    step, variables = load_run(workdir, network, config)
     folder = workdir.path / f"diffusers_step_{step}{'' if config.eval.ema else '_raw'}"
     if folder.exists():
         raise FileExistsError(f"{folder} exists; move it away, nothing is overwritten")

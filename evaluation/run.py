@@ -21,7 +21,7 @@ from evaluation.rounds import Rounds, barrier, is_leader
 from evaluation.samples import GRID_SAMPLES, draw_rounds
 from experiment import Experiment
 from experiment.pictures import save_decoded
-from experiment.weights import load
+from experiment.weights import load, load_run
 from experiment.workdir import Workdir, write_text
 from samplers.ode import PROBES
 
@@ -82,9 +82,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
         quality.reference(experiment, workdir, inception)
     if config.end_step:
         return Plan(inception, None)
-    with workdir.store(read_only=True) as store:
-        weights = load(store, experiment.network, ema=config.ema, step=config.checkpoint)
-    return Plan(inception, weights)
+    return Plan(inception, load_run(workdir, experiment.network, experiment.config))
 
 
 def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[str, Any]]:

@@ -3,8 +3,10 @@
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from checkpoints.store import Store
+from experiment.workdir import Workdir
 from models.functional import Network
 
 
@@ -22,3 +24,9 @@ def load(store: Store, network: Network, *, ema: bool, step: int | None) -> tupl
         raise FileNotFoundError(f"no checkpoint in {store.directory}; train first, with --mode=train")
     step, tree, _ = found
     return step, jax.device_put({"params": tree[which], "fixed": tree["fixed"]})
+
+
+def load_run(workdir: Workdir, network: Network, config: ConfigDict) -> tuple[int, dict[str, Any]]:
+    """What `load` gives of a run for ``config.eval``: its `checkpoint`, averaged or raw by `ema`."""
+    with workdir.store(read_only=True) as store:
+        return load(store, network, ema=config.eval.ema, step=config.eval.checkpoint)
