@@ -5,15 +5,20 @@ from collections.abc import Callable
 from typing import Any
 
 from sde_lib.base import AffineSDE, Kernel, expand
+from sde_lib.discrete import Discrete
+from sde_lib.discrete import discrete as _discrete
+from sde_lib.edm import EDM
+from sde_lib.edm import edm as _edm
 from sde_lib.levels import Levels
 from sde_lib.preconditioning import PRECONDITIONINGS, Preconditioning, precondition
 from sde_lib.prediction import LEVEL_LABELS, NOISE_LABELS, PREDICTIONS, ScoreFn, eps_fn, score_fn
-from sde_lib.schedules import SCHEDULES, BetaSchedule, CosineBeta, LinearBeta
+from sde_lib.schedules import SCHEDULES, BetaSchedule, CosineBeta, LinearBeta, SqrtLinearBeta, TableBeta
 from sde_lib.subvp import SubVP
 from sde_lib.ve import VE
 from sde_lib.vp import VP
 
 __all__ = [
+    "EDM",
     "LEVEL_LABELS",
     "NOISE_LABELS",
     "PRECONDITIONINGS",
@@ -25,12 +30,15 @@ __all__ = [
     "AffineSDE",
     "BetaSchedule",
     "CosineBeta",
+    "Discrete",
     "Kernel",
     "Levels",
     "LinearBeta",
     "Preconditioning",
     "ScoreFn",
+    "SqrtLinearBeta",
     "SubVP",
+    "TableBeta",
     "create",
     "eps_fn",
     "expand",
@@ -46,7 +54,13 @@ def _scheduled(sde: type[VP] | type[SubVP]) -> Callable[..., AffineSDE]:
     return build
 
 
-SDES: dict[str, Callable[..., AffineSDE]] = {"vp": _scheduled(VP), "subvp": _scheduled(SubVP), "ve": VE}
+SDES: dict[str, Callable[..., AffineSDE]] = {
+    "vp": _scheduled(VP),
+    "subvp": _scheduled(SubVP),
+    "ve": VE,
+    "edm": _edm,
+    "discrete": _discrete,
+}
 
 
 def _construct(what: str, name: str, table: dict[str, Any], options: dict[str, Any]) -> Any:
@@ -63,8 +77,9 @@ def _construct(what: str, name: str, table: dict[str, Any], options: dict[str, A
 def create(name: str, **options: Any) -> AffineSDE:
     """The SDE of that name: ``create("vp", beta_min=0.1, beta_max=20.0)``.
 
-    vp and subvp take ``schedule`` ('linear', 'cosine'), the schedule's own options and ``t_min``; ve takes
-    ``sigma_min``, ``sigma_max`` and ``t_min``.
+    vp and subvp take ``schedule`` ('linear', 'cosine', 'sqrt_linear'), the schedule's own options and ``t_min``; ve
+    takes ``sigma_min``, ``sigma_max`` and ``t_min``; edm ``sigma_min`` and ``sigma_max``; discrete what
+    `sde_lib.discrete.discrete` does.
 
     Raises:
       ValueError: an unknown name, option or value; the message names the known ones.

@@ -110,6 +110,18 @@ class AffineSDE(abc.ABC):
         ratio = self.sigma(jnp.maximum(t - 1.0 / n, 0.0)) / self.sigma(t)
         return Kernel(1.0 + f / n, g / n**0.5, ratio)
 
+    def level_position(self, t: Coefficient, n: int) -> Coefficient:
+        """Where t lies among the n levels: i at level i, the cleanest 0; a fraction between two."""
+        return t * (n - 1)
+
+    def level_index(self, t: Coefficient, n: int) -> Array:
+        """The level at t, or the next cleaner one, int; a time one rounding error below a level is on it."""
+        return level_index(t, n)
+
+    def level_time(self, index: Coefficient, n: int) -> Coefficient:
+        """The t of level `index`, i / (n - 1) in the published chains: the inverse of `level_position`."""
+        return index / (n - 1)
+
     def levels(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """alpha and sigma of the n noise levels of discrete training and of the published n-step chain, float64.
 

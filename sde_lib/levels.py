@@ -5,12 +5,12 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sde_lib.base import AffineSDE, Coefficient, expand, level_index
+from sde_lib.base import AffineSDE, Coefficient, expand
 
 
 @dataclasses.dataclass(frozen=True)
 class Levels:
-    """The n published noise levels of an SDE as functions of t: level i at t = i / (n - 1), the cleanest at 0.
+    """The n published noise levels of an SDE as functions of t: level i at the SDE's `level_time`, the cleanest is 0.
 
     DDPM's levels lie off the SDE's own alpha(t), sigma(t) near data: at t = 0 they have sigma 0.01, the SDE has 0. So
     what trains on the levels, and what steps from one to the next, asks for the level's own numbers.
@@ -48,4 +48,4 @@ class Levels:
         return expand(self.alpha(t), x0) * x0, self.sigma(t)
 
     def _table(self, column: int, t: Coefficient) -> Coefficient:
-        return jnp.asarray(self.sde.levels(self.n)[column], t.dtype)[level_index(t, self.n)]
+        return jnp.asarray(self.sde.levels(self.n)[column], t.dtype)[self.sde.level_index(t, self.n)]

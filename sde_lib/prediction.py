@@ -47,8 +47,10 @@ class LevelLabel(Protocol):
 
 
 LEVEL_LABELS: dict[str, LevelLabel] = {
-    "index": lambda levels, t: t * (levels.n - 1),  # published DDPM: the cleanest level is 0; between levels a fraction
-    "index_down": lambda levels, t: jnp.round((1.0 - t) * (levels.n - 1)),  # published SMLD: the noisiest is 0; whole
+    # published DDPM: the cleanest level is 0; between levels a fraction
+    "index": lambda levels, t: levels.sde.level_position(t, levels.n),
+    # published SMLD: the noisiest is 0; whole
+    "index_down": lambda levels, t: jnp.round(levels.n - 1 - levels.sde.level_position(t, levels.n)),
 }
 
 

@@ -2,10 +2,12 @@
 
 import abc
 import dataclasses
+import functools
 import math
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from sde_lib.base import Coefficient
 
@@ -93,4 +95,81 @@ class CosineBeta(BetaSchedule):
         return np.minimum(1.0 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
 
 
-SCHEDULES = {"linear": LinearBeta, "cosine": CosineBeta}
+@dataclasses.dataclass(frozen=True)
+class SqrtLinearBeta(BetaSchedule):
+    """sqrt(beta(t)) linear from sqrt(beta_min) to sqrt(beta_max): 'linear' in latent diffusion (Rombach et al. 2022)."""
+
+    beta_min: float = 0.85
+    beta_max: float = 12.0
+
+    def __post_init__(self) -> None:
+        LinearBeta(self.beta_min, self.beta_max)  # the same bounds
+
+    def _root(self, t: Coefficient) -> Coefficient:
+        low = math.sqrt(self.beta_min)
+        return low + t * (math.sqrt(self.beta_max) - low)
+
+    def beta(self, t: Coefficient) -> Coefficient:
+        """The rate at t."""
+        return self._root(t) ** 2
+
+    def integral(self, s: Coefficient, t: Coefficient) -> Coefficient:
+        """(t - s) (r_s^2 + r_s r_t + r_t^2) / 3 with r = sqrt(beta): exact, r being linear."""
+        low, high = self._root(s), self._root(t)
+        return (t - s) * (low**2 + low * high + high**2) / 3.0
+
+    def discrete_betas(self, n: int) -> np.ndarray:
+        """linspace(sqrt(beta_min / n), sqrt(beta_max / n), n)^2, float64."""
+        return np.linspace((self.beta_min / n) ** 0.5, (self.beta_max / n) ** 0.5, n) ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class TableBeta(BetaSchedule):
+    """The piecewise constant rate whose chain of n equal steps has exactly the n given beta_i.
+
+    On (i/n, (i+1)/n] the rate is -n log(1 - beta_i), so that log alpha is linear between the levels of the chain
+    (Lu et al. 2022, arXiv:2206.00927, App. D.1).
+
+    Raises:
+      ValueError: fewer than two betas, or one outside (0, 1).
+    """
+
+    betas: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        wrong = [beta for beta in self.betas if not 0.0 < beta < 1.0]
+        if len(self.betas) < 2 or wrong:
+            received = f"{wrong[0]:.6g} among {len(self.betas)} betas" if wrong else f"{len(self.betas)} betas"
+            raise ValueError(f"sde: {received}; allowed are at least 2, each between 0 and 1")
+
+    @functools.cached_property
+    def _tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rate on each interval [n] and its integral up to each level [n + 1], float64."""
+        rate = -np.log1p(-np.asarray(self.betas)) * len(self.betas)
+        return rate, np.concatenate([[0.0], np.cumsum(rate) / len(self.betas)])
+
+    def _interval(self, t: Coefficient) -> Array:
+        """The i of (i/n, (i+1)/n] that t lies in; a time one rounding error above a level is on it."""
+        n = len(self.betas)
+        return jnp.clip(jnp.ceil(t * n - 2.5e-7 * n).astype(int) - 1, 0, n - 1)
+
+    def beta(self, t: Coefficient) -> Coefficient:
+        """The rate at t."""
+        return jnp.asarray(self._tables[0], jnp.result_type(t, float))[self._interval(t)]
+
+    def integral(self, s: Coefficient, t: Coefficient) -> Coefficient:
+        """The rest of s's interval, the whole ones between and the beginning of t's: nothing cancels."""
+        n, dtype = len(self.betas), jnp.result_type(s, t, float)
+        rate, total = (jnp.asarray(table, dtype) for table in self._tables)
+        i, j = self._interval(s), self._interval(t)
+        apart = rate[i] * ((i + 1) / n - s) + (total[j] - total[i + 1]) + rate[j] * (t - j / n)
+        return jnp.where(i == j, rate[i] * (t - s), apart)
+
+    def discrete_betas(self, n: int) -> np.ndarray:
+        """The table; ValueError for another n than its length."""
+        if n != len(self.betas):
+            raise ValueError(f"sde: the table has {len(self.betas)} betas, not {n}")
+        return np.asarray(self.betas)
+
+
+SCHEDULES = {"linear": LinearBeta, "cosine": CosineBeta, "sqrt_linear": SqrtLinearBeta}

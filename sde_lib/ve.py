@@ -6,7 +6,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from sde_lib.base import AffineSDE, Coefficient, Kernel, level_index
+from sde_lib.base import AffineSDE, Coefficient, Kernel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class VE(AffineSDE):
 
     def discretization(self, n: int, t: Coefficient) -> Kernel:
         """The SMLD chain of n noise levels at index floor(t (n - 1)); below the first level lies 0."""
-        i = level_index(t, n)
+        i = self.level_index(t, n)
         sigma = self.sigma(i.astype(t.dtype) / (n - 1))
         ratio = jnp.where(i == 0, 0.0, jnp.exp(jnp.asarray(-self._rate / (n - 1), t.dtype)))
         return Kernel(jnp.ones_like(sigma), sigma * jnp.sqrt(1.0 - ratio**2), ratio)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from sde_lib.base import AffineSDE, Coefficient, Kernel, level_index
+from sde_lib.base import AffineSDE, Coefficient, Kernel
 from sde_lib.schedules import BetaSchedule, LinearBeta
 
 
@@ -51,7 +51,7 @@ class VP(AffineSDE):
         betas = self.schedule.discrete_betas(n)
         variance = -np.expm1(np.cumsum(np.log1p(-betas)))
         ratio = np.sqrt(np.concatenate([[0.0], variance[:-1]]) / variance)
-        i = level_index(t, n)
+        i = self.level_index(t, n)
         tables = np.sqrt(1.0 - betas), np.sqrt(betas), ratio
         return Kernel(*(jnp.asarray(table, t.dtype)[i] for table in tables))
 

@@ -1,0 +1,61 @@
+"""The process of Karras et al. 2022 (arXiv:2206.00364): noise whose standard deviation is the time."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from sde_lib.base import AffineSDE, Coefficient, Kernel
+
+
+@dataclasses.dataclass(frozen=True)
+class EDM(AffineSDE):
+    """alpha = 1, sigma(t) = sigma_max t: VE with a linear noise level, exactly data at t = 0; t_min is where it ends.
+
+    The paper's t is sigma itself, from 80 down to 0.002; here t = sigma / sigma_max.
+    """
+
+    sigma_max: float = 80.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.sigma_max > 0.0:
+            raise ValueError(f"sde: sigma_max {self.sigma_max}; it must be positive (published: 80)")
+
+    def alpha(self, t: Coefficient) -> Coefficient:
+        """1."""
+        return jnp.ones_like(t)
+
+    def sigma(self, t: Coefficient) -> Coefficient:
+        """sigma_max t."""
+        return self.sigma_max * t
+
+    def drift_coefficient(self, t: Coefficient) -> Coefficient:
+        """0."""
+        return jnp.zeros_like(t)
+
+    def diffusion(self, t: Coefficient) -> Coefficient:
+        """sigma_max sqrt(2 t)."""
+        return self.sigma_max * jnp.sqrt(2.0 * t)
+
+    @property
+    def prior_std(self) -> float:
+        """sigma_max."""
+        return self.sigma_max
+
+    def transition(self, s: Coefficient, t: Coefficient) -> Kernel:
+        """scale = 1, std^2 = sigma_max^2 (t - s) (t + s)."""
+        return Kernel(jnp.ones_like(s), self.sigma_max * jnp.sqrt((t - s) * (t + s)), s / t)
+
+
+def edm(*, sigma_min: float = 0.002, sigma_max: float = 80.0) -> EDM:
+    """The process from sigma_max to sigma_min, which is the noise at its t_min.
+
+    Raises:
+      ValueError: bounds that are not 0 < sigma_min < sigma_max.
+    """
+    if not 0.0 < sigma_min < sigma_max:
+        raise ValueError(
+            f"sde: sigma_min {sigma_min}, sigma_max {sigma_max}; allowed is 0 < sigma_min < sigma_max (published: "
+            "0.002 and 80)"
+        )
+    return EDM(sigma_max=sigma_max, t_min=sigma_min / sigma_max)
