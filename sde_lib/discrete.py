@@ -1,6 +1,7 @@
 """The discrete chain of DDPM as a process in continuous time: n betas, and everything between their levels."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -79,7 +80,7 @@ def discrete(
     else:
         if schedule not in SCHEDULES:
             raise ValueError(f"sde.schedule is {schedule!r}; known are {', '.join((*SCHEDULES, 'table'))}")
-        known = [field.name for field in dataclasses.fields(SCHEDULES[schedule]) if field.name != "t_max"]
+        known = [name for name in inspect.signature(SCHEDULES[schedule]).parameters if name != "t_max"]
         unknown = [key for key in options if key not in known]
         if unknown:
             raise ValueError(f"sde.schedule {schedule!r} has no option {unknown[0]!r}; known are {', '.join(known)}")

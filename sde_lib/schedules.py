@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -97,7 +98,7 @@ class CosineBeta(BetaSchedule):
 
 @dataclasses.dataclass(frozen=True)
 class SqrtLinearBeta(BetaSchedule):
-    """sqrt(beta(t)) linear from sqrt(beta_min) to sqrt(beta_max): 'linear' in latent diffusion (Rombach et al. 2022)."""
+    """sqrt(beta(t)) linear from sqrt(beta_min) to sqrt(beta_max): latent diffusion's 'linear' (Rombach et al. 2022)."""
 
     beta_min: float = 0.85
     beta_max: float = 12.0
@@ -172,4 +173,8 @@ class TableBeta(BetaSchedule):
         return np.asarray(self.betas)
 
 
-SCHEDULES = {"linear": LinearBeta, "cosine": CosineBeta, "sqrt_linear": SqrtLinearBeta}
+SCHEDULES: dict[str, Callable[..., BetaSchedule]] = {
+    "linear": LinearBeta,
+    "cosine": CosineBeta,
+    "sqrt_linear": SqrtLinearBeta,
+}
