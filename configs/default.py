@@ -33,7 +33,15 @@ def get_config() -> ConfigDict:
     training.n_iters = 1_300_001
     training.n_jitted_steps = 1  # optimisation steps in one call
     training.continuous = True  # t in [t_min, 1]; False: the model.num_scales noise levels of DDPM (vp) or SMLD (ve)
-    training.likelihood_weighting = False  # weight g^2; False: sigma^2
+    training.time_sampling = "uniform"  # over [t_min, 1] or the levels; log_snr; lognormal in sigma / alpha (EDM)
+    training.P_mean = -1.2  # of ln(sigma / alpha), lognormal
+    training.P_std = 1.2
+    training.weight = "uniform"  # snr, truncated_snr, min_snr, p2, edm or likelihood: the table of training/weights.py
+    training.min_snr_gamma = 5.0
+    training.p2_k = 1.0
+    training.p2_gamma = 1.0
+    training.sigma_data = 0.5  # of the weight edm
+    training.likelihood_weighting = False  # weight g^2, the weight "likelihood"; False: sigma^2
     training.importance_sampling = False  # t uniform in log SNR; for likelihood_weighting
     training.reduce_mean = True  # mean over an image's numbers; False: half their sum
     training.stratified = False  # one t from each of batch_size strata

@@ -16,7 +16,7 @@ from experiment import Experiment, Failure
 from experiment.pictures import save_samples
 from experiment.workdir import Workdir
 from training import optimizer, parallel
-from training.objective import Objective
+from training.objective import SETTINGS, Objective
 from training.preemption import StopRequest
 from training.records import Records
 from training.state import TrainState
@@ -61,14 +61,8 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
             f"training.eval_freq is {config.eval_freq}, but the data set {experiment.source.name!r} has no test "
             "images; set it to 0, or give the data set some"
         )
-    objective = Objective(
-        experiment.sde,
-        likelihood_weighting=config.likelihood_weighting,
-        importance_sampling=config.importance_sampling,
-        reduce_mean=config.reduce_mean,
-        stratified=config.stratified,
-        num_scales=experiment.num_scales,
-    )
+    given = {name: config[name] for name in SETTINGS}
+    objective = Objective(experiment.sde, num_scales=experiment.num_scales, **given)
     adam = optimizer.create(**experiment.config.optim)
     template = jax.eval_shape(lambda variables: TrainState.create(variables, adam), experiment.network.abstract())
     return Start(objective, adam, _restore(workdir, template, adam))

@@ -1,19 +1,25 @@
-"""Denoising score matching in continuous time (Vincent 2011; Song et al. 2021, eq. 7; arXiv:2101.09258).
+"""Denoising score matching (Vincent 2011; Song et al. 2021, arXiv:2011.13456, eq. 7) as three independent choices.
 
-For x_t = alpha x_0 + sigma eps the score of p(x_t | x_0) is -eps / sigma, so every weighting of the score's error is
-a weighting of |eps_hat - eps|^2, whatever the network predicts:
+For x_t = alpha x_0 + sigma eps the score of p(x_t | x_0) is -eps / sigma, so every loss of this family is
 
-    weight sigma^2 :  |eps_hat - eps|^2
-    weight g^2     :  (g^2 / sigma^2) |eps_hat - eps|^2,   a bound on the likelihood (Song et al. 2021b, Theorem 1).
+    E_t  w(t)  E_(x_0, eps) |eps_hat(x_t, t) - eps|^2
 
-Since g^2 / sigma^2 = -d/dt log SNR, drawing t uniformly in log SNR turns the second weight into a constant: that is
-the importance sampling of Song et al. 2021b (App. B), here for every affine SDE at once.
+whatever the network predicts: how t is drawn (`training.times`), what an error at t counts (`training.weights`), and
+whether the numbers of an image are averaged or added up. The published ones by these names:
 
-With `num_scales` = n, t takes the n values of a discrete chain, each as often, and alpha, sigma are the chain's. That
-is the loss of DDPM (Ho et al. 2020, eq. 14) for VP and of SMLD (Song and Ermon 2019, eq. 6) for VE: |eps_hat - eps|^2.
+    L_simple (Ho et al. 2020), weight sigma^2 (Song et al. 2021):  time_sampling uniform, weight uniform
+    EDM (Karras et al. 2022, arXiv:2206.00364, table 1):           time_sampling lognormal, weight edm
+    a bound on the likelihood (Song et al. 2021b, Theorem 1):      time_sampling uniform, weight likelihood
+
+Since g^2 / sigma^2 = -d/dt log SNR, drawing t uniformly in log SNR turns the likelihood's weight into a constant: that
+is the importance sampling of Song et al. 2021b (arXiv:2101.09258, App. B), here for every affine SDE at once.
+
+With `num_scales` = n, t takes the n values of a discrete chain, each as often, and alpha, sigma are the chain's. With
+weight uniform that is the loss of DDPM (Ho et al. 2020, eq. 14) for VP and of SMLD (Song and Ermon 2019, eq. 6) for VE.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import chex
 import jax
@@ -21,6 +27,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from sde_lib import AffineSDE, Levels, ScoreFn, expand
+from training import times
+from training.times import TIMES
+from training.weights import WEIGHTS, options_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +38,15 @@ class Objective:
 
     Attributes:
       sde: the forward process.
-      likelihood_weighting: weight g^2 instead of sigma^2.
+      likelihood_weighting: weight g^2 instead of sigma^2; another name for the weight "likelihood".
       importance_sampling: draw t uniformly in log SNR (needs likelihood_weighting): same expectation, less variance.
       reduce_mean: mean over an example's numbers; else half their sum (both published).
       stratified: one t from each of B equal strata of a global batch, instead of B independent ones.
       num_scales: noise levels of discrete training; 0: continuous time.
+      weight: what an error counts, a name of `training.weights.WEIGHTS`.
+      time_sampling: how t is drawn, a name of `training.times.TIMES`; on noise levels "uniform", each as often.
+      P_mean, P_std: mean and standard deviation of ln(sigma / alpha) of the time sampling "lognormal".
+      min_snr_gamma, p2_k, p2_gamma, sigma_data: options of the weights "min_snr", "p2" and "edm".
     """
 
     sde: AffineSDE
@@ -42,18 +55,58 @@ class Objective:
     reduce_mean: bool = True
     stratified: bool = False
     num_scales: int = 0
+    weight: str = "uniform"
+    time_sampling: str = "uniform"
+    P_mean: float = -1.2
+    P_std: float = 1.2
+    min_snr_gamma: float = 5.0
+    p2_k: float = 1.0
+    p2_gamma: float = 1.0
+    sigma_data: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.num_scales and self.likelihood_weighting:
+        for field, known in (("weight", WEIGHTS), ("time_sampling", TIMES)):
+            if getattr(self, field) not in known:
+                raise ValueError(f"training.{field} is {getattr(self, field)!r}; known are {', '.join(known)}")
+        positive = {name: getattr(self, name) for name in ("P_std", "min_snr_gamma", "sigma_data")}
+        not_negative = {name: getattr(self, name) for name in ("p2_k", "p2_gamma")}
+        for name, value in (positive | not_negative).items():
+            if value < 0.0 or (value == 0.0 and name in positive):
+                raise ValueError(f"training.{name} is {value}; it must be {'> 0' if name in positive else '>= 0'}")
+        self._refuse_contradictions()
+
+    def _refuse_contradictions(self) -> None:
+        """ValueError where two settings mean different losses."""
+        if self.likelihood_weighting and self.weight not in ("uniform", "likelihood"):
+            raise ValueError(
+                f"training.likelihood_weighting is the weight 'likelihood', and training.weight is {self.weight!r}; "
+                "switch the former off or leave the latter at 'uniform'"
+            )
+        bounds = self._weight == "likelihood"
+        if self.num_scales and bounds:
             raise ValueError(
                 "training.likelihood_weighting bounds the likelihood of a process in continuous time; with "
                 "training.continuous=False leave it off"
             )
-        if self.importance_sampling and not self.likelihood_weighting:
+        if self.num_scales and self.time_sampling != "uniform":
+            raise ValueError(
+                f"training.time_sampling is {self.time_sampling!r}, a distribution of continuous time; with "
+                "training.continuous=False it must be 'uniform', each noise level as often"
+            )
+        if self.importance_sampling and not bounds:
             raise ValueError(
                 "training.importance_sampling is for training.likelihood_weighting=True: it draws t in proportion to "
                 "that weight; switch both on or both off"
             )
+        if bounds and self.time_sampling != "uniform":
+            raise ValueError(
+                f"training.time_sampling is {self.time_sampling!r}, and the weight 'likelihood' bounds the likelihood "
+                "for t uniform in time; set it to 'uniform', with training.importance_sampling for less variance"
+            )
+
+    @property
+    def _weight(self) -> str:
+        return "likelihood" if self.likelihood_weighting else self.weight
 
     @property
     def process(self) -> AffineSDE | Levels:
@@ -63,7 +116,7 @@ class Objective:
     def times(
         self, key: Key[Array, ""], keys: Key[Array, " b"], index: Int[Array, " b"], batch_size: int
     ) -> Float[Array, " b"]:
-        """t of the examples `index` of a global batch: uniform on [t_min, 1], in log SNR, or over the noise levels.
+        """t of the examples `index` of a global batch, drawn as `time_sampling` says.
 
         `key` belongs to the batch, `keys` to its examples.
         """
@@ -71,33 +124,36 @@ class Objective:
             u = (jax.random.uniform(key) + index / batch_size) % 1.0
         else:
             u = jax.vmap(jax.random.uniform)(keys)
-        sde, n = self.sde, self.num_scales
-        if n:
-            return jnp.minimum(jnp.floor(u * n), n - 1) / (n - 1)
-        if not self.importance_sampling:
-            return sde.t_min + u * (1.0 - sde.t_min)
-        first, last = self._log_snr_range()
-        return sde.time_of_log_snr(last + u * (first - last))
+        if self.num_scales:
+            return times.levels(self.process, u)
+        draw = TIMES["log_snr" if self.importance_sampling else self.time_sampling]
+        return draw(self.sde, u, **self._options(draw))
+
+    def weights(self, t: Float[Array, " b"]) -> Float[Array, " b"]:
+        """w(t), on |eps_hat - eps|^2.
+
+        With importance sampling the weight is the constant that makes the expectation that of the plain weighting.
+        """
+        if self.importance_sampling:
+            first, last = times.log_snr_range(self.sde)
+            return jnp.full_like(t, (first - last) / (1.0 - self.sde.t_min))
+        weight = WEIGHTS[self._weight]
+        return weight(self.process, t, **self._options(weight))
 
     def losses(
         self, eps_fn: ScoreFn, x0: Float[Array, "b *d"], t: Float[Array, " b"], eps: Float[Array, "b *d"]
     ) -> Float[Array, " b"]:
-        """The loss of each example; one network evaluation.
-
-        `eps_fn` (x, t) -> eps_hat is a score times -sigma. With importance sampling the loss carries the constant that
-        makes its expectation that of the plain weighting.
-        """
+        """The loss of each example; one network evaluation. `eps_fn` (x, t) -> eps_hat is a score times -sigma."""
         chex.assert_equal_shape([x0, eps])
         chex.assert_shape(t, (len(x0),))
         mean, std = self.process.marginal(x0, t)
         errors = jnp.square(eps_fn(mean + expand(std, x0) * eps, t) - eps).reshape(len(x0), -1)
         loss = jnp.mean(errors, axis=1) if self.reduce_mean else 0.5 * jnp.sum(errors, axis=1)
-        if not self.likelihood_weighting:
-            return loss
-        if self.importance_sampling:
-            first, last = self._log_snr_range()
-            return loss * (first - last) / (1.0 - self.sde.t_min)
-        return loss * (self.sde.diffusion(t) / std) ** 2
+        return self.weights(t) * loss
 
-    def _log_snr_range(self) -> tuple[Array, Array]:
-        return self.sde.log_snr(jnp.asarray(self.sde.t_min)), self.sde.log_snr(jnp.asarray(1.0))
+    def _options(self, function: Callable) -> dict[str, float]:
+        return {name: getattr(self, name) for name in options_of(function)}
+
+
+SETTINGS = tuple(f.name for f in dataclasses.fields(Objective) if f.name not in ("sde", "num_scales"))
+"""What of an objective is a field of ``config.training`` by the same name."""

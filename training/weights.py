@@ -1,0 +1,83 @@
+"""How much the error at each noise level counts: weights w(t) on |eps_hat - eps|^2.
+
+An error of x0 is one of eps, |x0_hat - x0|^2 = |eps_hat - eps|^2 / SNR, whatever the network predicts, so a weight
+published for x0 is one on eps, divided by SNR = alpha^2 / sigma^2. With sigma~ = sigma / alpha = SNR^(-1/2), the noise
+of data of scale 1, and sigma_d the standard deviation of the data:
+
+| name          | on the error of eps      | on the error of x0                          | source                     |
+|---------------|--------------------------|---------------------------------------------|----------------------------|
+| uniform       | 1                        | SNR                                         | Ho et al. 2020, eq. 14     |
+| snr           | 1                        | SNR                                         | Salimans and Ho 2022       |
+| truncated_snr | max(1, 1 / SNR)          | max(SNR, 1)                                 | Salimans and Ho 2022       |
+| min_snr       | min(1, gamma / SNR)      | min(SNR, gamma)                             | Hang et al. 2023           |
+| p2            | 1 / (k + SNR)^gamma      | SNR / (k + SNR)^gamma                       | Choi et al. 2022           |
+| edm           | 1 + (sigma~ / sigma_d)^2 | (sigma~^2 + sigma_d^2) / (sigma~ sigma_d)^2 | Karras et al. 2022, tab. 1 |
+| likelihood    | g^2 / sigma^2            | g^2 / sigma^2 SNR                           | Song et al. 2021b, thm. 1  |
+
+(arXiv:2006.11239, 2202.00512, 2303.09556, 2204.00227, 2206.00364, 2101.09258.) Hang et al. write min_snr for a network
+that predicts v of a variance-preserving process as min(SNR, gamma) / (SNR + 1) on the error of v: the same weight,
+since there |v_hat - v|^2 = (SNR + 1) |x0_hat - x0|^2.
+"""
+
+import inspect
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_lib import AffineSDE, Levels
+
+Process = AffineSDE | Levels
+Time = Float[Array, " b"]
+Weight = Callable[..., Float[Array, " b"]]
+
+
+def uniform(process: Process, t: Time) -> Time:
+    """1: L_simple."""
+    return jnp.ones_like(t)
+
+
+def snr(process: Process, t: Time) -> Time:
+    """SNR on the error of x0, which is `uniform`: under the name that networks predicting x0 know it by."""
+    return jnp.ones_like(t)
+
+
+def truncated_snr(process: Process, t: Time) -> Time:
+    """max(SNR, 1) on the error of x0: an x0 found in pure noise counts too."""
+    return jnp.maximum(1.0, jnp.exp(-process.log_snr(t)))
+
+
+def min_snr(process: Process, t: Time, *, min_snr_gamma: float = 5.0) -> Time:
+    """min(SNR, gamma) on the error of x0: the clean levels no longer outweigh all others."""
+    return jnp.minimum(1.0, min_snr_gamma * jnp.exp(-process.log_snr(t)))
+
+
+def p2(process: Process, t: Time, *, p2_k: float = 1.0, p2_gamma: float = 1.0) -> Time:
+    """1 / (k + SNR)^gamma on the error of eps."""
+    return (p2_k + jnp.exp(process.log_snr(t))) ** -p2_gamma
+
+
+def edm(process: Process, t: Time, *, sigma_data: float = 0.5) -> Time:
+    """1 / c_out^2 on the error of x0: the error of EDM's preconditioned network itself, at every level alike."""
+    return 1.0 + jnp.exp(-process.log_snr(t)) / sigma_data**2
+
+
+def likelihood(process: AffineSDE, t: Time) -> Time:
+    """g^2 / sigma^2 on the error of eps, g^2 on the score's: for t uniform in time a bound on the likelihood."""
+    return (process.diffusion(t) / process.sigma(t)) ** 2
+
+
+WEIGHTS: dict[str, Weight] = {
+    "uniform": uniform,
+    "snr": snr,
+    "truncated_snr": truncated_snr,
+    "min_snr": min_snr,
+    "p2": p2,
+    "edm": edm,
+    "likelihood": likelihood,
+}
+
+
+def options_of(function: Callable) -> list[str]:
+    """The names of its options, which ``config.training`` has them by too."""
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
