@@ -1,7 +1,7 @@
 """What every sampler is made of: a stepper, the loop that drives it, and composition.
 
-A stepper is a pair of pure functions, ``init`` and ``step``; `sample` is the one ``lax.scan`` over a grid of
-times; `chain` makes predictor-corrector out of two steppers.
+A stepper is a pair of pure functions, ``init`` and ``step``, and the ``plan`` that says what a grid of times asks of
+``step``; `sample` is the one ``lax.scan`` over that; `chain` makes predictor-corrector out of two steppers.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from sde_lib.base import AffineSDE, Coefficient, Kernel
@@ -24,19 +25,43 @@ class State(NamedTuple):
     memory: Any = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Stepper:
-    """A one-step method from time t to s < t: ``step(key, state, t, s) -> state``.
+class Plan(NamedTuple):
+    """What a grid asks of a stepper: the arguments of each call of ``step``, [calls, ...], and which end a grid step.
 
-    Attributes:
-      step: the update; t and s are scalars, pure and traceable.
-      evaluations: score evaluations that one step costs.
-      init: ``x -> State``; a method with memory brings its own.
+    ``rows`` is a tuple of pytrees; call i gets entry i of every array in it.
     """
 
-    step: Callable[[Key[Array, ""], State, Coefficient, Coefficient], State]
+    rows: tuple[Any, ...]
+    ends: np.ndarray
+
+
+def _from_time_to_time(times: Any) -> Plan:
+    """One call a step, from t to s."""
+    return Plan((times[:-1], times[1:]), np.arange(len(times) - 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Stepper:
+    """A method that carries a sample along a grid: ``step(key, state, *row) -> state`` for each row of its plan.
+
+    Most take one row a step of the grid, (t, s): from time t to s < t. A few-step solver's row is its coefficients,
+    computed in float64 from the whole grid (`samplers.linear`), and a step of several evaluations is several rows.
+
+    Attributes:
+      step: the update, pure and traceable.
+      evaluations: score evaluations of one row.
+      init: ``x -> State``; a method with memory brings its own.
+      plan: the grid's times to rows; the numbers of a few-step solver's must be known when it is traced.
+      per_step: score evaluations of a step of the grid that does not end in data; None: those of one row.
+      chainable: whether a corrector may move the sample between two rows.
+    """
+
+    step: Callable[..., State]
     evaluations: int
     init: Callable[[Float[Array, "b *d"]], State] = lambda x: State(x, x)
+    plan: Callable[[Any], Plan] = _from_time_to_time
+    per_step: int | None = None
+    chainable: bool = True
 
 
 class Samples(NamedTuple):
@@ -76,14 +101,23 @@ def chain(predictor: Stepper, corrector: Stepper) -> Stepper:
 
     The published order. The corrector never runs at the last time, so the sample carries the predictor's error
     of one step; a final denoise is chosen in `sample`.
+
+    Raises:
+      ValueError: a predictor whose steps have several stages: a corrector cannot move the sample between them.
     """
+    if not predictor.chainable:
+        raise ValueError("chain: the predictor's steps have several stages; take one with one evaluation a step")
 
-    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
+    def plan(times: Any) -> Plan:
+        predictions = predictor.plan(times)
+        return Plan((corrector.plan(times).rows, predictions.rows), predictions.ends)
+
+    def step(key: Key[Array, ""], state: State, correct: tuple[Any, ...], predict: tuple[Any, ...]) -> State:
         key_correct, key_predict = jax.random.split(key)
-        corrected = corrector.step(key_correct, state, t, s)
-        return predictor.step(key_predict, corrected, t, s)
+        corrected = corrector.step(key_correct, state, *correct)
+        return predictor.step(key_predict, corrected, *predict)
 
-    return Stepper(step, predictor.evaluations + corrector.evaluations, predictor.init)
+    return Stepper(step, predictor.evaluations + corrector.evaluations, predictor.init, plan)
 
 
 def tweedie(sde: AffineSDE, score: ScoreFn) -> Callable[[Float[Array, "b *d"], Coefficient], Array]:
@@ -95,7 +129,7 @@ def sample(
     stepper: Stepper,
     key: Key[Array, ""],
     x: Float[Array, "b *d"],
-    times: Float[Array, " n"],
+    times: Float[Array, " n"] | np.ndarray,
     *,
     denoiser: Callable[[Float[Array, "b *d"], Coefficient], Array] | None = None,
     noiseless_end: bool = False,
@@ -105,26 +139,28 @@ def sample(
 
     Args:
       stepper: the method.
-      key: the key of step i is ``fold_in(key, i)``.
+      key: the key of row i is ``fold_in(key, i)``.
       x: the starting points at times[0], usually prior draws, [b, ...].
-      times: the falling grid, n + 1 values for n steps.
+      times: the falling grid, n + 1 values for n steps; numbers, not traced, for the solvers of `samplers.linear`.
       denoiser: the last step to data, applied at times[-1], e.g. `tweedie`; one more evaluation.
       noiseless_end: leave out the noise of the last step (the published "denoise").
       trajectory: keep every state, [n + 1, b, ...].
     """
 
-    def body(state: State, step: tuple[Array, Array, Array]) -> tuple[State, Array | None]:
-        i, t, s = step
-        state = stepper.step(jax.random.fold_in(key, i), state, t, s)
+    plan = stepper.plan(times)
+    rows = jax.tree.map(lambda a: jnp.asarray(a, x.dtype), plan.rows)
+    calls = len(jax.tree.leaves(rows)[0])
+
+    def body(state: State, call: tuple[Array, tuple[Any, ...]]) -> tuple[State, Array | None]:
+        i, row = call
+        state = stepper.step(jax.random.fold_in(key, i), state, *row)
         return state, state.x if trajectory else None
 
-    steps = len(times) - 1
-    times = jnp.asarray(times, x.dtype)
-    state, path = jax.lax.scan(body, stepper.init(x), (jnp.arange(steps), times[:-1], times[1:]))
+    state, path = jax.lax.scan(body, stepper.init(x), (jnp.arange(calls), rows))
     end = state.mean if noiseless_end else state.x
-    evaluations = steps * stepper.evaluations
+    evaluations = calls * stepper.evaluations
     if denoiser is not None:
-        end, evaluations = denoiser(end, times[-1]), evaluations + 1
+        end, evaluations = denoiser(end, jnp.asarray(times[-1], x.dtype)), evaluations + 1
     if path is not None:
-        path = jnp.concatenate([x[None], path])
+        path = jnp.concatenate([x[None], path[plan.ends]])
     return Samples(end, jnp.full(len(x), evaluations), path)

@@ -188,7 +188,7 @@ class AffineSDE(abc.ABC):
             return jnp.where(too_clean, middle, low), jnp.where(too_clean, high, middle)
 
         low = jnp.full_like(target, jnp.log(self.t_min))
-        low, high = jax.lax.fori_loop(0, 40, halve, (low, jnp.zeros_like(target)))
+        low, high = jax.lax.fori_loop(0, 60, halve, (low, jnp.zeros_like(target)))
         return jnp.exp(0.5 * (low + high))
 
     def prior_sample(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:

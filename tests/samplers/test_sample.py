@@ -44,7 +44,7 @@ def test_correct_at_t_then_predict_to_s_with_different_keys() -> None:
 
     both = chain(predictor=mark(3.0), corrector=mark(2.0))
     x = jnp.zeros((1, 1))
-    state = both.step(KEY, both.init(x), jnp.asarray(1.0), jnp.asarray(0.5))
+    state = both.step(KEY, both.init(x), (jnp.asarray(1.0), jnp.asarray(0.5)), (jnp.asarray(1.0), jnp.asarray(0.5)))
     assert float(state.x[0, 0]) == 23.0  # the corrector's 2, then the predictor's 3, both at t
     assert both.evaluations == 5
     keys = [np.asarray(k).tolist() for k in state.memory]

@@ -1,0 +1,119 @@
+"""Solvers whose every update is linear in the sample and in the network's answers: DDIM to UniPC, one machine.
+
+Such a solver is a table. Each row says where the network is evaluated, and which linear combination of the state and
+of the answers so far comes next:
+
+    m_0 = x0 or eps at (x, t)
+    x    <- keep base + sum_j weights_j m_j + noise z        where the next row evaluates
+    base <- the same with numbers of its own                 where the step began
+
+A one-stage method needs no `base`: it is x. A solver's file holds nothing but the formula of its numbers, in float64
+(see `samplers.nodes`); what runs on the device is the same few operations for all of them, one evaluation a row.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from samplers.base import Plan, State, Stepper, at, normal_like
+from samplers.nodes import Node, nodes
+from sde_lib.base import AffineSDE
+from sde_lib.prediction import ScoreFn
+
+PREDICTIONS = ("x0", "eps")
+
+
+class Move(NamedTuple):
+    """keep base + sum_j weights_j m_j + noise z, the newest answer first."""
+
+    keep: float
+    weights: Sequence[float] = ()
+    noise: float = 0.0
+
+
+class Row(NamedTuple):
+    """One evaluation, at `node`, and what follows; `ends` where it completes a step of the grid.
+
+    `before` comes ahead of the evaluation: the sample times its first number, plus noise of its second (churn). `base`
+    is None where it is as `x`.
+    """
+
+    node: Node
+    x: Move
+    base: Move | None = None
+    before: tuple[float, float] = (1.0, 0.0)
+    ends: bool = True
+
+
+Table = Callable[[list[Node]], list[Row]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """What a solver's table needs: which answer it combines, how many it remembers, what else it does.
+
+    Attributes:
+      prediction: 'x0' or 'eps', what m_j are.
+      memory: how many answers are kept, the newest included.
+      stages: whether rows have a base of their own.
+      noisy: whether any row adds noise.
+      evaluations: of a step of the grid that does not end in data.
+    """
+
+    prediction: str = "x0"
+    memory: int = 1
+    stages: bool = False
+    noisy: bool = False
+    evaluations: int = 1
+
+
+class _Coefficients(NamedTuple):
+    """The table as arrays [rows], before: [rows, 2], and x, base: [rows, memory + 2]."""
+
+    t: np.ndarray
+    alpha: np.ndarray
+    sigma: np.ndarray
+    before: np.ndarray
+    x: np.ndarray
+    base: np.ndarray
+
+
+def linear(sde: AffineSDE, score: ScoreFn, method: Method, table: Table) -> Stepper:
+    """The stepper of a table. Its plan needs the grid's numbers, so the grid must not be traced."""
+
+    def numbers(move: Move) -> list[float]:
+        weights = list(move.weights) + [0.0] * (method.memory - len(move.weights))
+        return [move.keep, *weights, move.noise]
+
+    def plan(times: np.ndarray) -> Plan:
+        rows = table(nodes(sde, times))
+        at_nodes = (np.array([getattr(row.node, name) for row in rows]) for name in Node._fields)
+        x, base = ([numbers(move) for move in moves] for moves in ([r.x for r in rows], [r.base or r.x for r in rows]))
+        coefficients = _Coefficients(*at_nodes, np.array([r.before for r in rows]), np.array(x), np.array(base))
+        return Plan((coefficients,), np.flatnonzero([row.ends for row in rows]))
+
+    def init(x: Float[Array, "b *d"]) -> State:
+        history = (jax.numpy.zeros_like(x),) * method.memory
+        return State(x, x, (x if method.stages else None, history))
+
+    def step(key: Key[Array, ""], state: State, row: _Coefficients) -> State:
+        x, (base, history) = state.x, state.memory
+        base = base if method.stages else x
+        z = normal_like(key, x) if method.noisy else None
+        if z is not None:
+            x, base = (row.before[0] * a + row.before[1] * z for a in (x, base))
+        eps = -row.sigma * at(score, x, row.t)
+        history = (eps if method.prediction == "eps" else (x - row.sigma * eps) / row.alpha, *history[:-1])
+
+        def move(numbers: Array) -> tuple[Array, Array]:
+            mean = numbers[0] * base + sum(numbers[1 + j] * m for j, m in enumerate(history))
+            return mean, mean if z is None else mean + numbers[-1] * z
+
+        mean, moved = move(row.x)
+        return State(moved, mean, (move(row.base)[1] if method.stages else None, history))
+
+    return Stepper(step, evaluations=1, init=init, plan=plan, per_step=method.evaluations, chainable=not method.stages)

@@ -1,0 +1,89 @@
+"""The noise levels that a solver steps between, in float64: what its coefficients are computed from.
+
+A few-step solver is a table of numbers that depend on the grid alone. Computed in float32 from float32 times, those
+of a long run lose digits (a step in log SNR is the small difference of two large numbers); computed here, on the
+host, they are rounded once, after the last subtraction.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sde_lib.base import AffineSDE, Coefficient
+
+
+class Node(NamedTuple):
+    """One noise level: its time, the scale of the data and the standard deviation of the noise."""
+
+    t: float
+    alpha: float
+    sigma: float
+
+    @property
+    def rho(self) -> float:
+        """sigma / alpha, the noise of data of scale 1; 0 at data."""
+        return self.sigma / self.alpha
+
+    @property
+    def lam(self) -> float:
+        """log(alpha / sigma), half the log SNR; infinite at data."""
+        return math.log(self.alpha / self.sigma) if self.sigma > 0.0 else math.inf
+
+
+DATA = Node(0.0, 1.0, 0.0)
+
+
+def host(function: Callable[[Coefficient], Coefficient], values: np.ndarray | float) -> np.ndarray:
+    """A coefficient of the SDE in float64, also while something is being traced or without x64."""
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        return np.asarray(function(jnp.asarray(values, jnp.float64)), np.float64)
+
+
+def nodes(sde: AffineSDE, times: np.ndarray) -> list[Node]:
+    """The levels of a grid. A last time of 0 is data, also under VE, whose own sigma(0) is sigma_min.
+
+    Raises:
+      ValueError: a grid that is traced (its numbers must be known before anything is compiled), not of two or more
+        numbers, or one with data anywhere but at its end.
+    """
+    if isinstance(times, jax.core.Tracer):
+        raise ValueError("sampler: the grid is a traced array; give it as numbers, outside what is compiled")
+    t = np.asarray(times, np.float64)
+    if t.ndim != 1 or len(t) < 2 or not np.all(t[:-1] > 0.0) or t[-1] < 0.0:
+        raise ValueError(f"sampler: grid of shape {t.shape}; needed are 2 or more times > 0, the last may be 0")
+    to_data = t[-1] == 0.0
+    return nodes_of(sde, t[:-1] if to_data else t) + [DATA] * to_data
+
+
+def nodes_at(sde: AffineSDE, lams: list[float]) -> list[Node]:
+    """The levels with the given log(alpha / sigma), by bisection in log t; beyond [t_min, 1] the nearer end."""
+    target = 2.0 * np.asarray(lams, np.float64)
+    low, high = np.full_like(target, math.log(sde.t_min)), np.zeros_like(target)
+    for _ in range(60 if len(target) else 0):
+        middle = 0.5 * (low + high)
+        clean = host(sde.log_snr, np.exp(middle)) > target
+        low, high = np.where(clean, middle, low), np.where(clean, high, middle)
+    return nodes_of(sde, np.exp(0.5 * (low + high)))
+
+
+def nodes_of(sde: AffineSDE, t: np.ndarray) -> list[Node]:
+    """The process's levels at the given times."""
+    return [Node(*map(float, level)) for level in zip(t, host(sde.alpha, t), host(sde.sigma, t), strict=True)]
+
+
+def posterior_std(t: Node, s: Node) -> float:
+    """Standard deviation of p(x_s | x_t, x_0): sigma_s q / sigma_t with q that of the forward kernel from s to t."""
+    return s.sigma * math.sqrt(max(t.sigma**2 - (t.alpha / s.alpha * s.sigma) ** 2, 0.0)) / t.sigma
+
+
+def ancestral(t: Node, s: Node, eta: float) -> tuple[Node, float]:
+    """Where a step with noise goes: s with less noise, and the deviation of what is added to be at s again.
+
+    The noise is eta times the posterior's, at most all of sigma_s (k-diffusion's sigma_down and sigma_up).
+    """
+    noise = min(eta * posterior_std(t, s), s.sigma) if eta else 0.0
+    return s._replace(sigma=math.sqrt(s.sigma**2 - noise**2)), noise
