@@ -5,13 +5,24 @@ from collections.abc import Callable
 from typing import Any
 
 from sde_lib.base import AffineSDE, Kernel, expand
-from sde_lib.discrete import Discrete
+from sde_lib.chain import VARIANCES, ChainTables
+from sde_lib.discrete import Discrete, respaced
 from sde_lib.discrete import discrete as _discrete
 from sde_lib.edm import EDM
 from sde_lib.edm import edm as _edm
 from sde_lib.levels import Levels
 from sde_lib.preconditioning import PRECONDITIONINGS, Preconditioning, precondition
-from sde_lib.prediction import LEVEL_LABELS, NOISE_LABELS, PREDICTIONS, ScoreFn, eps_fn, score_fn
+from sde_lib.prediction import (
+    LEVEL_LABELS,
+    NOISE_LABELS,
+    PREDICTIONS,
+    ScoreAndVarianceFn,
+    ScoreFn,
+    eps_and_variance_fn,
+    eps_fn,
+    score_and_variance_fn,
+    score_fn,
+)
 from sde_lib.schedules import SCHEDULES, BetaSchedule, CosineBeta, LinearBeta, SqrtLinearBeta, TableBeta
 from sde_lib.subvp import SubVP
 from sde_lib.ve import VE
@@ -25,24 +36,30 @@ __all__ = [
     "PREDICTIONS",
     "SCHEDULES",
     "SDES",
+    "VARIANCES",
     "VE",
     "VP",
     "AffineSDE",
     "BetaSchedule",
+    "ChainTables",
     "CosineBeta",
     "Discrete",
     "Kernel",
     "Levels",
     "LinearBeta",
     "Preconditioning",
+    "ScoreAndVarianceFn",
     "ScoreFn",
     "SqrtLinearBeta",
     "SubVP",
     "TableBeta",
     "create",
+    "eps_and_variance_fn",
     "eps_fn",
     "expand",
     "precondition",
+    "respaced",
+    "score_and_variance_fn",
     "score_fn",
 ]
 

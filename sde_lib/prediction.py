@@ -3,6 +3,9 @@
 A point x = alpha x0 + sigma eps and any one of the predictions determine the pair (x0, eps), and the pair
 determines all others: two short functions instead of a converter for each pair of types. A preconditioning takes the
 place of prediction and noise label together.
+
+A network of twice the image's channels predicts a variance too (Nichol and Dhariwal 2021, arXiv:2102.09672): the first
+half is the prediction, the second the v of `sde_lib.chain`.
 """
 
 from collections.abc import Callable
@@ -20,6 +23,11 @@ ScoreFn = Callable[[Float[Array, "b *d"], Float[Array, " b"]], Float[Array, "b *
 
 NetworkFn = Callable[[Float[Array, "b *d"], Float[Array, " b"]], Float[Array, "b *d"]]
 """(x [b, ...], c_noise [b]) -> prediction [b, ...]."""
+
+ScoreAndVarianceFn = Callable[
+    [Float[Array, "b *d"], Float[Array, " b"]], tuple[Float[Array, "b *d"], Float[Array, "b *d"]]
+]
+"""(x [b, ...], t [b]) -> the score [b, ...] and the variance output v [b, ...]."""
 
 PREDICTIONS = ("eps", "x0", "v", "score")
 
@@ -51,6 +59,8 @@ LEVEL_LABELS: dict[str, LevelLabel] = {
     "index": lambda levels, t: levels.sde.level_position(t, levels.n),
     # published SMLD: the noisiest is 0; whole
     "index_down": lambda levels, t: jnp.round(levels.n - 1 - levels.sde.level_position(t, levels.n)),
+    # published improved-diffusion, whose default is rescale_timesteps: the index of 1000, however many levels there are
+    "index_1000": lambda levels, t: levels.sde.level_position(t, levels.n) * (1000.0 / levels.n),
 }
 
 
@@ -105,6 +115,44 @@ def from_x0_eps(
     return eps if prediction == "eps" else -eps / sigma
 
 
+def halves(output: Float[Array, "b *c"], x: Float[Array, "b *d"]) -> tuple[Array, Array | None]:
+    """A network's output at x as prediction and variance output v, None where it has the channels of x alone.
+
+    Raises:
+      ValueError: an output that has neither the shape of x nor twice its channels.
+    """
+    if output.shape == x.shape:
+        return output, None
+    if output.shape != (*x.shape[:-1], 2 * x.shape[-1]):
+        raise ValueError(
+            f"the network's output is {output.shape} for an input of {x.shape}; allowed are the same shape, or twice "
+            "the channels where it predicts a variance too"
+        )
+    prediction, v = jnp.split(output, 2, axis=-1)
+    return prediction, v
+
+
+def eps_and_variance_fn(
+    process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str
+) -> Callable[[Float[Array, "b *d"], Float[Array, " b"]], tuple[Float[Array, "b *d"], Float[Array, "b *d"] | None]]:
+    """(x, t) -> the noise eps that the network finds in x, and its variance output, None where it has none.
+
+    `process` as in `eps_fn`. One network evaluation a call.
+
+    Raises:
+      ValueError: an unknown prediction or noise label.
+    """
+    if prediction not in PREDICTIONS:
+        raise _unknown(prediction)
+    label = _label(process, noise_label)
+
+    def both(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> tuple[Array, Array | None]:
+        output, v = halves(network(x, label(t)), x)
+        return to_x0_eps(prediction, output, x, expand(process.alpha(t), x), expand(process.sigma(t), x))[1], v
+
+    return both
+
+
 def eps_fn(
     process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str, preconditioning: str = "none"
 ) -> ScoreFn:
@@ -119,15 +167,8 @@ def eps_fn(
             raise ValueError(f"preconditioning is {preconditioning!r}; allowed are {known}")
         network = precondition(process, network, PRECONDITIONINGS[preconditioning]())
         prediction, noise_label = "eps", "t"
-    if prediction not in PREDICTIONS:
-        raise _unknown(prediction)
-    label = _label(process, noise_label)
-
-    def eps(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
-        output = network(x, label(t))
-        return to_x0_eps(prediction, output, x, expand(process.alpha(t), x), expand(process.sigma(t), x))[1]
-
-    return eps
+    both = eps_and_variance_fn(process, network, prediction, noise_label)
+    return lambda x, t: both(x, t)[0]
 
 
 def score_fn(
@@ -142,8 +183,35 @@ def score_fn(
       ValueError: an unknown prediction, noise label or preconditioning, naming the known ones.
     """
     eps = eps_fn(process, network, prediction, noise_label, preconditioning)
+    return lambda x, t: _score(process, eps(x, t), x, t)
 
-    def score(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
-        return -eps(x, t) / expand(jnp.maximum(process.sigma(t), jnp.finfo(x.dtype).tiny), x)
 
-    return score
+def score_and_variance_fn(
+    process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str
+) -> ScoreAndVarianceFn:
+    """The score and the variance output of a network of twice the image's channels; one evaluation a call.
+
+    `process` as in `score_fn`. What the output means is a `variance` of `ChainTables.log_variance`.
+
+    Raises:
+      ValueError: an unknown prediction or noise label; when called, a network without a variance output.
+    """
+    both = eps_and_variance_fn(process, network, prediction, noise_label)
+
+    def score_and_variance(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> tuple[Array, Array]:
+        eps, v = both(x, t)
+        if v is None:
+            raise ValueError(
+                "the network predicts no variance, which takes twice the channels of the image; use a fixed one, small "
+                "or large"
+            )
+        return _score(process, eps, x, t), v
+
+    return score_and_variance
+
+
+def _score(
+    process: AffineSDE | Levels, eps: Float[Array, "b *d"], x: Float[Array, "b *d"], t: Coefficient
+) -> Float[Array, "b *d"]:
+    """-eps / sigma."""
+    return -eps / expand(jnp.maximum(process.sigma(t), jnp.finfo(x.dtype).tiny), x)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_lib import NOISE_LABELS, PREDICTIONS, VE, VP, SubVP, eps_fn, score_fn
+from sde_lib import NOISE_LABELS, PREDICTIONS, VE, VP, SubVP, eps_fn, score_and_variance_fn, score_fn
 from sde_lib.prediction import from_x0_eps, to_x0_eps
 
 SCALES = [(0.8, 0.6), (1.0, 50.0), (0.9, 0.19), (0.01, 0.99995)]  # VP, VE, sub-VP, VP at the end
@@ -93,3 +93,24 @@ def test_unknown_names_are_named() -> None:
     for convert in (to_x0_eps, from_x0_eps):
         with pytest.raises(ValueError, match=r"'noise'.*eps, x0, v, score"):
             convert("noise", one, one, jnp.ones(()), jnp.ones(()))
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_a_network_of_twice_the_channels_predicts_a_variance_beside(prediction: str) -> None:
+    """The first half is the prediction, the second v; channels are the last axis, also of an image of two channels."""
+    x, t = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2, 2, 2)), jnp.float32), jnp.asarray([0.1, 0.5, 0.9])
+    half, v = 0.3 * x + 1.0, jnp.sin(x)
+    single, double = lambda x, c: half, lambda x, c: jnp.concatenate([half, v], axis=-1)
+    wanted = score_fn(VP(), single, prediction, "t")(x, t)
+    np.testing.assert_array_equal(score_fn(VP(), double, prediction, "t")(x, t), wanted)
+    score, variance = score_and_variance_fn(VP(), double, prediction, "t")(x, t)
+    np.testing.assert_array_equal(score, wanted)
+    np.testing.assert_array_equal(variance, v)
+
+
+def test_outputs_of_other_widths_are_refused() -> None:
+    x, t = jnp.ones((2, 4, 4, 3)), jnp.ones(2)
+    with pytest.raises(ValueError, match=r"output is \(2, 4, 4, 5\) for an input of \(2, 4, 4, 3\)"):
+        score_fn(VP(), lambda x, c: jnp.ones((2, 4, 4, 5)), "eps", "t")(x, t)
+    with pytest.raises(ValueError, match="predicts no variance"):
+        score_and_variance_fn(VP(), lambda x, c: x, "eps", "t")(x, t)

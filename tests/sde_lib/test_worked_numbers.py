@@ -1,11 +1,23 @@
 """Numbers worked by hand from the papers' formulas."""
 
+import json
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_lib import VP, CosineBeta, LinearBeta
+import sde_lib
+from sde_lib import VP, ChainTables, CosineBeta, LinearBeta
 from sde_lib.prediction import from_x0_eps, to_x0_eps
+
+EXAMPLES = json.loads((Path(__file__).parents[1] / "reference" / "discrete" / "worked_examples.json").read_text())
+
+
+def _two_levels(abar_before: float, abar: float) -> ChainTables:
+    """The chain of two levels with these alpha^2."""
+    both = np.array([abar_before, abar])
+    return ChainTables(np.sqrt(both), np.sqrt(1 - both))
 
 
 def _time_of(abar: float) -> jnp.ndarray:
@@ -62,3 +74,35 @@ def test_cosine_continuous_is_the_chain_in_the_limit(x64) -> None:
     i = np.array([9, 99, 499, 899])
     t = jnp.asarray((i + 1) / n / CosineBeta().t_max)
     np.testing.assert_allclose(VP(CosineBeta()).alpha(t) ** 2, abar[i], rtol=1e-9)
+
+
+def test_ddpm_reverse_step(x64) -> None:
+    """alpha .9, abar .5, x .7, eps .2: the mean, x0, and the small and the large deviation."""
+    tables, i = _two_levels(0.5 / 0.9, 0.5), jnp.ones(1, int)
+    x, eps = jnp.asarray([[0.7]]), jnp.asarray([[0.2]])
+    x0, _ = to_x0_eps("eps", eps, x, tables.row(tables.alpha, i, x), tables.row(tables.sigma, i, x))
+    assert float(x0[0, 0]) == pytest.approx(0.789949, abs=5e-7)
+    assert float(tables.mean(x, x0, i)[0, 0]) == pytest.approx(0.7080505476726247, rel=1e-12)
+    assert tables.posterior_variance[1] == pytest.approx(0.088889, abs=5e-7)
+    for variance, deviation in (("small", 0.298142), ("large", 0.316228)):
+        found = jnp.exp(0.5 * tables.log_variance(variance, x, i))
+        assert float(found[0, 0]) == pytest.approx(deviation, abs=5e-7)
+
+
+def test_worked_posterior_and_reverse_mean(x64) -> None:
+    found = {example["kind"]: example for example in EXAMPLES}
+    known = found["q_posterior"]
+    tables = _two_levels(known["alpha_bar_prev"], known["alpha"] * known["alpha_bar_prev"])
+    x, x0, i = jnp.asarray([[known["x_t"]]]), jnp.asarray([[known["x0"]]]), jnp.ones(1, int)
+    assert float(tables.mean(x, x0, i)[0, 0]) == pytest.approx(known["mean"], rel=1e-12)
+    assert tables.posterior_variance[1] == pytest.approx(known["variance"], rel=1e-12)
+    known = found["ancestral_mean"]
+    tables = _two_levels(known["alpha_bar"] / known["alpha"], known["alpha_bar"])
+    x, eps = jnp.asarray([[known["x_t"]]]), jnp.asarray([[known["eps"]]])
+    x0, _ = to_x0_eps("eps", eps, x, tables.row(tables.alpha, i, x), tables.row(tables.sigma, i, x))
+    assert float(tables.mean(x, x0, i)[0, 0]) == pytest.approx(known["mean"], rel=1e-12)
+
+
+def test_a_strided_chain_that_stops_at_level_19_leaves_noise() -> None:
+    _, sigma = sde_lib.create("discrete").levels(1000)
+    assert sigma[19] == pytest.approx(0.07595, abs=5e-6)
