@@ -13,9 +13,9 @@ A one-stage method needs no `base`: it is x. A solver's file holds nothing but t
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
@@ -74,12 +74,12 @@ class Method:
 class _Coefficients(NamedTuple):
     """The table as arrays [rows], before: [rows, 2], and x, base: [rows, memory + 2]."""
 
-    t: np.ndarray
-    alpha: np.ndarray
-    sigma: np.ndarray
-    before: np.ndarray
-    x: np.ndarray
-    base: np.ndarray
+    t: Any
+    alpha: Any
+    sigma: Any
+    before: Any
+    x: Any
+    base: Any
 
 
 def linear(sde: AffineSDE, score: ScoreFn, method: Method, table: Table) -> Stepper:
@@ -91,13 +91,14 @@ def linear(sde: AffineSDE, score: ScoreFn, method: Method, table: Table) -> Step
 
     def plan(times: np.ndarray) -> Plan:
         rows = table(nodes(sde, times))
-        at_nodes = (np.array([getattr(row.node, name) for row in rows]) for name in Node._fields)
-        x, base = ([numbers(move) for move in moves] for moves in ([r.x for r in rows], [r.base or r.x for r in rows]))
-        coefficients = _Coefficients(*at_nodes, np.array([r.before for r in rows]), np.array(x), np.array(base))
-        return Plan((coefficients,), np.flatnonzero([row.ends for row in rows]))
+        t, alpha, sigma = np.array([row.node for row in rows]).T
+        before = np.array([row.before for row in rows])
+        x, base = np.array([[numbers(row.x), numbers(row.base or row.x)] for row in rows]).swapaxes(0, 1)
+        ends = np.flatnonzero([row.ends for row in rows])
+        return Plan((_Coefficients(t, alpha, sigma, before, x, base),), ends)
 
     def init(x: Float[Array, "b *d"]) -> State:
-        history = (jax.numpy.zeros_like(x),) * method.memory
+        history = (jnp.zeros_like(x),) * method.memory
         return State(x, x, (x if method.stages else None, history))
 
     def step(key: Key[Array, ""], state: State, row: _Coefficients) -> State:

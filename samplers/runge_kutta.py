@@ -38,8 +38,8 @@ class Churn:
     def __post_init__(self) -> None:
         if self.amount < 0.0 or self.noise < 0.0 or self.low > self.high:
             raise ValueError(
-                f"churn: amount {self.amount}, from {self.low} to {self.high}, noise {self.noise}; needed are amount and "
-                "noise >= 0 and low <= high (published: 40, 0.05 to 50, 1.003)"
+                f"churn: amount {self.amount}, from {self.low} to {self.high}, noise {self.noise}; needed are amount "
+                "and noise >= 0 and low <= high (published: 40, 0.05 to 50, 1.003)"
             )
 
     def starts(self, sde: AffineSDE, grid: list[Node]) -> list[tuple[Node, tuple[float, float]]]:
@@ -161,9 +161,8 @@ def dpm_2(sde: AffineSDE, score: ScoreFn, *, eta: float = 0.0, churn: Churn = NO
         raise ValueError(f"dpm_2: eta {eta} with churn {churn.amount}; allowed is eta >= 0, and one of them at a time")
 
     def table(grid: list[Node]) -> list[Row]:
-        steps = [
-            (t, before, *ancestral(t, s, eta)) for (t, before), s in zip(churn.starts(sde, grid), grid[1:], strict=True)
-        ]
+        starts = zip(churn.starts(sde, grid), grid[1:], strict=True)
+        steps = [(t, before, *ancestral(t, s, eta)) for (t, before), s in starts]
         inner = iter(nodes_at(sde, [0.5 * (t.lam + s.lam) for t, _, s, _ in steps if s.sigma > 0.0]))
         rows = []
         for t, before, s, noise in steps:
