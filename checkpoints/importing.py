@@ -5,6 +5,7 @@ import importlib
 import json
 from pathlib import Path
 
+from checkpoints import guided_diffusion
 from checkpoints.published import Weights
 from models.functional import Network
 
@@ -21,7 +22,9 @@ def detect(path: Path) -> str:
             return "diffusers"
         raise ValueError(f"{path} is a folder without a config.json; diffusers' folders hold one beside their weights")
     with open(path, "rb") as file:
-        start = file.read(16)
+        start = file.read(2**20)  # the names of tensors come before their numbers, in archives of torch too
+    if guided_diffusion.FIRST in start:
+        return "guided_diffusion"
     if start[:4] == b"PK\x03\x04":
         return "score_sde_torch"
     if len(start) > 1 and start[0] == 0x80 and start[1] <= 5:  # a pickle of protocol 2 to 5
@@ -31,7 +34,7 @@ def detect(path: Path) -> str:
         return "score_sde_jax"
     raise ValueError(
         f"{path} is none of the formats that can be imported: checkpoint_N of score_sde (flax msgpack), .pth of "
-        "score_sde_pytorch, .pkl of EDM, or a folder of diffusers"
+        "score_sde_pytorch, .pkl of EDM, .pt of guided-diffusion, or a folder of diffusers"
     )
 
 

@@ -14,6 +14,7 @@ from models.adm import ADM
 from models.checks import check_known
 from models.ddpm import DDPM
 from models.edm_unet import EDMUNet
+from models.guided_unet import GuidedUNet
 from models.layers import Keys
 from models.mlp import MLP
 from models.ncsn import NCSN
@@ -25,6 +26,7 @@ MODELS: dict[str, type[nnx.Module]] = {
     "ddpm": DDPM,
     "edm_unet": EDMUNet,
     "adm": ADM,
+    "guided_unet": GuidedUNet,
     "mlp": MLP,
     "ncsn": NCSN,
     "ncsnv2_64": NCSNv2,

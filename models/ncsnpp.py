@@ -304,10 +304,15 @@ class NCSNpp(nnx.Module):
         return level.resize(h, time, keys) if isinstance(level.resize, ResBlock) else level.resize(h)
 
 
-def level_sizes(image_size: int, ch_mult: Sequence[int], attn_resolutions: Sequence[int]) -> list[int]:
-    """The image size at each level; ValueError where it cannot be halved, or attention asks for one not among them."""
+def level_sizes(
+    image_size: int, ch_mult: Sequence[float], attn_resolutions: Sequence[int], *, least: float = 1
+) -> list[int]:
+    """The image size at each level; ValueError where it cannot be halved, or attention asks for one not among them.
+
+    `least`: the smallest multiple that the network takes.
+    """
     halvings = len(ch_mult) - 1
-    if halvings < 0 or min(ch_mult) < 1:
+    if halvings < 0 or min(ch_mult) < least:
         raise ValueError(f"ch_mult={tuple(ch_mult)}: give one positive multiple of nf for each resolution")
     if image_size < 1 or image_size % 2**halvings:
         raise ValueError(

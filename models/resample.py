@@ -92,7 +92,8 @@ class Upsample(nnx.Module):
 class Downsample(nnx.Module):
     """Halving; where `conv`, by a 3x3 convolution of stride 2, behind the FIR filter if there is one.
 
-    Without a filter the image is padded below and on the right only, as published. Without `conv` the channels stay.
+    Without a filter the image is padded with `padding` pixels above and on the left, below and on the right: DDPM and
+    score-SDE (0, 1), Nichol and Dhariwal 2021 (1, 1). Without `conv` the channels stay.
     """
 
     def __init__(
@@ -102,11 +103,12 @@ class Downsample(nnx.Module):
         *,
         conv: bool,
         fir_kernel: tuple[float, ...] | None,
+        padding: tuple[int, int] = (0, 1),
         dtype: DTypeLike | None,
         rngs: nnx.Rngs | Keys,
     ):
-        padding = ((0, 1), (0, 1)) if fir_kernel is None else "VALID"
-        self.conv = conv3x3(c_in, c_out, strides=2, padding=padding, dtype=dtype, rngs=rngs) if conv else None
+        sides = (padding, padding) if fir_kernel is None else "VALID"
+        self.conv = conv3x3(c_in, c_out, strides=2, padding=sides, dtype=dtype, rngs=rngs) if conv else None
         self.fir_kernel = fir_kernel
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c2"]:

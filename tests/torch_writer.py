@@ -1,5 +1,6 @@
 """Writes files as torch.save does, without PyTorch: opcodes of pickle by hand, tensors beside them in a zip archive."""
 
+import collections
 import struct
 import zipfile
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-STORAGES = {"float32": "FloatStorage", "float64": "DoubleStorage", "int64": "LongStorage"}
+STORAGES = {"float16": "HalfStorage", "float32": "FloatStorage", "float64": "DoubleStorage", "int64": "LongStorage"}
 
 
 def save(path: Path, tree: Any) -> None:
@@ -24,6 +25,9 @@ def _push(value: Any, arrays: list[np.ndarray]) -> bytes:
     """The opcodes that push a value on the stack."""
     if isinstance(value, np.ndarray):
         return _tensor(value, arrays)
+    if isinstance(value, collections.OrderedDict):  # a state dict, which carries attributes
+        items = b"".join(_push(k, arrays) + _push(v, arrays) for k, v in value.items())
+        return b"ccollections\nOrderedDict\n)R(" + items + b"u" + _push(vars(value), arrays) + b"b"
     if isinstance(value, dict):
         items = b"".join(_push(k, arrays) + _push(v, arrays) for k, v in value.items())
         return b"}(" + items + b"u"

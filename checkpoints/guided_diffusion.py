@@ -1,0 +1,144 @@
+"""State dicts of OpenAI's improved-diffusion and guided-diffusion: `.pt` files, or `.safetensors`, of tensors by name.
+
+Nothing in a file says what network it is of: its public README gives the flags, the config has them as options of
+`guided_unet`, and every tensor must find its place there. Two options leave no trace in names or shapes and are taken
+at the config's word: the number of heads and the order of attention. Both codes name their tensors alike. A file holds
+one set of weights, in what was published the averaged ones.
+
+The noise label is the config's too, `model.noise_label`: "index" for guided-diffusion, whose network is told the index
+0 to n - 1; "index_1000" for improved-diffusion, which tells it 1000 / n of that, unless the flags say
+rescale_timesteps False.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from checkpoints import safetensors_file, torch_file
+from checkpoints.layout import Place, Variables, check_network, effective_options, fill, leaf
+from checkpoints.published import Weights
+from models.functional import Network
+
+FIRST = b"time_embed.0.weight"
+"""What all of these files name, near their beginning."""
+
+
+class Sequence1x1(Place):
+    """A 1x1 convolution along a sequence there, a matrix here."""
+
+    def shape(self, ours: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """O I 1 for our I O."""
+        return (*super().shape(ours, shape), 1) if ours.endswith("kernel") else shape
+
+    def to_ours(self, ours: str, array: np.ndarray) -> np.ndarray:
+        """Our array from theirs."""
+        return super().to_ours(ours, array[..., 0] if ours.endswith("kernel") else array)
+
+    def to_theirs(self, ours: str, array: np.ndarray) -> np.ndarray:
+        """Their array from ours."""
+        theirs = super().to_theirs(ours, array)
+        return theirs[..., None] if ours.endswith("kernel") else theirs
+
+
+class Table(Place):
+    """An embedding, one row a class, as our matrix for one-hot vectors has it."""
+
+    def shape(self, ours: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The same."""
+        return shape
+
+    def to_ours(self, ours: str, array: np.ndarray) -> np.ndarray:
+        """The same."""
+        return array
+
+    def to_theirs(self, ours: str, array: np.ndarray) -> np.ndarray:
+        """The same."""
+        return array
+
+
+OUTSIDE = {
+    "time0": "time_embed.0",
+    "time1": "time_embed.2",
+    "label": "label_emb",
+    "conv_in": "input_blocks.0.0",
+    "norm_out": "out.0",
+    "conv_out": "out.2",
+}
+PARTS = {
+    "norm0": "in_layers.0",
+    "conv0": "in_layers.2",
+    "time": "emb_layers.1",
+    "norm1": "out_layers.0",
+    "conv1": "out_layers.3",
+    "shortcut": "skip_connection",
+    "norm": "norm",
+    "qkv": "qkv",
+    "out": "proj_out",
+}
+
+
+def places(network: Network) -> dict[str, Place]:
+    """Where these files keep each of the network's arrays.
+
+    Both ways are numbered straight through: on the way down each block, and the halving behind a level's last, has a
+    number of its own; on the way up what doubles stands inside the last block's, behind its attention.
+    """
+    options = effective_options(network)
+    each = options["num_res_blocks"] + 1
+    sizes = [options["image_size"] >> i for i in range(len(options["ch_mult"]))]
+
+    def inside(module: str) -> str:
+        way, number, *rest = module.split(".")
+        if way == "middle":
+            return f"middle_block.{number}.{PARTS[rest[0]]}"
+        level = int(number)
+        if rest[0] == "resize":
+            part = "op" if way == "down" else "conv"  # a plain convolution, else a block's part
+            part = part if rest[1] == "conv" else PARTS[rest[1]]
+            if way == "down":
+                return f"input_blocks.{(level + 1) * each}.0.{part}"
+            behind = 1 + (sizes[-1 - level] in options["attn_resolutions"])
+            return f"output_blocks.{(level + 1) * each - 1}.{behind}.{part}"
+        index = level * each + int(rest[1]) + (way == "down")
+        blocks = {"down": "input_blocks", "up": "output_blocks"}[way]
+        return f"{blocks}.{index}.{rest[0] == 'attention':d}.{PARTS[rest[2]]}"
+
+    found: dict[str, Place] = {}
+    for name in network.abstract()["params"]:
+        module, array = leaf(name)
+        theirs = f"{OUTSIDE[module] if module in OUTSIDE else inside(module)}.{array}"
+        if module == "label":
+            found[name] = Table(theirs)
+        elif re.search(r"\.(qkv|proj_out)\.", theirs):
+            found[name] = Sequence1x1(theirs)
+        else:
+            found[name] = Place(theirs, convolution="skip_connection" in theirs)
+    return found
+
+
+def variables(file: str, network: Network, arrays: Mapping[str, np.ndarray]) -> Variables:
+    """The network's variables from a state dict, in float32; `file` is for the messages.
+
+    Raises:
+      ValueError: another network than `guided_unet`; arrays without a place, places without one, other shapes, listed.
+    """
+    check_network(file, network, "guided_unet", {})
+    return fill(file, network, places(network), arrays)
+
+
+def read(path: str | Path, network: Network) -> Weights:
+    """The weights in a file, for the network that the config names.
+
+    Raises:
+      ValueError: no state dict, or one that does not fit the network.
+      OSError: no such file.
+    """
+    with open(path, "rb") as file:
+        is_safetensors = file.read(9)[8:] == b"{"
+    saved = safetensors_file.load(path) if is_safetensors else torch_file.load(path)
+    if not isinstance(saved, dict) or not all(isinstance(array, np.ndarray) for array in saved.values()):
+        raise ValueError(f"{path} is no state dict of guided-diffusion, which holds tensors by name and nothing else")
+    found = variables(str(path), network, saved)
+    return Weights(found["params"], found["params"], found["fixed"], 0, {}, Path(path))

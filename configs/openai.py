@@ -1,0 +1,67 @@
+"""What OpenAI's recipes share: improved-diffusion (arXiv:2102.09672) and guided-diffusion (arXiv:2105.05233).
+
+The options are the flags in the two README files, defaults from their code; batch, rate and length of training those of
+the papers' appendices. The published weights are averaged ones. Sampling is by the whole chain, with the larger of the
+two fixed variances; the papers' numbers are of the learned one.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default, published
+
+
+def get_config(*, image_size: int, schedule: str, num_scales: int, **model: object) -> ConfigDict:
+    """A network that learns its variance, on a chain of num_scales steps; `model`: options of guided_unet."""
+    config = default.get_config()
+    with config.unlocked():
+        config.sde = ConfigDict({"name": "discrete", "schedule": schedule, "n": num_scales})
+        config.data.update(image_size=image_size, num_channels=3, data_dir="", test_split="validation")
+        config.model = ConfigDict(config.model.to_dict() | {"name": "guided_unet", "learned_variance": True} | model)
+    config = published.discrete(config, num_scales)
+    config.model.ema_warmup = False
+    config.data.random_flip = True
+    config.training.snapshot_freq_for_preemption = 5000
+    config.optim.lr = 1e-4
+    config.optim.warmup = 0
+    config.optim.grad_clip = 0.0
+    config.eval.batch_size = 64
+    config.eval.samplers = ("pc",)
+    config.eval.enable_bpd = False
+    config.eval.enable_sampling = not model.get("label_dim")  # which would be without classes
+    return config.lock()
+
+
+def guided(*, image_size: int, schedule: str = "linear", **model: object) -> ConfigDict:
+    """guided-diffusion on ImageNet: 1000 steps, blocks that resample, attention at three sizes, 64 channels a head."""
+    options = {"nf": 256, "num_res_blocks": 2, "attn_resolutions": (32, 16, 8), "head_channels": 64}
+    options |= {"resblock_updown": True, "ch_mult": (1, 1, 2, 2, 4, 4)}
+    config = get_config(image_size=image_size, schedule=schedule, num_scales=1000, **options | model)
+    config.data.dataset = "tfds:imagenet_resized/64x64" if image_size == 64 else "tfds:imagenet2012"
+    config.training.batch_size = 256
+    return config
+
+
+def lsun(config: ConfigDict, category: str) -> ConfigDict:
+    """An LSUN category; 'cat' and 'horse' have no test set."""
+    config.data.dataset = f"tfds:lsun/{category}"
+    if category != "bedroom":
+        config.data.test_split = ""
+        config.training.eval_freq = 0
+    return config
+
+
+def improved(*, image_size: int, schedule: str = "cosine", num_scales: int = 4000, **model: object) -> ConfigDict:
+    """improved-diffusion: 4000 steps, the network told 1000 / 4000 of the index, four heads."""
+    options = {"nf": 128, "num_res_blocks": 3, "attn_resolutions": (16, 8), "num_heads": 4, "ch_mult": (1, 2, 3, 4)}
+    config = get_config(image_size=image_size, schedule=schedule, num_scales=num_scales, **options | model)
+    config.model.noise_label = "index_1000"
+    config.training.batch_size = 128
+    return config
+
+
+def record(config: ConfigDict, *, sampler: str = "learned variance, 250 of 1000 steps", **numbers: float) -> ConfigDict:
+    """Write what was reached, and how it was measured, into ``config.published``."""
+    config.eval.inception_resize = "tf1"
+    with config.unlocked():
+        config.published = ConfigDict(numbers | {"num_samples": 50_000, "sampler": sampler})
+    return config

@@ -1,0 +1,97 @@
+"""The U-Net of OpenAI's improved-diffusion and guided-diffusion (arXiv:2102.09672, arXiv:2105.05233)."""
+
+from collections.abc import Sequence
+
+from flax import nnx
+from jax.typing import DTypeLike
+
+from models.attention import Attention
+from models.checks import check_known
+from models.layers import Keys
+from models.residual_unet import EPSILON, ResidualUNet
+
+GROUPS = 32  # of every norm
+
+
+class GuidedUNet(ResidualUNet):
+    """The network of the published weights: 32 groups in every norm, heads by their number or their width.
+
+    The defaults are those of both public codes. `c_noise` is the index of the noise level, 0 to n - 1, or in
+    improved-diffusion, unless with rescale_timesteps False, 1000 / n of it. Every width must be a multiple of 32.
+
+    Args, with the public flag where its name is another:
+      image_size, num_channels: images are [b, image_size, image_size, num_channels].
+      nf, ch_mult: channels (num_channels), and their multiple at each resolution (channel_mult), a half allowed.
+      num_res_blocks: residual blocks a level on the way down; one more on the way up.
+      attn_resolutions: sizes at which features attend, behind each block; the smallest one always does once.
+      num_heads, num_heads_up: of attention, on the way up where another number (num_heads_upsample).
+      head_channels: of one head, in place of the number of heads (num_head_channels).
+      attention_order: of the features that one map gives for query, key and value: "legacy", a head's three beside each
+        other, or "new", all queries first (use_new_attention_order). It is the order of trained weights, no more.
+      scale_shift: the noise scales and shifts (use_scale_shift_norm); False: it is added.
+      resblock_updown: residual blocks double and halve; False: convolutions do.
+      learned_variance: the output has twice the channels: eps, then the v that interpolates between the smallest and
+        the largest log-variance (learn_sigma).
+      label_dim: classes (class_cond: 1000); condition["label"] is one-hot [b, label_dim]. Published networks were never
+        trained without it; where it is missing, nothing is added. 0: takes none.
+      centered: must be True, data in [-1, 1].
+      dropout: rate within residual blocks, only where keys are given.
+      dtype: of the computation; None: that of inputs and parameters. The output has the dtype of x.
+
+    Raises ValueError for options no network can be built from.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        num_channels: int,
+        nf: int = 128,
+        ch_mult: Sequence[float] = (1, 2, 3, 4),
+        num_res_blocks: int = 2,
+        attn_resolutions: Sequence[int] = (16, 8),
+        num_heads: int = 4,
+        num_heads_up: int | None = None,
+        head_channels: int | None = None,
+        attention_order: str = "legacy",
+        scale_shift: bool = True,
+        resblock_updown: bool = False,
+        learned_variance: bool = False,
+        label_dim: int = 0,
+        centered: bool = True,
+        dropout: float = 0.0,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs | Keys,
+    ):
+        check_known("attention_order", attention_order, ("legacy", "new"))
+
+        def groups(_channels: int) -> int:
+            return GROUPS
+
+        def attend(channels: int, way: str) -> Attention:
+            heads = num_heads_up if way == "up" and num_heads_up is not None else num_heads
+            if head_channels is not None:
+                if head_channels < 1 or channels % head_channels:
+                    raise ValueError(f"{channels} channels cannot attend in heads of head_channels={head_channels}")
+                heads = channels // head_channels
+            options = {"groups": groups, "init_scale": 0.0, "skip_rescale": False, "epsilon": EPSILON}
+            return Attention(channels, heads=heads, fused=attention_order, dtype=dtype, rngs=rngs, **options)
+
+        super().__init__(
+            image_size=image_size,
+            num_channels=num_channels,
+            out_channels=num_channels * (1 + learned_variance),
+            nf=nf,
+            ch_mult=ch_mult,
+            num_res_blocks=num_res_blocks,
+            attn_resolutions=attn_resolutions,
+            groups=groups,
+            attend=attend,
+            scale_shift=scale_shift,
+            resblock_updown=resblock_updown,
+            label_dim=label_dim,
+            centered=centered,
+            dropout=dropout,
+            dtype=dtype,
+            rngs=rngs,
+        )
