@@ -7,6 +7,7 @@ the whole step: under plain jit on one device, and under pmap over all local dev
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -48,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         )
 
     def train_step(axis_size: int):
-        ema = {"ema_rate": config.model.ema_rate, "ema_warmup": config.model.ema_warmup}
-        return make_train_step(losses_over(axis_size), adam, axis_size=axis_size, **ema)
+        ema = partial(optimizer.ema_decay, config.model.ema_rate, warmup=config.model.ema_warmup)
+        return make_train_step(losses_over(axis_size), adam, ema=ema, axis_size=axis_size)
 
     def mean_loss(params: dict, image: jax.Array) -> jax.Array:
         return jnp.mean(losses_over(1)({"params": params, "fixed": variables["fixed"]}, image, key, False))

@@ -20,6 +20,8 @@ def get_config() -> ConfigDict:
     config.model.preconditioning = "none"  # edm, vp, ve or iddpm: in place of the two above, as Karras et al. 2022
     config.model.ema_rate = 0.9999
     config.model.ema_warmup = True  # min(ema_rate, (1 + n) / (10 + n)); False: constant, as the published JAX code
+    config.model.ema_halflife_images = 0.0  # > 0: in place of the two above, as Karras et al. 2022
+    config.model.ema_rampup = 0.05  # of the half-life: at most this share of the images seen; 0: constant
 
     # The data: `dataset` is a name of data.SOURCES or 'tfds:NAME'; keys not listed here are the source's options.
     config.data = data = ConfigDict()
@@ -27,6 +29,7 @@ def get_config() -> ConfigDict:
     data.centered = True  # [-1, 1]; False: [0, 1]
     data.uniform_dequantization = False
     data.random_flip = False
+    data.augment = 0.0  # probability of each of EDM's geometric augmentations, for networks with model.augment_dim 9
 
     config.training = training = ConfigDict()
     training.batch_size = 128  # of all devices and processes together
@@ -45,6 +48,7 @@ def get_config() -> ConfigDict:
     training.importance_sampling = False  # t uniform in log SNR; for likelihood_weighting
     training.reduce_mean = True  # mean over an image's numbers; False: half their sum
     training.stratified = False  # one t from each of batch_size strata
+    training.nan_to_num = False  # of gradients: NaN to 0, infinity to 1e5, as EDM; False: the run stops
     training.log_freq = 50
     training.eval_freq = 1000  # steps between losses on the test set; 0: never
     training.snapshot_freq = 50_000  # steps between archived checkpoints, kept for ever, each with a grid of samples
@@ -60,6 +64,7 @@ def get_config() -> ConfigDict:
     optim.eps = 1e-8
     optim.weight_decay = 0.0
     optim.warmup = 5000
+    optim.warmup_images = 0.0  # > 0: in place of warmup, a ramp over so many images
     optim.grad_clip = 1.0
     optim.decay_steps = 0
 

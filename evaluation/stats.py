@@ -19,7 +19,7 @@ from experiment import Experiment
 from experiment.workdir import Workdir, set_aside
 
 SPLITS = ("train", "test")
-WITHOUT_EFFECT = ("centered", "uniform_dequantization", "random_flip", "in_memory")  # on stored levels
+WITHOUT_EFFECT = ("centered", "uniform_dequantization", "random_flip", "augment", "in_memory")  # on stored levels
 
 
 def check_images(experiment: Experiment) -> None:

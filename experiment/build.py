@@ -15,7 +15,8 @@ from data.scaling import Scaler
 from models import MODELS
 from models.functional import Network
 
-DATA_FIELDS = ("dataset", "image_size", "num_channels", "centered", "uniform_dequantization", "random_flip")
+DATA_FIELDS = ("dataset", "image_size", "num_channels", "centered", "uniform_dequantization", "random_flip", "augment")
+EMA_FIELDS = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,7 @@ def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) 
     for field, known in (("prediction", sde_lib.PREDICTIONS), ("noise_label", labels), ("preconditioning", wrappers)):
         if config.model[field] not in known:
             raise ValueError(f"model.{field} is {config.model[field]!r}; known are {', '.join(known)}")
-    own = ("name", "prediction", "noise_label", "preconditioning", "ema_rate", "ema_warmup")
+    own = ("name", "prediction", "noise_label", "preconditioning", *EMA_FIELDS)
     options = {key: value for key, value in config.model.items() if key not in own}
     scales = num_scales(config)
     if scales:

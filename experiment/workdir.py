@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from checkpoints.store import Store
+from configs import default
 
 RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may differ when it is only used
 FREE_SECTIONS = ("eval", "published")  # nothing that is trained depends on them
@@ -58,7 +59,8 @@ class Workdir:
         """Refuse a config that differs from the saved one, naming the fields.
 
         Training compares every field but those of eval and published, and training.n_iters may grow; sampling and
-        evaluation compare what the checkpoint depends on (sde, model, data), but not where the data lie.
+        evaluation compare what the checkpoint depends on (sde, model, data), but not where the data lie. A field that
+        the saved config is too old to know had the value that is its default now.
 
         Raises:
           ValueError: the configs differ, or (training false) there is none saved.
@@ -68,7 +70,7 @@ class Workdir:
                 return
             raise ValueError(f"{self.path} holds no run (no config.json); train one with --mode=train first")
         saved, given = flatten(json.loads(self.config_file.read_text())), flatten(config.to_dict())
-        missing = "nothing"
+        defaults, missing = flatten(default.get_config().to_dict()), "nothing"
         differing = [
             name
             for name in sorted(saved.keys() | given.keys())
@@ -76,6 +78,7 @@ class Workdir:
             and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
             and (training or name not in MAY_MOVE)
             and not (name in MAY_GROW and given.get(name, 0) >= saved.get(name, 0))
+            and not (name not in saved and name in defaults and given[name] == defaults[name])
         ]
         if differing:
             shown = ", ".join(

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +12,10 @@ from absl import logging
 from tqdm import tqdm
 
 import samplers
+from data.geometry import LABELS
 from data.pipeline import batches, eval_batches
 from experiment import Experiment, Failure
+from experiment.build import EMA_FIELDS
 from experiment.pictures import save_samples
 from experiment.workdir import Workdir
 from training import optimizer, parallel
@@ -32,10 +35,11 @@ class Diverged(Failure):
 
 
 class Start(NamedTuple):
-    """What a run begins with: the loss, the optimiser, and the checkpoint it continues (None: from the beginning)."""
+    """What a run begins with: the loss, the optimiser, the average, and the checkpoint it continues (None: none)."""
 
     objective: Objective
     adam: optax.GradientTransformation
+    ema: Callable[[jax.Array], jax.Array]
     checkpoint: TrainState | None
 
 
@@ -63,9 +67,27 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
         )
     given = {name: config[name] for name in SETTINGS}
     objective = Objective(experiment.sde, num_scales=experiment.num_scales, **given)
-    adam = optimizer.create(**experiment.config.optim)
+    adam = optimizer.create(**experiment.config.optim, batch_size=config.batch_size)
+    average = {name: experiment.config.model[name] for name in EMA_FIELDS}
+    ema = optimizer.create_ema(**average, batch_size=config.batch_size)
+    _check_augmentation(experiment)
     template = jax.eval_shape(lambda variables: TrainState.create(variables, adam), experiment.network.abstract())
-    return Start(objective, adam, _restore(workdir, template, adam))
+    return Start(objective, adam, ema, _restore(workdir, template, adam))
+
+
+def _check_augmentation(experiment: Experiment) -> None:
+    """ValueError where the network cannot be told of the augmentation of its images."""
+    probability = experiment.config.data.augment
+    told = experiment.config.model.get("augment_dim", 0)
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError(f"data.augment is {probability}; it is a probability, and 0 is without")
+    if probability and told != LABELS:
+        raise ValueError(
+            f"data.augment is {probability} and model.augment_dim {told}: a network that is not told of the "
+            f"augmentation learns the augmented images; set augment_dim to {LABELS} (edm_unet, adm), or augment to 0"
+        )
+    if probability and len(experiment.source.shape) != 3:
+        raise ValueError(f"data.augment is for images; the examples are {experiment.source.shape}; set it to 0")
 
 
 def _restore(workdir: Workdir, template: TrainState, adam: optax.GradientTransformation) -> TrainState | None:
@@ -91,7 +113,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     Raises:
       Diverged: the loss became infinite or NaN; the checkpoints are from before.
     """
-    objective, adam, state = start_from
+    objective, adam, ema, state = start_from
     config = experiment.config.training
     root = jax.random.key(experiment.config.seed)
     key_init, key_train, key_eval, key_sample = (jax.random.fold_in(root, i) for i in range(4))
@@ -111,11 +133,12 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
         "noise_label": experiment.config.model.noise_label,
         "preconditioning": experiment.config.model.preconditioning,
         "random_flips": experiment.config.data.random_flip,
+        "augment_probability": experiment.config.data.augment,
     }
     devices = jax.device_count()
     losses = batch_losses(objective, experiment.network, experiment.scaler, axis_size=devices, **options)
-    ema = {"ema_rate": experiment.config.model.ema_rate, "ema_warmup": experiment.config.model.ema_warmup}
-    run = parallel.compile_steps(make_train_step(losses, adam, axis_size=devices, **ema), config.n_jitted_steps)
+    step_options = {"ema": ema, "nan_to_num": config.nan_to_num, "axis_size": devices}
+    run = parallel.compile_steps(make_train_step(losses, adam, **step_options), config.n_jitted_steps)
     test_losses = batch_losses(objective, experiment.network, experiment.scaler, axis_size=1, **options)
     evaluate = _make_evaluate(experiment, test_losses, key_eval)
     draw = _make_draw(experiment)

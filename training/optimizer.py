@@ -1,4 +1,10 @@
-"""Adam with linear warmup and clipping, and the moving average of the weights."""
+"""Adam with linear warmup and clipping, and the moving average of the weights.
+
+Adam's steps are those of any multiple of the gradient, if `eps` is multiplied too: a recipe whose loss is the sum over
+an image's d numbers (EDM) is that of their mean with lr as it is and eps / d.
+"""
+
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import optax
@@ -16,24 +22,34 @@ def create(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     warmup: int = 5000,
+    warmup_images: float = 0.0,
     grad_clip: float = 1.0,
     decay_steps: int = 0,
+    batch_size: int = 0,
 ) -> optax.GradientTransformation:
     """Clip by global norm, then Adam, then the learning rate: lr min(n / warmup, 1) at step n = 0, 1, ...
 
-    `grad_clip` <= 0 clips nothing. `decay_steps` > 0 lets lr fall to 0 as a half cosine over that many steps, the last
-    of the run. `weight_decay` is decoupled with 'AdamW' and added to the gradient with 'Adam' (as published; 0).
+    `warmup_images` > 0 takes the place of `warmup`: lr min(n batch_size / warmup_images, 1), the same ramp for every
+    batch size (Karras et al. 2022, App. F.1: 10 million). `grad_clip` <= 0 clips nothing. `decay_steps` > 0 lets lr
+    fall to 0 as a half cosine over that many steps, the last of the run. `weight_decay` is decoupled with 'AdamW' and
+    added to the gradient with 'Adam' (as published; 0).
 
     Raises:
       ValueError: an unknown optimizer, or a number out of range.
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optim.optimizer is {optimizer!r}; allowed are {', '.join(OPTIMIZERS)}")
-    if lr <= 0.0 or warmup < 0 or decay_steps < 0:
-        raise ValueError(f"optim: lr {lr}, warmup {warmup}, decay_steps {decay_steps}; needed: lr > 0, the others >= 0")
+    if lr <= 0.0 or warmup < 0 or warmup_images < 0 or decay_steps < 0:
+        raise ValueError(
+            f"optim: lr {lr}, warmup {warmup}, warmup_images {warmup_images}, decay_steps {decay_steps}; needed: lr > "
+            "0, the others >= 0"
+        )
+    if warmup_images and batch_size < 1:
+        raise ValueError(f"optim.warmup_images is {warmup_images}, which needs the batch size, and it is {batch_size}")
+    steps = warmup_images / batch_size if warmup_images else warmup
 
     def learning_rate(count: Array) -> Array:
-        ramp = jnp.minimum(count / warmup, 1.0) if warmup else 1.0
+        ramp = jnp.minimum(count / steps, 1.0) if steps else 1.0
         fall = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(count / decay_steps, 1.0))) if decay_steps else 1.0
         return lr * ramp * fall
 
@@ -53,3 +69,31 @@ def ema_decay(rate: float, step: Array, *, warmup: bool) -> Array:
     Warming up matters in short runs: a constant 0.998 leaves 9 % of the random initial weights after 1200 steps.
     """
     return jnp.minimum(rate, (1.0 + step) / (10.0 + step)) if warmup else jnp.asarray(rate)
+
+
+def create_ema(
+    *, ema_rate: float, ema_warmup: bool, ema_halflife_images: float = 0.0, ema_rampup: float = 0.05, batch_size: int
+) -> Callable[[Array], Array]:
+    """The average's decay as a function of the update's number n = 1, 2, ...: `ema_decay`, or by a half-life.
+
+    `ema_halflife_images` > 0 takes the place of rate and warm-up: the share of an image's step in the average halves
+    every so many images, decay 0.5^(batch_size / H), with H = min(halflife, ema_rampup images seen before), which is
+    the raw weights at first; ema_rampup 0 is without (Karras et al. 2022, App. F.1: half a million, 0.05).
+
+    Raises:
+      ValueError: a number out of range.
+    """
+    if not 0.0 <= ema_rate < 1.0 or ema_halflife_images < 0.0 or ema_rampup < 0.0:
+        raise ValueError(
+            f"model: ema_rate {ema_rate}, ema_halflife_images {ema_halflife_images}, ema_rampup {ema_rampup}; needed: "
+            "0 <= ema_rate < 1, the others >= 0"
+        )
+
+    def decay(step: Array) -> Array:
+        if not ema_halflife_images:
+            return ema_decay(ema_rate, step, warmup=ema_warmup)
+        seen = (jnp.asarray(step, float) - 1.0) * batch_size  # as float: 2^31 images are not many
+        halflife = jnp.minimum(ema_halflife_images, ema_rampup * seen) if ema_rampup else ema_halflife_images
+        return 0.5 ** (batch_size / jnp.maximum(halflife, 1e-8))
+
+    return decay

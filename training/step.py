@@ -9,10 +9,10 @@ from jaxtyping import Array, Float, Key
 
 import sde_lib
 from data.augment import random_flip
+from data.geometry import augment
 from data.scaling import Scaler
 from models.functional import Network
 from training.objective import Objective
-from training.optimizer import ema_decay
 from training.state import TrainState
 
 AXIS = "devices"
@@ -28,12 +28,14 @@ def batch_losses(
     noise_label: str,
     preconditioning: str = "none",
     random_flips: bool,
+    augment_probability: float = 0.0,
     axis_size: int,
 ) -> Callable[..., Float[Array, " b"]]:
     """``(variables, image [b, ...], key, train) -> losses [b]`` of this device's share of a global batch.
 
-    Example j of the global batch draws everything (flip, dequantisation, t, noise, dropout) from its own key
-    ``fold_in(key, j)``, so the losses do not depend on the number of devices.
+    Example j of the global batch draws everything (flip, dequantisation, augmentation, t, noise, dropout) from its own
+    key ``fold_in(key, j)``, so the losses do not depend on the number of devices. With an `augment_probability` the
+    images are EDM's augmented ones, and the network is told by their labels in ``condition["augment"]``.
     """
 
     def losses(variables: dict, image: Array, key: Key[Array, ""], train: bool) -> Array:
@@ -45,10 +47,14 @@ def batch_losses(
         x0 = scaler.encode(image, dequantize)
         if random_flips and train:
             x0 = random_flip(flip, x0)
+        condition = None
+        if augment_probability and train:
+            x0, labels = augment(jax.vmap(jax.random.fold_in, (0, None))(keys, 5), x0, augment_probability)
+            condition = {"augment": labels}
         eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(noise)
 
         def apply(x: Array, c_noise: Array) -> Array:
-            return network.apply(variables, x, c_noise, keys=dropout if train else None)
+            return network.apply(variables, x, c_noise, condition, keys=dropout if train else None)
 
         eps_fn = sde_lib.eps_fn(objective.process, apply, prediction, noise_label, preconditioning)
         # The batch's own key must differ from every example's.
@@ -62,13 +68,15 @@ def make_train_step(
     losses: Callable[..., Array],
     optimizer: optax.GradientTransformation,
     *,
-    ema_rate: float,
-    ema_warmup: bool,
+    ema: Callable[[Array], Array],
+    nan_to_num: bool = False,
     axis_size: int,
 ) -> TrainStep:
     """``train_step(state, image, key) -> (state, metrics)``; step n's key is ``fold_in(key, n)``.
 
-    Gradients and loss are averaged over the devices by ``lax.pmean``. Metrics: loss, grad_norm (before clipping).
+    Gradients and loss are averaged over the devices by ``lax.pmean``. `ema` is the average's decay at update n = 1, 2,
+    ... With `nan_to_num` what is not finite in the averaged gradient becomes 0 (NaN) or +-1e5, as in EDM's training.
+    Metrics: loss, grad_norm (before clipping), and with `nan_to_num` replaced, how many numbers it replaced.
     """
 
     def train_step(state: TrainState, image: Array, key: Key[Array, ""]) -> tuple[TrainState, dict[str, Array]]:
@@ -80,11 +88,16 @@ def make_train_step(
         loss, grads = jax.value_and_grad(mean_loss)(state.params)
         if axis_size > 1:
             loss, grads = jax.lax.pmean((loss, grads), AXIS)
+        metrics = {"loss": loss}
+        if nan_to_num:
+            leaves = jax.tree.leaves(grads)
+            metrics["replaced"] = sum((jnp.sum(~jnp.isfinite(leaf), dtype=float) for leaf in leaves), jnp.zeros(()))
+            grads = jax.tree.map(lambda leaf: jnp.nan_to_num(leaf, nan=0.0, posinf=1e5, neginf=-1e5), grads)
+        metrics["grad_norm"] = optax.global_norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
-        ema = optax.incremental_update(params, state.ema, 1.0 - ema_decay(ema_rate, step, warmup=ema_warmup))
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads)}
-        return TrainState(step, params, ema, state.fixed, opt_state), metrics
+        average = optax.incremental_update(params, state.ema, 1.0 - ema(step))
+        return TrainState(step, params, average, state.fixed, opt_state), metrics
 
     return train_step

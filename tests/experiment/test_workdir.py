@@ -1,5 +1,6 @@
 """Which configs may continue a run."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,14 @@ def test_sampling_looks_only_at_what_the_checkpoint_means(workdir: Workdir) -> N
     config.data.centered = False
     with pytest.raises(ValueError, match=r"data\.centered \(saved True, now False\)"):
         workdir.check(config, training=False)
+
+
+def test_a_field_newer_than_the_run_counts_as_its_default(workdir: Workdir) -> None:
+    saved = json.loads(workdir.config_file.read_text())
+    del saved["model"]["ema_rampup"], saved["training"]["weight"]
+    workdir.config_file.write_text(json.dumps(saved))
+    config = digits.get_config()
+    workdir.check(config, training=True)
+    config.training.weight = "p2"
+    with pytest.raises(ValueError, match=r"training\.weight \(saved nothing, now p2\)"):
+        workdir.check(config, training=True)

@@ -1,6 +1,7 @@
 """One, two and eight devices, one and several steps a call: the same training, compiled once, its state donated."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -33,7 +34,7 @@ def _train(devices: int, per_call: int) -> dict[str, Any]:
         traces.append(1)
         return losses(*arguments)
 
-    step = make_train_step(counted, ADAM, ema_rate=0.9, ema_warmup=True, axis_size=devices)
+    step = make_train_step(counted, ADAM, ema=partial(optimizer.ema_decay, 0.9, warmup=True), axis_size=devices)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "local_device_count", lambda: devices)
         run = parallel.compile_steps(step, per_call)

@@ -1,6 +1,7 @@
 """Eight optimisation steps of the published code: warmup, clipping, Adam and the warmed-up moving average."""
 
 import json
+from functools import partial
 from typing import Any
 
 import jax
@@ -49,8 +50,8 @@ def steps(request: pytest.FixtureRequest) -> dict[str, Any]:
             return objective.losses(sde_lib.eps_fn(objective.sde, apply, "score", "sigma"), *batch)
 
         adam = optimizer.create(**config["optim"])
-        ema_rate = config["model"]["ema_rate"]
-        step = compiled(make_train_step(losses, adam, ema_rate=ema_rate, ema_warmup=True, axis_size=1))
+        ema = partial(optimizer.ema_decay, config["model"]["ema_rate"], warmup=True)
+        step = compiled(make_train_step(losses, adam, ema=ema, axis_size=1))
         state = TrainState.create(start["raw"], adam)._replace(ema=start["ema"]["params"])
         assert any(np.any(state.ema[name] != state.params[name]) for name in state.params)
         states, metrics = [state], []
