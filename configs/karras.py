@@ -1,8 +1,13 @@
-"""What EDM's recipes share (Karras et al. 2022): a VE process of data in [-1, 1], the network inside a preconditioning.
+"""What EDM's recipes share (Karras et al. 2022): a process whose time is sigma, the network inside a preconditioning.
 
-The configs are for the published weights. EDM's own training, noise levels drawn log-normally and images augmented, is
-not here yet: --mode=train would minimise this project's loss for the same network. Nor is its sampler, Heun's method on
-a grid of its own; the adaptive ODE follows the same flow, and the last step, Tweedie's, is the same.
+Training is that of the paper's App. F and of its code: noise levels drawn log-normally, every level's output error
+counted alike, images augmented and the network told how. The mirror images are part of that augmentation, so the data
+set itself is not flipped. Published training adds up the squares over an image's d numbers where this averages them:
+Adam's steps are the same with eps / d. Beyond that, images are drawn here without replacement in every epoch too, and
+what the augmentation reflects at the borders does not depend on the batch (data/geometry.py).
+
+Until EDM's own sampler, Heun's method on its grid, is chosen, the adaptive ODE follows the same flow; the last step,
+Tweedie's, is the same.
 """
 
 from ml_collections import ConfigDict
@@ -12,25 +17,43 @@ from configs import default
 
 def get_config(*, image_size: int, label_dim: int = 0) -> ConfigDict:
     """DDPM++ (in EDM's words "vp"): the U-Net without filters, positional embedding."""
-    config = default.get_config()
+    config = as_edm(default.get_config())
     with config.unlocked():
-        config.sde = ConfigDict({"name": "ve", "sigma_min": 0.002, "sigma_max": 80.0, "t_min": 1e-5})
         config.data.update(image_size=image_size, num_channels=3)
-        config.model = ConfigDict(config.model.to_dict() | {"name": "edm_unet", "preconditioning": "edm"})
+        config.model.name = "edm_unet"
         config.model.update(nf=128, num_res_blocks=4, attn_resolutions=(16,), augment_dim=9, label_dim=label_dim)
-    config.data.random_flip = True
-    config.training.n_iters = 390_625  # 200 M images
-    config.training.batch_size = 512
-    config.optim.lr = 1e-3
-    config.optim.warmup = 19_531  # 10 M images
+    config.data.augment = 0.12
+    config.optim.eps = 1e-8 / (3 * image_size**2)
+    config.optim.warmup_images = 10e6
     config.optim.grad_clip = 0.0
-    config.model.ema_rate = 0.99929  # half-life of 0.5 M images
+    schedule(config, batch_size=512, images=200e6, lr=1e-3)
     config.sampling.method = "ode"
-    config.sampling.t_min = 1e-5
     config.eval.samplers = ("ode",)
     config.eval.enable_bpd = False
     config.eval.enable_sampling = not label_dim  # which would be without classes
     return config.lock()
+
+
+def as_edm(config: ConfigDict) -> ConfigDict:
+    """EDM's process, preconditioning, noise levels and weight, and gradients mended as its training does."""
+    with config.unlocked():
+        config.sde = ConfigDict({"name": "edm", "sigma_min": 0.002, "sigma_max": 80.0})
+    config.model.preconditioning = "edm"
+    config.training.time_sampling = "lognormal"
+    config.training.weight = "edm"
+    config.training.nan_to_num = True
+    config.sampling.t_min = 0.002 / 80.0
+    return config
+
+
+def schedule(config: ConfigDict, *, batch_size: int, images: float, lr: float, halflife: float = 500e3) -> ConfigDict:
+    """Set the batch and what is counted in images: how many are seen, and over how many the weights are averaged."""
+    config.training.batch_size = batch_size
+    config.training.n_iters = int(-(-images // batch_size))
+    config.optim.lr = lr
+    config.model.ema_halflife_images = halflife
+    config.model.ema_rate = 0.5 ** (batch_size / halflife)  # what the half-life comes to, for reports
+    return config
 
 
 def as_ncsnpp(config: ConfigDict) -> ConfigDict:
@@ -58,12 +81,8 @@ def faces_64(*, dropout: float) -> ConfigDict:
     with config.unlocked():
         config.data.update(path="data/ffhq", test_fraction=0.0)
         config.model.update(ch_mult=(1, 2, 2, 2), dropout=dropout)
-    config.training.batch_size = 256
-    config.training.n_iters = 781_250
-    config.optim.lr = 2e-4
-    config.optim.warmup = 39_062
-    config.model.ema_rate = 0.999645
-    return config
+    config.data.augment = 0.15
+    return schedule(config, batch_size=256, images=200e6, lr=2e-4)
 
 
 def record(config: ConfigDict, *, fid: float, evaluations: int, sampler: str = "Heun, deterministic") -> ConfigDict:

@@ -2,6 +2,7 @@ r"""edm-ffhq-64x64-uncond-ve.pkl of EDM: NCSN++ on FFHQ at 64 pixels, 62.8 M par
 
 Command:  python main.py --mode=import --config=configs/edm/ffhq_64_uncond_ve.py \
           --workdir=runs/edm_ffhq_64_uncond_ve --checkpoint=edm-ffhq-64x64-uncond-ve.pkl
+Training: python main.py --mode=train --config=configs/edm/ffhq_64_uncond_ve.py --workdir=runs/ffhq_64_uncond_ve
 Hardware: published on eight V100, four days; one GPU samples it.
 Expected: FID 2.53 in 79 evaluations with EDM's sampler (published).
 """

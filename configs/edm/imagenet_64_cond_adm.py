@@ -23,10 +23,6 @@ def get_config() -> ConfigDict:
         config.data.update(data_dir="", test_split="validation")
         config.model.update(nf=192, ch_mult=(1, 2, 3, 4), num_res_blocks=3, attn_resolutions=(32, 16, 8), dropout=0.1)
     config.model.augment_dim = 0
-    config.data.random_flip = False
-    config.training.batch_size = 4096
-    config.training.n_iters = 610_351  # 2500 M images
-    config.optim.lr = 1e-4
-    config.optim.warmup = 2441
-    config.model.ema_rate = 0.999943  # half-life of 50 M images
+    config.data.augment = 0.0
+    karras.schedule(config, batch_size=4096, images=2500e6, lr=1e-4, halflife=50e6)
     return karras.record(config, fid=1.36, evaluations=511, sampler=CHURN)

@@ -166,7 +166,7 @@ def snapshot(path: Path, monkeypatch, tree: Persistent) -> Path:
 
 
 def test_a_file_becomes_a_run_whose_score_is_the_published_denoisers(tmp_path, monkeypatch):
-    """import_weights with an experiment's config, then (D - x) / sigma^2, the score of VE."""
+    """import_weights with an experiment's config, then (D - x) / sigma^2."""
     arguments = arguments_of("edm_ddpmpp") | {"channel_mult": [1, 2]}
     tree = tree_of({name: np.array(array) for name, array in arrays_of("edm_ddpmpp").items()}, "EDMPrecond", arguments)
     config = cifar10_uncond_vp.get_config()
@@ -185,7 +185,7 @@ def test_a_file_becomes_a_run_whose_score_is_the_published_denoisers(tmp_path, m
 
     io = np.load(NETWORKS / "edm_ddpmpp" / "io.npz")
     x, sigma = jnp.asarray(nhwc(io["x"])), io["sigma"].astype(np.float64)
-    t = jnp.asarray(np.log(sigma / 0.002) / np.log(80.0 / 0.002), jnp.float32)
+    t = jnp.asarray(sigma / 80.0, jnp.float32)
     score_of = compiled(lambda x, t, augment: experiment.score_fn(variables, condition={"augment": augment})(x, t))
     for what, augment in (("denoised", 0 * io["augment_labels"]), ("denoised_augment", io["augment_labels"])):
         each = sigma[:, None, None, None]

@@ -15,7 +15,7 @@ import sde_lib
 from data import SOURCES
 from experiment.build import DATA_FIELDS, build, network, num_scales
 from training import optimizer
-from training.objective import Objective
+from training.objective import SETTINGS, Objective
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs").rglob("*.py"))
@@ -44,14 +44,15 @@ def test_it_is_locked_data_that_builds_its_network(path: str) -> None:
         samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
     for field in ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption"):
         assert config.training[field] % config.training.n_jitted_steps == 0, field
-    optimizer.create(**config.optim)
+    optimizer.create(**config.optim, batch_size=config.training.batch_size)
     constructor = SOURCES[config.data.dataset.partition(":")[0]]
     options = set(config.data) - set(DATA_FIELDS)
     assert options <= set(inspect.signature(constructor).parameters), "options its data set does not have"
     image = "image_size" in config.data
     shape = (config.data.image_size, config.data.image_size, config.data.num_channels) if image else (2,)
     assert network(config, sde, shape).count() > 0  # test_published.py says how many
-    objective = Objective(sde, reduce_mean=config.training.reduce_mean, num_scales=num_scales(config))
+    given = {name: config.training[name] for name in SETTINGS}
+    objective = Objective(sde, num_scales=num_scales(config), **given)
     assert (objective.process is sde) == config.training.continuous
 
 

@@ -16,10 +16,11 @@ from experiment import importing
 from experiment.build import DATA_FIELDS, network
 from models.functional import Network
 from training import optimizer
+from training.objective import SETTINGS, Objective
 
 ROOT = Path(__file__).parents[2]
 PATHS = [
-    str(p.relative_to(ROOT)) for kind in ("diffusers", "edm") for p in sorted((ROOT / "configs" / kind).glob("*.py"))
+    str(p.relative_to(ROOT)) for kind in ("diffusers", "edm") for p in sorted((ROOT / "configs" / kind).glob("*_*.py"))
 ]
 
 # Parameters as others count them; the last digit that was published is the last one compared.
@@ -125,7 +126,7 @@ def test_it_is_locked_and_means_the_public_network(path: str) -> None:
     name = Path(path).stem
     assert config.is_locked and config.model.is_locked
     assert config.data.dataset.partition(":")[0] in SOURCES
-    optimizer.create(**config.optim)
+    optimizer.create(**config.optim, batch_size=config.training.batch_size)
     settings = samplers.Settings(**config.sampling)
     assert {settings.method, *config.eval.samplers} <= set(samplers.METHODS)
     if "diffusers" in path:
@@ -141,6 +142,31 @@ def test_it_is_locked_and_means_the_public_network(path: str) -> None:
         assert f"{built.count() / scale:.{places}f}" == digits
     text = (ROOT / path).read_text()
     assert f"--config={path}" in text and "--mode=import" in text and "Expected:" in text and "Hardware:" in text
+
+
+# train.py's options as the README of EDM lists them: batch, millions of images, lr, half-life, dropout, augmentation.
+TRAINING = {
+    "cifar10": (512, 200, 1e-3, 0.5, 0.13, 0.12),
+    "ffhq": (256, 200, 2e-4, 0.5, 0.05, 0.15),
+    "afhqv2": (256, 200, 2e-4, 0.5, 0.25, 0.15),
+    "imagenet": (4096, 2500, 1e-4, 50, 0.10, 0.0),
+}
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if "/edm/" in path])
+def test_edm_trains_as_published(path: str) -> None:
+    config = config_of(path)
+    batch, images, lr, halflife, dropout, augment = TRAINING[Path(path).stem.partition("_")[0]]
+    assert config.training.batch_size == batch and config.model.dropout == dropout and config.data.augment == augment
+    assert 0 <= config.training.n_iters * batch - images * 1e6 < batch
+    assert config.model.ema_halflife_images == halflife * 1e6 and config.model.ema_rampup == 0.05
+    adam = {"lr": lr, "beta1": 0.9, "beta2": 0.999, "warmup_images": 10e6, "grad_clip": 0.0, "weight_decay": 0.0}
+    assert {name: config.optim[name] for name in adam} == adam and not config.data.random_flip
+    assert config.optim.eps * 3 * config.data.image_size**2 == pytest.approx(1e-8)  # theirs is of the sum
+    objective = Objective(sde_lib.create(**config.sde), **{name: config.training[name] for name in SETTINGS})
+    assert (objective.weight, objective.time_sampling, objective.reduce_mean) == ("edm", "lognormal", True)
+    assert (objective.P_mean, objective.P_std, objective.sigma_data) == (-1.2, 1.2, 0.5)
+    assert config.training.nan_to_num and config.model.get("augment_dim", 0) == (9 if augment else 0)
 
 
 def test_the_public_models_are_there() -> None:

@@ -1,0 +1,23 @@
+"""EDM's training on scikit-learn's digits: otherwise, the falling rate and clipping among it, as configs/vp/digits.py.
+
+Command:  python main.py --mode=train --config=configs/edm/digits.py --workdir=runs/digits_edm
+The network learns the digits' mirror images, turned and stretched ones too, but is told of what was done to them; what
+it is told to draw are digits.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import digits, karras
+
+
+def get_config() -> ConfigDict:
+    config = karras.as_edm(digits.get_config())
+    karras.schedule(config, batch_size=128, images=153_600, lr=2e-3, halflife=40e3)
+    with config.unlocked():
+        config.model.name = "edm_unet"
+        config.model.augment_dim = 9
+    config.data.augment = 0.12
+    config.optim.warmup_images = 12_800
+    config.sampling.method = "ode"
+    config.eval.samplers = ("ode",)
+    return config
