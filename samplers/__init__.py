@@ -1,18 +1,25 @@
 """Reverse-time solvers: how a score is followed back to data, and nothing of networks or training."""
 
+from samplers.adams import deis, ipndm, lms
 from samplers.ancestral import ancestral
 from samplers.base import Samples, State, Stepper, chain, sample, tweedie
 from samplers.create import CORRECTORS, METHODS, PREDICTORS, Settings, create, draw
+from samplers.ddim import ddim
+from samplers.dpm_solver import dpm_solver
+from samplers.dpm_solver_singlestep import dpm_solver_2s, dpm_solver_sde, dpm_solver_singlestep
 from samplers.euler_maruyama import euler_maruyama
 from samplers.flow import flow_euler, flow_heun
 from samplers.langevin import annealed_langevin, langevin
 from samplers.ode import FlowSolution, decode, draw_probes, encode, solve_flow
 from samplers.reverse_diffusion import reverse_diffusion
+from samplers.runge_kutta import Churn, dpm_2, euler, heun
+from samplers.unipc import unipc
 
 __all__ = [
     "CORRECTORS",
     "METHODS",
     "PREDICTORS",
+    "Churn",
     "FlowSolution",
     "Samples",
     "Settings",
@@ -22,16 +29,28 @@ __all__ = [
     "annealed_langevin",
     "chain",
     "create",
+    "ddim",
     "decode",
+    "deis",
+    "dpm_2",
+    "dpm_solver",
+    "dpm_solver_2s",
+    "dpm_solver_sde",
+    "dpm_solver_singlestep",
     "draw",
     "draw_probes",
     "encode",
+    "euler",
     "euler_maruyama",
     "flow_euler",
     "flow_heun",
+    "heun",
+    "ipndm",
     "langevin",
+    "lms",
     "reverse_diffusion",
     "sample",
     "solve_flow",
     "tweedie",
+    "unipc",
 ]

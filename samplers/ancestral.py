@@ -1,22 +1,35 @@
 """Ancestral sampling of the discrete Markov chain that a grid cuts out of the SDE."""
 
-import jax.numpy as jnp
-from jaxtyping import Array, Key
+from collections.abc import Callable
 
-from samplers.base import State, Stepper, at, kernel_fn, normal_like
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from samplers.base import State, Stepper, kernel_fn, normal_like
 from sde_lib.base import AffineSDE, Coefficient
+from sde_lib.chain import interpolated_log_variance
 from sde_lib.prediction import ScoreFn
 
-VARIANCES = ("small", "large")
+VARIANCES = ("small", "large", "learned_range", "learned")
+ScoreAndVariance = Callable[[Float[Array, "b *d"], Float[Array, " b"]], tuple[Array, Array]]
+"""(x, t) -> the score and the network's answer about the variance."""
 
 
-def ancestral(sde: AffineSDE, score: ScoreFn, *, variance: str = "small", discretization: int | None = None) -> Stepper:
+def ancestral(
+    sde: AffineSDE,
+    score: ScoreFn | ScoreAndVariance,
+    *,
+    variance: str = "small",
+    discretization: int | None = None,
+) -> Stepper:
     """x_s = (x + q^2 score) / a + deviation z for the forward kernel x_t = a x_s + q z.
 
     The mean is that of p(x_s | x_t, x_0) with x_0 replaced by its Tweedie estimate (Ho et al. 2020, eq. 11; Song
     et al. 2021, App. F). The deviation is q sigma_s / sigma_t (`variance` 'small', the posterior's: exact for a
-    single data point; published for VE) or q ('large': exact for unit Gaussian data; published for VP). One
-    evaluation a step. Any SDE, sub-VP included; `discretization` as in `reverse_diffusion`.
+    single data point; published for VE) or q ('large': exact for unit Gaussian data; published for VP). With
+    'learned_range' and 'learned' `score` returns the network's v too: a place between the logarithms of the two
+    (Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 15), or log variance itself; a step to data then adds no noise.
+    One evaluation a step. Any SDE, sub-VP included; `discretization` as in `reverse_diffusion`.
 
     Raises:
       ValueError: an unknown variance.
@@ -24,11 +37,20 @@ def ancestral(sde: AffineSDE, score: ScoreFn, *, variance: str = "small", discre
     if variance not in VARIANCES:
         raise ValueError(f"ancestral: variance is {variance!r}; allowed are {', '.join(VARIANCES)}")
     kernel = kernel_fn(sde, discretization)
+    learned = variance.startswith("learned")
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
         x, k = state.x, kernel(t, s)
-        mean = (x + k.std**2 * at(score, x, t)) / k.scale
-        deviation = k.std * (k.std_ratio if variance == "small" else jnp.ones_like(k.std))
+        answer = score(x, jnp.full(len(x), t, x.dtype))
+        gradient, v = answer if learned else (answer, None)
+        mean = (x + k.std**2 * gradient) / k.scale
+        if v is None:
+            deviation = k.std * (k.std_ratio if variance == "small" else jnp.ones_like(k.std))
+        else:
+            tiny = jnp.finfo(x.dtype).tiny
+            small, large = (2.0 * jnp.log(jnp.maximum(std, tiny)) for std in (k.std * k.std_ratio, k.std))
+            log_variance = v if variance == "learned" else interpolated_log_variance(v, small, large)
+            deviation = jnp.where(k.std_ratio > 0.0, jnp.exp(0.5 * log_variance), 0.0)
         return State(mean + deviation * normal_like(key, x), mean, state.memory)
 
     return Stepper(step, evaluations=1)

@@ -14,9 +14,12 @@ from sde_lib.base import AffineSDE
 from sde_lib.prediction import ScoreFn
 
 
-def orders_of(evaluations: int, order: int) -> list[int]:
-    """Orders of the steps that together cost so many evaluations: full ones, and lower at the end."""
-    if order == 3 and evaluations % 3 == 0:
+def orders_of(evaluations: int, order: int, *, to_data: bool = False) -> list[int]:
+    """Orders of the steps that together cost so many evaluations: full ones, and lower at the end.
+
+    `to_data`: a step of order 1, to data, follows them.
+    """
+    if order == 3 and evaluations % 3 == 0 and not to_data:
         return [3] * (evaluations // 3 - 1) + [2, 1]
     rest = evaluations % order
     return [order] * (evaluations // order) + ([rest] if rest else [])
@@ -40,7 +43,7 @@ def dpm_solver_singlestep(
     def table(grid: list[Node]) -> list[Row]:
         rows, first = [], 0
         to_data = grid[-1].sigma == 0.0
-        for size in [*orders_of(len(grid) - 1 - to_data, order), *[1] * to_data]:
+        for size in [*orders_of(len(grid) - 1 - to_data, order, to_data=to_data), *[1] * to_data]:
             rows += _step(grid[first : first + size + 1], prediction, taylor)
             first += size
         return rows
@@ -123,7 +126,7 @@ def _step(points: list[Node], prediction: str, taylor: bool, noise: float = 0.0)
         slope = (phi_2 if taylor else 0.5 * phi_1) / r[0]
         return [*rows, Row(inner[0], move(s, slope, phi_1 - slope, noise=noise))]
     inner_1, inner_2, _ = phis(inner[1])
-    slope = inner_2 / r[0]
+    slope = inner_2 * r[1] / r[0]
     rows.append(Row(inner[0], move(inner[1], slope, inner_1 - slope), Move(1.0), ends=False))
     if not taylor:
         slope = phi_2 / r[1]

@@ -17,11 +17,19 @@ def flow_euler(sde: AffineSDE, score: ScoreFn) -> Stepper:
     return Stepper(step, evaluations=1)
 
 
-def flow_heun(sde: AffineSDE, score: ScoreFn) -> Stepper:
+def flow_heun(sde: AffineSDE, score: ScoreFn, *, place: float = 1.0) -> Stepper:
     """Heun's method, the trapezoid with an Euler guess: two evaluations a step, order 2; deterministic.
 
-    Evaluates the score at s as well: the grid must end at t_min > 0, never at 0.
+    With `place` a < 1 the second evaluation is at t + a (s - t), weighted 1 / (2 a): 1/2 is the midpoint method (Karras
+    et al. 2022, Algorithm 3). With a = 1 the score is evaluated at s: the grid must end at t_min > 0, never at 0. The
+    same method in sigma / alpha, with the step to data, is `samplers.runge_kutta.heun`.
+
+    Raises:
+      ValueError: a place outside (0, 1].
     """
+    if not 0.0 < place <= 1.0:
+        raise ValueError(f"flow_heun: place is {place}; allowed is 0 < place <= 1 (1: Heun, 0.5: midpoint)")
+    share = 0.5 / place
 
     def velocity(x: Float[Array, "b *d"], t: Coefficient) -> Float[Array, "b *d"]:
         return sde.flow_velocity(x, t, at(score, x, t))
@@ -29,7 +37,8 @@ def flow_heun(sde: AffineSDE, score: ScoreFn) -> Stepper:
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
         x = state.x
         v = velocity(x, t)
-        x = x + 0.5 * (s - t) * (v + velocity(x + (s - t) * v, s))
+        ahead = velocity(x + place * (s - t) * v, t + place * (s - t))
+        x = x + (s - t) * ((1.0 - share) * v + share * ahead)
         return State(x, x, state.memory)
 
     return Stepper(step, evaluations=2)

@@ -1,21 +1,29 @@
-"""Time grids: falling sequences of n + 1 times for n steps, from 1 to t_min (float64 numpy: data, not code)."""
+"""Time grids: falling sequences of n + 1 times for n steps, from 1 to t_min (float64 numpy: data, not code).
+
+A grid is a choice of name and count. Those in t are the same for every SDE; those in noise are even in a function of
+rho = sigma / alpha, and ask the SDE for the times; those of a chain pick levels of a discretely trained network.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
 
+from samplers import spacings
+from samplers.nodes import nodes_at, nodes_of
+from sde_lib.base import AffineSDE
 
-def uniform(n: int, t_min: float) -> np.ndarray:
+
+def uniform(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
     """Equal steps in t."""
     return np.linspace(1.0, t_min, n + 1)
 
 
-def quadratic(n: int, t_min: float) -> np.ndarray:
+def quadratic(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
     """Equal steps in sqrt(t): finer towards data (Song et al. 2021, arXiv:2010.02502, App. D.2)."""
     return np.linspace(1.0, t_min**0.5, n + 1) ** 2
 
 
-def published(n: int, t_min: float) -> np.ndarray:
+def published(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
     """linspace(1, t_min, n), then 0: the score-SDE code's n times, its last step taken from t_min to data.
 
     With n = 1000 and t_min = 1e-3 these are n equal steps. Only for steppers that never evaluate at the step's end.
@@ -23,30 +31,75 @@ def published(n: int, t_min: float) -> np.ndarray:
     return np.append(np.linspace(1.0, t_min, n), 0.0)
 
 
-def levels(n: int, t_min: float) -> np.ndarray:
-    """i / (n - 1) for i = n - 1, ..., 0, then 0: the n noise levels of a discrete chain, and data; ignores t_min.
+def levels(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
+    """The n noise levels of a discrete chain, noisiest first, then data; ignores t_min.
 
     The published grid is this up to t_min, but misses levels where t_min n > 1 (VP with more than 1000 of them).
     """
-    return np.append(np.arange(n - 1, -1, -1) / (n - 1), 0.0)
+    return np.append(sde.level_time(np.arange(n - 1, -1, -1, dtype=np.float64), n), 0.0)
 
 
-GRIDS: dict[str, Callable[[int, float], np.ndarray]] = {
+def log_snr(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
+    """Equal steps in log SNR (Lu et al. 2022, arXiv:2206.00927, sec. 3.4); for VE and EDM rho falls geometrically."""
+    first, last = (node.lam for node in nodes_of(sde, np.array([1.0, t_min])))
+    return _times(sde, np.linspace(first, last, n + 1), t_min)
+
+
+def karras(sde: AffineSDE, n: int, t_min: float, *, power: float = 7.0) -> np.ndarray:
+    """Equal steps in rho^(1/power): finer towards data (Karras et al. 2022, arXiv:2206.00364, eq. 5)."""
+    first, last = (node.rho ** (1.0 / power) for node in nodes_of(sde, np.array([1.0, t_min])))
+    return _times(sde, -power * np.log(np.linspace(first, last, n + 1)), t_min)
+
+
+def _times(sde: AffineSDE, lams: np.ndarray, t_min: float) -> np.ndarray:
+    """The times of the inner log(alpha / sigma), between 1 and t_min as they are."""
+    return np.array([1.0, *(node.t for node in nodes_at(sde, list(lams[1:-1]))), t_min])
+
+
+GRIDS: dict[str, Callable[..., np.ndarray]] = {
     "uniform": uniform,
     "quadratic": quadratic,
+    "log_snr": log_snr,
+    "karras": karras,
     "published": published,
     "levels": levels,
 }
+AT_DATA = ("published", "levels")
+"""Grids that end at t = 0."""
 
 
-def create(name: str, n: int, t_min: float) -> np.ndarray:
+def check(name: str) -> None:
+    """Refuse a name that is neither a grid's nor a spacing's."""
+    if name not in GRIDS and not spacings.known(name):
+        raise ValueError(f"grid is {name!r}; known are {', '.join(GRIDS)}; and, of a chain, {spacings.KNOWN}")
+
+
+def create(
+    name: str, n: int, t_min: float, *, sde: AffineSDE | None = None, chain: int = 0, power: float = 7.0
+) -> np.ndarray:
     """The grid of that name, [n + 1].
 
+    Args:
+      name: one of GRIDS, or a spacing of a chain's levels (see `samplers.spacings`), which has n + 1 of them.
+      n: steps.
+      t_min: where it ends; ignored by 'levels' and the spacings.
+      sde: the process; grids in t do without.
+      chain: how many levels the chain has, for the spacings.
+      power: of 'karras'.
+
     Raises:
-      ValueError: an unknown name, no step, or t_min outside (0, 1).
+      ValueError: an unknown name, too few steps, t_min outside (0, 1), or a spacing without a chain.
     """
+    check(name)
+    if n < 1 or not 0.0 < t_min < 1.0:
+        raise ValueError(f"grid: {n} steps from 1 to t_min {t_min}; needed are at least 1 step and 0 < t_min < 1")
+    if name in ("published", "levels") and n < 2:
+        raise ValueError(f"grid {name!r}: {n} steps; needed are at least 2")
     if name not in GRIDS:
-        raise ValueError(f"grid is {name!r}; known are {', '.join(GRIDS)}")
-    if n < 2 or not 0.0 < t_min < 1.0:
-        raise ValueError(f"grid: {n} steps from 1 to t_min {t_min}; needed are at least 2 steps and 0 < t_min < 1")
-    return GRIDS[name](n, t_min)
+        if not chain or sde is None:
+            raise ValueError(
+                f"grid {name!r} picks levels of a chain, and this process has none; use uniform or log_snr"
+            )
+        visited = np.unique(spacings.create(name, n + 1, chain))  # one that 'ldm_quad' repeats would be a step of 0
+        return sde.level_time(visited[::-1].astype(np.float64), chain)
+    return GRIDS[name](sde, n, t_min, **({"power": power} if name == "karras" else {}))

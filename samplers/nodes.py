@@ -55,19 +55,18 @@ def nodes(sde: AffineSDE, times: np.ndarray) -> list[Node]:
     t = np.asarray(times, np.float64)
     if t.ndim != 1 or len(t) < 2 or not np.all(t[:-1] > 0.0) or t[-1] < 0.0:
         raise ValueError(f"sampler: grid of shape {t.shape}; needed are 2 or more times > 0, the last may be 0")
-    to_data = t[-1] == 0.0
-    return nodes_of(sde, t[:-1] if to_data else t) + [DATA] * to_data
+    return [*nodes_of(sde, t[:-1]), DATA] if t[-1] == 0.0 else nodes_of(sde, t)
 
 
 def nodes_at(sde: AffineSDE, lams: list[float]) -> list[Node]:
-    """The levels with the given log(alpha / sigma), by bisection in log t; beyond [t_min, 1] the nearer end."""
-    target = 2.0 * np.asarray(lams, np.float64)
+    """The levels with the given log(alpha / sigma), sought in log t; beyond [t_min, 1] the nearer end."""
+    target = 2.0 * np.asarray(lams, np.float64)[:, None]
     low, high = np.full_like(target, math.log(sde.t_min)), np.zeros_like(target)
-    for _ in range(60 if len(target) else 0):
-        middle = 0.5 * (low + high)
-        clean = host(sde.log_snr, np.exp(middle)) > target
-        low, high = np.where(clean, middle, low), np.where(clean, high, middle)
-    return nodes_of(sde, np.exp(0.5 * (low + high)))
+    for _ in range(9 if len(target) else 0):  # each cuts the bracket by 128, all of them to the last digit
+        places = low + (high - low) * np.linspace(0.0, 1.0, 129)
+        above = np.sum(host(sde.log_snr, np.exp(places[:, 1:-1])) > target, axis=1, keepdims=True)
+        low, high = (np.take_along_axis(places, k, axis=1) for k in (above, above + 1))
+    return nodes_of(sde, np.exp(0.5 * (low + high))[:, 0])
 
 
 def nodes_of(sde: AffineSDE, t: np.ndarray) -> list[Node]:

@@ -1,22 +1,18 @@
-"""Euler's, Heun's and the midpoint method along the flow, in rho = sigma / alpha or in t, with EDM's churn.
+"""Euler's, Heun's and the midpoint method along the flow in rho = sigma / alpha, with EDM's churn.
 
 In y = x / alpha the flow is dy = eps d rho (Karras et al. 2022, arXiv:2206.00364, eq. 1), straight where the data are
-one point; in t it is dx = (f x + g^2 eps / (2 sigma)) dt. A step to data is Euler's: x0.
+one point. A step to data is Euler's, which gives x0. Their likes in t are in `samplers.flow`.
 """
 
 import dataclasses
-import itertools
 import math
-
-import numpy as np
+from collections.abc import Callable
 
 from samplers.base import Stepper
 from samplers.linear import Method, Move, Row, linear
-from samplers.nodes import Node, ancestral, host, nodes_at, nodes_of
+from samplers.nodes import Node, ancestral, nodes_at
 from sde_lib.base import AffineSDE
 from sde_lib.prediction import ScoreFn
-
-VARIABLES = ("rho", "t")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +22,7 @@ class Churn:
     Attributes:
       amount: S_churn; 0 is deterministic. n is the number of steps, the one to data included.
       low: S_min, in rho.
-      high: S_max, in rho. No step is churned beyond the process's own noisiest level.
+      high: S_max, in rho. No step is churned beyond the noisiest level of the grid.
       noise: S_noise, the deviation of the added noise.
     """
 
@@ -59,94 +55,61 @@ class Churn:
 NO_CHURN = Churn()
 
 
-def _check(name: str, variable: str, churn: Churn) -> None:
-    if variable not in VARIABLES:
-        raise ValueError(f"{name}: variable is {variable!r}; allowed are {', '.join(VARIABLES)}")
-    if churn.amount and variable != "rho":
-        raise ValueError(f"{name}: churn is defined in rho; with variable {variable!r} leave its amount at 0")
-
-
 def _euler(t: Node, s: Node) -> Move:
     """Euler's step in rho with the newest answer."""
     return Move(s.alpha / t.alpha, [s.alpha * (s.rho - t.rho)])
 
 
-def _velocity(sde: AffineSDE, grid: list[Node]) -> list[tuple[float, float]]:
-    """f and g^2 / (2 sigma) of the flow in t at each node; at data, where no step begins, 0."""
-    t = np.array([node.t for node in grid])
-    f, g = host(sde.drift_coefficient, t), host(sde.diffusion, t)
-    return [
-        (float(a), float(b) ** 2 / (2.0 * node.sigma)) if node.sigma > 0.0 else (0.0, 0.0)
-        for a, b, node in zip(f, g, grid, strict=True)
-    ]
+Step = tuple[Node, tuple[float, float], Node, float]
+"""Where a step begins, what leads there from the grid, where it ends, and the noise added there."""
 
 
-def euler(sde: AffineSDE, score: ScoreFn, *, variable: str = "rho", churn: Churn = NO_CHURN) -> Stepper:
-    """Euler's method, order 1, one evaluation a step; in rho and without churn it is DDIM.
+def _two_stages(sde: AffineSDE, steps: list[Step], inner: Callable[[Node, Node], float], share: float) -> list[Row]:
+    """Euler to the inner point, at lambda = inner(t, s), then the whole step with that share of the answer there."""
+    between = [inner(t, s) for t, _, s, _ in steps if s.sigma > 0.0]
+    middles = iter(nodes_at(sde, between))
+    rows = []
+    for t, before, s, noise in steps:
+        whole = _euler(t, s)
+        if s.sigma == 0.0:
+            rows.append(Row(t, whole._replace(noise=noise), before=before))
+            continue
+        middle, (advance,) = next(middles), whole.weights
+        rows.append(Row(t, _euler(t, middle), Move(1.0), before, ends=False))
+        rows.append(Row(middle, Move(whole.keep, [share * advance, (1.0 - share) * advance], noise)))
+    return rows
+
+
+def euler(sde: AffineSDE, score: ScoreFn, *, churn: Churn = NO_CHURN) -> Stepper:
+    """Euler's method in rho, order 1, one evaluation a step; without churn it is DDIM."""
+
+    def table(grid: list[Node]) -> list[Row]:
+        starts = zip(churn.starts(sde, grid), grid[1:], strict=True)
+        return [Row(t, _euler(t, s), before=before) for (t, before), s in starts]
+
+    return linear(sde, score, Method("eps", noisy=churn.amount > 0.0), table)
+
+
+def heun(sde: AffineSDE, score: ScoreFn, *, churn: Churn = NO_CHURN, place: float = 1.0) -> Stepper:
+    """EDM's sampler: order 2, two evaluations a step, one in the step to data.
+
+    y_s = y + h ((1 - 1 / (2 a)) eps(rho) + 1 / (2 a) eps(rho + a h)) with a = `place`: 1 is Heun's method, 1/2 the
+    midpoint method (Karras et al. 2022, Algorithms 2 and 3).
 
     Raises:
-      ValueError: another variable, or churn in t.
+      ValueError: a place outside (0, 1].
     """
-    return heun(sde, score, variable=variable, churn=churn, stages=1)
-
-
-def heun(
-    sde: AffineSDE,
-    score: ScoreFn,
-    *,
-    variable: str = "rho",
-    churn: Churn = NO_CHURN,
-    place: float = 1.0,
-    stages: int = 2,
-) -> Stepper:
-    """Heun's method, order 2, two evaluations a step, one in the step to data: EDM's sampler in rho, with its churn.
-
-    x_s = x + h ((1 - 1 / (2 a)) v(t) + 1 / (2 a) v(t + a h)) with a = `place`: 1 is Heun's, 1/2 the midpoint method
-    (Karras et al. 2022, Algorithms 2 and 3). `stages` = 1 is Euler's.
-
-    Raises:
-      ValueError: another variable, churn in t, or a place outside (0, 1].
-    """
-    _check("heun", variable, churn)
     if not 0.0 < place <= 1.0:
         raise ValueError(f"heun: place is {place}; allowed is 0 < place <= 1 (1: Heun, 0.5: midpoint)")
-    second = 0.5 / place
 
-    def in_rho(grid: list[Node]) -> list[Row]:
-        starts = churn.starts(sde, grid)
-        whole = [s.sigma == 0.0 or stages == 1 for s in grid[1:]]
-        ahead = [hat.rho + place * (s.rho - hat.rho) for (hat, _), s in zip(starts, grid[1:], strict=True)]
-        between = [-math.log(rho) for rho, one in zip(ahead, whole, strict=True) if not one and place < 1.0]
-        inner = iter(nodes_at(sde, between))
-        rows = []
-        for (t, before), s, one in zip(starts, grid[1:], whole, strict=True):
-            if one:
-                rows.append(Row(t, _euler(t, s), before=before))
-                continue
-            middle = next(inner) if place < 1.0 else s
-            rows.append(Row(t, _euler(t, middle), Move(1.0), before, ends=False))
-            advance = s.alpha * (s.rho - t.rho)
-            rows.append(Row(middle, Move(s.alpha / t.alpha, [second * advance, (1.0 - second) * advance])))
-        return rows
+    def inner(t: Node, s: Node) -> float:
+        return -math.log(t.rho + place * (s.rho - t.rho))
 
-    def in_t(grid: list[Node]) -> list[Row]:
-        middles = nodes_of(sde, np.array([t.t + place * (s.t - t.t) for t, s in itertools.pairwise(grid)]))
-        rows = []
-        velocities = zip(_velocity(sde, grid[:-1]), _velocity(sde, middles), strict=True)
-        for (t, s), middle, ((f, c), (f_mid, c_mid)) in zip(itertools.pairwise(grid), middles, velocities, strict=True):
-            h = s.t - t.t
-            if s.sigma == 0.0 or stages == 1:
-                rows.append(Row(t, Move(1.0 + h * f, [h * c])))
-                continue
-            ahead = Move(1.0 + place * h * f, [place * h * c])
-            rows.append(Row(t, ahead, Move(1.0), ends=False))
-            weights = [second * c_mid, (1.0 - second) * c + second * f_mid * ahead.weights[0]]
-            keep = 1.0 + h * ((1.0 - second) * f + second * f_mid * ahead.keep)
-            rows.append(Row(middle, Move(keep, [h * w for w in weights])))
-        return rows
+    def table(grid: list[Node]) -> list[Row]:
+        steps = [(*start, s, 0.0) for start, s in zip(churn.starts(sde, grid), grid[1:], strict=True)]
+        return _two_stages(sde, steps, inner, 0.5 / place)
 
-    method = Method("eps", memory=stages, stages=stages > 1, noisy=churn.amount > 0.0, evaluations=stages)
-    return linear(sde, score, method, in_rho if variable == "rho" else in_t)
+    return linear(sde, score, Method("eps", 2, stages=True, noisy=churn.amount > 0.0, evaluations=2), table)
 
 
 def dpm_2(sde: AffineSDE, score: ScoreFn, *, eta: float = 0.0, churn: Churn = NO_CHURN) -> Stepper:
@@ -160,20 +123,13 @@ def dpm_2(sde: AffineSDE, score: ScoreFn, *, eta: float = 0.0, churn: Churn = NO
     if eta < 0.0 or (eta and churn.amount):
         raise ValueError(f"dpm_2: eta {eta} with churn {churn.amount}; allowed is eta >= 0, and one of them at a time")
 
+    def inner(t: Node, s: Node) -> float:
+        return 0.5 * (t.lam + s.lam)
+
     def table(grid: list[Node]) -> list[Row]:
         starts = zip(churn.starts(sde, grid), grid[1:], strict=True)
-        steps = [(t, before, *ancestral(t, s, eta)) for (t, before), s in starts]
-        inner = iter(nodes_at(sde, [0.5 * (t.lam + s.lam) for t, _, s, _ in steps if s.sigma > 0.0]))
-        rows = []
-        for t, before, s, noise in steps:
-            whole = _euler(t, s)
-            if s.sigma == 0.0:
-                rows.append(Row(t, Move(whole.keep, whole.weights, noise), before=before))
-                continue
-            middle = next(inner)
-            rows.append(Row(t, _euler(t, middle), Move(1.0), before, ends=False))
-            rows.append(Row(middle, Move(whole.keep, [*whole.weights, 0.0], noise)))
-        return rows
+        steps = [(*start, *ancestral(start[0], s, eta)) for start, s in starts]
+        return _two_stages(sde, steps, inner, 1.0)
 
     noisy = eta > 0.0 or churn.amount > 0.0
-    return linear(sde, score, Method("eps", memory=2, stages=True, noisy=noisy, evaluations=2), table)
+    return linear(sde, score, Method("eps", 2, stages=True, noisy=noisy, evaluations=2), table)

@@ -1,0 +1,57 @@
+"""Keeping the denoised image within the data's range: a score for a score, whatever the sampler."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_lib.base import expand
+from sde_lib.preconditioning import Process
+from sde_lib.prediction import ScoreFn
+
+RULES = ("none", "clip", "dynamic")
+
+
+def _rule(name: str, quantile: float, low: float, high: float) -> Callable[[Array], Array]:
+    """x0 [b, ...] -> x0 within range."""
+    if name not in RULES:
+        raise ValueError(f"threshold is {name!r}; allowed are {', '.join(RULES)}")
+    if not 0.0 < quantile <= 1.0 or low >= high:
+        raise ValueError(
+            f"threshold: quantile {quantile}, range {low} to {high}; needed: 0 < quantile <= 1, low < high"
+        )
+    if name == "clip":
+        return lambda x0: jnp.clip(x0, low, high)
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
+
+    def dynamic(x0: Array) -> Array:
+        centred = (x0 - middle) / half
+        reach = jnp.quantile(jnp.abs(centred).reshape(len(x0), -1), quantile, axis=1)
+        reach = expand(jnp.maximum(reach, 1.0), x0)
+        return middle + half * jnp.clip(centred, -reach, reach) / reach
+
+    return dynamic
+
+
+def thresholded(
+    process: Process, score: ScoreFn, rule: str, *, quantile: float = 0.995, low: float = -1.0, high: float = 1.0
+) -> ScoreFn:
+    """The score whose denoised image (x + sigma^2 score) / alpha stays within [low, high].
+
+    'clip' cuts what is outside (Ho et al. 2020's code); 'dynamic' scales each image down by the given quantile of its
+    numbers' size, where that exceeds the range, and cuts the rest (Saharia et al. 2022, arXiv:2205.11487, sec. 2.3).
+    For solvers in eps it changes eps in accord. Not for latents, which have no range, nor for likelihoods.
+
+    Raises:
+      ValueError: an unknown rule, or a quantile or range out of bounds.
+    """
+    if rule == "none":
+        return score
+    confine = _rule(rule, quantile, low, high)
+
+    def confined(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
+        alpha, variance = expand(process.alpha(t), x), expand(process.sigma(t) ** 2, x)
+        x0 = confine((x + variance * score(x, t)) / alpha)
+        return (alpha * x0 - x) / jnp.maximum(variance, jnp.finfo(x.dtype).tiny)
+
+    return confined
