@@ -36,7 +36,7 @@ def get_config() -> ConfigDict:
     training.n_iters = 1_300_001
     training.n_jitted_steps = 1  # optimisation steps in one call
     training.continuous = True  # t in [t_min, 1]; False: the model.num_scales noise levels of DDPM (vp) or SMLD (ve)
-    training.time_sampling = "uniform"  # over [t_min, 1] or the levels; log_snr; lognormal in sigma / alpha (EDM)
+    training.time_sampling = "uniform"  # over [t_min, 1] or the levels; loss_aware (levels), log_snr, lognormal (EDM)
     training.P_mean = -1.2  # of ln(sigma / alpha), lognormal
     training.P_std = 1.2
     training.weight = "uniform"  # snr, truncated_snr, min_snr, p2, edm or likelihood: the table of training/weights.py
@@ -44,6 +44,11 @@ def get_config() -> ConfigDict:
     training.p2_k = 1.0
     training.p2_gamma = 1.0
     training.sigma_data = 0.5  # of the weight edm
+    training.loss = "simple"  # of noise levels also hybrid, or variational: the terms of the bound
+    training.variance = "learned_range"  # of the reverse steps in those two: small, large, learned_range or learned
+    training.vlb_weight = 0.001  # of the bound in hybrid
+    training.loss_history = 10  # losses kept a level, time_sampling loss_aware
+    training.uniform_probability = 0.001  # share of uniform levels, loss_aware
     training.likelihood_weighting = False  # weight g^2, the weight "likelihood"; False: sigma^2
     training.importance_sampling = False  # t uniform in log SNR; for likelihood_weighting
     training.reduce_mean = True  # mean over an image's numbers; False: half their sum
@@ -103,6 +108,10 @@ def get_config() -> ConfigDict:
     evaluate.bpd_probes = 1
     evaluate.bpd_repeats = 1  # dequantisations averaged over
     evaluate.bpd_max_examples = 0  # 0: the whole test set
+    evaluate.enable_vlb = False  # the variational bound, for training.continuous=False; its variance: sampling.variance
+    evaluate.vlb_max_examples = 0  # 0: the whole test set
+    evaluate.vlb_clip = True  # cut the predicted x0 off at the range of the grey levels
+    evaluate.vlb_decoder = "exact"  # published: the approximation of the public codes
     evaluate.rtol = 1e-5
     evaluate.atol = 1e-5
     # FID and its family. The resize before Inception: pytorch, as pytorch-fid, whose weights these are, or tf1, as

@@ -68,6 +68,17 @@ class Scaler:
         xp = levels.__array_namespace__()
         return xp.round(levels * xp.float32(255 / (self.levels - 1))).astype(xp.uint8)
 
+    def bins(self) -> tuple[tuple[float, float], float]:
+        """The centres of the first and the last level's bin in x, and half the distance of two levels.
+
+        The centre of level k is `encode`'s k / (L - 1), and of dequantised levels (k + 1/2) / L.
+        """
+        if self.levels is None:
+            raise ValueError("continuous data (levels=None) has no grey levels")
+        margin = 0.5 / self.levels if self.dequantization == "uniform" else 0.0
+        low, high = (2 * y - 1 if self.centered else y for y in (margin, 1 - margin))
+        return (low, high), 0.5 * (high - low) / (self.levels - 1)
+
     def bits_offset(self) -> float:
         """The c in bits/dim = -log2 p(x) / D + c, for a density p of encoded x in D dimensions.
 

@@ -59,6 +59,19 @@ def markdown(report: dict[str, Any]) -> str:
             f"max {bits['evaluations']['max']}. {bits['not_converged']} solve(s) missed the tolerance.",
             "",
         ]
+    if bound := report.get("variational_bound"):
+        lines += [
+            "## Variational bound",
+            "",
+            f"**{bound['mean']:.4f} +- {bound['standard_error']:.4f} {bound['unit']}** (mean and standard error over "
+            f"{bound['examples']} test examples): prior {bound['prior']:.4f}, steps {bound['steps']:.4f}, decoder "
+            f"{bound['decoder']:.4f}.",
+            "",
+            f"{bound['num_scales']} noise levels, variance {bound['settings']['variance']}, decoder "
+            f"{bound['settings']['decoder']}, x0 {'clipped' if bound['settings']['clip'] else 'not clipped'}. L_simple "
+            f"{bound['l_simple']:.4f}. Progressive coding: {bound['progressive_coding']}, with a picture.",
+            "",
+        ]
     if "samplers" in report:
         lines += _samples(report)
     place = report["environment"]

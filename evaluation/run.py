@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from evaluation import metrics, quality, schedule
+from evaluation import coding, metrics, quality, schedule
 from evaluation import report as reports
 from evaluation.bits import bits
 from evaluation.feature_rounds import extracted
@@ -64,6 +64,8 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
             "the splits of the Inception Score"
         )
     schedule.check(config)
+    if likelihood and config.enable_vlb:
+        coding.check(experiment)
     if likelihood and config.enable_bpd and not len(experiment.source.test):
         raise ValueError("there are no test images for bits/dim; give the data set some, or set eval.enable_bpd=False")
 
@@ -144,6 +146,9 @@ def evaluate_checkpoint(
         report["checkpoint"]["imported"] = origin
     if config.eval.enable_bpd:
         report["bits_per_dim"] = bits(experiment, variables, _key_of(config.eval.seed, "bits"), folder / "bits", about)
+    if config.eval.enable_vlb:
+        key = _key_of(config.eval.seed, "vlb")
+        report["variational_bound"] = coding.variational(experiment, variables, key, folder, about)
     if config.eval.enable_sampling:
         report |= _sampling(experiment, variables, against, folder, about)
     if not is_leader():

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -44,12 +45,29 @@ class Experiment:
         `condition`: of a conditional network, for a batch of as many examples.
         """
 
+        model, (process, apply) = self.config.model, self._process_and_network(variables, chain, condition)
+        return sde_lib.score_fn(process, apply, model.prediction, model.noise_label, model.preconditioning)
+
+    def score_and_variance_fn(
+        self, variables: dict[str, Any], *, chain: bool = False, condition: dict[str, Any] | None = None
+    ) -> sde_lib.ScoreAndVarianceFn:
+        """The score, and the variance output of a network that has one, for a learned variance; see `score_fn`."""
+        model, (process, apply) = self.config.model, self._process_and_network(variables, chain, condition)
+        return sde_lib.score_and_variance_fn(process, apply, model.prediction, model.noise_label)
+
+    @property
+    def predicts_variance(self) -> bool:
+        """Whether the network's output has twice the channels of the image: prediction and variance."""
+        x, label = (jax.ShapeDtypeStruct((1, *shape), np.float32) for shape in (self.source.shape, ()))
+        return jax.eval_shape(self.network.apply, self.network.abstract(), x, label).shape != x.shape
+
+    def _process_and_network(
+        self, variables: dict[str, Any], chain: bool, condition: dict[str, Any] | None
+    ) -> tuple[sde_lib.AffineSDE | sde_lib.Levels, Callable]:
         def apply(x: Any, c_noise: Any) -> Any:
             return self.network.apply(variables, x, c_noise, condition)
 
-        process = sde_lib.Levels(self.sde, self.num_scales, exact=chain) if self.num_scales else self.sde
-        model = self.config.model
-        return sde_lib.score_fn(process, apply, model.prediction, model.noise_label, model.preconditioning)
+        return sde_lib.Levels(self.sde, self.num_scales, exact=chain) if self.num_scales else self.sde, apply
 
     def sampler(self, variables: dict[str, Any], method: str) -> Callable:
         """The sampler of that name with this experiment's settings."""

@@ -1,5 +1,6 @@
 """The training run: from the newest checkpoint, or the beginning, to the last step."""
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from experiment.build import EMA_FIELDS
 from experiment.pictures import save_samples
 from experiment.workdir import Workdir
 from training import optimizer, parallel
+from training.importance import LossHistory
 from training.objective import SETTINGS, Objective
 from training.preemption import StopRequest
 from training.records import Records
@@ -67,12 +69,35 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
         )
     given = {name: config[name] for name in SETTINGS}
     objective = Objective(experiment.sde, num_scales=experiment.num_scales, **given)
+    if experiment.source.levels:
+        bounds, half_bin = experiment.scaler.bins()
+        objective = dataclasses.replace(objective, half_bin=half_bin, bounds=bounds)
+    _check_variance(experiment, objective)
     adam = optimizer.create(**experiment.config.optim, batch_size=config.batch_size)
     average = {name: experiment.config.model[name] for name in EMA_FIELDS}
     ema = optimizer.create_ema(**average, batch_size=config.batch_size)
     _check_augmentation(experiment)
-    template = jax.eval_shape(lambda variables: TrainState.create(variables, adam), experiment.network.abstract())
-    return Start(objective, adam, ema, _restore(workdir, template, adam))
+    history = objective.history()
+    abstract = experiment.network.abstract()
+    template = jax.eval_shape(lambda variables: TrainState.create(variables, adam, history), abstract)
+    return Start(objective, adam, ema, _restore(workdir, template, adam, history))
+
+
+def _check_variance(experiment: Experiment, objective: Objective) -> None:
+    """ValueError where the loss trains a variance that the network does not predict."""
+    if not objective.learns_variance:
+        return
+    wrapper = experiment.config.model.preconditioning
+    if wrapper != "none":
+        raise ValueError(
+            f"training.loss is {objective.loss!r} and model.preconditioning {wrapper!r}; "
+            "a learned variance is for networks without it; set it to 'none'"
+        )
+    if not experiment.predicts_variance:
+        raise ValueError(
+            f"training.loss is {objective.loss!r} with training.variance {objective.variance!r}, and the network "
+            f"{experiment.config.model.name!r} predicts no variance; take guided_unet with learned_variance=True"
+        )
 
 
 def _check_augmentation(experiment: Experiment) -> None:
@@ -90,15 +115,17 @@ def _check_augmentation(experiment: Experiment) -> None:
         raise ValueError(f"data.augment is for images; the examples are {experiment.source.shape}; set it to 0")
 
 
-def _restore(workdir: Workdir, template: TrainState, adam: optax.GradientTransformation) -> TrainState | None:
+def _restore(
+    workdir: Workdir, template: TrainState, adam: optax.GradientTransformation, history: LossHistory | None
+) -> TrainState | None:
     """The newest state; after an import, which holds weights alone, with a fresh optimiser."""
     tree = template.to_tree()
     with workdir.store(read_only=True) as store:
         step = store.latest_step()
         if step is not None and "imported" in store.metadata(step):
-            del tree["opt_state"]
+            tree = {name: tree[name] for name in ("step", "params", "ema", "fixed")}
             _, saved, _ = store.restore(tree, step)
-            fresh = TrainState.create({"params": saved["params"], "fixed": saved["fixed"]}, adam)
+            fresh = TrainState.create({"params": saved["params"], "fixed": saved["fixed"]}, adam, history)
             return fresh._replace(step=saved["step"], ema=saved["ema"])
         found = store.restore(tree)
     return found and template.from_tree(found[1])
@@ -120,7 +147,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     leader = jax.process_index() == 0
 
     if state is None:
-        state = TrainState.create(experiment.network.init(key_init), adam)
+        state = TrainState.create(experiment.network.init(key_init), adam, objective.history())
     start = int(state.step)
     if start >= config.n_iters:
         logging.info("nothing to do: the checkpoint is of step %d, training.n_iters is %d", start, config.n_iters)

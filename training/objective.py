@@ -16,6 +16,7 @@ is the importance sampling of Song et al. 2021b (arXiv:2101.09258, App. B), here
 
 With `num_scales` = n, t takes the n values of a discrete chain, each as often, and alpha, sigma are the chain's. With
 weight uniform that is the loss of DDPM (Ho et al. 2020, eq. 14) for VP and of SMLD (Song and Ermon 2019, eq. 6) for VE.
+Levels may be drawn by their losses too (`training.importance`), and the bound be trained (`training.hybrid`).
 """
 
 import dataclasses
@@ -26,10 +27,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from sde_lib import AffineSDE, Levels, ScoreFn, expand
-from training import times
+from sde_lib import VARIANCES, AffineSDE, Levels, expand
+from training import hybrid, times
+from training.importance import LossHistory
 from training.times import TIMES
 from training.weights import WEIGHTS, options_of
+
+LOSSES = ("simple", "hybrid", "variational")
+Model = Callable[[Array, Array], Array | tuple[Array, Array | None]]
+"""(x, t) -> eps_hat, or eps_hat and the variance output."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +50,15 @@ class Objective:
       stratified: one t from each of B equal strata of a global batch, instead of B independent ones.
       num_scales: noise levels of discrete training; 0: continuous time.
       weight: what an error counts, a name of `training.weights.WEIGHTS`.
-      time_sampling: how t is drawn, a name of `training.times.TIMES`; on noise levels "uniform", each as often.
+      time_sampling: how t is drawn, a name of `training.times.TIMES`; on noise levels "uniform", each as often, or
+        "loss_aware".
       P_mean, P_std: mean and standard deviation of ln(sigma / alpha) of the time sampling "lognormal".
       min_snr_gamma, p2_k, p2_gamma, sigma_data: options of the weights "min_snr", "p2" and "edm".
+      loss: "simple", weighted as above, "hybrid" or "variational".
+      variance: of the reverse steps in the latter two, a name of `sde_lib.VARIANCES`; "hybrid" needs a learned one.
+      vlb_weight: lambda of "hybrid".
+      loss_history, uniform_probability: of "loss_aware": losses kept a level, and the share of uniform levels.
+      half_bin, bounds: half the distance of grey levels, the first and the last: `Scaler.bins`; None: continuous data.
     """
 
     sde: AffineSDE
@@ -63,9 +75,18 @@ class Objective:
     p2_k: float = 1.0
     p2_gamma: float = 1.0
     sigma_data: float = 0.5
+    loss: str = "simple"
+    variance: str = "learned_range"
+    vlb_weight: float = 0.001
+    loss_history: int = 10
+    uniform_probability: float = 0.001
+    half_bin: float | None = None
+    bounds: tuple[float, float] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
-        for field, known in (("weight", WEIGHTS), ("time_sampling", TIMES)):
+        samplings = (*TIMES, "loss_aware")
+        choices = (("weight", WEIGHTS), ("time_sampling", samplings), ("loss", LOSSES), ("variance", VARIANCES))
+        for field, known in choices:
             if getattr(self, field) not in known:
                 raise ValueError(f"training.{field} is {getattr(self, field)!r}; known are {', '.join(known)}")
         positive = {name: getattr(self, name) for name in ("P_std", "min_snr_gamma", "sigma_data")}
@@ -73,7 +94,13 @@ class Objective:
         for name, value in (positive | not_negative).items():
             if value < 0.0 or (value == 0.0 and name in positive):
                 raise ValueError(f"training.{name} is {value}; it must be {'> 0' if name in positive else '>= 0'}")
+        if self.loss_history < 1 or not 0.0 < self.uniform_probability <= 1.0:
+            raise ValueError(
+                f"training.loss_history is {self.loss_history}, training.uniform_probability "
+                f"{self.uniform_probability}; allowed are at least 1, and a probability above 0 (published: 10, 0.001)"
+            )
         self._refuse_contradictions()
+        hybrid.check(self)
 
     def _refuse_contradictions(self) -> None:
         """ValueError where two settings mean different losses."""
@@ -88,10 +115,10 @@ class Objective:
                 "training.likelihood_weighting bounds the likelihood of a process in continuous time; with "
                 "training.continuous=False leave it off"
             )
-        if self.num_scales and self.time_sampling != "uniform":
+        if self.num_scales and self.time_sampling not in ("uniform", "loss_aware"):
             raise ValueError(
                 f"training.time_sampling is {self.time_sampling!r}, a distribution of continuous time; with "
-                "training.continuous=False it must be 'uniform', each noise level as often"
+                "training.continuous=False it must be 'uniform', each noise level as often, or 'loss_aware'"
             )
         if self.importance_sampling and not bounds:
             raise ValueError(
@@ -105,6 +132,15 @@ class Objective:
             )
 
     @property
+    def learns_variance(self) -> bool:
+        """Whether the loss needs a network that predicts a variance."""
+        return self.loss != "simple" and self.variance.startswith("learned")
+
+    def history(self) -> LossHistory | None:
+        """What "loss_aware" begins with; None for other samplings."""
+        return LossHistory.create(self.num_scales, self.loss_history) if self.time_sampling == "loss_aware" else None
+
+    @property
     def _weight(self) -> str:
         return "likelihood" if self.likelihood_weighting else self.weight
 
@@ -114,18 +150,24 @@ class Objective:
         return Levels(self.sde, self.num_scales) if self.num_scales else self.sde
 
     def times(
-        self, key: Key[Array, ""], keys: Key[Array, " b"], index: Int[Array, " b"], batch_size: int
+        self,
+        key: Key[Array, ""],
+        keys: Key[Array, " b"],
+        index: Int[Array, " b"],
+        batch_size: int,
+        probabilities: Float[Array, " n"] | None = None,
     ) -> Float[Array, " b"]:
         """t of the examples `index` of a global batch, drawn as `time_sampling` says.
 
-        `key` belongs to the batch, `keys` to its examples.
+        `key` belongs to the batch, `keys` to its examples. "loss_aware" draws levels by their `probabilities`; without
+        them each as often.
         """
         if self.stratified:
             u = (jax.random.uniform(key) + index / batch_size) % 1.0
         else:
             u = jax.vmap(jax.random.uniform)(keys)
         if self.num_scales:
-            return times.levels(self.process, u)
+            return times.levels(self.process, u, probabilities)
         draw = TIMES["log_snr" if self.importance_sampling else self.time_sampling]
         return draw(self.sde, u, **self._options(draw))
 
@@ -141,19 +183,33 @@ class Objective:
         return weight(self.process, t, **self._options(weight))
 
     def losses(
-        self, eps_fn: ScoreFn, x0: Float[Array, "b *d"], t: Float[Array, " b"], eps: Float[Array, "b *d"]
+        self, model: Model, x0: Float[Array, "b *d"], t: Float[Array, " b"], eps: Float[Array, "b *d"]
     ) -> Float[Array, " b"]:
-        """The loss of each example; one network evaluation. `eps_fn` (x, t) -> eps_hat is a score times -sigma."""
+        """The loss of each example; one network evaluation.
+
+        `model` (x, t) -> eps_hat is a score times -sigma; for a learned variance it gives that output too.
+        """
         chex.assert_equal_shape([x0, eps])
         chex.assert_shape(t, (len(x0),))
         mean, std = self.process.marginal(x0, t)
-        errors = jnp.square(eps_fn(mean + expand(std, x0) * eps, t) - eps).reshape(len(x0), -1)
+        x = mean + expand(std, x0) * eps
+        out = model(x, t)
+        eps_hat, v = out if isinstance(out, tuple) else (out, None)
+        if self.loss == "variational":
+            return self.num_scales * hybrid.term(self, x0, x, t, eps_hat, v)
+        errors = jnp.square(eps_hat - eps).reshape(len(x0), -1)
         loss = jnp.mean(errors, axis=1) if self.reduce_mean else 0.5 * jnp.sum(errors, axis=1)
-        return self.weights(t) * loss
+        loss = self.weights(t) * loss
+        if self.loss == "hybrid":
+            term = hybrid.term(self, x0, x, t, jax.lax.stop_gradient(eps_hat), v)
+            loss = loss + self.vlb_weight * self.num_scales * term
+        return loss
 
     def _options(self, function: Callable) -> dict[str, float]:
         return {name: getattr(self, name) for name in options_of(function)}
 
 
-SETTINGS = tuple(f.name for f in dataclasses.fields(Objective) if f.name not in ("sde", "num_scales"))
+SETTINGS = tuple(
+    f.name for f in dataclasses.fields(Objective) if f.name not in ("sde", "num_scales", "half_bin", "bounds")
+)
 """What of an objective is a field of ``config.training`` by the same name."""

@@ -1,17 +1,19 @@
 """One optimisation step as a pure function of (state, batch, key)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 import sde_lib
 from data.augment import random_flip
 from data.geometry import augment
 from data.scaling import Scaler
 from models.functional import Network
+from training.importance import LossHistory
 from training.objective import Objective
 from training.state import TrainState
 
@@ -30,15 +32,20 @@ def batch_losses(
     random_flips: bool,
     augment_probability: float = 0.0,
     axis_size: int,
-) -> Callable[..., Float[Array, " b"]]:
+) -> Callable[..., Any]:
     """``(variables, image [b, ...], key, train) -> losses [b]`` of this device's share of a global batch.
 
     Example j of the global batch draws everything (flip, dequantisation, augmentation, t, noise, dropout) from its own
     key ``fold_in(key, j)``, so the losses do not depend on the number of devices. With an `augment_probability` the
     images are EDM's augmented ones, and the network is told by their labels in ``condition["augment"]``.
+
+    With a `LossHistory` as fifth argument levels are drawn by it; the result is then the losses, so weighted that
+    their expectation is the same, and the history with those of the global batch, the same on every device.
     """
 
-    def losses(variables: dict, image: Array, key: Key[Array, ""], train: bool) -> Array:
+    def losses(
+        variables: dict, image: Array, key: Key[Array, ""], train: bool, history: LossHistory | None = None
+    ) -> Array | tuple[Array, LossHistory]:
         local = len(image)
         first = jax.lax.axis_index(AXIS) * local if axis_size > 1 else 0
         index = first + jnp.arange(local)
@@ -56,10 +63,21 @@ def batch_losses(
         def apply(x: Array, c_noise: Array) -> Array:
             return network.apply(variables, x, c_noise, condition, keys=dropout if train else None)
 
-        eps_fn = sde_lib.eps_fn(objective.process, apply, prediction, noise_label, preconditioning)
+        if objective.learns_variance:
+            model = sde_lib.eps_and_variance_fn(objective.process, apply, prediction, noise_label)
+        else:
+            model = sde_lib.eps_fn(objective.process, apply, prediction, noise_label, preconditioning)
+        p = None if history is None else history.probabilities(objective.uniform_probability)
         # The batch's own key must differ from every example's.
-        t = objective.times(jax.random.fold_in(key, 2**31 - 1), time, index, local * axis_size)
-        return objective.losses(eps_fn, x0, t.astype(x0.dtype), eps)
+        t = objective.times(jax.random.fold_in(key, 2**31 - 1), time, index, local * axis_size, p)
+        values = objective.losses(model, x0, t.astype(x0.dtype), eps)
+        if p is None:
+            return values
+        level = objective.sde.level_index(t, len(p))
+        seen = jax.lax.stop_gradient((level, values))
+        if axis_size > 1:
+            seen = jax.lax.all_gather(seen, AXIS, tiled=True)
+        return values / (len(p) * p[level]), history.updated(*seen)
 
     return losses
 
@@ -82,10 +100,14 @@ def make_train_step(
     def train_step(state: TrainState, image: Array, key: Key[Array, ""]) -> tuple[TrainState, dict[str, Array]]:
         step_key = jax.random.fold_in(key, state.step)
 
-        def mean_loss(params: dict) -> Array:
-            return jnp.mean(losses({"params": params, "fixed": state.fixed}, image, step_key, True))
+        def mean_loss(params: dict) -> tuple[Array, LossHistory | None]:
+            arguments = {"params": params, "fixed": state.fixed}, image, step_key, True
+            if state.history is None:
+                return jnp.mean(losses(*arguments)), None
+            values, history = losses(*arguments, state.history)
+            return jnp.mean(values), history
 
-        loss, grads = jax.value_and_grad(mean_loss)(state.params)
+        (loss, history), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
         if axis_size > 1:
             loss, grads = jax.lax.pmean((loss, grads), AXIS)
         metrics = {"loss": loss}
@@ -98,6 +120,6 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
         average = optax.incremental_update(params, state.ema, 1.0 - ema(step))
-        return TrainState(step, params, average, state.fixed, opt_state), metrics
+        return TrainState(step, params, average, state.fixed, opt_state, history), metrics
 
     return train_step

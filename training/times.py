@@ -19,10 +19,14 @@ def uniform(sde: AffineSDE, u: Time) -> Time:
     return sde.t_min + u * (1.0 - sde.t_min)
 
 
-def levels(process: Levels, u: Time) -> Time:
-    """Each noise level of discrete training as often."""
+def levels(process: Levels, u: Time, probabilities: Float[Array, " n"] | None = None) -> Time:
+    """Each noise level of discrete training as often, or by its probability."""
     n = process.n
-    return process.sde.level_time(jnp.minimum(jnp.floor(u * n), n - 1), n)
+    if probabilities is None:
+        index = jnp.floor(u * n)
+    else:
+        index = jnp.searchsorted(jnp.cumsum(probabilities), u, side="right").astype(u.dtype)
+    return process.sde.level_time(jnp.minimum(index, n - 1), n)
 
 
 def log_snr(sde: AffineSDE, u: Time) -> Time:

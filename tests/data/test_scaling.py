@@ -97,3 +97,26 @@ def test_random_flip():
     np.testing.assert_array_equal(y, np.where(flipped[:, None, None, None], x[:, :, ::-1], x))
     assert abs(flipped.mean() - 0.5) < 4 * 0.5 / np.sqrt(4000)
     np.testing.assert_array_equal(y[:7], random_flip(keys[:7], x[:7]))
+
+
+@pytest.mark.parametrize("dequantization", ["uniform", "none"])
+@pytest.mark.parametrize("centered", [True, False])
+def test_bins_are_centred_where_the_levels_are(dequantization: str, centered: bool) -> None:
+    """Without noise the levels themselves; with it the mean over the noise, whose ends lie half a bin either side."""
+    (low, high), half = Scaler(17, centered, dequantization).bins()
+    centres = low + (high - low) * np.arange(17) / 16
+    if dequantization == "none":
+        np.testing.assert_allclose(
+            centres, Scaler(17, centered, "none").encode(np.arange(17)[:, None])[:, 0], atol=1e-6
+        )
+    else:
+        assert (low - half, high + half) == pytest.approx((-1.0, 1.0) if centered else (0.0, 1.0))
+        x = Scaler(17, centered, "uniform").encode(np.full((1, 2000), 5), jax.random.key(0)[None])
+        assert float(x.mean()) == pytest.approx(centres[5], abs=4 * half / np.sqrt(3 * 2000))
+    np.testing.assert_array_equal(Scaler(17, centered, dequantization).decode(centres), np.arange(17))
+    np.testing.assert_allclose(np.diff(centres), 2 * half)
+
+
+def test_continuous_data_have_no_bins() -> None:
+    with pytest.raises(ValueError, match="no grey levels"):
+        Scaler(None, True, "none").bins()

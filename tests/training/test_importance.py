@@ -1,0 +1,145 @@
+"""Importance sampling of noise levels by their losses: guided-diffusion's sampler, one device and several."""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import sde_lib
+from data.scaling import Scaler
+from tests.oracles import compiled
+from training.importance import LossHistory
+from training.objective import Objective
+from training.state import TrainState
+from training.step import AXIS, batch_losses, make_train_step
+
+RECORDED = np.load(Path(__file__).parents[1] / "reference" / "discrete" / "importance_sampler.npz")
+CASES = sorted({name.split("/")[0] for name in RECORDED.files})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_sampler_is_the_published_one(case: str, x64) -> None:
+    """p and counts after every update, the history at the end, 1e-12; batches of one level many times among them."""
+    known = {name.split("/")[1]: RECORDED[name] for name in RECORDED.files if name.startswith(f"{case}/")}
+    history = LossHistory.create(int(known["num_timesteps"]), int(known["history_per_term"]))
+    uniform = float(known["uniform_prob"])
+    update, p = compiled(LossHistory.updated), compiled(lambda h: h.probabilities(uniform))
+    for k in range(len(known["p"])):
+        np.testing.assert_allclose(p(history), known["p"][k], rtol=1e-12)
+        np.testing.assert_allclose(1 / (len(history.counts) * p(history)), known["importance_weight"][k], rtol=1e-12)
+        np.testing.assert_array_equal(history.counts, known["counts"][k])
+        if k < len(known["timesteps"]):
+            history = update(history, jnp.asarray(known["timesteps"][k], int), jnp.asarray(known["losses"][k]))
+    np.testing.assert_allclose(history.losses, known["final_history"], rtol=1e-12)
+
+
+def test_more_of_one_level_than_are_kept_leaves_the_last_ones() -> None:
+    history = compiled(LossHistory.updated)(LossHistory.create(3, 4), jnp.asarray([1, 1]), jnp.asarray([8.0, 9.0]))
+    level, losses = jnp.asarray([1, 0, 1, 1, 1, 1, 2, 1]), jnp.arange(8.0)
+    found = compiled(LossHistory.updated)(history, level, losses)
+    np.testing.assert_array_equal(found.losses, [[1, 0, 0, 0], [3, 4, 5, 7], [6, 0, 0, 0]])
+    np.testing.assert_array_equal(found.counts, [1, 4, 1])
+
+
+def test_levels_are_drawn_by_their_probabilities_and_weighted_so_that_the_expectation_stays() -> None:
+    """40 000 draws of 5 levels: counts within 5 standard deviations; a level of probability 0 never."""
+    n, p = 40_000, jnp.asarray([0.5, 0.0, 0.1, 0.3, 0.1])
+    objective = Objective(sde_lib.create("discrete", schedule="cosine", n=5), num_scales=5, time_sampling="loss_aware")
+    key = jax.random.key(5)
+    t = compiled(lambda k: objective.times(k, jax.random.split(k, n), jnp.arange(n), n, p))(key)
+    counts = np.bincount(np.asarray(objective.sde.level_index(t, 5)), minlength=5)
+    assert np.all(np.abs(counts - n * p) <= 5 * np.sqrt(n * p * (1 - p)))
+
+
+class Linear:
+    """A network of one number a channel, so that a step is a short sum; twice the channels where it has a variance."""
+
+    def apply(self, variables, x, c_noise, condition=None, *, keys=None):
+        scale = 1.0 + 0.1 * c_noise.reshape(-1, 1, 1, 1)
+        return jnp.concatenate([x * variables["params"]["w"] / scale, jnp.tanh(x * variables["params"]["u"])], axis=-1)
+
+
+def _setting(axis_size: int):
+    sde = sde_lib.create("discrete", schedule="cosine", n=6)
+    objective = Objective(
+        sde, num_scales=6, loss="hybrid", vlb_weight=0.5, time_sampling="loss_aware", loss_history=2, half_bin=0.1
+    )
+    options = {"prediction": "eps", "noise_label": "index", "random_flips": False, "axis_size": axis_size}
+    losses = batch_losses(objective, Linear(), Scaler(11, True, "none"), **options)
+    adam = optax.sgd(1e-3)
+    step = make_train_step(losses, adam, ema=lambda n: jnp.asarray(0.9), axis_size=axis_size)
+    start = TrainState.create({"params": {"w": jnp.asarray(0.5), "u": jnp.asarray(0.3)}, "fixed": {}}, adam)
+    return step, start._replace(history=objective.history())
+
+
+def test_all_devices_hold_the_history_of_the_whole_batch() -> None:
+    """8 steps of 16 images on an axis of 4 and on one device: the same history, weights and losses; levels are warm."""
+    images = np.random.default_rng(0).integers(0, 11, (8, 16, 2, 2, 1)).astype(np.uint8)
+    step, state = _setting(1)
+    step, alone = compiled(step), []
+    for batch in images:
+        state, metrics = step(state, batch, jax.random.key(1))
+        alone.append(float(metrics["loss"]))
+    assert np.all(state.history.counts == 2)
+    several, start = _setting(4)
+    run = compiled(jax.vmap(several, axis_name=AXIS, in_axes=(0, 0, None)))  # as pmap, in a tenth of its time
+    replicated, losses = jax.tree.map(lambda a: np.broadcast_to(a, (4, *a.shape)), start), []
+    for batch in images:
+        replicated, metrics = run(replicated, batch.reshape(4, 4, 2, 2, 1), jax.random.key(1))
+        losses.append(float(metrics["loss"][0]))
+    for leaf in jax.tree.leaves(replicated.history):
+        np.testing.assert_array_equal(leaf, np.broadcast_to(leaf[:1], leaf.shape))
+    np.testing.assert_allclose(losses, alone, rtol=1e-4)
+    np.testing.assert_allclose(replicated.history.losses[0], state.history.losses, rtol=1e-4)
+    np.testing.assert_allclose(replicated.params["w"][0], state.params["w"], rtol=1e-5)
+
+
+def test_the_history_is_in_the_checkpoint_and_only_there_where_it_is_used(tmp_path) -> None:
+    from checkpoints.store import Store
+
+    _, state = _setting(1)
+    state = state._replace(history=state.history.updated(jnp.asarray([1, 3, 1]), jnp.asarray([0.25, 2.0, 4.0])))
+    with Store(tmp_path) as store:
+        store.save(1, state.to_tree())
+        store.wait()
+        _, tree, _ = store.restore(jax.eval_shape(lambda: state).to_tree(), 1)
+    back = state.from_tree(tree)
+    assert jax.tree.structure(back) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, back, state)
+    without = state._replace(history=None)
+    assert set(without.to_tree()) == {"step", "params", "ema", "fixed", "opt_state"}
+    assert without.from_tree(without.to_tree()).history is None
+
+
+def test_the_weighted_loss_has_the_expectation_of_uniform_levels() -> None:
+    """A full, lopsided history: mean of the weighted losses of 200 batches against uniform ones, 4 standard errors."""
+    sde = sde_lib.create("discrete", schedule="cosine", n=6)
+    objective = Objective(sde, num_scales=6, time_sampling="loss_aware", loss_history=1, uniform_probability=0.1)
+    options = {"prediction": "eps", "noise_label": "index", "random_flips": False, "axis_size": 1}
+    losses = batch_losses(objective, Linear(), Scaler(11, True, "none"), **options)
+    history = LossHistory(jnp.asarray([[4.0], [1.0], [0.2], [0.1], [0.5], [3.0]]), jnp.ones(6, jnp.int32))
+    image = np.random.default_rng(0).integers(0, 11, (16, 2, 2, 1)).astype(np.uint8)
+    variables = {"params": {"w": jnp.asarray(0.5), "u": jnp.asarray(0.3)}, "fixed": {}}
+    keys = jax.random.split(jax.random.key(0), 200)
+    weighted = compiled(jax.vmap(lambda k: losses(variables, image, k, True, history)[0]))(keys)
+    plain = compiled(jax.vmap(lambda k: losses(variables, image, k, True)))(keys)
+    error = np.hypot(*(np.std(a) / np.sqrt(a.size) for a in (weighted, plain)))
+    assert abs(np.mean(weighted) - np.mean(plain)) < 4 * error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time_sampling": "loss_aware"}, "'loss_aware', which is for noise levels; set training.continuous=False"),
+        ({"time_sampling": "loss_aware", "num_scales": 1000, "loss_history": 0}, "loss_history is 0"),
+        ({"uniform_probability": 0.0}, "a probability above 0"),
+    ],
+)
+def test_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        partial(Objective, sde_lib.create("discrete"))(**options)
+    assert "\n" not in str(error.value)
