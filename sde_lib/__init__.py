@@ -10,6 +10,7 @@ from sde_lib.discrete import Discrete, respaced
 from sde_lib.discrete import discrete as _discrete
 from sde_lib.edm import EDM
 from sde_lib.edm import edm as _edm
+from sde_lib.learned import LearnedVP, learned_vp
 from sde_lib.levels import Levels
 from sde_lib.preconditioning import PRECONDITIONINGS, Preconditioning, precondition
 from sde_lib.prediction import (
@@ -45,6 +46,7 @@ __all__ = [
     "CosineBeta",
     "Discrete",
     "Kernel",
+    "LearnedVP",
     "Levels",
     "LinearBeta",
     "Preconditioning",
@@ -77,6 +79,7 @@ SDES: dict[str, Callable[..., AffineSDE]] = {
     "ve": VE,
     "edm": _edm,
     "discrete": _discrete,
+    "vdm": learned_vp,
 }
 
 
@@ -96,7 +99,7 @@ def create(name: str, **options: Any) -> AffineSDE:
 
     vp and subvp take ``schedule`` ('linear', 'cosine', 'sqrt_linear'), the schedule's own options and ``t_min``; ve
     takes ``sigma_min``, ``sigma_max`` and ``t_min``; edm ``sigma_min`` and ``sigma_max``; discrete what
-    `sde_lib.discrete.discrete` does.
+    `sde_lib.discrete.discrete` does, vdm what `sde_lib.learned.learned_vp` does.
 
     Raises:
       ValueError: an unknown name, option or value; the message names the known ones.

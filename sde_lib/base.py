@@ -16,7 +16,7 @@ weight is the rate at which the log signal-to-noise ratio falls.
 
 import abc
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +70,20 @@ class AffineSDE(abc.ABC):
     def __post_init__(self) -> None:
         if not 0.0 < self.t_min < 1.0:
             raise ValueError(f"sde: t_min is {self.t_min}; it must lie in (0, 1), e.g. 1e-5")
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """What of the process is trained with the network, by name; here nothing."""
+        return {}
+
+    @property
+    def interior(self) -> tuple[str, ...]:
+        """Those parameters that leave log SNR at both ends of time as it is."""
+        return ()
+
+    def with_parameters(self, parameters: dict[str, Any]) -> "AffineSDE":
+        """The same process with other values of its `parameters`."""
+        return self
 
     @abc.abstractmethod
     def alpha(self, t: Coefficient) -> Coefficient:
