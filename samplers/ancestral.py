@@ -1,6 +1,7 @@
 """Ancestral sampling of the discrete Markov chain that a grid cuts out of the SDE."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -37,12 +38,11 @@ def ancestral(
     if variance not in VARIANCES:
         raise ValueError(f"ancestral: variance is {variance!r}; allowed are {', '.join(VARIANCES)}")
     kernel = kernel_fn(sde, discretization)
-    learned = variance.startswith("learned")
+    both: Any = score if variance.startswith("learned") else lambda x, t: (score(x, t), None)
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
         x, k = state.x, kernel(t, s)
-        answer = score(x, jnp.full(len(x), t, x.dtype))
-        gradient, v = answer if learned else (answer, None)
+        gradient, v = both(x, jnp.full(len(x), t, x.dtype))
         mean = (x + k.std**2 * gradient) / k.scale
         if v is None:
             deviation = k.std * (k.std_ratio if variance == "small" else jnp.ones_like(k.std))

@@ -26,14 +26,21 @@ def orders_of(evaluations: int, order: int, *, to_data: bool = False) -> list[in
 
 
 def dpm_solver_singlestep(
-    sde: AffineSDE, score: ScoreFn, *, order: int = 2, prediction: str = "x0", taylor: bool = False
+    sde: AffineSDE,
+    score: ScoreFn,
+    *,
+    order: int = 2,
+    prediction: str = "x0",
+    taylor: bool = False,
+    phi_inside: bool = True,
 ) -> Stepper:
     """Singlestep DPM-Solver++ ('x0') or DPM-Solver ('eps') of order 1, 2 or 3; evaluates at every point of the grid.
 
     The grid's points serve in turn as beginnings and as inner points of steps, grouped by `orders_of`, so that n steps
     of the grid cost n evaluations at any order; the authors' inner points on uniform and quadratic grids. The step to
     data is one of its own, of order 1. `taylor`: both differences at order 3, phi_2 at order 2, where the authors'
-    default takes the last difference alone and phi_1 / 2.
+    default takes the last difference alone and phi_1 / 2. `phi_inside`: the second inner point of order 3 is reached
+    with phi_2, as in the authors' code, or with phi_1 / 2, as in diffusers.
 
     Raises:
       ValueError: another order or prediction.
@@ -44,7 +51,7 @@ def dpm_solver_singlestep(
         rows, first = [], 0
         to_data = grid[-1].sigma == 0.0
         for size in [*orders_of(len(grid) - 1 - to_data, order, to_data=to_data), *[1] * to_data]:
-            rows += _step(grid[first : first + size + 1], prediction, taylor)
+            rows += _step(grid[first : first + size + 1], prediction, taylor, phi_inside=phi_inside)
             first += size
         return rows
 
@@ -103,7 +110,9 @@ def dpm_solver_sde(sde: AffineSDE, score: ScoreFn, *, eta: float = 1.0) -> Stepp
     return linear(sde, score, Method("x0", memory=2, stages=True, noisy=eta > 0.0, evaluations=2), table)
 
 
-def _step(points: list[Node], prediction: str, taylor: bool, noise: float = 0.0) -> list[Row]:
+def _step(
+    points: list[Node], prediction: str, taylor: bool, noise: float = 0.0, *, phi_inside: bool = True
+) -> list[Row]:
     """The rows of one step along its points: its beginning, no, one or two inner points, and its end."""
     t, *inner, s = points
     if s.sigma == 0.0:
@@ -126,7 +135,7 @@ def _step(points: list[Node], prediction: str, taylor: bool, noise: float = 0.0)
         slope = (phi_2 if taylor else 0.5 * phi_1) / r[0]
         return [*rows, Row(inner[0], move(s, slope, phi_1 - slope, noise=noise))]
     inner_1, inner_2, _ = phis(inner[1])
-    slope = inner_2 * r[1] / r[0]
+    slope = (inner_2 if phi_inside else 0.5 * inner_1) * r[1] / r[0]
     rows.append(Row(inner[0], move(inner[1], slope, inner_1 - slope), Move(1.0), ends=False))
     if not taylor:
         slope = phi_2 / r[1]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from samplers import spacings
-from samplers.nodes import nodes_at, nodes_of
+from samplers.nodes import host, nodes_at, nodes_of
 from sde_lib.base import AffineSDE
 
 
@@ -36,7 +36,7 @@ def levels(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
 
     The published grid is this up to t_min, but misses levels where t_min n > 1 (VP with more than 1000 of them).
     """
-    return np.append(sde.level_time(np.arange(n - 1, -1, -1, dtype=np.float64), n), 0.0)
+    return np.append(_level_times(sde, np.arange(n - 1, -1, -1), n), 0.0)
 
 
 def log_snr(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
@@ -49,6 +49,11 @@ def karras(sde: AffineSDE, n: int, t_min: float, *, power: float = 7.0) -> np.nd
     """Equal steps in rho^(1/power): finer towards data (Karras et al. 2022, arXiv:2206.00364, eq. 5)."""
     first, last = (node.rho ** (1.0 / power) for node in nodes_of(sde, np.array([1.0, t_min])))
     return _times(sde, -power * np.log(np.linspace(first, last, n + 1)), t_min)
+
+
+def _level_times(sde: AffineSDE, index: np.ndarray, n: int) -> np.ndarray:
+    """The times of levels of a chain of n."""
+    return host(lambda i: sde.level_time(i, n), index)
 
 
 def _times(sde: AffineSDE, lams: np.ndarray, t_min: float) -> np.ndarray:
@@ -97,9 +102,7 @@ def create(
         raise ValueError(f"grid {name!r}: {n} steps; needed are at least 2")
     if name not in GRIDS:
         if not chain or sde is None:
-            raise ValueError(
-                f"grid {name!r} picks levels of a chain, and this process has none; use uniform or log_snr"
-            )
+            raise ValueError(f"grid {name!r} picks levels of a chain, and this process has none; use uniform")
         visited = np.unique(spacings.create(name, n + 1, chain))  # one that 'ldm_quad' repeats would be a step of 0
-        return sde.level_time(visited[::-1].astype(np.float64), chain)
+        return _level_times(sde, visited[::-1], chain)
     return GRIDS[name](sde, n, t_min, **({"power": power} if name == "karras" else {}))

@@ -66,9 +66,7 @@ def _strided(count: int, levels: int) -> np.ndarray:
     for stride in range(1, levels):
         if len(range(0, levels, stride)) == count:
             return np.arange(0, levels, stride)
-    raise ValueError(
-        f"spacing 'ddim{count}': no whole stride gives {count} of {levels} levels; use linspace or trailing"
-    )
+    raise ValueError(f"spacing 'ddim{count}': no whole stride gives so many of {levels} levels; use trailing")
 
 
 def _sections(counts: list[int], levels: int) -> np.ndarray:

@@ -18,6 +18,7 @@ import pytest
 
 from samplers import Stepper
 from samplers import linear as machine
+from samplers.base import Plan
 from samplers.nodes import host
 from sde_lib import AffineSDE
 from tests.oracles import Mixture, compiled
@@ -69,6 +70,7 @@ class At:
 class Run(NamedTuple):
     """One run: the process, the stepper and the score it closes over, its prediction, grid, start and noise draws.
 
+    A list of grids is gone through one after the other.
     `draws` are taken in the order of the noisy rows; with `churned` each step takes one, used or not.
     """
 
@@ -76,7 +78,7 @@ class Run(NamedTuple):
     stepper: Stepper
     score: At
     prediction: str
-    times: np.ndarray
+    times: np.ndarray | list[np.ndarray]
     x: np.ndarray
     draws: np.ndarray | None = None
     churned: bool = False
@@ -84,10 +86,10 @@ class Run(NamedTuple):
 
 def solve(runs: list[Run]) -> list[np.ndarray]:
     """The trajectory [rows, b, d] of every run, the state after each row."""
-    plans = [run.stepper.plan(run.times) for run in runs]
+    plans = [plan(run) for run in runs]
     kinds: dict[tuple, list[int]] = {}
-    for i, (run, plan) in enumerate(zip(runs, plans, strict=True)):
-        row = plan.rows[0]
+    for i, run in enumerate(runs):
+        row = plans[i].rows[0]
         alive = row.t > 0.0
         np.testing.assert_allclose(host(run.sde.alpha, row.t[alive]), row.alpha[alive], rtol=1e-12)
         np.testing.assert_allclose(host(run.sde.sigma, row.t[alive]), row.sigma[alive], rtol=1e-12)
@@ -99,7 +101,7 @@ def solve(runs: list[Run]) -> list[np.ndarray]:
         n = max(len(plans[i].rows[0].t) for i in members)
         first = runs[members[0]]
         stacked = jax.tree.map(lambda *a: np.stack(a), *[_padded(plans[i].rows[0], n) for i in members])
-        noise = np.stack([_noise(runs[i], plans[i].rows[0], n) for i in members])
+        noise = np.stack([_noise(runs[i], plans[i], n) for i in members])
         starts = np.stack([runs[i].x for i in members])
 
         def path(x: Any, rows: Any, noise: Any, first: Run = first) -> Any:
@@ -118,6 +120,15 @@ def solve(runs: list[Run]) -> list[np.ndarray]:
     return [results[i] for i in range(len(runs))]
 
 
+def plan(run: Run) -> Plan:
+    """The run's table."""
+    if not isinstance(run.times, list):
+        return run.stepper.plan(run.times)
+    rows = [run.stepper.plan(times).rows for times in run.times]
+    rows = jax.tree.map(lambda *a: np.concatenate(a), *rows)
+    return Plan(rows, np.arange(len(rows[0].t)))
+
+
 def _padded(row: Any, n: int) -> Any:
     """The table with n rows, the added ones leaving the state as it is."""
     more = n - len(row.t)
@@ -128,13 +139,13 @@ def _padded(row: Any, n: int) -> Any:
     return type(row)(*last, before, np.concatenate([row.x, stay]), np.concatenate([row.base, stay]))
 
 
-def _noise(run: Run, row: Any, n: int) -> np.ndarray:
+def _noise(run: Run, plan: Plan, n: int) -> np.ndarray:
     """The draw of each row: the next recorded one where the row adds noise, 0 elsewhere."""
     z = np.zeros((n, *run.x.shape))
     if run.draws is not None:
-        step = np.searchsorted(-run.times, -row.t * (1 - 1e-9), side="right") - 1
+        row = plan.rows[0]
         noisy = (row.before[:, 1] != 0) | (row.x[:, -1] != 0)
-        draw = np.cumsum(noisy) - 1
+        draw = np.searchsorted(plan.ends, np.arange(len(noisy))) if run.churned else np.cumsum(noisy) - 1
         for i in np.flatnonzero(noisy):
-            z[i] = run.draws[step[i] if run.churned else draw[i]]
+            z[i] = run.draws[draw[i]]
     return z
