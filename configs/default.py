@@ -10,13 +10,13 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 42
 
-    # The forward process: `name` is vp, subvp or ve, the rest are its options (sde_lib.create).
+    # The forward process: `name` is vp, subvp, ve, edm, discrete or vdm, the rest are its options (sde_lib.create).
     config.sde = ConfigDict({"name": "vp", "t_min": 1e-5})
 
     # The network: `name` and its options (models.create). What follows the network belongs to its use.
     config.model = ConfigDict({"name": "ncsnpp"})
     config.model.prediction = "eps"  # eps, x0, v or score
-    config.model.noise_label = "t999"  # how it is told the noise: t999, t, sigma, log_snr; discrete: index, index_down
+    config.model.noise_label = "t999"  # how it is told the noise: t999, t, sigma, log_snr, gamma; discrete: index, ...
     config.model.preconditioning = "none"  # edm, vp, ve or iddpm: in place of the two above, as Karras et al. 2022
     config.model.ema_rate = 0.9999
     config.model.ema_warmup = True  # min(ema_rate, (1 + n) / (10 + n)); False: constant, as the published JAX code
@@ -44,9 +44,10 @@ def get_config() -> ConfigDict:
     training.p2_k = 1.0
     training.p2_gamma = 1.0
     training.sigma_data = 0.5  # of the weight edm
-    training.loss = "simple"  # of noise levels also hybrid, or variational: the terms of the bound
+    training.loss = "simple"  # of noise levels also hybrid, or variational: the terms of the bound; vdm: continuous
     training.variance = "learned_range"  # of the reverse steps in those two: small, large, learned_range or learned
     training.vlb_weight = 0.001  # of the bound in hybrid
+    training.bound_steps = 0  # of vdm: 0 is continuous time, T a chain of T steps
     training.loss_history = 10  # losses kept a level, time_sampling loss_aware
     training.uniform_probability = 0.001  # share of uniform levels, loss_aware
     training.likelihood_weighting = False  # weight g^2, the weight "likelihood"; False: sigma^2
@@ -108,7 +109,9 @@ def get_config() -> ConfigDict:
     evaluate.bpd_probes = 1
     evaluate.bpd_repeats = 1  # dequantisations averaged over
     evaluate.bpd_max_examples = 0  # 0: the whole test set
-    evaluate.enable_vlb = False  # the variational bound, for training.continuous=False; its variance: sampling.variance
+    evaluate.bpd_dequantization = "uniform"  # process: grey levels as they are, noised to t_min, as trained by vdm
+    evaluate.enable_vlb = False  # the variational bound; of a discrete chain its variance is sampling.variance
+    evaluate.vlb_times = 20  # in continuous time: evaluations an example
     evaluate.vlb_max_examples = 0  # 0: the whole test set
     evaluate.vlb_clip = True  # cut the predicted x0 off at the range of the grey levels
     evaluate.vlb_decoder = "exact"  # published: the approximation of the public codes

@@ -79,6 +79,11 @@ class Scaler:
         low, high = (2 * y - 1 if self.centered else y for y in (margin, 1 - margin))
         return (low, high), 0.5 * (high - low) / (self.levels - 1)
 
+    def centres(self) -> Float[np.ndarray, " n"]:
+        """The centres of all levels' bins in x, float64."""
+        (low, _), half_bin = self.bins()
+        return low + 2.0 * half_bin * np.arange(self.levels)
+
     def bits_offset(self) -> float:
         """The c in bits/dim = -log2 p(x) / D + c, for a density p of encoded x in D dimensions.
 

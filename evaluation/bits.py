@@ -13,6 +13,10 @@ from evaluation.devices import on_devices
 from evaluation.likelihood import bits_per_dim, log_likelihood
 from evaluation.rounds import Rounds, barrier, is_leader
 from experiment import Experiment, Failure
+from sde_lib.bound import dequantized
+
+DEQUANTIZATIONS = ("uniform", "process")
+"""Of grey levels: uniform over their bins, or by the process's own noise at t_min, where the decoder takes it away."""
 
 
 def bits(
@@ -30,7 +34,7 @@ def bits(
     config, source = experiment.config.eval, experiment.source
     count = min(len(source.test), config.bpd_max_examples or len(source.test))
     settings = {
-        "dequantization": "uniform" if source.levels else "none",
+        "dequantization": config.bpd_dequantization if source.levels else "none",
         "levels": source.levels,
         "probe": config.bpd_probe,
         "probes": config.bpd_probes,
@@ -83,21 +87,30 @@ def _make_compute(experiment: Experiment) -> Callable:
     config = experiment.config.eval
     # Whatever the training did: without noise grey levels have no density (published bits/dim do the same).
     scaler = dataclasses.replace(experiment.scaler, dequantization="uniform")
-    offset, dimensions = scaler.bits_offset(), int(np.prod(experiment.source.shape))
+    by_process = experiment.source.levels is not None and config.bpd_dequantization == "process"
+    offset, dimensions = 0.0 if by_process else scaler.bits_offset(), int(np.prod(experiment.source.shape))
 
     @jax.jit
     def compute(variables: dict, image: jax.Array, keys: jax.Array) -> tuple[jax.Array, ...]:
         dequantize, probe = jax.numpy.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+        sde, extra = experiment.process(variables), 0.0
+        if by_process:
+            centres = experiment.scaler.centres()
+            x0 = jax.numpy.asarray(centres, np.float32)[image]
+            eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(dequantize)
+            x, extra = dequantized(sde, x0, eps, centres)
+        else:
+            x = scaler.encode(image, dequantize)
         result = log_likelihood(
-            experiment.sde,
+            sde,
             experiment.score_fn(variables),
-            scaler.encode(image, dequantize),
+            x,
             probe,
             probe=config.bpd_probe,
             probes=config.bpd_probes,
             rtol=config.rtol,
             atol=config.atol,
         )
-        return bits_per_dim(result.nats, dimensions, offset), result.evaluations, result.converged
+        return bits_per_dim(result.nats, dimensions, offset) + extra, result.evaluations, result.converged
 
     return compute

@@ -22,11 +22,6 @@ COLUMNS = ("prior", "terms", "x0_mse", "eps_mse")
 def check(experiment: Experiment) -> None:
     """Check what ``eval.enable_vlb`` needs; ValueError says what is missing."""
     config, variance = experiment.config.eval, experiment.settings.variance
-    if not experiment.num_scales:
-        raise ValueError(
-            "eval.enable_vlb is the bound of a discrete chain, and training.continuous is True; switch it off and use "
-            "eval.enable_bpd, the likelihood in continuous time"
-        )
     if not len(experiment.source.test):
         raise ValueError("there are no test images for the bound; give the data set some, or set eval.enable_vlb=False")
     if config.vlb_decoder not in DECODERS:

@@ -59,7 +59,19 @@ def markdown(report: dict[str, Any]) -> str:
             f"max {bits['evaluations']['max']}. {bits['not_converged']} solve(s) missed the tolerance.",
             "",
         ]
-    if bound := report.get("variational_bound"):
+    if (bound := report.get("variational_bound")) and "diffusion" in bound:
+        lines += [
+            "## Variational bound",
+            "",
+            f"**{bound['mean']:.4f} +- {bound['standard_error']:.4f} {bound['unit']}** (mean and standard error over "
+            f"{bound['examples']} test examples): diffusion {bound['diffusion']:.4f}, prior {bound['prior']:.4f}, "
+            f"reconstruction {bound['reconstruction']:.4f}.",
+            "",
+            f"Continuous time, {bound['settings']['times']} times an example, {bound['settings']['decoder']} decoder; "
+            f"log SNR from {bound['log_snr'][0]:.2f} to {bound['log_snr'][1]:.2f}.",
+            "",
+        ]
+    elif bound:
         lines += [
             "## Variational bound",
             "",

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from evaluation import coding, metrics, quality, schedule
+from evaluation import coding, continuous, metrics, quality, schedule
 from evaluation import report as reports
-from evaluation.bits import bits
+from evaluation.bits import DEQUANTIZATIONS, bits
 from evaluation.feature_rounds import extracted
 from evaluation.inception import InceptionV3
 from evaluation.rounds import Rounds, barrier, is_leader
@@ -50,10 +50,14 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
         "bpd_repeats": 1,
         "seeds": 1,
         "inception_batch_size": 1,
+        "vlb_times": 1,
     }
     for name, bound in least.items():
         if config[name] < bound:
             raise ValueError(f"eval.{name} is {config[name]}; it must be at least {bound}")
+    if config.bpd_dequantization not in DEQUANTIZATIONS:
+        known = ", ".join(DEQUANTIZATIONS)
+        raise ValueError(f"eval.bpd_dequantization is {config.bpd_dequantization!r}; known are {known}")
     if config.bpd_probe not in PROBES:
         raise ValueError(f"eval.bpd_probe is {config.bpd_probe!r}; known are {', '.join(PROBES)}")
     if len(set(config.samplers)) < len(config.samplers):
@@ -65,7 +69,7 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
         )
     schedule.check(config)
     if likelihood and config.enable_vlb:
-        coding.check(experiment)
+        (coding if experiment.num_scales else continuous).check(experiment)
     if likelihood and config.enable_bpd and not len(experiment.source.test):
         raise ValueError("there are no test images for bits/dim; give the data set some, or set eval.enable_bpd=False")
 
@@ -148,7 +152,8 @@ def evaluate_checkpoint(
         report["bits_per_dim"] = bits(experiment, variables, _key_of(config.eval.seed, "bits"), folder / "bits", about)
     if config.eval.enable_vlb:
         key = _key_of(config.eval.seed, "vlb")
-        report["variational_bound"] = coding.variational(experiment, variables, key, folder, about)
+        bound = coding.variational if experiment.num_scales else continuous.variational
+        report["variational_bound"] = bound(experiment, variables, key, folder, about)
     if config.eval.enable_sampling:
         report |= _sampling(experiment, variables, against, folder, about)
     if not is_leader():

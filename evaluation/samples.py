@@ -29,9 +29,9 @@ class Drawer:
 
     def __init__(self, experiment: Experiment, variables: dict, method: str, batch_size: int):
         self.variables, self.method = variables, method
-        shape = batch_size, *experiment.source.shape
+        shape, sde = (batch_size, *experiment.source.shape), experiment.process(variables)
         self._start = jax.jit(lambda key: experiment.sde.prior_sample(key, shape))
-        self._sampler = jax.jit(lambda v, key, z: experiment.sampler(v, method)(key, z))
+        self._sampler = jax.jit(lambda v, key, z: experiment.sampler(v, method, sde)(key, z))
         self._compiled = None
 
     def draw(self, key: jax.Array, i: int) -> Drawn:

@@ -13,6 +13,7 @@ import data
 import samplers
 import sde_lib
 from data.scaling import Scaler
+from experiment.schedule import joined, parameters_of
 from models import MODELS
 from models.functional import Network
 
@@ -67,13 +68,22 @@ class Experiment:
         def apply(x: Any, c_noise: Any) -> Any:
             return self.network.apply(variables, x, c_noise, condition)
 
-        return sde_lib.Levels(self.sde, self.num_scales, exact=chain) if self.num_scales else self.sde, apply
+        process = self.process(variables)
+        return sde_lib.Levels(process, self.num_scales, exact=chain) if self.num_scales else process, apply
 
-    def sampler(self, variables: dict[str, Any], method: str) -> Callable:
-        """The sampler of that name with this experiment's settings."""
+    def process(self, variables: dict[str, Any]) -> sde_lib.AffineSDE:
+        """The noise process with these variables: `sde`, or with a learned schedule its trained form."""
+        return self.sde.with_parameters(parameters_of(variables["params"])) if self.sde.parameters else self.sde
+
+    def sampler(self, variables: dict[str, Any], method: str, sde: sde_lib.AffineSDE | None = None) -> Callable:
+        """The sampler of that name with this experiment's settings.
+
+        `sde` is `process(variables)`, made outside where the variables are traced: solvers take their tables from a
+        noise schedule of concrete numbers.
+        """
         settings = self.settings_of(method)
         chain = settings.discretization > 0 and method != "ode" and not method.startswith("flow")
-        return samplers.create(self.sde, self.score_fn(variables, chain=chain), settings)
+        return samplers.create(sde or self.process(variables), self.score_fn(variables, chain=chain), settings)
 
     def settings_of(self, method: str) -> samplers.Settings:
         """This experiment's sampler settings for another method."""
@@ -144,7 +154,7 @@ def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) 
         options |= {"image_size": shape[0], "num_channels": shape[2], "centered": config.data.centered}
     else:
         options["shape"] = shape
-    return Network.create(config.model.name, **options)
+    return joined(Network.create(config.model.name, **options), sde)
 
 
 def network_of(config: ConfigDict) -> Network:

@@ -1,6 +1,7 @@
 """Noise levels as feature vectors: sines and cosines of fixed frequencies."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,15 @@ def positional(
     angles = labels[:, None] * (fastest * jnp.exp(-math.log(10000.0) * exponents))
     waves = [jnp.sin(angles), jnp.cos(angles)]
     return jnp.concatenate(waves[::-1] if adm else waves, axis=-1)
+
+
+def image_fourier(x: Float[Array, "b *d c"], exponents: Sequence[int]) -> Float[Array, "b *d e"]:
+    """x, then sines and cosines of 2 pi 2^n x for each exponent n, in its last axis (Kingma et al. 2021, App. C).
+
+    They tell neighbouring grey levels apart, which differ by 2 / (L - 1): published for 256 levels are n = 6 and 7.
+    """
+    angles = [2.0 * math.pi * 2.0**n * x for n in exponents]
+    return jnp.concatenate([x, *map(jnp.sin, angles), *map(jnp.cos, angles)], axis=-1)
 
 
 class Fourier(nnx.Module):

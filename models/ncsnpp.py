@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, Num
 from models.attention import Attention
 from models.blocks import ResBlock, residual
 from models.checks import check_call, check_dropout, check_known
-from models.embeddings import Fourier, positional
+from models.embeddings import Fourier, image_fourier, positional
 from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear
 from models.resample import Downsample, Upsample
 
@@ -57,6 +57,7 @@ class NCSNpp(nnx.Module):
       embedding_type: "fourier": c_noise is sigma; "positional": c_noise is a label, 0 to 999.
       init_scale: of each residual branch's last layer; 0 starts them at nothing.
       fourier_scale: standard deviation of the Fourier frequencies.
+      fourier_features: exponents n of the sines and cosines of 2 pi 2^n x that the first layer sees beside x.
       nonlinearity: "swish", "elu", "relu" or "lrelu".
       scale_by_sigma: divide the output by sigma; with positional labels, which count the noise scales downwards,
         sigma = sigma_max (sigma_min / sigma_max)^(label / (num_scales - 1)).
@@ -91,6 +92,7 @@ class NCSNpp(nnx.Module):
         embedding_type: str = "positional",
         init_scale: float = 0.0,
         fourier_scale: float = 16.0,
+        fourier_features: Sequence[int] = (),
         nonlinearity: str = "swish",
         scale_by_sigma: bool = False,
         sigma_min: float | None = None,
@@ -123,7 +125,7 @@ class NCSNpp(nnx.Module):
         self.nf, self.centered, self.skip_rescale = nf, centered, skip_rescale
         self.progressive, self.progressive_input = progressive, progressive_input
         self.progressive_combine, self.scale_by_sigma = progressive_combine, scale_by_sigma
-        self.attend_each_block = attend_each_block
+        self.attend_each_block, self.fourier_features = attend_each_block, tuple(fourier_features)
         self.sigma_min, self.sigma_max, self.num_scales = sigma_min, sigma_max, num_scales
 
         make = {"dtype": dtype, "rngs": rngs}
@@ -165,7 +167,7 @@ class NCSNpp(nnx.Module):
         self.time0 = linear(c_embedding, 4 * nf, **make) if conditional else None
         self.time1 = linear(4 * nf, 4 * nf, **make) if conditional else None
 
-        self.conv_in = conv3x3(num_channels, nf, **make)
+        self.conv_in = conv3x3((1 + 2 * len(self.fourier_features)) * num_channels, nf, **make)
         c, c_pyramid, skips = nf, num_channels, [nf]
         self.down = nnx.List()
         for i, size in enumerate(sizes):
@@ -258,7 +260,7 @@ class NCSNpp(nnx.Module):
 
     def _unet(self, x: Array, time: Array | None, keys: Array | None) -> Array:
         pyramid = x
-        h = self.conv_in(x)
+        h = self.conv_in(image_fourier(x, self.fourier_features) if self.fourier_features else x)
         skips = [h]
         for level in self.down:
             for i, block in enumerate(level.blocks):

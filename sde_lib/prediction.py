@@ -44,6 +44,8 @@ NOISE_LABELS: dict[str, NoiseLabel] = {
     "sigma": lambda sde, t: sde.sigma(t),  # published VE, Fourier embedding of log sigma
     "t": lambda sde, t: t,
     "log_snr": lambda sde, t: sde.log_snr(t),
+    # published VDM, positional embedding: 0 and 1000 at the ends of the schedule before training
+    "gamma": lambda sde, t: (1000.0 / 18.3) * (13.3 - sde.log_snr(t)),
 }
 
 

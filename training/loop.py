@@ -1,6 +1,7 @@
 """The training run: from the newest checkpoint, or the beginning, to the last step."""
 
 import dataclasses
+import functools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from experiment import Experiment, Failure
 from experiment.build import EMA_FIELDS
 from experiment.pictures import save_samples
 from experiment.workdir import Workdir
+from sde_lib import AffineSDE
 from training import optimizer, parallel
 from training.importance import LossHistory
 from training.objective import SETTINGS, Objective
@@ -277,15 +279,22 @@ def _make_evaluate(experiment: Experiment, losses: Any, key: jax.Array) -> Any:
 
 
 def _make_draw(experiment: Experiment) -> Any:
-    """``(variables, key) -> samples`` of the config's own sampler, for pictures; `eval.batch_size` at once."""
+    """``(variables, key) -> samples`` of the config's own sampler, for pictures; `eval.batch_size` at once.
+
+    Compiled once for each process: again at every picture where the noise schedule is learned.
+    """
     size = min(GRID_SAMPLES, experiment.config.eval.batch_size)
 
-    @jax.jit
-    def draw(variables: dict, key: jax.Array) -> jax.Array:
-        sampler = experiment.sampler(variables, experiment.settings.method)
-        return samplers.draw(sampler, experiment.sde, key, (size, *experiment.source.shape)).x
+    @functools.lru_cache(maxsize=1)
+    def compiled(sde: AffineSDE) -> Callable[[dict, jax.Array], jax.Array]:
+        def draw(variables: dict, key: jax.Array) -> jax.Array:
+            sampler = experiment.sampler(variables, experiment.settings.method, sde)
+            return samplers.draw(sampler, sde, key, (size, *experiment.source.shape)).x
+
+        return jax.jit(draw)
 
     def grid(variables: dict, key: jax.Array) -> np.ndarray:
+        draw = compiled(experiment.process(variables))
         keys = [jax.random.fold_in(key, i) for i in range(-(-GRID_SAMPLES // size))]
         return np.concatenate([np.asarray(draw(variables, k)) for k in keys])[:GRID_SAMPLES]
 

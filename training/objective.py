@@ -16,7 +16,8 @@ is the importance sampling of Song et al. 2021b (arXiv:2101.09258, App. B), here
 
 With `num_scales` = n, t takes the n values of a discrete chain, each as often, and alpha, sigma are the chain's. With
 weight uniform that is the loss of DDPM (Ho et al. 2020, eq. 14) for VP and of SMLD (Song and Ermon 2019, eq. 6) for VE.
-Levels may be drawn by their losses too (`training.importance`), and the bound be trained (`training.hybrid`).
+Levels may be drawn by their losses too (`training.importance`), and the bound be trained: of the levels'
+(`training.hybrid`) or, with a learned noise schedule, of continuous time (`training.vdm`).
 """
 
 import dataclasses
@@ -28,12 +29,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from sde_lib import VARIANCES, AffineSDE, Levels, expand
-from training import hybrid, times
+from sde_lib.bound import bound_times
+from training import hybrid, times, vdm
 from training.importance import LossHistory
 from training.times import TIMES
 from training.weights import WEIGHTS, options_of
 
-LOSSES = ("simple", "hybrid", "variational")
+LOSSES = ("simple", "hybrid", "variational", "vdm")
 Model = Callable[[Array, Array], Array | tuple[Array, Array | None]]
 """(x, t) -> eps_hat, or eps_hat and the variance output."""
 
@@ -54,10 +56,11 @@ class Objective:
         "loss_aware".
       P_mean, P_std: mean and standard deviation of ln(sigma / alpha) of the time sampling "lognormal".
       min_snr_gamma, p2_k, p2_gamma, sigma_data: options of the weights "min_snr", "p2" and "edm".
-      loss: "simple", weighted as above, "hybrid" or "variational".
+      loss: "simple", weighted as above, "hybrid" or "variational"; "vdm", which is `training.vdm.bound`.
       variance: of the reverse steps in the latter two, a name of `sde_lib.VARIANCES`; "hybrid" needs a learned one.
       vlb_weight: lambda of "hybrid".
       loss_history, uniform_probability: of "loss_aware": losses kept a level, and the share of uniform levels.
+      bound_steps: of "vdm": 0 for continuous time, T for a chain of T steps.
       half_bin, bounds: half the distance of grey levels, the first and the last: `Scaler.bins`; None: continuous data.
     """
 
@@ -80,6 +83,7 @@ class Objective:
     vlb_weight: float = 0.001
     loss_history: int = 10
     uniform_probability: float = 0.001
+    bound_steps: int = 0
     half_bin: float | None = None
     bounds: tuple[float, float] = (-1.0, 1.0)
 
@@ -101,6 +105,7 @@ class Objective:
             )
         self._refuse_contradictions()
         hybrid.check(self)
+        vdm.check(self)
 
     def _refuse_contradictions(self) -> None:
         """ValueError where two settings mean different losses."""
@@ -134,7 +139,7 @@ class Objective:
     @property
     def learns_variance(self) -> bool:
         """Whether the loss needs a network that predicts a variance."""
-        return self.loss != "simple" and self.variance.startswith("learned")
+        return self.loss in ("hybrid", "variational") and self.variance.startswith("learned")
 
     def history(self) -> LossHistory | None:
         """What "loss_aware" begins with; None for other samplings."""
@@ -168,6 +173,8 @@ class Objective:
             u = jax.vmap(jax.random.uniform)(keys)
         if self.num_scales:
             return times.levels(self.process, u, probabilities)
+        if self.loss == "vdm":
+            return bound_times(self.sde, u, self.bound_steps)
         draw = TIMES["log_snr" if self.importance_sampling else self.time_sampling]
         return draw(self.sde, u, **self._options(draw))
 

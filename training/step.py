@@ -1,6 +1,7 @@
 """One optimisation step as a pure function of (state, batch, key)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +13,9 @@ import sde_lib
 from data.augment import random_flip
 from data.geometry import augment
 from data.scaling import Scaler
+from experiment.schedule import parameters_of
 from models.functional import Network
+from training import vdm
 from training.importance import LossHistory
 from training.objective import Objective
 from training.state import TrainState
@@ -60,17 +63,27 @@ def batch_losses(
             condition = {"augment": labels}
         eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(noise)
 
-        def apply(x: Array, c_noise: Array) -> Array:
-            return network.apply(variables, x, c_noise, condition, keys=dropout if train else None)
+        def apply(params: dict, x: Array, c_noise: Array) -> Array:
+            return network.apply(
+                {**variables, "params": params}, x, c_noise, condition, keys=dropout if train else None
+            )
 
-        if objective.learns_variance:
-            model = sde_lib.eps_and_variance_fn(objective.process, apply, prediction, noise_label)
-        else:
-            model = sde_lib.eps_fn(objective.process, apply, prediction, noise_label, preconditioning)
+        def eps_fn(process: sde_lib.AffineSDE | sde_lib.Levels, params: dict) -> sde_lib.ScoreFn:
+            return sde_lib.eps_fn(process, partial(apply, params), prediction, noise_label, preconditioning)
+
+        params = variables["params"]
         p = None if history is None else history.probabilities(objective.uniform_probability)
         # The batch's own key must differ from every example's.
-        t = objective.times(jax.random.fold_in(key, 2**31 - 1), time, index, local * axis_size, p)
-        values = objective.losses(model, x0, t.astype(x0.dtype), eps)
+        t = objective.times(jax.random.fold_in(key, 2**31 - 1), time, index, local * axis_size, p).astype(x0.dtype)
+        if objective.loss == "vdm":
+            eps0 = jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, 0), x0.shape[1:], x0.dtype))(noise)
+            levels = None if scaler.levels is None or scaler.dequantization == "uniform" else scaler.centres()
+            return vdm.bound(objective, eps_fn, parameters_of(params), params, x0, t, eps, eps0, levels).total
+        if objective.learns_variance:
+            model = sde_lib.eps_and_variance_fn(objective.process, partial(apply, params), prediction, noise_label)
+        else:
+            model = eps_fn(objective.process, params)
+        values = objective.losses(model, x0, t, eps)
         if p is None:
             return values
         level = objective.sde.level_index(t, len(p))

@@ -1,4 +1,4 @@
-"""Training by the variational bound itself, the noise schedule with the network (Kingma et al. 2021, arXiv:2107.00630).
+"""Training by the bound in continuous time, the noise schedule with the network (Kingma et al. 2021, arXiv:2107.00630).
 
 The loss of an example is its bound in bits/dim, with one t for the diffusion term. Network and the schedule's two ends
 follow its gradient. In continuous time the bound's expectation does not depend on the schedule between its ends
@@ -6,87 +6,98 @@ follow its gradient. In continuous time the bound's expectation does not depend 
 which is that of its variance (App. I.2). A chain of finitely many steps has no such invariance: all follow the bound.
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+import numpy as np
+from jaxtyping import Array, Float
 
 from sde_lib import AffineSDE, ScoreFn
-from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
+from sde_lib.bound import Bound, diffusion_bits, prior_bits, reconstruction_bits
 
 Tensors = dict[str, Array]
 Losses = Float[Array, " b"]
+Image = Float[Array, "b *d"]
 
 
-@dataclasses.dataclass(frozen=True)
-class VariationalObjective:
-    """The bound of a batch, per example, independent of how the batch is split over devices.
-
-    Attributes:
-      sde: the forward process, with the initial values of its parameters.
-      steps: 0: continuous time; T: a chain of T steps.
-      stratified: one t from each of B equal strata of a global batch, instead of B independent ones.
-    """
+class Settings(Protocol):
+    """What of an `Objective` is read here."""
 
     sde: AffineSDE
-    steps: int = 0
-    stratified: bool = True
+    num_scales: int
+    loss: str
+    bound_steps: int
+    weight: str
+    time_sampling: str
 
-    def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ValueError(f"training.bound_steps is {self.steps}; 0 is continuous time, T a chain of T steps")
 
-    def times(
-        self, key: Key[Array, ""], keys: Key[Array, " b"], index: Int[Array, " b"], batch_size: int
-    ) -> Float[Array, " b"]:
-        """t of the examples `index` of a global batch; `key` belongs to the batch, `keys` to its examples."""
-        if self.stratified:
-            u = (jax.random.uniform(key) + index / batch_size) % 1.0
-        else:
-            u = jax.vmap(jax.random.uniform)(keys)
-        return bound_times(self.sde, u, self.steps)
-
-    def bound(
-        self,
-        eps_fn: Callable[[AffineSDE, Tensors], ScoreFn],
-        parameters: Tensors,
-        weights: Tensors,
-        x0: Float[Array, "b *d"],
-        t: Float[Array, " b"],
-        eps: Float[Array, "b *d"],
-        eps0: Float[Array, "b *d"],
-        levels: Float[Any, " n"] | None,
-    ) -> Bound:
-        """The three terms of each example, their gradients as this module says; one network evaluation.
-
-        Args:
-          eps_fn: (process, weights) -> the noise that the network finds at (x, t).
-          parameters: of the process.
-          weights: of the network.
-          x0: data; grey levels exactly as in `levels`.
-          t: from `times`.
-          eps, eps0: standard normal noise at t and at the process's beginning.
-          levels: all grey levels; None: continuous data.
-        """
-        interior = {} if self.steps else {name: parameters[name] for name in self.sde.interior}
-        rest = {name: value for name, value in parameters.items() if name not in interior}
-
-        def diffusion(given: tuple[Tensors, Tensors], of_example: Tensors) -> Losses:
-            rest, weights = given
-            process = self.sde.with_parameters(rest | of_example)
-            return diffusion_bits(process, eps_fn(process, weights), x0, t, eps, self.steps)
-
-        of_example = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(x0), *a.shape)), interior)
-        ends = self.sde.with_parameters(rest | jax.lax.stop_gradient(interior))
-        first, last = (self.sde.log_snr(jnp.asarray(t)) for t in (self.sde.t_min, 1.0))
-        return Bound(
-            descending_variance(diffusion, jnp.log(4.0) / (first - last))((rest, weights), of_example),
-            prior_bits(ends, x0),
-            reconstruction_bits(ends, x0, eps0, levels),
+def check(settings: Settings) -> None:
+    """ValueError where the bound is to be trained of what it does not bound."""
+    vdm = settings.loss == "vdm"
+    if settings.bound_steps < 0 or (settings.bound_steps and not vdm):
+        raise ValueError(
+            f"training.bound_steps is {settings.bound_steps} and training.loss {settings.loss!r}; with 'vdm' 0 is "
+            "continuous time, T a chain of T steps; else leave it at 0"
         )
+    if vdm and settings.num_scales:
+        raise ValueError(
+            "training.loss is 'vdm', the bound in continuous time, and training.continuous False; switch it on, or "
+            "take 'variational'"
+        )
+    if vdm and (settings.weight != "uniform" or settings.time_sampling != "uniform"):
+        raise ValueError(
+            f"training.loss is 'vdm', which has its own weight and times; training.weight is {settings.weight!r}, "
+            f"training.time_sampling {settings.time_sampling!r}: set both to 'uniform'"
+        )
+    if settings.sde.parameters and not vdm:
+        raise ValueError(
+            f"sde.learned is True and training.loss {settings.loss!r}, which does not train a noise schedule; take "
+            "'vdm', or set sde.learned to False"
+        )
+
+
+def bound(
+    settings: Settings,
+    eps_fn: Callable[[AffineSDE, Tensors], ScoreFn],
+    parameters: Tensors,
+    weights: Tensors,
+    x0: Image,
+    t: Float[Array, " b"],
+    eps: Image,
+    eps0: Image,
+    levels: Float[np.ndarray, " n"] | None,
+) -> Bound:
+    """The three terms of each example, their gradients as this module says; one network evaluation.
+
+    Args:
+      settings: of these the process, with any values of its parameters, and the number of steps.
+      eps_fn: (process, weights) -> the noise that the network finds at (x, t).
+      parameters: of the process.
+      weights: of the network.
+      x0: data; grey levels exactly as in `levels`.
+      t: from `sde_lib.bound.bound_times`.
+      eps, eps0: standard normal noise at t and at the process's beginning.
+      levels: all grey levels; None: continuous data.
+    """
+    sde, steps = settings.sde, settings.bound_steps
+    interior = {} if steps else {name: parameters[name] for name in sde.interior}
+    rest = {name: value for name, value in parameters.items() if name not in interior}
+
+    def diffusion(given: tuple[Tensors, Tensors], of_example: Tensors) -> Losses:
+        rest, weights = given
+        process = sde.with_parameters(rest | of_example)
+        return diffusion_bits(process, eps_fn(process, weights), x0, t, eps, steps)
+
+    of_example = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(x0), *a.shape)), interior)
+    ends = sde.with_parameters(rest | jax.lax.stop_gradient(interior))
+    first, last = (sde.log_snr(jnp.asarray(t)) for t in (sde.t_min, 1.0))
+    return Bound(
+        descending_variance(diffusion, jnp.log(4.0) / (first - last))((rest, weights), of_example),
+        prior_bits(ends, x0),
+        reconstruction_bits(ends, x0, eps0, levels),
+    )
 
 
 def descending_variance(

@@ -103,10 +103,6 @@ def test_terms_that_are_not_finite_are_a_failure(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"training.continuous": True, "model.noise_label": "t"},
-            "continuous is True; switch it off and use eval.enable_bpd",
-        ),
         ({"eval.vlb_decoder": "tanh"}, "'tanh'; known are exact, published"),
         ({"sampling.variance": "learned_range"}, "'learned_range', and the network predicts no variance"),
     ],

@@ -1,0 +1,101 @@
+"""The variational bound of the test set in continuous time, image by image, in rounds on disk (Kingma et al. 2021)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import sde_lib
+from data.source import take
+from evaluation.devices import on_devices
+from evaluation.rounds import Rounds, barrier, is_leader
+from experiment import Experiment, Failure
+from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
+
+
+def check(experiment: Experiment) -> None:
+    """Check what ``eval.enable_vlb`` needs; ValueError says what is missing."""
+    if not len(experiment.source.test):
+        raise ValueError("there are no test images for the bound; give the data set some, or set eval.enable_vlb=False")
+
+
+def variational(
+    experiment: Experiment, variables: dict, key: jax.Array, folder: Path, about: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The bound's three terms, means over the test set, and the ends of the noise schedule.
+
+    The diffusion term is the mean over `eval.vlb_times` times, evenly spread behind a random one, each with its own
+    noise. What an example gets does not depend on the batch it is in, so neither does the result on devices or
+    processes. Process 0 returns it, the others None. `about` says which weights these are.
+
+    Raises:
+      Failure: a term that is not finite.
+    """
+    config, source = experiment.config.eval, experiment.source
+    count = min(len(source.test), config.vlb_max_examples or len(source.test))
+    settings = {"times": config.vlb_times, "decoder": "softmax" if source.levels else "density"}
+    known = {**about, **settings, "key": np.asarray(jax.random.key_data(key)).tolist()}
+    rounds = Rounds(folder / "vlb", known, count, min(config.batch_size, count))
+    compute, missing = _make_compute(experiment, config.vlb_times), rounds.missing()
+    with rounds.progress(missing, "variational bound") as progress:
+        for i in missing:
+            first, real = i * rounds.size, rounds.real(i)
+            index = np.minimum(np.arange(first, first + rounds.size), count - 1)  # copies fill up the last round
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+            out = compute(variables, on_devices(take(source.test, index)["image"]), keys)
+            arrays = {name: np.asarray(value)[:real] for name, value in out._asdict().items()}
+            wrong = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+            if wrong:
+                raise Failure(
+                    f"variational bound: {wrong[0]} not finite among examples {first} to {first + real - 1}; take "
+                    "another checkpoint"
+                )
+            rounds.write(i, **arrays)
+            progress.update(real)
+    barrier("vlb")
+    if not is_leader():
+        return None
+    terms = {name: rounds.column(name).astype(np.float64) for name in Bound._fields}
+    total = sum(terms.values(), np.zeros(count))
+    sde = experiment.process(variables)
+    return {
+        "mean": float(total.mean()),
+        "standard_error": float(total.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
+        "unit": "bits/dim" if source.levels else "bits/dim (differential)",
+        **{name: float(values.mean()) for name, values in terms.items()},
+        "log_snr": [float(sde.log_snr(jnp.asarray(t))) for t in (sde.t_min, 1.0)],
+        "examples": count,
+        "settings": settings,
+    }
+
+
+def _make_compute(experiment: Experiment, n: int) -> Callable[..., Bound]:
+    """``(variables, image, keys) -> Bound`` of a batch."""
+    levels = experiment.scaler.centres() if experiment.source.levels else None
+    model = experiment.config.model
+
+    @jax.jit
+    def compute(variables: dict, image: jax.Array, keys: jax.Array) -> Bound:
+        sde = experiment.process(variables)
+        x0 = image if levels is None else jnp.asarray(levels, np.float32)[image]
+
+        def apply(x: jax.Array, c_noise: jax.Array) -> jax.Array:
+            return experiment.network.apply(variables, x, c_noise)
+
+        def noise(i: jax.Array | int) -> jax.Array:
+            at = jax.vmap(jax.random.fold_in, (0, None))(keys, i)
+            return jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(at)
+
+        eps_fn = sde_lib.eps_fn(sde, apply, model.prediction, model.noise_label, model.preconditioning)
+        start = jax.vmap(jax.random.uniform)(keys)
+
+        def at(i: jax.Array) -> jax.Array:
+            return diffusion_bits(sde, eps_fn, x0, bound_times(sde, (start + i / n) % 1.0), noise(i))
+
+        diffusion = jnp.mean(jax.lax.map(at, jnp.arange(n)), axis=0)
+        return Bound(diffusion, prior_bits(sde, x0), reconstruction_bits(sde, x0, noise(n), levels))
+
+    return compute

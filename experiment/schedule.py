@@ -1,0 +1,55 @@
+"""A network and a learned noise schedule as one: their parameters lie together, trained, averaged and saved alike."""
+
+import dataclasses
+from typing import Any
+
+import jax
+from jaxtyping import Array, Float, Key, Num
+
+from models.functional import Network, Variables
+from sde_lib import AffineSDE
+
+PREFIX = "schedule."  # of the schedule's names among the parameters; no network has a part of this name
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkAndSchedule(Network):
+    """A network whose params hold those of the process beside its own; applied, it sees its own alone."""
+
+    sde: AffineSDE = dataclasses.field(kw_only=True)
+
+    def init(self, key: Key[Array, ""]) -> Variables:
+        """The network's initial variables, and the process's parameters as they are."""
+        return self._with(super().init(key), self.sde.parameters)
+
+    def abstract(self) -> Variables:
+        """Shapes and dtypes of both."""
+        return self._with(super().abstract(), jax.eval_shape(lambda: self.sde.parameters))
+
+    def apply(
+        self,
+        variables: Variables,
+        x: Float[Array, "b *d"],
+        c_noise: Num[Array, " b"],
+        condition: Any = None,
+        *,
+        keys: Key[Array, " b"] | None = None,
+    ) -> Float[Array, "b *d"]:
+        """The network's output."""
+        own = {name: value for name, value in variables["params"].items() if not name.startswith(PREFIX)}
+        return super().apply({**variables, "params": own}, x, c_noise, condition, keys=keys)
+
+    @staticmethod
+    def _with(variables: Variables, parameters: dict[str, Any]) -> Variables:
+        named = {PREFIX + name: value for name, value in parameters.items()}
+        return {**variables, "params": variables["params"] | named}
+
+
+def joined(network: Network, sde: AffineSDE) -> Network:
+    """The network, with the process's parameters where it has any."""
+    return NetworkAndSchedule(network.name, network.options, sde=sde) if sde.parameters else network
+
+
+def parameters_of(params: dict[str, Any]) -> dict[str, Any]:
+    """The process's among the parameters of a run, under its own names."""
+    return {name.removeprefix(PREFIX): value for name, value in params.items() if name.startswith(PREFIX)}
