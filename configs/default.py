@@ -84,11 +84,20 @@ def get_config() -> ConfigDict:
     sampling.corrector_norm = "sample"
     sampling.steps = 1000
     sampling.flow_steps = 50
+    sampling.evaluations = 20  # of the few-step solvers: ddim, dpmpp_2m, unipc_3, heun, ...
     sampling.grid = "uniform"
+    sampling.karras_power = 7.0
     sampling.t_min = 1e-3
     sampling.denoise = "tweedie"
     sampling.variance = "small"
     sampling.discretization = 0
+    sampling.eta = 0.0  # of ddim
+    sampling.s_churn = 0.0  # of euler, heun and dpm_2
+    sampling.s_min = 0.0
+    sampling.s_max = float("inf")
+    sampling.s_noise = 1.0
+    sampling.threshold = "none"  # or clip, dynamic
+    sampling.threshold_quantile = 0.995
     sampling.rtol = 1e-5
     sampling.atol = 1e-5
 

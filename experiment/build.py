@@ -82,8 +82,19 @@ class Experiment:
         noise schedule of concrete numbers.
         """
         settings = self.settings_of(method)
-        chain = settings.discretization > 0 and method != "ode" and not method.startswith("flow")
-        return samplers.create(sde or self.process(variables), self.score_fn(variables, chain=chain), settings)
+        sde = sde or self.process(variables)
+        stochastic = not (method == "ode" or settings.flow or settings.few_step)
+        chain = settings.discretization > 0 and stochastic
+        make = self.score_and_variance_fn if settings.learned_variance else self.score_fn
+        process = sde_lib.Levels(sde, self.num_scales, exact=chain) if self.num_scales else sde
+        score = samplers.thresholded(
+            process,
+            make(variables, chain=chain),
+            settings.threshold,
+            quantile=settings.threshold_quantile,
+            low=-1.0 if self.scaler.centered else 0.0,
+        )
+        return samplers.create(sde, score, settings)
 
     def settings_of(self, method: str) -> samplers.Settings:
         """This experiment's sampler settings for another method."""

@@ -3,22 +3,26 @@
 from samplers.adams import deis, ipndm, lms
 from samplers.ancestral import ancestral
 from samplers.base import Samples, State, Stepper, chain, sample, tweedie
-from samplers.create import CORRECTORS, METHODS, PREDICTORS, Settings, create, draw
+from samplers.create import create, draw
 from samplers.ddim import ddim
 from samplers.dpm_solver import dpm_solver
 from samplers.dpm_solver_singlestep import dpm_solver_2s, dpm_solver_sde, dpm_solver_singlestep
 from samplers.euler_maruyama import euler_maruyama
 from samplers.flow import flow_euler, flow_heun
 from samplers.langevin import annealed_langevin, langevin
+from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS
 from samplers.ode import FlowSolution, decode, draw_probes, encode, solve_flow
 from samplers.reverse_diffusion import reverse_diffusion
 from samplers.runge_kutta import Churn, dpm_2, euler, heun
+from samplers.settings import METHODS, Settings
+from samplers.threshold import thresholded
 from samplers.unipc import unipc
 
 __all__ = [
     "CORRECTORS",
     "METHODS",
     "PREDICTORS",
+    "SOLVERS",
     "Churn",
     "FlowSolution",
     "Samples",
@@ -51,6 +55,7 @@ __all__ = [
     "reverse_diffusion",
     "sample",
     "solve_flow",
+    "thresholded",
     "tweedie",
     "unipc",
 ]

@@ -1,24 +1,19 @@
 """Ancestral sampling of the discrete Markov chain that a grid cuts out of the SDE."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from samplers.base import State, Stepper, kernel_fn, normal_like
 from sde_lib.base import AffineSDE, Coefficient
-from sde_lib.chain import interpolated_log_variance
-from sde_lib.prediction import ScoreFn
-
-VARIANCES = ("small", "large", "learned_range", "learned")
-ScoreAndVariance = Callable[[Float[Array, "b *d"], Float[Array, " b"]], tuple[Array, Array]]
-"""(x, t) -> the score and the network's answer about the variance."""
+from sde_lib.chain import VARIANCES, interpolated_log_variance
+from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
 
 
 def ancestral(
     sde: AffineSDE,
-    score: ScoreFn | ScoreAndVariance,
+    score: ScoreFn | ScoreAndVarianceFn,
     *,
     variance: str = "small",
     discretization: int | None = None,

@@ -1,129 +1,24 @@
-"""A sampler from its settings: every method by name, on one score."""
+"""A sampler from its settings."""
 
-import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from samplers import grids
-from samplers.ancestral import ancestral
 from samplers.base import Samples, Stepper, chain, sample, tweedie
-from samplers.euler_maruyama import euler_maruyama
-from samplers.flow import flow_euler, flow_heun
-from samplers.langevin import annealed_langevin, langevin
+from samplers.methods import CHURNED, CORRECTORS, PREDICTORS, SOLVERS
 from samplers.ode import solve_flow
-from samplers.reverse_diffusion import reverse_diffusion
+from samplers.runge_kutta import Churn
+from samplers.settings import Settings
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import ScoreFn
-
-PREDICTORS: dict[str, Callable[..., Stepper]] = {
-    "euler_maruyama": euler_maruyama,
-    "reverse_diffusion": reverse_diffusion,
-    "ancestral": ancestral,
-    "flow_euler": flow_euler,
-    "flow_heun": flow_heun,
-}
-CORRECTORS: dict[str, Callable[..., Stepper]] = {"langevin": langevin, "ald": annealed_langevin}
-METHODS = ("pc", "ode", *PREDICTORS)
-DENOISE = ("tweedie", "mean", "none")
+from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What a sampler is; the fields are the config's ``sampling`` section, the ancestor's names where they exist.
-
-    Attributes:
-      method: 'pc' (predictor and corrector), 'ode' (adaptive probability flow), or one predictor by name.
-      predictor: of 'pc': one of PREDICTORS, or 'none' for the corrector alone.
-      corrector: of 'pc': 'langevin', 'ald' (annealed Langevin) or 'none'.
-      snr: the corrector's ratio of drift to noise.
-      n_steps_each: corrector steps a predictor step.
-      corrector_norm: 'sample', or the published 'batch'.
-      steps: grid steps of the stochastic methods.
-      flow_steps: grid steps of the fixed-step flow methods.
-      grid: 'uniform', 'quadratic', 'published', or 'levels' (those of a chain, which `discretization` names).
-      t_min: where the grid ends.
-      denoise: the last step to data: 'tweedie' (one more evaluation), 'mean' (published: the last step without its
-        noise; nothing for flow methods) or 'none'.
-      variance: of 'ancestral': 'small' or 'large'.
-      discretization: 0 for exact kernels, N for the published N-step chain.
-      rtol: of 'ode'.
-      atol: of 'ode'.
-    """
-
-    method: str = "pc"
-    predictor: str = "reverse_diffusion"
-    corrector: str = "langevin"
-    snr: float = 0.16
-    n_steps_each: int = 1
-    corrector_norm: str = "sample"
-    steps: int = 1000
-    flow_steps: int = 50
-    grid: str = "uniform"
-    t_min: float = 1e-3
-    denoise: str = "tweedie"
-    variance: str = "small"
-    discretization: int = 0
-    rtol: float = 1e-5
-    atol: float = 1e-5
-
-    def __post_init__(self) -> None:
-        for field, allowed in (
-            ("method", METHODS),
-            ("predictor", (*PREDICTORS, "none")),
-            ("corrector", (*CORRECTORS, "none")),
-            ("denoise", DENOISE),
-            ("grid", tuple(grids.GRIDS)),
-        ):
-            if getattr(self, field) not in allowed:
-                raise ValueError(f"sampling.{field} is {getattr(self, field)!r}; known are {', '.join(allowed)}")
-        if self.discretization < 0:
-            raise ValueError(f"sampling.discretization is {self.discretization}; 0 is exact, N the published chain")
-        if self.predictor == self.corrector == "none":
-            raise ValueError("sampling.predictor and sampling.corrector are both 'none'; one of them must move")
-        if self.grid == "levels" and self.method != "ode":
-            fixed_flow = self.method.startswith("flow") or (self.method == "pc" and self.predictor.startswith("flow"))
-            if fixed_flow or not self.discretization:
-                raise ValueError(
-                    "sampling.grid 'levels' is that of a discrete chain: give sampling.discretization its number of "
-                    "levels and use a stochastic method, or grid 'uniform'"
-                )
-        if self.grid == "published" and self.method != "ode":
-            if "flow_heun" in (self.method, self.predictor if self.method == "pc" else ""):
-                raise ValueError("sampling.grid 'published' ends at t = 0, where flow_heun would need the score")
-            if self.denoise == "tweedie":
-                raise ValueError(
-                    "sampling.denoise 'tweedie' needs the score at the grid's end, and sampling.grid 'published' ends "
-                    "at t = 0; use denoise 'mean' or 'none', or grid 'uniform'"
-                )
-
-    def used(self) -> dict[str, object]:
-        """The fields that matter to this method, for reports."""
-        method = self.method
-        names: tuple[str, ...] = ()
-        if method == "ode":
-            names = ("rtol", "atol")
-        else:
-            if method == "pc":
-                names += ("predictor", "corrector")
-                if self.corrector != "none":
-                    names += ("snr", "n_steps_each")
-                if self.corrector == "langevin":
-                    names += ("corrector_norm",)
-            flow = method.startswith("flow")
-            names += ("flow_steps" if flow else "steps", "grid")
-            mover = self.predictor if method == "pc" else method
-            if mover == "ancestral":
-                names += ("variance",)
-            if mover in ("ancestral", "reverse_diffusion") or (method == "pc" and self.corrector != "none"):
-                names += ("discretization",)
-        values = dataclasses.asdict(self)
-        return {name: values[name] for name in (*names, "t_min", "denoise")}
-
-
-def _predictor(name: str, sde: AffineSDE, score: ScoreFn, settings: Settings) -> Stepper:
+def _predictor(name: str, sde: AffineSDE, score: Callable, settings: Settings) -> Stepper:
     options: dict[str, object] = {}
     if name in ("reverse_diffusion", "ancestral"):
         options["discretization"] = settings.discretization or None
@@ -132,30 +27,69 @@ def _predictor(name: str, sde: AffineSDE, score: ScoreFn, settings: Settings) ->
     return PREDICTORS[name](sde, score, **options)
 
 
-def _stepper(sde: AffineSDE, score: ScoreFn, settings: Settings) -> Stepper:
+def _solver(sde: AffineSDE, score: ScoreFn, settings: Settings) -> Stepper:
+    options: dict[str, object] = {}
+    if settings.method == "ddim":
+        options["eta"] = settings.eta
+    if settings.method in CHURNED:
+        options["churn"] = Churn(settings.s_churn, settings.s_min, settings.s_max, settings.s_noise)
+    return SOLVERS[settings.method](sde, score, **options)
+
+
+def _stepper(sde: AffineSDE, score: ScoreFn, both: Callable, settings: Settings) -> Stepper:
+    if settings.few_step:
+        return _solver(sde, score, settings)
     if settings.method != "pc":
-        return _predictor(settings.method, sde, score, settings)
+        return _predictor(settings.method, sde, both, settings)
     if settings.corrector == "none":
-        return _predictor(settings.predictor, sde, score, settings)
+        return _predictor(settings.predictor, sde, both, settings)
     options: dict[str, object] = {"snr": settings.snr, "n_steps": settings.n_steps_each}
     if settings.corrector == "langevin":
         options["norm"] = settings.corrector_norm
     corrector = CORRECTORS[settings.corrector](sde, score, discretization=settings.discretization or None, **options)
     if settings.predictor == "none":
         return corrector
-    return chain(_predictor(settings.predictor, sde, score, settings), corrector)
+    return chain(_predictor(settings.predictor, sde, both, settings), corrector)
+
+
+def grid(sde: AffineSDE, stepper: Stepper, settings: Settings) -> np.ndarray:
+    """The times of the settings: so many steps, or, of a few-step solver, as many as its evaluations pay for.
+
+    A few-step solver's 'tweedie' is a last step to t = 0, which one with memory or churn takes in its own way.
+
+    Raises:
+      ValueError: too few evaluations for one step, or whatever `grids.create` refuses.
+    """
+    chain = settings.discretization or sde.num_levels
+
+    def times(n: int) -> np.ndarray:
+        return grids.create(sde, settings.grid, n, settings.t_min, chain=chain, power=settings.karras_power)
+
+    if not settings.few_step:
+        return times(settings.flow_steps if settings.method.startswith("flow") else settings.steps)
+    to_data = settings.denoise == "tweedie"
+    n = (settings.evaluations - to_data) // (stepper.per_step or 1)
+    if n < 1:
+        raise ValueError(
+            f"sampling.evaluations is {settings.evaluations}; {settings.method!r} needs at least "
+            f"{(stepper.per_step or 1) + to_data}, {'one for the step to data included' if to_data else 'for one step'}"
+        )
+    return np.append(times(n), 0.0) if to_data else times(n)
 
 
 def create(
-    sde: AffineSDE, score: ScoreFn, settings: Settings, *, trajectory: bool = False
+    sde: AffineSDE, answer: ScoreFn | ScoreAndVarianceFn, settings: Settings, *, trajectory: bool = False
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], Samples]:
     """The sampler ``(key, z [b, ...]) -> Samples``, z drawn from the prior; jit it once.
 
-    Deterministic methods ignore the key. The adaptive ODE keeps no trajectory.
+    Deterministic methods ignore the key. The adaptive ODE keeps no trajectory. `answer` is the score; with a
+    learned variance (`Settings.learned_variance`) the pair of it and the network's answer about that.
 
     Raises:
       ValueError: a setting out of range, before anything is traced.
     """
+    both: Any = answer
+    score: ScoreFn = (lambda x, t: both(x, t)[0]) if settings.learned_variance else both
     denoiser = tweedie(sde, score) if settings.denoise == "tweedie" else None
     if settings.method == "ode":
         if trajectory:
@@ -174,16 +108,18 @@ def create(
         if settings.rtol <= 0.0 or settings.atol <= 0.0:
             raise ValueError(f"sampling.rtol {settings.rtol}, sampling.atol {settings.atol}; both must be positive")
         return run_ode
-    stepper = _stepper(sde, score, settings)
-    fixed_flow = settings.method.startswith("flow")
-    times = grids.create(settings.grid, settings.flow_steps if fixed_flow else settings.steps, settings.t_min)
+    stepper = _stepper(sde, score, both, settings)
+    times = grid(sde, stepper, settings)
+    if settings.few_step:
+        stepper.plan(times)  # refuses a grid that the solver cannot take, before anything is compiled
+        denoiser = None
 
     def run(key: Key[Array, ""], z: Float[Array, "b *d"]) -> Samples:
         return sample(
             stepper,
             key,
             z,
-            jnp.asarray(times, z.dtype),
+            times,
             denoiser=denoiser,
             noiseless_end=settings.denoise == "mean",
             trajectory=trajectory,

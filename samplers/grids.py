@@ -69,39 +69,35 @@ GRIDS: dict[str, Callable[..., np.ndarray]] = {
     "published": published,
     "levels": levels,
 }
-AT_DATA = ("published", "levels")
-"""Grids that end at t = 0."""
 
 
-def check(name: str) -> None:
-    """Refuse a name that is neither a grid's nor a spacing's."""
-    if name not in GRIDS and not spacings.known(name):
-        raise ValueError(f"grid is {name!r}; known are {', '.join(GRIDS)}; and, of a chain, {spacings.KNOWN}")
+def unknown(name: str) -> str:
+    """What to say of a name that is neither a grid's nor a spacing's."""
+    return f"grid is {name!r}; known are {', '.join(GRIDS)}; and, of a chain, {spacings.KNOWN}"
 
 
-def create(
-    name: str, n: int, t_min: float, *, sde: AffineSDE | None = None, chain: int = 0, power: float = 7.0
-) -> np.ndarray:
+def create(sde: AffineSDE, name: str, n: int, t_min: float, *, chain: int = 0, power: float = 7.0) -> np.ndarray:
     """The grid of that name, [n + 1].
 
     Args:
+      sde: the process; grids in t do without.
       name: one of GRIDS, or a spacing of a chain's levels (see `samplers.spacings`), which has n + 1 of them.
       n: steps.
       t_min: where it ends; ignored by 'levels' and the spacings.
-      sde: the process; grids in t do without.
       chain: how many levels the chain has, for the spacings.
       power: of 'karras'.
 
     Raises:
       ValueError: an unknown name, too few steps, t_min outside (0, 1), or a spacing without a chain.
     """
-    check(name)
+    if name not in GRIDS and not spacings.known(name):
+        raise ValueError(unknown(name))
     if n < 1 or not 0.0 < t_min < 1.0:
         raise ValueError(f"grid: {n} steps from 1 to t_min {t_min}; needed are at least 1 step and 0 < t_min < 1")
     if name in ("published", "levels") and n < 2:
         raise ValueError(f"grid {name!r}: {n} steps; needed are at least 2")
     if name not in GRIDS:
-        if not chain or sde is None:
+        if not chain:
             raise ValueError(f"grid {name!r} picks levels of a chain, and this process has none; use uniform")
         visited = np.unique(spacings.create(name, n + 1, chain))  # one that 'ldm_quad' repeats would be a step of 0
         return _level_times(sde, visited[::-1], chain)

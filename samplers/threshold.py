@@ -1,13 +1,13 @@
 """Keeping the denoised image within the data's range: a score for a score, whatever the sampler."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_lib.base import expand
 from sde_lib.preconditioning import Process
-from sde_lib.prediction import ScoreFn
 
 RULES = ("none", "clip", "dynamic")
 
@@ -34,13 +34,14 @@ def _rule(name: str, quantile: float, low: float, high: float) -> Callable[[Arra
 
 
 def thresholded(
-    process: Process, score: ScoreFn, rule: str, *, quantile: float = 0.995, low: float = -1.0, high: float = 1.0
-) -> ScoreFn:
+    process: Process, score: Callable, rule: str, *, quantile: float = 0.995, low: float = -1.0, high: float = 1.0
+) -> Callable:
     """The score whose denoised image (x + sigma^2 score) / alpha stays within [low, high].
 
     'clip' cuts what is outside (Ho et al. 2020's code); 'dynamic' scales each image down by the given quantile of its
     numbers' size, where that exceeds the range, and cuts the rest (Saharia et al. 2022, arXiv:2205.11487, sec. 2.3).
-    For solvers in eps it changes eps in accord. Not for latents, which have no range, nor for likelihoods.
+    For solvers in eps it changes eps in accord; a learned variance beside the score is left as it is. Not for latents,
+    which have no range, nor for likelihoods.
 
     Raises:
       ValueError: an unknown rule, or a quantile or range out of bounds.
@@ -49,9 +50,12 @@ def thresholded(
         return score
     confine = _rule(rule, quantile, low, high)
 
-    def confined(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
+    def confined(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Any:
         alpha, variance = expand(process.alpha(t), x), expand(process.sigma(t) ** 2, x)
-        x0 = confine((x + variance * score(x, t)) / alpha)
-        return (alpha * x0 - x) / jnp.maximum(variance, jnp.finfo(x.dtype).tiny)
+        answer = score(x, t)
+        gradient, *rest = answer if isinstance(answer, tuple) else (answer,)  # a learned variance passes through
+        x0 = confine((x + variance * gradient) / alpha)
+        gradient = (alpha * x0 - x) / jnp.maximum(variance, jnp.finfo(x.dtype).tiny)
+        return (gradient, *rest) if rest else gradient
 
     return confined

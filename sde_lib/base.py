@@ -124,6 +124,11 @@ class AffineSDE(abc.ABC):
         ratio = self.sigma(jnp.maximum(t - 1.0 / n, 0.0)) / self.sigma(t)
         return Kernel(1.0 + f / n, g / n**0.5, ratio)
 
+    @property
+    def num_levels(self) -> int:
+        """The levels of a process that is a chain; 0 in continuous time, whose chains have any number of them."""
+        return 0
+
     def level_position(self, t: Coefficient, n: int) -> Coefficient:
         """Where t lies among the n levels: i at level i, the cleanest 0; a fraction between two."""
         return t * (n - 1)

@@ -26,8 +26,8 @@ class Discrete(VP):
     schedule: TableBeta = dataclasses.field(kw_only=True)
 
     @property
-    def n(self) -> int:
-        """The number of levels."""
+    def num_levels(self) -> int:
+        """Those of the table."""
         return len(self.schedule.betas)
 
     def level_position(self, t: Coefficient, n: int) -> Coefficient:
@@ -106,9 +106,11 @@ def respaced(chain: Discrete, kept: Sequence[int] | np.ndarray) -> Discrete:
       ValueError: fewer than two levels, or levels that do not rise or are not the chain's.
     """
     index = np.asarray(kept)
-    if len(index) < 2 or (np.diff(index) < 1).any() or index[0] < 0 or index[-1] >= chain.n:
+    if len(index) < 2 or (np.diff(index) < 1).any() or index[0] < 0 or index[-1] >= chain.num_levels:
         shown = ", ".join(map(str, kept[:5])) + (", ..." if len(kept) > 5 else "")
-        raise ValueError(f"sde: the levels kept are {shown}; allowed are at least two, rising, of 0 to {chain.n - 1}")
+        raise ValueError(
+            f"sde: the levels kept are {shown}; allowed are at least two, rising, of 0 to {chain.num_levels - 1}"
+        )
     log_step = np.log1p(-np.asarray(chain.schedule.betas))
     to_level = np.concatenate([[0.0], np.cumsum(log_step)[index]])
     return _of_betas(-np.expm1(np.diff(to_level)))

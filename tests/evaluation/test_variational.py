@@ -29,28 +29,33 @@ def _problem(name: str):
         np.array(about["mixture"]["stds"]),
     )
     sde = sde_lib.create("discrete", schedule="table", betas=tuple(VLB[f"{name}/betas"]))
-    score = mixture.score(Levels(sde, sde.n))
+    score = mixture.score(Levels(sde, sde.num_levels))
     x0 = jnp.asarray(VLB[f"{name}/x_uint8"] / 127.5 - 1)
     noise = jnp.asarray(VLB[f"{name}/noise"][::-1].astype(float))
     return sde, lambda x, t: (score(x, t), 0.5 * jnp.cos(2 * x)), x0, lambda i: noise[i]
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", ["A", "B", pytest.param("C", marks=pytest.mark.slow)])
 def test_bounds_are_the_published_ones(name: str, x64) -> None:
     """Every term, the total, and both errors, 1e-8; fixed and learned variances, with and without clipping."""
     sde, model, x0, noise = _problem(name)
     kinds = sorted(
-        {
-            key.split("/")[1]
-            for key in VLB.files
-            if key.startswith(f"{name}/") and key.endswith("/vb") and "/train/" not in key
-        }
+        {key.split("/")[1] for key in VLB.files if key.startswith(f"{name}/") and key.endswith("/total_bpd")}
     )
     assert len(kinds) >= 2
-    for kind in kinds:
-        options = {"variance": VARIANCES[kind.removesuffix("_clip")], "half_bin": 1 / 255, "decoder": "published"}
-        clip = (-1.0, 1.0) if kind.endswith("_clip") else None
-        found = compiled(lambda x, o=options, c=clip: variational_bound(sde, sde.n, model, x, noise, clip=c, **o))(x0)
+    options = {"half_bin": 1 / 255, "decoder": "published"}
+
+    @compiled
+    def bounds(x):
+        found = []
+        for kind in kinds:
+            clip = (-1.0, 1.0) if kind.endswith("_clip") else None
+            variance = VARIANCES[kind.removesuffix("_clip")]
+            n = sde.num_levels
+            found.append(variational_bound(sde, n, model, x, noise, variance=variance, clip=clip, **options))
+        return found
+
+    for kind, found in zip(kinds, bounds(x0), strict=True):
         for column, exact in (("terms", "vb"), ("x0_mse", "xstart_mse"), ("eps_mse", "mse")):
             wanted = VLB[f"{name}/{kind}/{exact}"][:, ::-1]
             np.testing.assert_allclose(getattr(found, column), wanted, rtol=1e-8, atol=1e-10, err_msg=f"{kind} {exact}")
@@ -164,26 +169,20 @@ def test_float32_terms_are_the_float64_ones(name: str) -> None:
     """The total within 1e-5 bits/dim; the reference's own float32 run is within 4e-6."""
     sde, model, x0, noise = _problem(name)
     options = {"variance": "learned_range", "half_bin": 1 / 255, "decoder": "published"}
-    found = compiled(lambda x: variational_bound(sde, sde.n, model, x, noise, **options))(x0.astype(jnp.float32))
+    found = compiled(lambda x: variational_bound(sde, sde.num_levels, model, x, noise, **options))(
+        x0.astype(jnp.float32)
+    )
     assert found.terms.dtype == jnp.float32
     np.testing.assert_allclose(found.total, VLB[f"{name}/learned_range/total_bpd"], rtol=0, atol=1e-5)
 
 
 def test_an_examples_noise_is_its_own() -> None:
-    """Whatever batch an example is in; the terms are finite and add up."""
-    sde, data = sde_lib.create("discrete", schedule="cosine", n=8), gaussian(np.zeros((2, 2, 1)), 0.5)
-    keys = jax.random.split(jax.random.key(0), 6)
-    x0 = data.sample(jax.random.key(1), 6)
-
-    @compiled
-    def bound(x, keys):
-        return variational_bound(sde, 8, data.score(sde), x, normal_noise(keys, x))
-
-    whole, part = bound(x0, keys), bound(x0[2:4], keys[2:4])
-    for a, b in zip(whole, part, strict=True):
-        np.testing.assert_allclose(a[2:4], b, rtol=2e-5)
-    assert whole.terms.shape == (6, 8)
-    np.testing.assert_allclose(whole.total, whole.prior + whole.terms.sum(axis=1), rtol=1e-6)
+    """Whatever batch an example is in, and another one at every level."""
+    keys, x0 = jax.random.split(jax.random.key(0), 6), jnp.zeros((6, 2, 1))
+    draw = compiled(lambda keys, x0: jnp.stack([normal_noise(keys, x0)(jnp.asarray(i)) for i in (0, 1, 2)]))
+    whole, part = draw(keys, x0), draw(keys[2:4], x0[2:4])
+    np.testing.assert_array_equal(whole[:, 2:4], part)
+    assert len(np.unique(whole)) == whole.size
 
 
 def test_progressive_coding_adds_up_what_is_sent() -> None:

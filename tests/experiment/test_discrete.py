@@ -62,7 +62,7 @@ def test_the_chain_visits_every_level_once_for_any_n(name: str, t_min: float, n:
     """On the published grid VP with 2000 levels and t_min 1e-3 misses one level and is off by one below it."""
     wanted = np.arange(n - 1, -1, -1)
     for grid in ("levels", "published"):
-        times = jnp.asarray(grids.create(grid, n, t_min)[:-1], jnp.float32)
+        times = jnp.asarray(grids.create(VP(), grid, n, t_min)[:-1], jnp.float32)
         off = np.asarray(level_index(times, n)) - wanted
         lags = grid == "published" and t_min * n > 1
         assert np.any(off == 1) if lags else not off.any()

@@ -25,7 +25,8 @@ def chains() -> dict:
 
 
 def _known(schedule: str, *names: str) -> list:
-    return [STEPS[f"{schedule}/{name}"] for name in names]
+    """Of t = 0, 1, 500, 998, 999 and one more."""
+    return [STEPS[f"{schedule}/{name}"][[0, 1, 3, 4, 5, 7]] for name in names]
 
 
 def _close(found: np.ndarray, wanted: np.ndarray, schedule: str, index: np.ndarray, name: str) -> None:

@@ -139,7 +139,7 @@ def test_float32_over_1000_steps(name: str, method: str) -> None:
         "reverse_diffusion_pf": lambda *a: samplers.reverse_diffusion(*a, probability_flow=True),
     }[method]
     z = np.asarray(sde.prior_std * jax.random.normal(jax.random.key(6), (64, 2)))
-    grid = samplers.grids.create("uniform", 1000, 1e-3)
+    grid = samplers.grids.create(VP(), "uniform", 1000, 1e-3)
     ends = {}
     for wide in (False, True):
         with jax.enable_x64(wide):

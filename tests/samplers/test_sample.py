@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import samplers
-from samplers import METHODS, Settings, State, Stepper, chain, grids, sample
+from samplers import METHODS, SOLVERS, Settings, State, Stepper, chain, grids, sample
 from sde_lib import VE, VP
 from tests.oracles import compiled, planar
 
@@ -73,14 +73,21 @@ def test_denoise_choices() -> None:
     score = DATA.score(SDE)(noisy.x, t)
     exact = (noisy.x + (SDE.sigma(t) ** 2)[:, None] * score) / SDE.alpha(t)[:, None]
     np.testing.assert_allclose(clean.x, exact, rtol=1e-5)
-    last = SDE.diffusion(jnp.asarray(grids.create("uniform", 8, 1e-3)[-2])) * np.sqrt((1 - 1e-3) / 8)
+    last = SDE.diffusion(jnp.asarray(grids.create(SDE, "uniform", 8, 1e-3)[-2])) * np.sqrt((1 - 1e-3) / 8)
     key = jax.random.fold_in(KEY, 7)
     np.testing.assert_allclose(noisy.x - mean.x, last * jax.random.normal(key, (4, 2)), rtol=1e-4, atol=1e-5)
     assert [int(s.evaluations[0]) for s in (noisy, mean, clean)] == [8, 8, 9]
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("denoise", ["none", "tweedie"])
+@pytest.mark.parametrize(
+    ("method", "denoise"),
+    [
+        *((method, denoise) for method in METHODS if method not in SOLVERS for denoise in ("none", "tweedie")),
+        *((method, "tweedie") for method in SOLVERS),
+        ("dpmpp_2m", "none"),
+        ("heun", "none"),
+    ],
+)
 def test_evaluations_are_those_made_and_a_sampler_traces_once(method: str, denoise: str) -> None:
     """One example at a time, counted on the device; a second call, with other values, traces nothing."""
     made, traces, exact = [], [], DATA.score(SDE)
@@ -90,12 +97,13 @@ def test_evaluations_are_those_made_and_a_sampler_traces_once(method: str, denoi
         jax.debug.callback(lambda t: made.append(t), t[0])
         return exact(x, t)
 
-    settings = Settings(method=method, steps=5, flow_steps=6, n_steps_each=2, denoise=denoise)
+    settings = Settings(method=method, steps=5, flow_steps=6, evaluations=9, n_steps_each=2, denoise=denoise)
     sampler = compiled(samplers.create(SDE, score, settings))
     out = jax.block_until_ready(sampler(KEY, Z[:1]))
     jax.effects_barrier()
     assert len(made) == int(out.evaluations[0])
     known = {"pc": 5 * 3, "flow_euler": 6, "flow_heun": 12}.get(method, 5) + (denoise == "tweedie")
+    known = {"none": 8 if method == "heun" else 9, "tweedie": 9}[denoise] if method in SOLVERS else known
     assert method == "ode" or len(made) == known
     first = len(traces)
     jax.block_until_ready(sampler(jax.random.key(1), Z[1:2]))
@@ -147,18 +155,18 @@ def test_two_and_two_corrector_steps_are_independent() -> None:
 
 @pytest.mark.parametrize("name", grids.GRIDS)
 def test_grids(name: str) -> None:
-    grid = grids.create(name, 10, 1e-3)
+    grid = grids.create(SDE, name, 10, 1e-3)
     falling = grid[:-1] if name == "levels" else grid  # whose last level is t = 0, and data lies below it
     assert grid.shape == (11,) and grid[0] == 1.0 and np.all(np.diff(falling) < 0)
     assert grid[-1] == pytest.approx(0.0 if name in ("published", "levels") else 1e-3, abs=1e-15)
 
 
 def test_grids_by_their_definitions() -> None:
-    np.testing.assert_allclose(grids.create("uniform", 4, 0.2), [1.0, 0.8, 0.6, 0.4, 0.2])
-    np.testing.assert_allclose(grids.create("quadratic", 2, 0.25), [1.0, 0.5625, 0.25])
-    np.testing.assert_allclose(grids.create("published", 4, 0.1), [1.0, 0.7, 0.4, 0.1, 0.0])
-    np.testing.assert_allclose(grids.create("levels", 5, 0.1), [1.0, 0.75, 0.5, 0.25, 0.0, 0.0])
-    np.testing.assert_allclose(grids.create("published", 1000, 1e-3), np.linspace(1, 0, 1001), atol=1e-15)
+    np.testing.assert_allclose(grids.create(SDE, "uniform", 4, 0.2), [1.0, 0.8, 0.6, 0.4, 0.2])
+    np.testing.assert_allclose(grids.create(SDE, "quadratic", 2, 0.25), [1.0, 0.5625, 0.25])
+    np.testing.assert_allclose(grids.create(SDE, "published", 4, 0.1), [1.0, 0.7, 0.4, 0.1, 0.0])
+    np.testing.assert_allclose(grids.create(SDE, "levels", 5, 0.1), [1.0, 0.75, 0.5, 0.25, 0.0, 0.0])
+    np.testing.assert_allclose(grids.create(SDE, "published", 1000, 1e-3), np.linspace(1, 0, 1001), atol=1e-15)
 
 
 @pytest.mark.parametrize("method", ["pc", "euler_maruyama", "ancestral", "reverse_diffusion"])
@@ -181,7 +189,7 @@ def test_no_predictor_is_the_corrector_alone() -> None:
     settings = Settings(predictor="none", corrector="ald", steps=5, n_steps_each=2)
     out = samplers.create(SDE, DATA.score(SDE), settings)(KEY, Z)
     corrector = samplers.annealed_langevin(SDE, DATA.score(SDE), n_steps=2)
-    alone = samplers.sample(corrector, KEY, Z, jnp.asarray(grids.create("uniform", 5, 1e-3), Z.dtype))
+    alone = samplers.sample(corrector, KEY, Z, jnp.asarray(grids.create(SDE, "uniform", 5, 1e-3), Z.dtype))
     tail = samplers.tweedie(SDE, DATA.score(SDE))(alone.x, jnp.asarray(1e-3))
     np.testing.assert_allclose(out.x, tail, rtol=1e-5, atol=1e-6)
     assert int(out.evaluations[0]) == 5 * 2 + 1

@@ -110,7 +110,7 @@ def test_respaced_chains_are_the_published_ones() -> None:
         kept = RESPACED[f"{name}/kept"]
         shorter = respaced(chain, kept)
         np.testing.assert_allclose(shorter.schedule.betas, RESPACED[f"{name}/betas"], rtol=1e-11)
-        made = ChainTables.of(shorter, shorter.n)
+        made = ChainTables.of(shorter, shorter.num_levels)
         np.testing.assert_allclose(made.alpha**2, RESPACED[f"{name}/alphas_cumprod"], rtol=1e-11)
         clipped = RESPACED[f"{name}/posterior_log_variance_clipped"]
         np.testing.assert_allclose(made.posterior_log_variance_clipped, clipped, rtol=1e-10)

@@ -23,42 +23,47 @@ VLB, PROBLEMS = np.load(REFERENCE / "vlb.npz"), json.loads((REFERENCE / "vlb.jso
 
 def _model(name: str, sde):
     """eps and variance output of a published problem's mixture."""
-    about, levels = PROBLEMS[name], Levels(sde, sde.n)
+    about, levels = PROBLEMS[name], Levels(sde, sde.num_levels)
     parts = about["mixture"]
     means = np.array(parts["means"]).reshape(-1, *about["shape"])
     score = Mixture(np.array(parts["weights"]), means, np.array(parts["stds"])).score(levels)
     return lambda x, t: (-expand(levels.sigma(t), x) * score(x, t), 0.5 * jnp.cos(2 * x))
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", ["A", "B", pytest.param("C", marks=pytest.mark.slow)])
 def test_losses_are_the_published_ones(name: str, x64) -> None:
-    """mse is L_simple, rescaled_mse the hybrid loss with lambda 0.001, rescaled_kl the variational one; 1e-8."""
+    """mse is L_simple, rescaled_mse the hybrid loss with lambda 0.001, rescaled_kl the variational one; 1e-8.
+
+    The published decoder approximates the distribution function: at t = 0 ours is another, there 5 %.
+    """
     sde = sde_lib.create("discrete", schedule="table", betas=tuple(VLB[f"{name}/betas"]))
+    n, model = sde.num_levels, _model(name, sde)
     train = {key.split("/", 2)[2]: VLB[key] for key in VLB.files if key.startswith(f"{name}/train/")}
     x0 = jnp.asarray(VLB[f"{name}/x_uint8_all"][train["x_index"]] / 127.5 - 1)
-    t, eps = sde.level_time(jnp.asarray(train["t"], float), sde.n), jnp.asarray(train["noise"])
-    model = _model(name, sde)
+    t, eps = sde.level_time(jnp.asarray(train["t"], float), n), jnp.asarray(train["noise"])
+    cases = {
+        "mse_fixed_small/mse": ({}, 1),
+        "rescaled_mse_fixed_small/loss": ({}, 1),
+        "rescaled_mse_learned_range/loss": ({"loss": "hybrid"}, 1),
+        "mse_learned_range/loss": ({"loss": "hybrid", "vlb_weight": 1 / n}, 1),
+        "rescaled_kl_fixed_small/loss": ({"loss": "variational", "variance": "small"}, 1),
+        "rescaled_kl_learned_range/loss": ({"loss": "variational"}, 1),
+        "kl_fixed_small/loss": ({"loss": "variational", "variance": "small"}, n),
+        "kl_learned_range/loss": ({"loss": "variational"}, n),
+    }
 
-    def losses(**options):
-        objective = Objective(sde, num_scales=sde.n, half_bin=1 / 255, **options)
-        return compiled(lambda *batch: objective.losses(model, *batch))(x0, t, eps)
+    @compiled
+    def losses(*batch):
+        made = (Objective(sde, num_scales=n, half_bin=1 / 255, **options) for options, _ in cases.values())
+        return [objective.losses(model, *batch) for objective in made]
 
-    # The published decoder approximates the distribution function: at t = 0 ours differs, by up to 1e-2 nats there.
     late = train["t"] > 0
     assert late.sum() >= 5
-    simple = losses()
-    np.testing.assert_allclose(simple, train["mse_fixed_small/mse"], rtol=1e-8)
-    np.testing.assert_allclose(simple, train["rescaled_mse_fixed_small/loss"], rtol=1e-8)
-    hybrid = losses(loss="hybrid")
-    np.testing.assert_allclose(hybrid[late], train["rescaled_mse_learned_range/loss"][late], rtol=1e-8)
-    whole = losses(loss="hybrid", vlb_weight=1 / sde.n)
-    np.testing.assert_allclose(whole[late], train["mse_learned_range/loss"][late], rtol=1e-8)
-    for published, variance in (("fixed_small", "small"), ("learned_range", "learned_range")):
-        bound = losses(loss="variational", variance=variance)
-        np.testing.assert_allclose(bound[late], train[f"rescaled_kl_{published}/loss"][late], rtol=1e-8)
-        np.testing.assert_allclose(bound[late] / sde.n, train[f"kl_{published}/loss"][late], rtol=1e-8)
-        early = train[f"kl_{published}/loss"][~late]
-        np.testing.assert_allclose(bound[~late] / sde.n, early, rtol=0.05)
+    for (case, (options, divisor)), found in zip(cases.items(), losses(x0, t, eps), strict=True):
+        found, exact = np.asarray(found) / divisor, train[case]
+        checked = late if "loss" in options else slice(None)
+        np.testing.assert_allclose(found[checked], exact[checked], rtol=1e-8, err_msg=case)
+        np.testing.assert_allclose(found, exact, rtol=0.05, err_msg=case)
 
 
 def test_the_hybrid_loss_trains_the_mean_by_l_simple_alone_and_the_variance_by_the_bound_alone(x64) -> None:

@@ -1,0 +1,53 @@
+"""Every sampling method by name, on one score."""
+
+import functools
+from collections.abc import Callable
+
+from samplers.adams import deis, ipndm, lms
+from samplers.ancestral import ancestral
+from samplers.base import Stepper
+from samplers.ddim import ddim
+from samplers.dpm_solver import dpm_solver
+from samplers.dpm_solver_singlestep import dpm_solver_2s, dpm_solver_sde, dpm_solver_singlestep
+from samplers.euler_maruyama import euler_maruyama
+from samplers.flow import flow_euler, flow_heun
+from samplers.langevin import annealed_langevin, langevin
+from samplers.reverse_diffusion import reverse_diffusion
+from samplers.runge_kutta import dpm_2, euler, heun
+from samplers.unipc import unipc
+
+PREDICTORS: dict[str, Callable[..., Stepper]] = {
+    "euler_maruyama": euler_maruyama,
+    "reverse_diffusion": reverse_diffusion,
+    "ancestral": ancestral,
+    "flow_euler": flow_euler,
+    "flow_heun": flow_heun,
+}
+CORRECTORS: dict[str, Callable[..., Stepper]] = {"langevin": langevin, "ald": annealed_langevin}
+
+SOLVERS: dict[str, Callable[..., Stepper]] = {
+    "ddim": ddim,
+    "dpm_solver_2m": functools.partial(dpm_solver, order=2, prediction="eps"),
+    "dpm_solver_3m": functools.partial(dpm_solver, order=3, prediction="eps"),
+    "dpm_solver_2s": functools.partial(dpm_solver_singlestep, order=2, prediction="eps"),
+    "dpm_solver_3s": functools.partial(dpm_solver_singlestep, order=3, prediction="eps"),
+    "dpmpp_2m": functools.partial(dpm_solver, order=2),
+    "dpmpp_3m": functools.partial(dpm_solver, order=3),
+    "dpmpp_2s": functools.partial(dpm_solver_singlestep, order=2),
+    "dpmpp_3s": functools.partial(dpm_solver_singlestep, order=3),
+    "dpmpp_2m_sde": functools.partial(dpm_solver, order=2, eta=1.0),
+    "dpmpp_3m_sde": functools.partial(dpm_solver, order=3, eta=1.0),
+    "dpmpp_2s_ancestral": functools.partial(dpm_solver_2s, eta=1.0),
+    "dpmpp_sde": dpm_solver_sde,
+    "unipc_2": functools.partial(unipc, order=2),
+    "unipc_3": functools.partial(unipc, order=3),
+    "deis": deis,
+    "ipndm": ipndm,
+    "lms": lms,
+    "euler": euler,
+    "heun": heun,
+    "dpm_2": dpm_2,
+}
+"""Few-step solvers: tables of `samplers.linear`, counted in evaluations."""
+STOCHASTIC = ("dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_2s_ancestral", "dpmpp_sde")
+CHURNED = ("euler", "heun", "dpm_2")

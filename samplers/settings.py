@@ -1,0 +1,161 @@
+"""What a sampler is, as numbers and names: the config's ``sampling`` section."""
+
+import dataclasses
+import math
+
+from samplers import grids, spacings, threshold
+from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS
+from sde_lib.chain import VARIANCES
+
+METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS)
+DENOISE = ("tweedie", "mean", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a sampler is; the ancestor's names where they exist.
+
+    Attributes:
+      method: 'pc' (predictor and corrector), 'ode' (adaptive probability flow), one predictor by name, or one of the
+        few-step solvers, `samplers.methods.SOLVERS`.
+      predictor: of 'pc': one of PREDICTORS, or 'none' for the corrector alone.
+      corrector: of 'pc': 'langevin', 'ald' (annealed Langevin) or 'none'.
+      snr: the corrector's ratio of drift to noise.
+      n_steps_each: corrector steps a predictor step.
+      corrector_norm: 'sample', or the published 'batch'.
+      steps: grid steps of the stochastic methods.
+      flow_steps: grid steps of the fixed-step flow methods.
+      evaluations: score evaluations of a few-step solver, the step to data included; its grid gets as many points as
+        they allow.
+      grid: 'uniform', 'quadratic', 'log_snr', 'karras', 'published', 'levels' (those of a chain, which
+        `discretization` names), or levels of a chain by one of `samplers.spacings`: 'trailing', 'ddim50', ...
+      karras_power: rho of 'karras'.
+      t_min: where the grid ends.
+      denoise: the last step to data: 'tweedie' (one more evaluation; of a few-step solver the step to t = 0), 'mean'
+        (published: the last step without its noise; nothing for deterministic methods) or 'none'.
+      variance: of 'ancestral': 'small', 'large', 'learned_range' or 'learned'.
+      discretization: 0 for exact kernels, N for the published N-step chain.
+      eta: noise of 'ddim': 0 is deterministic, 1 is ancestral sampling.
+      s_churn: of 'euler', 'heun' and 'dpm_2' (Karras et al. 2022): noise added in all steps together; 0: none.
+      s_min: the lowest sigma / alpha at which it is added.
+      s_max: the highest.
+      s_noise: its deviation.
+      threshold: 'none', 'clip' or 'dynamic': how the denoised image is kept in the data's range.
+      threshold_quantile: of 'dynamic'.
+      rtol: of 'ode'.
+      atol: of 'ode'.
+    """
+
+    method: str = "pc"
+    predictor: str = "reverse_diffusion"
+    corrector: str = "langevin"
+    snr: float = 0.16
+    n_steps_each: int = 1
+    corrector_norm: str = "sample"
+    steps: int = 1000
+    flow_steps: int = 50
+    evaluations: int = 20
+    grid: str = "uniform"
+    karras_power: float = 7.0
+    t_min: float = 1e-3
+    denoise: str = "tweedie"
+    variance: str = "small"
+    discretization: int = 0
+    eta: float = 0.0
+    s_churn: float = 0.0
+    s_min: float = 0.0
+    s_max: float = math.inf
+    s_noise: float = 1.0
+    threshold: str = "none"
+    threshold_quantile: float = 0.995
+    rtol: float = 1e-5
+    atol: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for field, allowed in (
+            ("method", METHODS),
+            ("predictor", (*PREDICTORS, "none")),
+            ("corrector", (*CORRECTORS, "none")),
+            ("denoise", DENOISE),
+            ("variance", VARIANCES),
+            ("threshold", threshold.RULES),
+        ):
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"sampling.{field} is {getattr(self, field)!r}; known are {', '.join(allowed)}")
+        if self.grid not in grids.GRIDS and not spacings.known(self.grid):
+            raise ValueError(f"sampling.{grids.unknown(self.grid)}")
+        if self.discretization < 0:
+            raise ValueError(f"sampling.discretization is {self.discretization}; 0 is exact, N the published chain")
+        if self.predictor == self.corrector == "none":
+            raise ValueError("sampling.predictor and sampling.corrector are both 'none'; one of them must move")
+        if self.method != "ode":
+            self._check_grid()
+
+    def _check_grid(self) -> None:
+        """Refuse grids on which the method would need a score that is not there."""
+        if self.grid == "levels" and (self.flow or self.few_step or not self.discretization):
+            raise ValueError(
+                "sampling.grid 'levels' is that of a discrete chain: give sampling.discretization its number of "
+                "levels and use a stochastic method, or grid 'uniform'"
+            )
+        if self.grid == "published" and self.mover == "flow_heun":
+            raise ValueError("sampling.grid 'published' ends at t = 0, where flow_heun would need the score")
+        if self.grid == "published" and self.denoise == "tweedie":
+            raise ValueError(
+                "sampling.denoise 'tweedie' needs the score at the grid's end, and sampling.grid 'published' ends "
+                "at t = 0; use denoise 'mean' or 'none', or grid 'uniform'"
+            )
+
+    @property
+    def mover(self) -> str:
+        """The method, or the predictor of 'pc'."""
+        return self.predictor if self.method == "pc" else self.method
+
+    @property
+    def learned_variance(self) -> bool:
+        """Whether it needs a score function that returns the network's answer about the variance too."""
+        return self.mover == "ancestral" and self.variance.startswith("learned")
+
+    @property
+    def flow(self) -> bool:
+        """Whether it is a fixed-step flow method."""
+        return self.mover.startswith("flow")
+
+    @property
+    def few_step(self) -> bool:
+        """Whether it is one of SOLVERS, counted in evaluations."""
+        return self.method in SOLVERS
+
+    def used(self) -> dict[str, object]:
+        """The fields that matter to this method, for reports."""
+        method = self.method
+        names: tuple[str, ...] = ()
+        if method == "ode":
+            names = ("rtol", "atol")
+        else:
+            if method == "pc":
+                names += ("predictor", "corrector")
+                if self.corrector != "none":
+                    names += ("snr", "n_steps_each")
+                if self.corrector == "langevin":
+                    names += ("corrector_norm",)
+            names += (
+                "evaluations" if self.few_step else "flow_steps" if method.startswith("flow") else "steps",
+                "grid",
+            )
+            if self.grid == "karras":
+                names += ("karras_power",)
+            if self.mover == "ancestral":
+                names += ("variance",)
+            if self.mover in ("ancestral", "reverse_diffusion") or (method == "pc" and self.corrector != "none"):
+                names += ("discretization",)
+            if method == "ddim":
+                names += ("eta",)
+            if method in ("euler", "heun", "dpm_2") and self.s_churn:
+                names += ("s_churn", "s_min", "s_max", "s_noise")
+        if self.threshold != "none":
+            names += ("threshold",)
+        if self.threshold == "dynamic":
+            names += ("threshold_quantile",)
+        values = dataclasses.asdict(self)
+        return {name: values[name] for name in (*names, "t_min", "denoise")}
