@@ -97,7 +97,8 @@ def test_complete_chain(name: str, precision: str) -> None:
     # The published step is 1 / N whatever the grid's spacing, which is (1 - eps) / (N - 1).
     with noise(_draws(name)) as left:
         for t in jnp.linspace(1.0, case["eps"], n, dtype=precision):
-            state = stepper.step(KEY, state, t, t - 1 / n)
+            rows = stepper.plan(jnp.stack([t, t - 1 / n])).rows
+            state = stepper.step(KEY, state, *jax.tree.map(lambda a: a[0], rows))
     assert not left or case["probability_flow"]
     out = state.mean if case["denoise"] else state.x
     tolerance, suffix = (1e-9, "_f64") if precision == "float64" else (2e-5, "")

@@ -204,7 +204,7 @@ def test_draw_starts_from_the_prior() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "euler"}, r"sampling\.method is 'euler'.*pc, ode, euler_maruyama"),
+        ({"method": "ddmi"}, r"sampling\.method is 'ddmi'.*pc, ode, euler_maruyama.*ddim, dpm_solver_2m"),
         ({"predictor": "nothing"}, r"sampling\.predictor is 'nothing'.*euler_maruyama, reverse_diffusion"),
         ({"predictor": "none", "corrector": "none"}, r"both 'none'; one of them must move"),
         ({"grid": "levels"}, r"'levels'.*discretization"),
@@ -212,7 +212,16 @@ def test_draw_starts_from_the_prior() -> None:
         ({"grid": "levels", "discretization": 9, "predictor": "flow_heun"}, r"'levels'.*stochastic method"),
         ({"corrector": "langevins"}, r"sampling\.corrector is 'langevins'.*langevin, ald, none"),
         ({"denoise": "yes"}, r"sampling\.denoise is 'yes'.*tweedie, mean, none"),
-        ({"grid": "karras"}, r"sampling\.grid is 'karras'.*uniform, quadratic, published"),
+        ({"grid": "karas"}, r"sampling\.grid is 'karas'.*uniform, quadratic, log_snr.*trailing.*ddimN"),
+        ({"grid": "trailing"}, r"'trailing' picks levels of a chain"),
+        (
+            {"grid": "published", "method": "heun", "denoise": "mean", "evaluations": 3},
+            r"1 steps; needed are at least 2",
+        ),
+        ({"method": "heun", "evaluations": 2}, r"evaluations is 2; 'heun' needs at least 3"),
+        ({"method": "ddim", "eta": -1.0}, r"eta is -1"),
+        ({"method": "heun", "s_churn": -1.0}, r"churn: amount -1"),
+        ({"threshold": "hard"}, r"sampling\.threshold is 'hard'.*none, clip, dynamic"),
         ({"discretization": -1}, r"sampling\.discretization is -1"),
         ({"method": "ancestral", "variance": "medium"}, r"'medium'.*small, large"),
         ({"corrector_norm": "image"}, r"'image'.*sample, batch"),
