@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags.add_argument("--tolerance", type=float, default=1e-3, help="relative and absolute")
     options = flags.parse_args(arguments)
     experiment, variables, weights = experiment_of(options)
-    sde, tolerance = experiment.sde, options.tolerance
+    sde, tolerance = experiment.process(variables), options.tolerance
     images = take(experiment.source.test, np.arange(options.batch_size) % len(experiment.source.test))["image"]
     dequantize, probe_keys = (jax.random.split(jax.random.key(i), options.batch_size) for i in (1, 2))
     x = jnp.asarray(experiment.scaler.encode(images, dequantize))

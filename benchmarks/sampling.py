@@ -26,11 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     options = flags.parse_args(arguments)
     experiment, variables, weights = experiment_of(options)
     key = jax.random.key(1)
-    z = experiment.sde.prior_sample(jax.random.key(2), (options.batch_size, *experiment.source.shape))
-    times = jnp.asarray(grids.create(experiment.sde, "uniform", options.steps, experiment.settings.t_min), z.dtype)
+    sde = experiment.process(variables)
+    z = sde.prior_sample(jax.random.key(2), (options.batch_size, *experiment.source.shape))
+    times = jnp.asarray(grids.create(sde, "uniform", options.steps, experiment.settings.t_min), z.dtype)
 
     def stepper(variables: dict) -> samplers.Stepper:
-        return samplers.PREDICTORS[options.method](experiment.sde, experiment.score_fn(variables))
+        return samplers.PREDICTORS[options.method](sde, experiment.score_fn(variables))
 
     @jax.jit
     def scan(variables: dict, z: jax.Array) -> jax.Array:

@@ -30,6 +30,7 @@ class Settings(Protocol):
     loss: str
     bound_steps: int
     weight: str
+    likelihood_weighting: bool
     time_sampling: str
 
 
@@ -46,10 +47,11 @@ def check(settings: Settings) -> None:
             "training.loss is 'vdm', the bound in continuous time, and training.continuous False; switch it on, or "
             "take 'variational'"
         )
-    if vdm and (settings.weight != "uniform" or settings.time_sampling != "uniform"):
+    if vdm and (settings.weight, settings.time_sampling, settings.likelihood_weighting) != ("uniform",) * 2 + (False,):
         raise ValueError(
             f"training.loss is 'vdm', which has its own weight and times; training.weight is {settings.weight!r}, "
-            f"training.time_sampling {settings.time_sampling!r}: set both to 'uniform'"
+            f"time_sampling {settings.time_sampling!r}, likelihood_weighting {settings.likelihood_weighting}: set them "
+            "to 'uniform', 'uniform' and False"
         )
     if settings.sde.parameters and not vdm:
         raise ValueError(

@@ -105,6 +105,7 @@ def test_bins_are_centred_where_the_levels_are(dequantization: str, centered: bo
     """Without noise the levels themselves; with it the mean over the noise, whose ends lie half a bin either side."""
     (low, high), half = Scaler(17, centered, dequantization).bins()
     centres = low + (high - low) * np.arange(17) / 16
+    np.testing.assert_allclose(Scaler(17, centered, dequantization).centres(), centres, atol=1e-12)
     if dequantization == "none":
         np.testing.assert_allclose(
             centres, Scaler(17, centered, "none").encode(np.arange(17)[:, None])[:, 0], atol=1e-6

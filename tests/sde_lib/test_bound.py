@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from sde_lib import VE, VP, AffineSDE, ChainTables
-from sde_lib.bound import Bound, bound_times, diffusion_bits, diffusion_weight, prior_bits, reconstruction_bits
+from sde_lib.bound import (
+    Bound,
+    bound_times,
+    dequantized,
+    diffusion_bits,
+    diffusion_weight,
+    prior_bits,
+    reconstruction_bits,
+)
 from sde_lib.learned import learned_vp
 from sde_lib.variational import step_bits
 from tests.oracles import Mixture, compiled, gaussian
@@ -143,6 +151,21 @@ def test_the_decoder_is_a_distribution_over_the_levels() -> None:
         p = 2.0 ** -np.asarray(reconstruction_bits(sde, x0, eps, levels), np.float64)
         assert p.sum() == pytest.approx(1.0, abs=1e-4 if most is None else 2e-2)
         assert most is None or p[7] == pytest.approx(most, abs=1e-3)
+
+
+def test_dequantized_by_the_process_a_density_has_the_entropy_of_the_levels(x64: None) -> None:
+    """With the exact density of the noised levels, by quadrature; the coarser the noise, the more it costs."""
+    levels, p = np.linspace(-1.0, 1.0, 4), np.array([0.1, 0.2, 0.3, 0.4])
+    data, entropy, gaps = Mixture(p, levels[:, None], np.zeros(4)), -np.sum(p * np.log2(p)), []
+    nodes, weights = normal_nodes(40)
+    x0, eps = jnp.asarray(levels.repeat(40)[:, None]), jnp.asarray(np.tile(nodes, 4)[:, None])
+    for gamma_min in (-2.0, -4.0, -7.0):
+        sde = learned_vp(gamma_min=gamma_min, features=0, t_min=T_MIN)
+        z, lacking = dequantized(sde, x0, eps, levels)
+        nats = data.log_marginal(sde, z, T_MIN)
+        each = lacking - np.asarray(nats) / math.log(2)
+        gaps.append(float((p[:, None] * weights).ravel() @ each) - entropy)
+    assert gaps[0] > gaps[1] > gaps[2] > -1e-9 and gaps[0] > 0.01 and gaps[2] < 1e-6
 
 
 def test_times_cover_the_process() -> None:

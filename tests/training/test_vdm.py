@@ -212,7 +212,7 @@ def test_a_resumed_run_ends_alike_and_is_sampled_and_measured_with_its_trained_s
     process, at = experiment.process(variables), jnp.asarray(0.5)
     assert abs(float(process.gamma(at) - experiment.sde.gamma(at))) > 1e-3
     assert set(parameters_of(variables["params"])) == set(experiment.sde.parameters)
-    for method in ("euler_maruyama", "flow_heun"):
+    for method in ("euler_maruyama", "dpmpp_2m"):
         assert np.isfinite(Drawer(experiment, variables, method, 4).draw(jax.random.key(0), 0).x).all()
     exact = bits(experiment, variables, jax.random.key(0), tmp_path / "bits", {})
     bound = continuous.variational(experiment, variables, jax.random.key(0), tmp_path, {})
@@ -225,7 +225,8 @@ def test_a_resumed_run_ends_alike_and_is_sampled_and_measured_with_its_trained_s
     ("options", "message"),
     [
         ({"loss": "simple"}, r"sde\.learned is True and training\.loss 'simple'.*take 'vdm'"),
-        ({"loss": "vdm", "weight": "edm"}, r"training\.weight is 'edm'.*set both to 'uniform'"),
+        ({"loss": "vdm", "weight": "edm"}, r"training\.weight is 'edm'.*set them to 'uniform'"),
+        ({"loss": "vdm", "likelihood_weighting": True}, r"likelihood_weighting True: set them"),
         ({"loss": "vdm", "bound_steps": -1}, r"bound_steps is -1.*0 is continuous time"),
     ],
 )
