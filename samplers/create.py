@@ -36,7 +36,15 @@ def _solver(sde: AffineSDE, score: ScoreFn, settings: Settings) -> Stepper:
     return SOLVERS[settings.method](sde, score, **options)
 
 
-def _stepper(sde: AffineSDE, score: ScoreFn, both: Callable, settings: Settings) -> Stepper:
+def score_of(answer: ScoreFn | ScoreAndVarianceFn, settings: Settings) -> ScoreFn:
+    """The score alone of what `create` takes."""
+    both: Any = answer
+    return (lambda x, t: both(x, t)[0]) if settings.learned_variance else both
+
+
+def stepper_of(sde: AffineSDE, answer: ScoreFn | ScoreAndVarianceFn, settings: Settings) -> Stepper:
+    """The stepper of the settings; the adaptive ODE has none."""
+    score, both = score_of(answer, settings), answer
     if settings.few_step:
         return _solver(sde, score, settings)
     if settings.method != "pc":
@@ -88,8 +96,7 @@ def create(
     Raises:
       ValueError: a setting out of range, before anything is traced.
     """
-    both: Any = answer
-    score: ScoreFn = (lambda x, t: both(x, t)[0]) if settings.learned_variance else both
+    score = score_of(answer, settings)
     denoiser = tweedie(sde, score) if settings.denoise == "tweedie" else None
     if settings.method == "ode":
         if trajectory:
@@ -108,7 +115,7 @@ def create(
         if settings.rtol <= 0.0 or settings.atol <= 0.0:
             raise ValueError(f"sampling.rtol {settings.rtol}, sampling.atol {settings.atol}; both must be positive")
         return run_ode
-    stepper = _stepper(sde, score, both, settings)
+    stepper = stepper_of(sde, answer, settings)
     times = grid(sde, stepper, settings)
     if settings.few_step:
         stepper.plan(times)  # refuses a grid that the solver cannot take, before anything is compiled

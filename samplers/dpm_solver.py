@@ -71,6 +71,7 @@ def dpm_solver(
     prediction: str = "x0",
     eta: float = 0.0,
     taylor: bool = False,
+    published: bool = False,
     lower_order_final: int = 10,
 ) -> Stepper:
     """Multistep DPM-Solver++ (`prediction` 'x0') or DPM-Solver ('eps') of order 1, 2 or 3; one evaluation a step.
@@ -79,6 +80,9 @@ def dpm_solver(
     'heun' type; order 3 always does). `eta` > 0 is the SDE's solver, 1 the published SDE-DPM-Solver++ and k-diffusion's
     dpmpp_2m_sde and dpmpp_3m_sde. A step to data is of order 1. `lower_order_final`: runs of fewer steps end with
     lower orders (10 in the authors' code, 15 in diffusers; 0 never). Order 3 is for unguided scores.
+
+    Departure: the authors' step of order 3, and k-diffusion's and diffusers' after it, take half the second difference
+    for it, (D1_0 - D1_1) / (r0 + r1), so that it converges with order 2 only; `published` does the same, for parity.
 
     Raises:
       ValueError: another order or prediction, or noise with 'eps'.
@@ -101,7 +105,7 @@ def dpm_solver(
                 slope = (phi_2 if taylor else 0.5 * phi_1) / steps[0]
                 weights = [phi_1 + slope, -slope]
             elif p == 3:
-                weights = _third_order(phi_1, phi_2, phi_3, *steps)
+                weights = _third_order(phi_1, phi_2, phi_3 if published else 2.0 * phi_3, *steps)
             noise = s.sigma * math.sqrt(-math.expm1(-2.0 * eta * h)) if eta else 0.0
             rows.append(Row(t, Move(keep * math.exp(-eta * h), [-c * w for w in weights[:p]], noise)))
         return rows
@@ -110,7 +114,7 @@ def dpm_solver(
 
 
 def _third_order(phi_1: float, phi_2: float, phi_3: float, r0: float, r1: float) -> list[float]:
-    """Weights of m_0, m_1, m_2: first and second differences over unequal steps r0, r1 (in units of h)."""
+    """Weights of m_0, m_1, m_2: phi_2 D1 + phi_3 D2 / 2 over unequal steps r0, r1 (in units of h)."""
     mix = r0 / (r0 + r1)
     newer, older = phi_2 * (1.0 + mix) + phi_3 / (r0 + r1), -phi_2 * mix - phi_3 / (r0 + r1)
     return [phi_1 + newer / r0, -newer / r0 + older / r1, -older / r1]

@@ -89,7 +89,7 @@ def linear(sde: AffineSDE, score: ScoreFn, method: Method, table: Table) -> Step
         weights = list(move.weights) + [0.0] * (method.memory - len(move.weights))
         return [move.keep, *weights, move.noise]
 
-    def plan(times: np.ndarray) -> Plan:
+    def plan(times: Any) -> Plan:
         rows = table(nodes(sde, times))
         t, alpha, sigma = np.array([row.node for row in rows]).T
         before = np.array([row.before for row in rows])

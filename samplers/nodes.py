@@ -7,7 +7,7 @@ host, they are rounded once, after the last subtraction.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def host(function: Callable[[Coefficient], Coefficient], values: np.ndarray | fl
         return np.asarray(function(jnp.asarray(values, jnp.float64)), np.float64)
 
 
-def nodes(sde: AffineSDE, times: np.ndarray) -> list[Node]:
+def nodes(sde: AffineSDE, times: Any) -> list[Node]:
     """The levels of a grid. A last time of 0 is data, also under VE, whose own sigma(0) is sigma_min.
 
     Raises:

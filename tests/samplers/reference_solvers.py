@@ -25,6 +25,8 @@ from tests.oracles import Mixture, compiled
 
 FOLDER = Path(__file__).parents[1] / "reference" / "samplers"
 PROBLEMS = ("gm2", "gm16")
+some_or_all = pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"])
+"""Every seventh run, so that each family and problem comes up, or, marked slow, each one."""
 Model = Callable[[Any, Any, Any], Any]
 """(x, alpha, sigma) -> score."""
 

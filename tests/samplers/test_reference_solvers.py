@@ -17,7 +17,7 @@ from samplers.threshold import thresholded
 from sde_lib import EDM, VP, CosineBeta, Discrete, LinearBeta, TableBeta
 from sde_lib.base import AffineSDE
 from tests.oracles import compiled
-from tests.samplers.reference_solvers import PROBLEMS, At, Run, arrays, cases, final, mixture, solve
+from tests.samplers.reference_solvers import PROBLEMS, At, Run, arrays, cases, final, mixture, solve, some_or_all
 
 NOISE = arrays("noise")
 KEY = jax.random.key(0)  # the noise is recorded
@@ -65,7 +65,7 @@ def k_stepper(name: str, sde: AffineSDE, score: At, case: dict) -> tuple[Stepper
         r"dpmpp_2m|dpmpp_2m_sde(_midpoint)?_eta.*": lambda: (samplers.dpm_solver(sde, score, **multistep), "x0"),
         r"dpmpp_2m_sde_heun_eta.*": lambda: (samplers.dpm_solver(sde, score, taylor=True, **multistep), "x0"),
         r"dpmpp_3m_sde_eta.*": lambda: (
-            samplers.dpm_solver(sde, score, **(multistep | {"order": 3}), taylor=True),
+            samplers.dpm_solver(sde, score, **(multistep | {"order": 3}), taylor=True, published=True),
             "x0",
         ),
         r"dpmpp_sde_eta.*": lambda: (samplers.dpm_solver_sde(sde, score, eta=eta), "x0"),
@@ -94,9 +94,10 @@ def fast_grid(n: int) -> np.ndarray:
     return np.exp(np.append(np.concatenate(inner), outer[-1]))
 
 
-def test_k_diffusion(x64) -> None:
+@some_or_all
+def test_k_diffusion(every: int, x64) -> None:
     """298 runs of euler, heun, dpm_2, lms, dpm_fast and the dpmpp family, deterministic, ancestral, SDE and churned."""
-    plain, chosen = models(), cases("k_diffusion")
+    plain, chosen = models(), cases("k_diffusion")[::every]
     check("k_diffusion", chosen, [k_run(case, At(plain[case["problem"]])) for case in chosen], 1e-8)
 
 
@@ -163,6 +164,7 @@ def ablation_process(case: dict, sigmas: np.ndarray) -> tuple[AffineSDE, np.ndar
     return VP(Unchecked(beta_min, beta_min + beta_d)), t, True
 
 
+@pytest.mark.slow
 def test_edm_ablation(x64) -> None:
     """Five processes and discretisations by Euler and second-order steps (alpha 1 and 1/2), in the paper's own time."""
     for case in cases("edm"):
@@ -230,7 +232,7 @@ def test_guided_diffusion_ddim(x64) -> None:
         assert len(path) == case["nfe"]
 
 
-@pytest.mark.parametrize("schedule", CHAINS)
+@pytest.mark.parametrize("schedule", ["cosine", pytest.param("linear", marks=pytest.mark.slow)])
 def test_guided_diffusion_ancestral(schedule: str, x64) -> None:
     """Small, large and learned variances, clipped and not, on 10 and 50 of 1000 levels."""
     sde = CHAINS[schedule]
@@ -271,7 +273,12 @@ def diffusers_stepper(case: dict, sde: AffineSDE, score: At) -> tuple[Stepper, s
     prediction = "eps" if noise else "x0"
     if case["scheduler"] == "DPMSolverMultistepScheduler":
         eta = 1.0 if config.get("algorithm_type", "").startswith("sde") else 0.0
-        options = {"prediction": prediction, "eta": eta, "taylor": config.get("solver_type") == "heun"}
+        options = {
+            "prediction": prediction,
+            "eta": eta,
+            "taylor": config.get("solver_type") == "heun",
+            "published": True,
+        }
         return samplers.dpm_solver(sde, score, order=order, lower_order_final=15, **options), prediction
     if case["scheduler"] == "DPMSolverSinglestepScheduler":
         return samplers.dpm_solver_singlestep(sde, score, order=order, phi_inside=False), "x0"
@@ -288,10 +295,11 @@ def diffusers_stepper(case: dict, sde: AffineSDE, score: At) -> tuple[Stepper, s
     }[case["scheduler"]]()
 
 
-def test_diffusers_sigma_schedulers(x64) -> None:
+@some_or_all
+def test_diffusers_sigma_schedulers(every: int, x64) -> None:
     """DPM-Solver multistep and singlestep, UniPC, DEIS, Euler, Heun, LMS: in y = x / alpha all are VE runs."""
     plain, runs, scales = models(), [], []
-    chosen = [case for case in cases("diffusers") if "sigmas" in case]
+    chosen = [case for case in cases("diffusers") if "sigmas" in case][::every]
     for case in chosen:
         sigmas, problem = arrays("diffusers")[case["sigmas"]], case["problem"]
         sigmas = np.array([a for i, a in enumerate(sigmas) if i == 0 or a != sigmas[i - 1]])  # Heun's come twice
@@ -305,13 +313,14 @@ def test_diffusers_sigma_schedulers(x64) -> None:
     check("diffusers", chosen, runs, 1e-9, scales)
 
 
-def test_diffusers_ddim_and_ddpm(x64) -> None:
+@some_or_all
+def test_diffusers_ddim_and_ddpm(every: int, x64) -> None:
     """DDIM on leading, trailing and linspace levels, ending at data or at level 0; DDPM with the small variance.
 
     On linspace levels diffusers steps to t - T / N, which is not where it evaluates next: step by step ours agrees.
     """
     sde, plain, runs = CHAINS["linear"], models(), []
-    chosen = [c for c in cases("diffusers") if c["scheduler"] == "DDIMScheduler" or "fixed_small" in c["id"]]
+    chosen = [c for c in cases("diffusers") if c["scheduler"] == "DDIMScheduler" or "fixed_small" in c["id"]][::every]
     for case in chosen:
         levels = arrays("diffusers")[case["timesteps"]]
         end = 0.0 if case["config"].get("set_alpha_to_one", True) else 1e-3
