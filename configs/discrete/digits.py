@@ -1,6 +1,6 @@
 """Discrete-time diffusion on scikit-learn's digits: cosine chain of 200 steps, learned variance, hybrid loss.
 
-Command:  python main.py --mode=train --config=configs/vp/digits_discrete.py --workdir=runs/digits_discrete
+Command:  python main.py --mode=train --config=configs/discrete/digits.py --workdir=runs/digits_discrete
 Hardware: two CPU cores; training took 7 min of CPU time.
 Expected: a variational bound of 2.305 +- 0.017 bits/dim on the 297 held-out digits (17 levels); Frechet distance over
 pixels 0.078 (all 200 steps) at a floor of 0.088 (measured).
