@@ -83,18 +83,23 @@ class Experiment:
         """
         settings = self.settings_of(method)
         sde = sde or self.process(variables)
-        stochastic = not (method == "ode" or settings.flow or settings.few_step)
+        return samplers.create(sde, self.sampler_score(variables, settings, sde), settings)
+
+    def sampler_score(
+        self, variables: dict[str, Any], settings: samplers.Settings, sde: sde_lib.AffineSDE
+    ) -> sde_lib.ScoreFn | sde_lib.ScoreAndVarianceFn:
+        """What a sampler of these settings follows: the network's score, on the chain it asks for, thresholded."""
+        stochastic = not (settings.method == "ode" or settings.flow or settings.few_step)
         chain = settings.discretization > 0 and stochastic
         make = self.score_and_variance_fn if settings.learned_variance else self.score_fn
         process = sde_lib.Levels(sde, self.num_scales, exact=chain) if self.num_scales else sde
-        score = samplers.thresholded(
+        return samplers.thresholded(
             process,
             make(variables, chain=chain),
             settings.threshold,
             quantile=settings.threshold_quantile,
             low=-1.0 if self.scaler.centered else 0.0,
         )
-        return samplers.create(sde, score, settings)
 
     def settings_of(self, method: str) -> samplers.Settings:
         """This experiment's sampler settings for another method."""
