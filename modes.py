@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 import evaluation.run
 from checkpoints import diffusers
-from evaluation import quality, reproduce, samples, stats
+from evaluation import compare, quality, reproduce, samples, stats
 from evaluation.rounds import barrier, is_leader
 from experiment import Experiment, build
 from experiment.build import network_of
@@ -52,6 +52,18 @@ def evaluate(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     def act() -> None:
         if evaluation.run.evaluate(experiment, workdir, plan):
             print((workdir.path / "report.md").read_text())
+
+    return act
+
+
+def compare_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
+    """Solvers against each other on one checkpoint: comparison.md."""
+    experiment = _evaluable(config, workdir)
+    plan = compare.prepare(experiment, workdir)
+
+    def act() -> None:
+        if compare.compare(experiment, workdir, plan):
+            print((workdir.path / "comparison.md").read_text())
 
     return act
 
@@ -130,6 +142,7 @@ MODES: dict[str, Callable[[ConfigDict, Workdir, str | None], Act]] = {
     "train": train,
     "sample": sample,
     "evaluate": evaluate,
+    "compare": compare_,
     "reproduce": reproduce_,
     "stats": stats_,
     "import": import_,

@@ -135,6 +135,23 @@ def get_config() -> ConfigDict:
     evaluate.stats_split = "train"  # of --mode=stats: train or test
     evaluate.stats_features = 10_000  # images whose features it keeps for KID, precision and recall
 
+    # --mode=compare: 'method' or 'method/grid', each with so many evaluations; and the slow sampler they are held to.
+    evaluate.compare = (
+        "euler_maruyama/uniform",
+        "ddim/quadratic",
+        "dpmpp_2m/log_snr",
+        "dpmpp_2m/quadratic",
+        "dpmpp_3m/log_snr",
+        "unipc_3/log_snr",
+        "unipc_3/quadratic",
+        "deis/quadratic",
+        "heun/karras",
+        "dpmpp_2m_sde/log_snr",
+    )
+    evaluate.compare_evaluations = (5, 10, 20, 50)
+    evaluate.compare_reference = "euler_maruyama/uniform"
+    evaluate.compare_reference_evaluations = 1001  # 1000 steps and the one to data
+
     # What the paper reached with this recipe and how it was measured, where it says so: see configs/published.py.
     config.published = ConfigDict()
     return config.lock()

@@ -135,7 +135,7 @@ def evaluate_checkpoint(
     """
     config = experiment.config
     folder = workdir.path / "evaluation" / f"step_{step:08d}{'' if config.eval.ema else '_raw'}"
-    about = {"step": step, "ema": config.eval.ema, "weights_crc32": _fingerprint(variables)}
+    about = {"step": step, "ema": config.eval.ema, "weights_crc32": fingerprint(variables)}
     report: dict[str, Any] = {
         "dataset": config.data.dataset,
         "levels": experiment.source.levels,
@@ -214,7 +214,7 @@ def _key_of(seed: int, purpose: str) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
 
 
-def _fingerprint(variables: dict) -> int:
+def fingerprint(variables: dict) -> int:
     """CRC-32 of the weights: rounds of other ones are not used again."""
     crc = 0
     for collection in sorted(variables):

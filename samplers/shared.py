@@ -17,7 +17,7 @@ from samplers.base import Stepper, tweedie
 from samplers.create import grid, score_of, stepper_of
 from samplers.settings import Settings
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import ScoreAndVarianceFn
+from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
 
 
 class Table(NamedTuple):

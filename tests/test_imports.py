@@ -23,8 +23,8 @@ MAY_IMPORT = {
     "main": set(ROOMS) - {"main"},
     "modes": set(ROOMS) - {"main"},
 }
-DRIVER_NAMES = "bits coding continuous feature_rounds features quality report reproduce rounds run samples schedule "
-DRIVERS = {f"evaluation/{name}.py" for name in (DRIVER_NAMES + "stats").split()}
+DRIVER_NAMES = "bits coding compare comparison continuous feature_rounds features quality report reproduce rounds run "
+DRIVERS = {f"evaluation/{name}.py" for name in (DRIVER_NAMES + "samples schedule stats").split()}
 MAY_IMPORT_DRIVERS = MAY_IMPORT["evaluation"] | {"data", "models", "checkpoints", "experiment"}
 SDE_CLASSES = {"AffineSDE", "VP", "SubVP", "VE"}
 

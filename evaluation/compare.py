@@ -1,0 +1,265 @@
+"""Solvers compared on one checkpoint: quality against evaluations and wall time, all from the same noise.
+
+Every choice of solver, grid and evaluations has rounds of its own under WORKDIR/comparison/step_N: a killed
+comparison continues where it stopped, and a longer list uses what is there.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import samplers
+from evaluation import comparison, metrics, quality
+from evaluation.devices import on_devices
+from evaluation.feature_rounds import extracted
+from evaluation.inception import InceptionV3
+from evaluation.report import environment
+from evaluation.rounds import Rounds, barrier, is_leader
+from evaluation.run import fingerprint
+from experiment import Experiment, Failure
+from experiment.weights import load_run
+from experiment.workdir import Workdir
+from samplers import Settings
+from samplers.create import stepper_of
+from samplers.methods import CHURNED, STOCHASTIC
+from samplers.shared import Table, least, loop, spending, table
+
+FLOW_TOLERANCE = 1e-5
+"""Of the flow that deterministic solvers are measured against."""
+
+
+class Entry(NamedTuple):
+    """One solver on one grid, as it is named, and its settings with so many evaluations."""
+
+    name: str
+    budget: int
+    settings: Settings
+
+
+class Plan(NamedTuple):
+    """What a comparison begins with."""
+
+    entries: list[Entry]
+    reference: Entry
+    inception: InceptionV3 | None
+    step: int
+    variables: dict[str, Any]
+
+
+def deterministic(settings: Settings) -> bool:
+    """Whether the method follows the probability flow, so that each sample has one true value."""
+    if (settings.method in CHURNED and settings.s_churn) or (settings.method == "ddim" and settings.eta):
+        return False
+    return settings.method.startswith("flow") or (settings.few_step and settings.method not in STOCHASTIC)
+
+
+def check(experiment: Experiment) -> tuple[list[Entry], Entry]:
+    """The entries of ``eval.compare`` at each of ``eval.compare_evaluations``, and the yardstick.
+
+    An entry is 'method' or 'method/grid'; a budget too small for a step of its method is left out.
+
+    Raises:
+      ValueError: an unknown method or grid, a name or number given twice, or a method that no budget pays for.
+    """
+    config = experiment.config.eval
+    if not config.enable_sampling:
+        raise ValueError("eval.enable_sampling is False, and a comparison draws samples; set it to True")
+    for field in ("compare", "compare_evaluations"):
+        if not config[field] or len(set(config[field])) < len(config[field]):
+            raise ValueError(f"eval.{field} is {tuple(config[field])}; it needs at least one entry, each once")
+    entries: list[Entry] = []
+    for name in config.compare:
+        settings = _settings(experiment, "compare", name)
+        cheapest = least(experiment.sde, settings)
+        budgets = [budget for budget in sorted(config.compare_evaluations) if budget >= cheapest]
+        if not budgets:
+            raise ValueError(
+                f"eval.compare_evaluations is {tuple(config.compare_evaluations)}; {name!r} needs at least {cheapest}"
+            )
+        entries += [Entry(name, budget, spending(experiment.sde, settings, budget)) for budget in budgets]
+    name, budget = config.compare_reference, config.compare_reference_evaluations
+    settings = _settings(experiment, "compare_reference", name)
+    return entries, Entry(name, budget, spending(experiment.sde, settings, budget))
+
+
+def _settings(experiment: Experiment, field: str, name: str) -> Settings:
+    """The experiment's settings with the method and grid of an entry."""
+    method, _, grid = name.partition("/")
+    try:
+        settings = dataclasses.replace(experiment.settings, method=method, grid=grid or experiment.settings.grid)
+        least(experiment.sde, settings)
+    except ValueError as error:
+        raise ValueError(f"eval.{field} has {name!r} (method or method/grid): {error}") from None
+    return settings
+
+
+def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
+    """Read what the comparison needs; compiles and writes nothing.
+
+    Raises:
+      ValueError: what `check` refuses, data without a measure, a file that is not the Inception network.
+      OSError: a file or a checkpoint that is not there.
+    """
+    entries, reference = check(experiment)
+    config = experiment.config.eval
+    inception = quality.load_inception(experiment)
+    if inception is None and np.prod(experiment.source.shape) > quality.MAX_PIXELS:
+        raise ValueError(
+            f"the images of {config.reference_stats or experiment.source.name!r} are {experiment.source.shape}, too "
+            "large for a distance over pixels; give eval.inception the Inception weights"
+        )
+    if inception and config.reference_stats:
+        quality.reference(experiment, workdir, inception)
+    return Plan(entries, reference, inception, *load_run(workdir, experiment.network, experiment.config))
+
+
+def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, Any] | None:
+    """Draw and measure what is missing; write comparison.md, .csv, .json and .png; the result (process 0).
+
+    The files are written anew after every entry, the picture at the end.
+
+    Raises:
+      Failure: a sample that is not finite.
+    """
+    config, levels = experiment.config, experiment.source.levels
+    against = quality.measures(experiment, workdir, plan.inception)
+    draws = _Draws(experiment, workdir, plan)
+    flow = draws.flow()
+    result: dict[str, Any] = {
+        "dataset": config.data.dataset,
+        "sde": config.sde.to_dict(),
+        "checkpoint": {"step": plan.step, "ema": config.eval.ema},
+        "num_samples": config.eval.num_samples,
+        "batch_size": flow.size,
+        "seed": config.eval.seed,
+        "measure": "FID" if plan.inception else f"Frechet distance over {'pixels' if levels else 'coordinates'}",
+        "floor": against.pixels.floor if against.pixels else None,
+        "flow": {"tolerance": FLOW_TOLERANCE, "evaluations": float(flow.column("evaluations").mean())},
+        "environment": environment(),
+        "rows": [],
+    }
+    for entry in (plan.reference, *plan.entries):
+        rounds = draws.of(entry, flow)
+        features = against.inception and quality.extract_rounds(experiment, rounds, against.inception)
+        if not is_leader():
+            continue
+        row = _row(entry, rounds, against, features)
+        reference = result.setdefault("reference", row)
+        row["ratio"] = row["quality"] / reference["quality"]
+        if entry is not plan.reference:
+            result["rows"].append(row)
+            comparison.write(workdir.path, result)
+    if is_leader():
+        comparison.picture(workdir.path / comparison.PICTURE, result)
+    barrier("compared")
+    return result if is_leader() else None
+
+
+def _row(entry: Entry, rounds: Rounds, against: quality.Measures, features: Rounds | None) -> dict[str, Any]:
+    """What the files say of one entry."""
+    row: dict[str, Any] = {
+        "solver": entry.name,
+        "budget": entry.budget,
+        "evaluations": int(rounds.column("evaluations").max()),
+        "seconds": float(np.median(rounds.column("seconds")[:: rounds.size])),
+        "settings": entry.settings.used(),
+        "flow_error": None,
+    }
+    if deterministic(entry.settings):
+        row["flow_error"] = float(np.sqrt(rounds.column("squared_error").mean()))
+    if against.reference and features:
+        row["inception"] = metrics.of_set(against.reference, extracted(features))
+        row["quality"] = row["inception"]["fid"]
+    elif against.pixels:
+        row["quality"] = against.pixels.of(rounds)
+    return row
+
+
+class _Draws:
+    """Samples of every entry from the same noise, in rounds; each method is compiled once."""
+
+    def __init__(self, experiment: Experiment, workdir: Workdir, plan: Plan):
+        config = experiment.config.eval
+        self.experiment, self.variables = experiment, plan.variables
+        self.sde = experiment.process(plan.variables)
+        self.folder = workdir.path / "comparison" / f"step_{plan.step:08d}{'' if config.ema else '_raw'}"
+        self.about = {"step": plan.step, "weights_crc32": fingerprint(plan.variables), "seed": config.seed}
+        self.longest: dict[str, int] = {}  # rows of each method's longest table
+        for entry in (*plan.entries, plan.reference):
+            self.longest[entry.settings.method] = max(self.longest.get(entry.settings.method, 0), entry.budget)
+        self._compiled: dict[str, Callable] = {}
+
+    def flow(self) -> Rounds:
+        """x and evaluations of the probability flow, solved adaptively."""
+        settings = dataclasses.replace(
+            self.experiment.settings, method="ode", grid="uniform", rtol=FLOW_TOLERANCE, atol=FLOW_TOLERANCE
+        )
+
+        def draw(variables: dict, key: jax.Array, z: jax.Array) -> samplers.Samples:
+            return samplers.create(self.sde, self.experiment.sampler_score(variables, settings, self.sde), settings)(
+                key, z
+            )
+
+        rounds = self._rounds("flow", settings)
+        for i, key, z in self._missing(rounds, "the flow"):
+            solved, _ = self._run("ode", draw, key, z)
+            x, evaluations = (np.asarray(a)[: rounds.real(i)] for a in solved[:2])
+            rounds.write(i, x=_finite(x, "the flow"), evaluations=evaluations)
+        barrier("flow")
+        return rounds
+
+    def of(self, entry: Entry, flow: Rounds) -> Rounds:
+        """The samples as stored levels, their evaluations, the seconds of the whole round; and of a deterministic
+        solver the mean square distance of each from the flow's."""
+        settings, method = entry.settings, entry.settings.method
+        rows = table(self.sde, stepper_of(self.sde, lambda x, t: x, settings), settings, self.longest[method])
+
+        def draw(variables: dict, key: jax.Array, z: jax.Array, rows: Table) -> jax.Array:
+            return loop(self.sde, self.experiment.sampler_score(variables, settings, self.sde), settings)(key, z, rows)
+
+        rounds = self._rounds(f"{entry.name.replace('/', '_')}_{entry.budget}", settings)
+        for i, key, z in self._missing(rounds, f"{entry.name}, {entry.budget}"):
+            drawn, seconds = self._run(method, draw, key, z, rows)
+            x, real = _finite(np.asarray(drawn)[: rounds.real(i)], entry.name), rounds.real(i)
+            arrays = {"evaluations": np.full(real, rows.evaluations), "seconds": np.full(real, seconds)}
+            if deterministic(settings):
+                difference = (x - flow.read(i)["x"]).reshape(real, -1).astype(np.float64)
+                arrays["squared_error"] = np.mean(difference**2, axis=1)
+            rounds.write(i, samples=self.experiment.scaler.decode(x), **arrays)
+        barrier(entry.name)
+        return rounds
+
+    def _rounds(self, name: str, settings: Settings) -> Rounds:
+        config = self.experiment.config.eval
+        about = {**self.about, "settings": settings.used(), "method": settings.method, "flow_tolerance": FLOW_TOLERANCE}
+        return Rounds(self.folder / name, about, config.num_samples, min(config.batch_size, config.num_samples))
+
+    def _missing(self, rounds: Rounds, name: str) -> Iterator[tuple[int, jax.Array, jax.Array]]:
+        """Number, key and noise of each round that is not there; all entries get the same."""
+        missing = rounds.missing()
+        shape = (rounds.size, *self.experiment.source.shape)
+        with rounds.progress(missing, name) as progress:
+            for i in missing:
+                key_prior, key_path = jax.random.split(
+                    jax.random.fold_in(jax.random.key(self.experiment.config.eval.seed), i)
+                )
+                yield i, key_path, on_devices(self.experiment.sde.prior_sample(key_prior, shape))
+                progress.update(rounds.real(i))
+
+    def _run(self, name: str, draw: Callable, *arguments: Any) -> tuple[Any, float]:
+        """The result and its seconds; compiled at the first call of this name, outside the time."""
+        if name not in self._compiled:
+            self._compiled[name] = jax.jit(draw).lower(self.variables, *arguments).compile()
+        began = time.perf_counter()
+        result = jax.block_until_ready(self._compiled[name](self.variables, *arguments))
+        return result, time.perf_counter() - began
+
+
+def _finite(x: np.ndarray, name: str) -> np.ndarray:
+    if not np.isfinite(x).all():
+        raise Failure(f"samples of {name} are not finite; take it out of eval.compare, or loosen sampling.t_min")
+    return x

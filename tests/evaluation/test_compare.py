@@ -1,0 +1,173 @@
+"""Solvers compared on a checkpoint: the same noise for all, errors that are those of the flow, files that say so."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+import main
+import samplers
+from configs.vp import toy_mixture8_mlp
+from evaluation import compare, comparison
+from experiment import Refusal, build
+from experiment.weights import load_run
+from experiment.workdir import Workdir
+from samplers import Settings
+from samplers.create import stepper_of
+from samplers.shared import least, loop, spending, table
+from sde_lib import VP
+from tests.oracles import compiled, planar
+
+FILES = ("comparison.md", "comparison.csv", "comparison.json", "comparison.png")
+
+
+def _config() -> ConfigDict:
+    config = toy_mixture8_mlp.get_config()
+    config.model.update(width=8, depth=1)
+    config.training.update(batch_size=8, n_iters=2, log_freq=1, eval_freq=0, snapshot_sampling=False)
+    config.training.update(snapshot_freq=2, snapshot_freq_for_preemption=1)
+    config.eval.update(num_samples=24, batch_size=16, compare_evaluations=(2, 12), compare_reference_evaluations=30)
+    config.eval.compare = ("euler_maruyama/uniform", "ddim/quadratic", "heun/karras")
+    return config
+
+
+def _run(mode: str, folder: Path) -> None:
+    jax.config.update("jax_disable_most_optimizations", True)
+    main.run(mode, _config(), str(folder))
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compare") / "run"
+    for mode in ("train", "compare"):
+        _run(mode, folder)
+    return folder
+
+
+def test_the_files_hold_every_entry(workdir: Path) -> None:
+    """Heun's method takes no step with two evaluations and one for data; the rest are spent to the last that fits."""
+    result = json.loads((workdir / "comparison.json").read_text())
+    found = {(row["solver"], row["budget"]): row for row in result["rows"]}
+    assert {name: row["evaluations"] for name, row in found.items()} == {
+        **{("euler_maruyama/uniform", n): n for n in (2, 12)},
+        **{("ddim/quadratic", n): n for n in (2, 12)},
+        ("heun/karras", 12): 11,
+    }
+    assert result["reference"]["evaluations"] == 30 and result["reference"]["ratio"] == 1.0
+    for row in found.values():
+        assert row["ratio"] == pytest.approx(row["quality"] / result["reference"]["quality"]) and row["seconds"] > 0
+        assert (row["flow_error"] is None) == row["solver"].startswith("euler_maruyama")
+    assert found["ddim/quadratic", 12]["flow_error"] < found["ddim/quadratic", 2]["flow_error"]
+    with (workdir / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 and {row["solver"] for row in rows} == set(_config().eval.compare)
+    text = (workdir / "comparison.md").read_text()
+    for words in ("12 evaluations: **", "heun/karras", "30 evaluations", "24 samples", f"]({comparison.PICTURE})"):
+        assert words in text
+    assert (workdir / comparison.PICTURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_entry_is_what_its_sampler_draws_and_its_error_the_distance_to_the_flow(workdir: Path) -> None:
+    """Both drawn here by `samplers.create`, from the same noise."""
+    config = _config()
+    experiment = build(config)
+    _, variables = load_run(Workdir(workdir), experiment.network, config)
+    key_prior, key = jax.random.split(jax.random.fold_in(jax.random.key(config.eval.seed), 0))
+    z, score = experiment.sde.prior_sample(key_prior, (16, 2)), experiment.score_fn(variables)
+
+    def drawn(**changed: Any) -> np.ndarray:
+        settings = Settings(**{**config.sampling.to_dict(), "grid": "uniform", **changed})
+        return np.asarray(compiled(samplers.create(experiment.sde, score, settings))(key, z).x)
+
+    def round_of(name: str) -> dict[str, np.ndarray]:
+        return dict(np.load(workdir / "comparison" / "step_00000002" / name / "round_00000.npz"))
+
+    flow = drawn(method="ode", rtol=1e-5, atol=1e-5)
+    ddim = drawn(method="ddim", grid="quadratic", evaluations=2)
+    found = round_of("ddim_quadratic_2")
+    np.testing.assert_allclose(found["samples"], ddim, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found["squared_error"], np.mean((ddim - flow) ** 2, axis=1), rtol=1e-2, atol=1e-5)
+    maruyama = drawn(method="euler_maruyama", steps=11)
+    np.testing.assert_allclose(round_of("euler_maruyama_uniform_12")["samples"], maruyama, rtol=1e-4, atol=1e-4)
+
+
+def test_a_killed_comparison_draws_only_what_is_missing(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And finds the same; the seconds of what is drawn again are new."""
+    before = json.loads((workdir / "comparison.json").read_text())
+    lost = workdir / "comparison" / "step_00000002" / "ddim_quadratic_12" / "round_00001.npz"
+    lost.unlink()
+    for name in FILES:
+        (workdir / name).unlink()
+    calls: list[str] = []
+    run = compare._Draws._run
+    monkeypatch.setattr(compare._Draws, "_run", lambda self, name, *rest: calls.append(name) or run(self, name, *rest))
+    _run("compare", workdir)
+    assert calls == ["ddim"] and lost.exists()
+    after = json.loads((workdir / "comparison.json").read_text())
+    for result in (before, after):
+        for row in result["rows"]:
+            del row["seconds"]
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"compare": ("ddmi",)}, ["eval.compare", "'ddmi'", "dpmpp_2m"]),
+        ({"compare": ("ddim/quadratik",)}, ["'ddim/quadratik'", "quadratic", "karras"]),
+        ({"compare": ("ode",)}, ["'ode'", "tolerances"]),
+        ({"compare": ("ddim", "ddim")}, ["eval.compare", "each once"]),
+        ({"compare": ("flow_heun/published",)}, ["'flow_heun/published'", "t = 0"]),
+        ({"compare": ("ddim/trailing",)}, ["'trailing'", "chain"]),
+        ({"compare_evaluations": ()}, ["eval.compare_evaluations"]),
+        ({"compare": ("heun",), "compare_evaluations": (1, 2)}, ["(1, 2)", "'heun'", "3"]),
+        ({"compare_reference": "euler_maryama"}, ["eval.compare_reference", "euler_maruyama"]),
+        ({"compare_reference_evaluations": 1}, ["1 evaluations", "2"]),
+        ({"enable_sampling": False}, ["eval.enable_sampling"]),
+    ],
+)
+def test_wrong_entries_are_refused(change: dict, named: list[str], workdir: Path) -> None:
+    config = _config()
+    config.eval.update(change)
+    with pytest.raises(Refusal) as refusal:
+        main.run("compare", config, str(workdir))
+    for word in named:
+        assert word in str(refusal.value)
+
+
+@pytest.mark.parametrize("denoise", ["tweedie", "mean"])
+def test_every_method_spends_what_it_may_and_the_shared_loop_is_its_sampler(denoise: str) -> None:
+    """Any settings of at most n evaluations, to within one step; those of noisy methods draw the same noise."""
+    sde, score = VP(), planar().score(VP())
+    for method in ("pc", "ancestral", "flow_heun", "dpmpp_3m", "dpmpp_3s", "dpm_2", "dpmpp_sde"):
+        base = Settings(method, denoise=denoise)
+        needed, to_data = least(sde, base), denoise == "tweedie"
+        settings = spending(sde, base, 14)
+        rows = table(sde, stepper_of(sde, score, settings), settings, 40)
+        assert 14 - (needed - to_data) < rows.evaluations <= 14, method
+        if method in ("pc", "flow_heun", "dpmpp_sde"):
+            z = jax.random.normal(jax.random.key(0), (4, 2))
+            of_all = compiled(samplers.create(sde, score, settings))(jax.random.key(1), z)
+            assert of_all.evaluations.max() == rows.evaluations
+            shared = compiled(loop(sde, score, settings))(jax.random.key(1), z, rows)
+            np.testing.assert_allclose(shared, of_all.x, rtol=1e-4, atol=1e-5)
+
+
+def test_the_best_of_each_budget_is_said_and_marked() -> None:
+    rows = [
+        {"solver": name, "budget": n, "evaluations": n, "quality": quality, "flow_error": error, "seconds": 0.1}
+        for name, n, quality, error in (
+            ("a", 5, 3.0, 0.5),
+            ("b", 5, 2.0, None),
+            ("a", 9, 1.0, 0.2),
+            ("b", 9, 4.0, None),
+        )
+    ]
+    assert {n: row["solver"] for n, row in comparison.best(rows, "quality").items()} == {5: "b", 9: "a"}
+    assert {n: row["flow_error"] for n, row in comparison.best(rows, "flow_error").items()} == {5: 0.5, 9: 0.2}
