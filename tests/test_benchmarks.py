@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import likelihood, sampling, train_step
+from benchmarks import likelihood, sampling, solvers, train_step
 from benchmarks.common import speedups, timed_in_turn
 
 CONFIG = "configs/vp/toy_mixture8_mlp.py"
@@ -58,3 +58,23 @@ def test_contenders_alternate_after_one_warm_up_each() -> None:
 def test_a_missing_config_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"configs/nothing\.py"):
         sampling.main(["--config=configs/nothing.py"])
+
+
+def test_the_solvers_are_measured_on_the_mixtures(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Every grid, end and budget of one solver; where it is meant to be used, its error falls with every budget."""
+    out = tmp_path / "solvers.json"
+    solvers.main(["--solvers", "ipndm", "--processes", "VP cosine", "--powers", "7", f"--out={out}"])
+    found = json.loads(out.read_text())
+    assert len(found["rows"]) == 2 * 2 * 4 * 4
+    assert {row["grid"] for row in found["rows"]} == {"uniform", "quadratic", "log_snr", "karras 7"}
+    for mixture in solvers.MIXTURES:
+        for end in ("t_min", "data"):
+            same = {"mixture": mixture, "end": end, "grid": "quadratic"}
+            rows = [row for row in found["rows"] if same.items() <= row.items()]
+            assert [row["evaluations"] for row in rows] == list(solvers.BUDGETS)
+            errors = [row["error"] for row in rows]
+            assert errors == sorted(errors, reverse=True) and 0.0 < errors[-1] < 1e-3
+    assert [row["budget"] for row in found["best"]] == [row["budget"] for row in found["public"]] == [5, 10, 20, 50] * 2
+    printed = capsys.readouterr().out
+    for words in ("| gm2 | 5 evaluations", "| VP cosine, ipndm |", "| best public run |", "dpm-solver"):
+        assert words in printed

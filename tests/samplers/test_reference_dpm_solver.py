@@ -73,6 +73,8 @@ def guided(problem: str, component: int, scale: float):
 def test_runs_end_where_the_authors_do(every: int, x64) -> None:
     """860 runs: orders 1 to 3, single- and multistep, both predictions, four processes, three grids, 5 to 50 steps."""
     chosen, plain = cases("dpm_solver")[::every], models()
+    if every > 1:
+        chosen = [case for case in chosen if case["problem"] == "gm16"]
     runs = []
     for case in chosen:
         guidance = case.get("classifier_free_guidance")
