@@ -21,10 +21,10 @@ from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
 
 
 class Table(NamedTuple):
-    """The rows of a grid, padded to a common length, how many of them count, where it ends, what it costs."""
+    """The rows of a grid, padded to a common length, how many of them are real, where it ends, what it costs."""
 
     rows: Any
-    count: int
+    real: int
     end: float
     evaluations: int
 
@@ -58,7 +58,7 @@ def loop(
         def body(i: Array, state: Any) -> Any:
             return stepper.step(jax.random.fold_in(key, i), state, *jax.tree.map(lambda a: a[i], rows))
 
-        state = jax.lax.fori_loop(0, table.count, body, stepper.init(z))
+        state = jax.lax.fori_loop(0, table.real, body, stepper.init(z))
         if denoiser is not None and not settings.few_step:
             return denoiser(state.x, end)
         return state.mean if settings.denoise == "mean" else state.x
