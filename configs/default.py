@@ -145,6 +145,7 @@ def get_config() -> ConfigDict:
         "unipc_3/log_snr",
         "unipc_3/quadratic",
         "deis/quadratic",
+        "ipndm/quadratic",
         "heun/karras",
         "dpmpp_2m_sde/log_snr",
     )

@@ -1,8 +1,8 @@
 """What OpenAI's recipes share: improved-diffusion (arXiv:2102.09672) and guided-diffusion (arXiv:2105.05233).
 
 The options are the flags in the two README files, defaults from their code; batch, rate and length of training those of
-the papers' appendices. The published weights are averaged ones. Sampling is by the whole chain, with the larger of the
-two fixed variances; the papers' numbers are of the learned one.
+the papers' appendices. The published weights are averaged ones. Sampling is the papers': 250 steps of the chain, ancestral
+with the learned variance, the denoised image clipped.
 """
 
 from ml_collections import ConfigDict
@@ -25,7 +25,9 @@ def get_config(*, image_size: int, schedule: str, num_scales: int, **model: obje
     config.optim.warmup = 0
     config.optim.grad_clip = 0.0
     config.eval.batch_size = 64
-    config.eval.samplers = ("pc",)
+    config.sampling.update(method="ancestral", variance="learned_range", grid="respaced", steps=249, discretization=0)
+    config.sampling.threshold = "clip"
+    config.eval.samplers = ("ancestral",)
     config.eval.enable_bpd = False
     config.eval.enable_sampling = not model.get("label_dim")  # which would be without classes
     return config.lock()

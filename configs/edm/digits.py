@@ -21,6 +21,5 @@ def get_config() -> ConfigDict:
         config.model.augment_dim = 9
     config.data.augment = 0.12
     config.optim.warmup_images = 12_800
-    config.sampling.method = "ode"
-    config.eval.samplers = ("ode",)
+    config.eval.samplers = ("heun", "ode")
     return config

@@ -25,4 +25,5 @@ def get_config() -> ConfigDict:
     config.model.augment_dim = 0
     config.data.augment = 0.0
     karras.schedule(config, batch_size=4096, images=2500e6, lr=1e-4, halflife=50e6)
+    config.sampling.update(s_churn=40.0, s_min=0.05, s_max=50.0, s_noise=1.003)
     return karras.record(config, fid=1.36, evaluations=511, sampler=CHURN)

@@ -109,7 +109,8 @@ def test_it_is_locked_and_has_the_flags_chain_and_label(path: str) -> None:
     assert config.is_locked and config.model.is_locked
     n = int(flags["diffusion_steps"])
     assert config.sde.to_dict() == {"name": "discrete", "schedule": flags["noise_schedule"], "n": n}
-    assert config.model.num_scales == config.sampling.steps == n and not config.training.continuous
+    assert config.model.num_scales == n and not config.training.continuous
+    assert (config.sampling.grid, config.sampling.steps) == ("respaced", 249)  # and the step to data: 250 of n
     assert config.model.noise_label == ("index_1000" if flags["rescale_timesteps"] == "True" else "index")
     assert config.model.get("dropout", 0.0) == float(flags["dropout"])
     options = options_of(flags)
