@@ -1,8 +1,8 @@
 """What OpenAI's recipes share: improved-diffusion (arXiv:2102.09672) and guided-diffusion (arXiv:2105.05233).
 
 The options are the flags in the two README files, defaults from their code; batch, rate and length of training those of
-the papers' appendices. The published weights are averaged ones. Sampling is the papers': 250 steps of the chain, ancestral
-with the learned variance, the denoised image clipped.
+the papers' appendices. The published weights are averaged ones. Sampling is the papers': 250 steps of the chain,
+ancestral with the learned variance, the denoised image clipped.
 """
 
 from ml_collections import ConfigDict

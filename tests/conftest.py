@@ -13,7 +13,7 @@ if _DEVICES not in os.environ.get("XLA_FLAGS", ""):  # a worker of pytest-xdist 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 
-# Of the samplers what handles arrays: in the tables of coefficients, Python numbers, checks would cost most of the time.
+# Of the samplers what handles arrays; in the tables of coefficients, Python numbers, checks would cost most time.
 ARRAYS = ("ancestral", "base", "create", "euler_maruyama", "flow", "langevin", "linear", "ode", "reverse_diffusion")
 jaxtyping.install_import_hook(["sde_lib", *(f"samplers.{name}" for name in ARRAYS)], "beartype.beartype")
 
