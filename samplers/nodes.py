@@ -38,9 +38,15 @@ DATA = Node(0.0, 1.0, 0.0)
 
 
 def host(function: Callable[[Coefficient], Coefficient], values: np.ndarray | float) -> np.ndarray:
-    """A coefficient of the SDE in float64, also while something is being traced or without x64."""
+    """A coefficient of the SDE in float64, also while something is being traced or without x64.
+
+    The values are repeated up to a power of two: every new shape would compile each operation of the formula anew.
+    """
+    values = np.asarray(values, np.float64)
+    repeated = np.resize(values, 1 << max(values.size - 1, 0).bit_length())
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        return np.asarray(function(jnp.asarray(values, jnp.float64)), np.float64)
+        found = np.asarray(function(jnp.asarray(repeated)), np.float64)
+    return found[: values.size].reshape(values.shape)
 
 
 def nodes(sde: AffineSDE, times: Any) -> list[Node]:
