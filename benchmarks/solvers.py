@@ -75,12 +75,16 @@ def problem(process: str, mixture: str) -> Problem:
     )
 
 
-def public_best(mixture: str, budget: int) -> tuple[float, str]:
-    """The smallest error of any recorded deterministic run of a public solver within the evaluations, and its name."""
+def public_best(mixture: str, budget: int) -> dict[str, Any]:
+    """The recorded deterministic run of a public solver with the least error within the evaluations."""
     found = json.loads((REFERENCE / "errors.json").read_text())
-    runs = [(error, f"{source}: {name}") for source in found for name, (spent, error) in found[source][mixture].items()
-            if spent <= budget]  # fmt: skip
-    return min(runs)
+    rows = [
+        {"mixture": mixture, "budget": budget, "evaluations": spent, "error": error, "run": f"{source}: {name}"}
+        for source in found
+        for name, (spent, error) in found[source][mixture].items()
+        if spent <= budget
+    ]
+    return min(rows, key=lambda row: row["error"])
 
 
 def errors(process: str, method: str, powers: Sequence[float]) -> Iterator[dict[str, Any]]:
@@ -132,8 +136,10 @@ def markdown(rows: Sequence[dict[str, Any]], mixture: str) -> str:
                 text = f"{row['error']:.1e} {row['grid']}" if row else ""
                 cells.append(f"**{text}**" if row is best[n] and row else text)
             lines.append(f"| {process}, {solver} | {' | '.join(cells)} |")
-    cells = [f"{error:.1e} {name}" for error, name in (public_best(mixture, n) for n in BUDGETS)]
-    return "\n".join([*lines, f"| best public run | {' | '.join(cells)} |"])
+    public = [public_best(mixture, n) for n in BUDGETS]
+    cells = [f"{row['error']:.1e}" for row in public]
+    lines += [f"| the best public run of each | {' | '.join(cells)} |", "", "Public runs: "]
+    return "\n".join(lines) + "; ".join(row["run"] for row in public)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict:
@@ -149,20 +155,19 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         for process, method in itertools.product(options.processes, options.solvers):
             rows += errors(process, method, options.powers)
             print(f"{process}, {method}: {len(rows)} runs", flush=True)
+    found: dict[str, Any] = {}
+    for row in rows:
+        of_solver = found.setdefault(row["process"], {}).setdefault(row["mixture"], {}).setdefault(row["solver"], {})
+        of_solver.setdefault(f"{row['grid']} to {row['end']}", {})[row["budget"]] = float(f"{row['error']:.4g}")
     result = {
         "benchmark": "solvers",
         "environment": {**environment(), "cpu_count": os.cpu_count()},
-        "best": [least_of(rows, mixture=m, budget=n) for m in MIXTURES for n in BUDGETS],
-        "public": [
-            {"mixture": m, "budget": n, "error": error, "run": run}
-            for m in MIXTURES
-            for n in BUDGETS
-            for error, run in [public_best(m, n)]
-        ],
-        "rows": rows,
+        "best": [least_of(rows, mixture=m, budget=n) for m, n in itertools.product(MIXTURES, BUDGETS)],
+        "public": [public_best(m, n) for m, n in itertools.product(MIXTURES, BUDGETS)],
+        "errors": found,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(options.out, json.dumps(result, indent=1) + "\n")
+    write_text(options.out, json.dumps(result) + "\n")
     for mixture in MIXTURES:
         print(markdown(rows, mixture), "\n")
     print(f"wrote {options.out}")
