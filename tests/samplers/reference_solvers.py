@@ -53,6 +53,18 @@ def mixture(name: str) -> Mixture:
     return Mixture(*(np.array(read("problem.json")["problems"][name][key]) for key in ("weights", "means", "stds")))
 
 
+def guided(problem: str, component: int, scale: float):
+    """The mixture's score moved by the gradient of log p(component | x): guidance, of a classifier or without one."""
+    whole = mixture(problem)
+    alone = type(whole)(np.ones(1), whole.means[component : component + 1], whole.stds[component : component + 1])
+
+    def score(x, alpha, sigma):
+        s = whole.gradient(x, alpha, sigma)
+        return s + scale * (alone.gradient(x, alpha, sigma) - s)
+
+    return score
+
+
 def final(name: str, case: dict) -> np.ndarray:
     """The recorded final sample."""
     return arrays(name)[f"final/{case['problem']}"][case["row"]]

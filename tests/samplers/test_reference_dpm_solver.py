@@ -8,7 +8,19 @@ import samplers
 from samplers.dpm_solver_singlestep import orders_of
 from samplers.nodes import nodes_at, nodes_of
 from sde_lib import VP, CosineBeta, Discrete, LinearBeta, TableBeta
-from tests.samplers.reference_solvers import PROBLEMS, At, Run, arrays, cases, final, mixture, read, solve, some_or_all
+from tests.samplers.reference_solvers import (
+    PROBLEMS,
+    At,
+    Run,
+    arrays,
+    cases,
+    final,
+    guided,
+    mixture,
+    read,
+    solve,
+    some_or_all,
+)
 
 LINEAR, COSINE = (schedule().discrete_betas(1000) for schedule in (LinearBeta, CosineBeta))
 SDES = {
@@ -55,18 +67,6 @@ def run(case: dict, score: At) -> Run:
 def models() -> dict:
     """One model a problem, so that equal ones share a compiled scan."""
     return {name: mixture(name).gradient for name in PROBLEMS}
-
-
-def guided(problem: str, component: int, scale: float):
-    """eps of the mixture moved away from it, towards one of its components."""
-    whole = mixture(problem)
-    alone = type(whole)(np.ones(1), whole.means[component : component + 1], whole.stds[component : component + 1])
-
-    def score(x, alpha, sigma):
-        s = whole.gradient(x, alpha, sigma)
-        return s + scale * (alone.gradient(x, alpha, sigma) - s)
-
-    return score
 
 
 @some_or_all

@@ -17,7 +17,18 @@ from samplers.threshold import thresholded
 from sde_lib import EDM, VP, CosineBeta, Discrete, LinearBeta, TableBeta
 from sde_lib.base import AffineSDE
 from tests.oracles import compiled
-from tests.samplers.reference_solvers import PROBLEMS, At, Run, arrays, cases, final, mixture, solve, some_or_all
+from tests.samplers.reference_solvers import (
+    PROBLEMS,
+    At,
+    Run,
+    arrays,
+    cases,
+    final,
+    guided,
+    mixture,
+    solve,
+    some_or_all,
+)
 
 NOISE = arrays("noise")
 KEY = jax.random.key(0)  # the noise is recorded
@@ -206,17 +217,19 @@ def kept(case: dict) -> np.ndarray:
 
 
 def test_guided_diffusion_ddim(x64) -> None:
-    """DDIM for eta 0, 1/2 and 1 on six spacings of two chains, clipped, of a network that predicts x0, and reversed."""
+    """DDIM for eta 0, 1/2 and 1 on six spacings of two chains, clipped, guided, of an x0 network, and reversed."""
     plain, clipped, runs = models(), {}, []
     for name in PROBLEMS:
         level = lambda c: SimpleNamespace(alpha=lambda t: c[0], sigma=lambda t: c[1])  # noqa: E731
         clipped[name] = lambda x, *c, name=name, level=level: thresholded(
             level(c), lambda x, t: plain[name](x, *c), "clip"
         )(x, jnp.zeros(len(x)))
-    chosen = [c for c in cases("guided_diffusion") if c["mode"] != "ancestral" and "classifier_guidance" not in c]
+    chosen = [c for c in cases("guided_diffusion") if c["mode"] != "ancestral"]
     for case in chosen:
         problem, sde, eta = case["problem"], CHAINS[case["schedule"]], case["eta"]
         score = At((clipped if case.get("clip_denoised") else plain)[problem])
+        if "classifier_guidance" in case:
+            score = At(guided(problem, **case["classifier_guidance"]))
         levels, x = (kept(case) + 1) / 1000, NOISE[f"xT/{problem}"]
         if case["mode"] == "ddim_reverse":
             times, x = levels, arrays("ground_truth")[f"ve/sigma80/{problem}"]
@@ -226,10 +239,32 @@ def test_guided_diffusion_ddim(x64) -> None:
         runs.append(Run(sde, samplers.ddim(sde, score, eta=eta), score, "x0", times, x, draws))
     for case, path in zip(chosen, solve(runs), strict=True):
         exact = final("guided_diffusion", case)
-        if case["mode"] == "ddim_reverse":  # the reference goes on, from the noisiest level to alpha = 0
-            continue
-        assert np.abs(path[-1] - exact).max() < 1e-9, case["id"]
-        assert len(path) == case["nfe"]
+        end = path[-1]
+        if case["mode"] == "ddim_reverse":  # the reference goes on, from the noisiest level to alpha = 0, which is eps
+            last = jnp.asarray((kept(case)[-1] + 1) / 1000)
+            sigma = CHAINS[case["schedule"]].sigma(last)
+            end = -sigma * plain[case["problem"]](jnp.asarray(end), CHAINS[case["schedule"]].alpha(last), sigma)
+            if "traj" in case:
+                states = arrays("guided_diffusion")[case["traj"]]
+                np.testing.assert_allclose(path, states[:-1], rtol=0, atol=1e-9, err_msg=case["id"])
+        assert np.abs(end - exact).max() < 1e-9, case["id"]
+        assert len(path) == case["nfe"] - (case["mode"] == "ddim_reverse")
+
+
+def ancestral_end(stepper: Stepper, x: np.ndarray, times: np.ndarray, problem: str) -> np.ndarray:
+    """Down the grid with the recorded noise, the last step's left out."""
+    z = NOISE[f"step_noise/{problem}"][: len(times) - 1]
+
+    def path(x, z, times):
+        def body(state, call):
+            z, t, s = call
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(importlib.import_module("samplers.ancestral"), "normal_like", lambda key, x: z)
+                return stepper.step(KEY, state, t, s), None
+
+        return jax.lax.scan(body, stepper.init(x), (z, times[:-1], times[1:]))[0].mean
+
+    return np.asarray(compiled(path)(x, z, times))
 
 
 @pytest.mark.parametrize("schedule", ["cosine", pytest.param("linear", marks=pytest.mark.slow)])
@@ -246,19 +281,7 @@ def test_guided_diffusion_ancestral(schedule: str, x64) -> None:
         both = lambda x, t, score=score: (score(x, t), 0.5 * jnp.cos(2 * x))  # noqa: E731
         stepper = samplers.ancestral(sde, both if variance == "learned_range" else score, variance=variance)
         times = np.append((kept(case)[::-1] + 1) / 1000, 0.0)
-        z = NOISE[f"step_noise/{case['problem']}"][: len(times) - 1]
-
-        def path(x, z, times, stepper=stepper):
-            def body(state, call):
-                z, t, s = call
-                with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr(importlib.import_module("samplers.ancestral"), "normal_like", lambda key, x: z)
-                    state = stepper.step(KEY, state, t, s)
-                return state, None
-
-            return jax.lax.scan(body, stepper.init(x), (z, times[:-1], times[1:]))[0].mean
-
-        found = compiled(path)(NOISE[f"xT/{case['problem']}"], z, times)
+        found = ancestral_end(stepper, NOISE[f"xT/{case['problem']}"], times, case["problem"])
         assert np.abs(found - final("guided_diffusion", case)).max() < 1e-9, case["id"]
 
 
@@ -333,3 +356,16 @@ def test_diffusers_ddim_and_ddpm(every: int, x64) -> None:
         stepper = samplers.ddim(sde, score, eta=eta)
         runs.append(Run(sde, stepper, score, "x0", times, NOISE[f"xT/{case['problem']}"], draws))
     check("diffusers", chosen, runs, 1e-9)
+
+
+@pytest.mark.slow
+def test_diffusers_ddpm_with_the_large_variance(x64) -> None:
+    """Noise of beta on respaced levels."""
+    sde = CHAINS["linear"]
+    chosen = [case for case in cases("diffusers") if "fixed_large" in case["id"]]
+    assert len(chosen) == 6
+    for case in chosen:
+        times = np.append((arrays("diffusers")[case["timesteps"]] + 1) / 1000, 0.0)
+        stepper = samplers.ancestral(sde, mixture(case["problem"]).score(sde), variance="large")
+        found = ancestral_end(stepper, NOISE[f"xT/{case['problem']}"], times, case["problem"])
+        assert np.abs(found - final("diffusers", case)).max() < 1e-9, case["id"]
