@@ -170,7 +170,8 @@ def _row(entry: Entry, rounds: Rounds, against: quality.Measures, features: Roun
         "flow_error": None,
     }
     if deterministic(entry.settings):
-        row["flow_error"] = float(np.sqrt(rounds.column("squared_error").mean()))
+        # The median: where the flow parts, one sample that goes the other way would outweigh all others in a mean.
+        row["flow_error"] = float(np.median(np.sqrt(rounds.column("squared_error"))))
     if against.reference and features:
         row["inception"] = metrics.of_set(against.reference, extracted(features))
         row["quality"] = row["inception"]["fid"]

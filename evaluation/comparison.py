@@ -43,8 +43,8 @@ def markdown(result: dict[str, Any]) -> str:
         f"{result['num_samples']} samples each, from the same noise (seed {result['seed']}). {measure}; the yardstick, "
         f"{_named(reference)}, has **{reference['quality']:.4f}**"
         + (f", the floor (real against real examples) {result['floor']:.4f}." if result["floor"] is not None else "."),
-        "Flow error: root mean square distance of a deterministic solver's samples from the end of the probability "
-        f"flow from the same noise (adaptive, tolerance {result['flow']['tolerance']:g}, "
+        "Flow error: the median over the samples of a deterministic solver of their root mean square distance from "
+        f"the end of the probability flow from the same noise (adaptive, tolerance {result['flow']['tolerance']:g}, "
         f"{result['flow']['evaluations']:.0f} evaluations), in the units in which the network sees data. Seconds: a "
         f"batch of {result['batch_size']}, compiling left out.",
         "",

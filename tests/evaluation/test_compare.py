@@ -64,6 +64,10 @@ def test_the_files_hold_every_entry(workdir: Path) -> None:
         assert row["ratio"] == pytest.approx(row["quality"] / result["reference"]["quality"]) and row["seconds"] > 0
         assert (row["flow_error"] is None) == row["solver"].startswith("euler_maruyama")
     assert found["ddim/quadratic", 12]["flow_error"] < found["ddim/quadratic", 2]["flow_error"]
+    places = (workdir / "comparison" / "step_00000002" / "heun_karras_12").glob("round_*.npz")
+    squared = np.concatenate([np.load(place)["squared_error"] for place in places])
+    assert len(squared) == 24
+    assert found["heun/karras", 12]["flow_error"] == pytest.approx(np.median(np.sqrt(squared)), rel=1e-6)
     with (workdir / "comparison.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6 and {row["solver"] for row in rows} == set(_config().eval.compare)
