@@ -79,6 +79,7 @@ def table(result: dict[str, Any]) -> str:
 def picture(path: Path, result: dict[str, Any]) -> None:
     """Quality against evaluations and against seconds, and the flow error against evaluations, on log scales."""
     from matplotlib.figure import Figure  # slow to import
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     rows, reference = result["rows"], result["reference"]
     names = list(dict.fromkeys(row["solver"] for row in rows))
@@ -111,10 +112,9 @@ def picture(path: Path, result: dict[str, Any]) -> None:
             ylabel=label,
             xlabel={"seconds": f"seconds a batch of {result['batch_size']}"}.get(x, x),
         )
-        if x == "evaluations":
-            budgets = sorted({row["budget"] for row in rows})
-            axes.set_xticks(budgets, [str(budget) for budget in budgets])
-            axes.minorticks_off() if len(budgets) > 1 else None
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=110)
