@@ -197,8 +197,9 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     """
     sde = sde_lib.create(**config.sde)
     settings = samplers.Settings(**config.sampling)
-    for method in config.eval.samplers:
-        samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
+    drawn_by = [dataclasses.replace(settings, method=method) for method in {settings.method, *config.eval.samplers}]
+    for chosen in drawn_by:
+        samplers.create(sde, lambda x, t: x, chosen)
     outside = config.data.dataset.partition(":")[0] in ("tfds", "folder") and "image_size" in config.data
     source = _source(config) if needs_data or not outside else _stand_in(config)
     if config.data.random_flip and len(source.shape) != 3:
@@ -209,6 +210,24 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
         raise ValueError(
             "sampling.grid 'levels' is for networks trained on noise levels (training.continuous=False); use uniform"
         )
+    if settings.threshold != "none" and source.levels is None:
+        raise ValueError(f"sampling.threshold {settings.threshold!r}: {source.name!r} has no range; set it to 'none'")
+    if config.training.loss in ("hybrid", "variational") and config.data.uniform_dequantization:
+        raise ValueError(
+            f"training.loss {config.training.loss!r} decodes whole levels; set data.uniform_dequantization to False"
+        )
     dequantization = "uniform" if config.data.uniform_dequantization else "none"
     scaler = Scaler(source.levels, config.data.centered, dequantization)
-    return Experiment(config, sde, source, scaler, network(config, sde, source.shape), settings)
+    experiment = Experiment(config, sde, source, scaler, network(config, sde, source.shape), settings)
+    if any(chosen.learned_variance for chosen in drawn_by):
+        if config.model.preconditioning != "none":
+            raise ValueError(
+                f"sampling.variance is {settings.variance!r} and model.preconditioning "
+                f"{config.model.preconditioning!r}, whose networks say nothing of a variance; use small or large"
+            )
+        if not experiment.predicts_variance:
+            raise ValueError(
+                f"sampling.variance is {settings.variance!r}, and the network predicts none; use small or large, or a "
+                "network with twice the channels (model.learned_variance=True)"
+            )
+    return experiment

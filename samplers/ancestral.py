@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from samplers.base import State, Stepper, kernel_fn, normal_like
-from sde_lib.base import AffineSDE, Coefficient
+from samplers.nodes import kernel_plan
+from sde_lib.base import AffineSDE, Coefficient, Kernel
 from sde_lib.chain import VARIANCES, interpolated_log_variance
 from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
 
@@ -35,8 +36,8 @@ def ancestral(
     kernel = kernel_fn(sde, discretization)
     both: Any = score if variance.startswith("learned") else lambda x, t: (score(x, t), None)
 
-    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
-        x, k = state.x, kernel(t, s)
+    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
+        x, k = state.x, row or kernel(t, s)
         gradient, v = both(x, jnp.full(len(x), t, x.dtype))
         mean = (x + k.std**2 * gradient) / k.scale
         if v is None:
@@ -48,4 +49,4 @@ def ancestral(
             deviation = jnp.where(k.std_ratio > 0.0, jnp.exp(0.5 * log_variance), 0.0)
         return State(mean + deviation * normal_like(key, x), mean, state.memory)
 
-    return Stepper(step, evaluations=1)
+    return Stepper(step, evaluations=1, plan=kernel_plan(sde, discretization))

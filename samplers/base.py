@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     ends: np.ndarray
 
 
-def _from_time_to_time(times: Any) -> Plan:
+def from_time_to_time(times: Any) -> Plan:
     """One call a step, from t to s."""
     return Plan((times[:-1], times[1:]), np.arange(len(times) - 1))
 
@@ -59,7 +59,7 @@ class Stepper:
     step: Callable[..., State]
     evaluations: int
     init: Callable[[Float[Array, "b *d"]], State] = lambda x: State(x, x)
-    plan: Callable[[Any], Plan] = _from_time_to_time
+    plan: Callable[[Any], Plan] = from_time_to_time
     per_step: int | None = None
     chainable: bool = True
 
@@ -67,7 +67,8 @@ class Stepper:
 class Samples(NamedTuple):
     """Samples [b, ...], score evaluations spent on each of them, and the trajectory where one was asked for.
 
-    ``trajectory`` is [n + 1, b, ...], the starting point first; None unless requested.
+    ``trajectory`` is [n + 1, b, ...], the starting point first; None unless requested. Of a singlestep solver, which
+    evaluates at several points of the grid in one step, it has the steps' ends.
     """
 
     x: Float[Array, "b *d"]

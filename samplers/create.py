@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from samplers import grids
+from samplers import grids, spacings
 from samplers.base import Samples, Stepper, chain, sample, tweedie
 from samplers.methods import CHURNED, CORRECTORS, PREDICTORS, SOLVERS
 from samplers.ode import solve_flow
@@ -21,7 +21,7 @@ from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
 def _predictor(name: str, sde: AffineSDE, score: Callable, settings: Settings) -> Stepper:
     options: dict[str, object] = {}
     if name in ("reverse_diffusion", "ancestral"):
-        options["discretization"] = settings.discretization or None
+        options["discretization"] = kernels(settings)
     if name == "ancestral":
         options["variance"] = settings.variance
     return PREDICTORS[name](sde, score, **options)
@@ -54,7 +54,7 @@ def stepper_of(sde: AffineSDE, answer: ScoreFn | ScoreAndVarianceFn, settings: S
     options: dict[str, object] = {"snr": settings.snr, "n_steps": settings.n_steps_each}
     if settings.corrector == "langevin":
         options["norm"] = settings.corrector_norm
-    corrector = CORRECTORS[settings.corrector](sde, score, discretization=settings.discretization or None, **options)
+    corrector = CORRECTORS[settings.corrector](sde, score, discretization=kernels(settings), **options)
     if settings.predictor == "none":
         return corrector
     return chain(_predictor(settings.predictor, sde, both, settings), corrector)
@@ -63,26 +63,37 @@ def stepper_of(sde: AffineSDE, answer: ScoreFn | ScoreAndVarianceFn, settings: S
 def grid(sde: AffineSDE, stepper: Stepper, settings: Settings) -> np.ndarray:
     """The times of the settings: so many steps, or, of a few-step solver, as many as its evaluations pay for.
 
-    A few-step solver's 'tweedie' is a last step to t = 0, which one with memory or churn takes in its own way.
+    A few-step solver's last step is to t = 0, unless `denoise` is 'none': one with memory or churn takes it in its own
+    way, and a single evaluation is that step alone, from t = 1.
 
     Raises:
       ValueError: too few evaluations for one step, or whatever `grids.create` refuses.
     """
-    chain = settings.discretization or sde.num_levels
+    chain, end = settings.discretization or sde.num_levels, last_time(sde, settings)
 
     def times(n: int) -> np.ndarray:
-        return grids.create(sde, settings.grid, n, settings.t_min, chain=chain, power=settings.karras_power)
+        return grids.create(sde, settings.grid, n, end, chain=chain, power=settings.karras_power)
 
     if not settings.few_step:
         return times(settings.flow_steps if settings.method.startswith("flow") else settings.steps)
-    to_data = settings.denoise == "tweedie"
+    to_data = settings.denoise != "none" and settings.grid != "published"
     n = (settings.evaluations - to_data) // (stepper.per_step or 1)
-    if n < 1:
-        raise ValueError(
-            f"sampling.evaluations is {settings.evaluations}; {settings.method!r} needs at least "
-            f"{(stepper.per_step or 1) + to_data}, {'one for the step to data included' if to_data else 'for one step'}"
-        )
+    if n < (not to_data) or settings.evaluations < 1:
+        least = 1 if to_data else stepper.per_step or 1
+        raise ValueError(f"sampling.evaluations is {settings.evaluations}; {settings.method!r} needs at least {least}")
+    if not n:
+        return np.array([1.0, 0.0])
     return np.append(times(n), 0.0) if to_data else times(n)
+
+
+def last_time(sde: AffineSDE, settings: Settings) -> float:
+    """Where the grid ends: `t_min`; of a chain not below its cleanest level, which its network has never seen."""
+    return max(settings.t_min, sde.t_min) if sde.num_levels else settings.t_min
+
+
+def kernels(settings: Settings) -> int | None:
+    """The published chain whose one-step kernels are used: none on a grid that leaves levels out."""
+    return None if spacings.known(settings.grid) else settings.discretization or None
 
 
 def create(
@@ -102,13 +113,15 @@ def create(
         if trajectory:
             raise ValueError("sampling.method 'ode' keeps no trajectory; use flow_heun")
 
+        end = last_time(sde, settings)
+
         def run_ode(key: Key[Array, ""], z: Float[Array, "b *d"]) -> Samples:
-            flow = solve_flow(sde, score, z, 1.0, settings.t_min, rtol=settings.rtol, atol=settings.atol)
+            flow = solve_flow(sde, score, z, 1.0, end, rtol=settings.rtol, atol=settings.atol)
             # A solve that gave up must not pass for a sample.
             x = jnp.where(flow.converged.reshape(-1, *[1] * (z.ndim - 1)), flow.x, jnp.nan)
             if denoiser is None:
                 return Samples(x, flow.evaluations)
-            return Samples(denoiser(x, jnp.asarray(settings.t_min, x.dtype)), flow.evaluations + 1)
+            return Samples(denoiser(x, jnp.asarray(end, x.dtype)), flow.evaluations + 1)
 
         if not 0.0 < settings.t_min < 1.0:
             raise ValueError(f"sampling.t_min is {settings.t_min}; it must lie in (0, 1), e.g. 1e-3")

@@ -1,9 +1,11 @@
 """Euler-Maruyama on the reverse-time SDE."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from samplers.base import State, Stepper, at, normal_like
+from samplers.base import Plan, State, Stepper, at, from_time_to_time, normal_like
 from sde_lib.base import AffineSDE, Coefficient
 from sde_lib.prediction import ScoreFn
 
@@ -15,10 +17,15 @@ def euler_maruyama(sde: AffineSDE, score: ScoreFn) -> Stepper:
     Works with every SDE and any grid. Needs hundreds of steps: use an ODE method for few.
     """
 
-    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
-        x = state.x
-        mean = x + (s - t) * sde.reverse_drift(x, t, at(score, x, t))
-        noise = sde.diffusion(t) * jnp.sqrt(t - s) * normal_like(key, x)
+    def plan(times: Any) -> Plan:
+        """(t, s, t - s): times in float64 are subtracted before they are rounded."""
+        rows, ends = from_time_to_time(times)
+        return Plan((*rows, times[:-1] - times[1:]), ends)
+
+    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, h: Coefficient | None = None) -> State:
+        x, h = state.x, t - s if h is None else h
+        mean = x - h * sde.reverse_drift(x, t, at(score, x, t))
+        noise = sde.diffusion(t) * jnp.sqrt(h) * normal_like(key, x)
         return State(mean + noise, mean, state.memory)
 
-    return Stepper(step, evaluations=1)
+    return Stepper(step, evaluations=1, plan=plan)

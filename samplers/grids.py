@@ -58,7 +58,7 @@ def _level_times(sde: AffineSDE, index: np.ndarray, n: int) -> np.ndarray:
 
 def _times(sde: AffineSDE, lams: np.ndarray, t_min: float) -> np.ndarray:
     """The times of the inner log(alpha / sigma), between 1 and t_min as they are."""
-    return np.array([1.0, *(node.t for node in nodes_at(sde, list(lams[1:-1]))), t_min])
+    return np.array([1.0, *(node.t for node in nodes_at(sde, list(lams[1:-1]), t_min)), t_min])
 
 
 GRIDS: dict[str, Callable[..., np.ndarray]] = {

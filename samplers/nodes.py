@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from samplers.base import Plan, from_time_to_time
 from sde_lib.base import AffineSDE, Coefficient
 
 
@@ -49,6 +50,30 @@ def host(function: Callable[[Coefficient], Coefficient], values: np.ndarray | fl
     return found[: values.size].reshape(values.shape)
 
 
+def kernel_plan(sde: AffineSDE, discretization: int | None) -> Callable[[Any], Plan]:
+    """Rows (t, s, the exact kernel from s to t), the kernel in float64; (t, s) for a published chain or a traced grid.
+
+    In float32 two neighbours of 1000 times differ by 6e-5 of their distance from what they should, and so do kernels.
+    """
+
+    def plan(times: Any) -> Plan:
+        rows, ends = from_time_to_time(times)
+        if discretization is not None or isinstance(times, jax.core.Tracer):
+            return Plan(rows, ends)
+        t = np.asarray(times, np.float64)
+        size = 1 << max(len(t) - 2, 0).bit_length()
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+            kernels = sde.transition(jnp.asarray(np.resize(t[1:], size)), jnp.asarray(np.resize(t[:-1], size)))
+            kernels = jax.tree.map(lambda part: np.asarray(part, np.float64)[: len(ends)], kernels)
+        return Plan((*rows, kernels), ends)
+
+    return plan
+
+
+def _shown(times: np.ndarray) -> str:
+    return "[" + ", ".join(f"{t:.4g}" for t in times.ravel()[-4:]) + "]"
+
+
 def nodes(sde: AffineSDE, times: Any) -> list[Node]:
     """The levels of a grid. A last time of 0 is data, also under VE, whose own sigma(0) is sigma_min.
 
@@ -60,14 +85,17 @@ def nodes(sde: AffineSDE, times: Any) -> list[Node]:
         raise ValueError("sampler: the grid is a traced array; give it as numbers, outside what is compiled")
     t = np.asarray(times, np.float64)
     if t.ndim != 1 or len(t) < 2 or not np.all(t[:-1] > 0.0) or t[-1] < 0.0:
-        raise ValueError(f"sampler: grid of shape {t.shape}; needed are 2 or more times > 0, the last may be 0")
+        raise ValueError(f"sampler: grid {_shown(t)}; needed are 2 or more times > 0, of which only the last may be 0")
     return [*nodes_of(sde, t[:-1]), DATA] if t[-1] == 0.0 else nodes_of(sde, t)
 
 
-def nodes_at(sde: AffineSDE, lams: list[float]) -> list[Node]:
-    """The levels with the given log(alpha / sigma), sought in log t; beyond [t_min, 1] the nearer end."""
+def nodes_at(sde: AffineSDE, lams: list[float], t_min: float | None = None) -> list[Node]:
+    """The levels with the given log(alpha / sigma), sought in log t; beyond [t_min, 1] the nearer end.
+
+    t_min is the SDE's unless given.
+    """
     target = 2.0 * np.asarray(lams, np.float64)[:, None]
-    low, high = np.full_like(target, math.log(sde.t_min)), np.zeros_like(target)
+    low, high = np.full_like(target, math.log(t_min or sde.t_min)), np.zeros_like(target)
     for _ in range(9 if len(target) else 0):  # each cuts the bracket by 128, all of them to the last digit
         places = low + (high - low) * np.linspace(0.0, 1.0, 129)
         above = np.sum(host(sde.log_snr, np.exp(places[:, 1:-1])) > target, axis=1, keepdims=True)

@@ -3,7 +3,8 @@
 from jaxtyping import Array, Key
 
 from samplers.base import State, Stepper, at, kernel_fn, normal_like
-from sde_lib.base import AffineSDE, Coefficient
+from samplers.nodes import kernel_plan
+from sde_lib.base import AffineSDE, Coefficient, Kernel
 from sde_lib.prediction import ScoreFn
 
 
@@ -18,10 +19,10 @@ def reverse_diffusion(
     """
     kernel = kernel_fn(sde, discretization)
 
-    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
-        x, k = state.x, kernel(t, s)
+    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
+        x, k = state.x, row or kernel(t, s)
         pull = (0.5 if probability_flow else 1.0) * k.std**2
         mean = (2.0 - k.scale) * x + pull * at(score, x, t)
         return State(mean if probability_flow else mean + k.std * normal_like(key, x), mean, state.memory)
 
-    return Stepper(step, evaluations=1)
+    return Stepper(step, evaluations=1, plan=kernel_plan(sde, discretization))

@@ -22,7 +22,8 @@ class Churn:
     Attributes:
       amount: S_churn; 0 is deterministic. n is the number of steps, the one to data included.
       low: S_min, in rho.
-      high: S_max, in rho. No step is churned beyond the noisiest level of the grid.
+      high: S_max, in rho. Departure: EDM's code would churn beyond the grid's noisiest level, up to sigma 113, where
+        no network was trained; here that is the limit.
       noise: S_noise, the deviation of the added noise.
     """
 

@@ -4,7 +4,8 @@ import dataclasses
 import math
 
 from samplers import grids, spacings, threshold
-from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS
+from samplers.methods import CHURNED, CORRECTORS, PREDICTORS, SOLVERS
+from samplers.runge_kutta import Churn
 from sde_lib.chain import VARIANCES
 
 METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS)
@@ -31,8 +32,9 @@ class Settings:
         `discretization` names), or levels of a chain by one of `samplers.spacings`: 'trailing', 'ddim50', ...
       karras_power: rho of 'karras'.
       t_min: where the grid ends.
-      denoise: the last step to data: 'tweedie' (one more evaluation; of a few-step solver the step to t = 0), 'mean'
-        (published: the last step without its noise; nothing for deterministic methods) or 'none'.
+      denoise: the last step to data: 'tweedie' (one more evaluation), 'mean' (published: the last step without its
+        noise; nothing for deterministic methods) or 'none'. With either of the first two a few-step solver's last step
+        is to t = 0, one of its evaluations.
       variance: of 'ancestral': 'small', 'large', 'learned_range' or 'learned'.
       discretization: 0 for exact kernels, N for the published N-step chain.
       eta: noise of 'ddim': 0 is deterministic, 1 is ancestral sampling.
@@ -88,6 +90,10 @@ class Settings:
             raise ValueError(f"sampling.discretization is {self.discretization}; 0 is exact, N the published chain")
         if self.predictor == self.corrector == "none":
             raise ValueError("sampling.predictor and sampling.corrector are both 'none'; one of them must move")
+        if self.karras_power <= 0.0:
+            raise ValueError(f"sampling.karras_power is {self.karras_power}; it must be positive (published: 7)")
+        threshold.check(self.threshold, self.threshold_quantile)
+        Churn(self.s_churn, self.s_min, self.s_max, self.s_noise)
         if self.method != "ode":
             self._check_grid()
 
@@ -97,6 +103,11 @@ class Settings:
             raise ValueError(
                 "sampling.grid 'levels' is that of a discrete chain: give sampling.discretization its number of "
                 "levels and use a stochastic method, or grid 'uniform'"
+            )
+        if self.grid == "levels" and self.steps != self.discretization:
+            raise ValueError(
+                f"sampling.grid 'levels' visits each of sampling.discretization {self.discretization} levels once, and "
+                f"sampling.steps is {self.steps}; make them equal, or take some by a grid like 'respaced'"
             )
         if self.grid == "published" and self.mover == "flow_heun":
             raise ValueError("sampling.grid 'published' ends at t = 0, where flow_heun would need the score")
@@ -147,11 +158,13 @@ class Settings:
                 names += ("karras_power",)
             if self.mover == "ancestral":
                 names += ("variance",)
-            if self.mover in ("ancestral", "reverse_diffusion") or (method == "pc" and self.corrector != "none"):
+            on_levels = spacings.known(self.grid) or (self.discretization and not (self.flow or self.few_step))
+            kernels = self.mover in ("ancestral", "reverse_diffusion") or (method == "pc" and self.corrector != "none")
+            if on_levels or kernels:
                 names += ("discretization",)
             if method == "ddim":
                 names += ("eta",)
-            if method in ("euler", "heun", "dpm_2") and self.s_churn:
+            if method in CHURNED and self.s_churn:
                 names += ("s_churn", "s_min", "s_max", "s_noise")
         if self.threshold != "none":
             names += ("threshold",)

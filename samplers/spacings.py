@@ -18,7 +18,7 @@ FAST27 = "10,10,3,2,2"
 
 def known(name: str) -> bool:
     """Whether `create` knows it."""
-    return name in NAMES or name == "fast27" or re.fullmatch(r"ddim\d+|\d+(,\d+)*", name) is not None
+    return name in NAMES or name == "fast27" or re.fullmatch(r"ddim[1-9]\d*|[1-9]\d*(,[1-9]\d*)*", name) is not None
 
 
 def count_of(name: str) -> int:
@@ -40,13 +40,15 @@ def create(name: str, count: int, levels: int) -> np.ndarray:
         raise ValueError(f"spacing is {name!r}; known are {KNOWN}")
     own = count_of(name)
     if own and own != count:
-        raise ValueError(f"spacing {name!r} has {own} levels, and {count} are asked for; give the same number twice")
+        raise ValueError(f"spacing {name!r} has {own} levels, and the steps ask for {count}; make them agree")
     if not 0 < count <= levels:
         raise ValueError(f"spacing {name!r}: {count} levels of a chain of {levels}; allowed are 1 to {levels}")
     if name == "trailing":
-        return np.round(np.arange(levels, 0, -levels / count))[::-1].astype(int) - 1
+        return np.round(levels - np.arange(count) * levels / count)[::-1].astype(int) - 1
     if name == "linspace":
         return np.round(np.linspace(0, levels - 1, count)).astype(int)
+    if name == "leading_1" and count == levels:
+        raise ValueError(f"spacing 'leading_1': {count} of {levels} levels end beyond the noisiest; use leading")
     if name in ("leading", "leading_1"):
         return np.arange(count) * (levels // count) + (name == "leading_1")
     if name == "ldm":

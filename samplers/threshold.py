@@ -12,14 +12,19 @@ from sde_lib.preconditioning import Process
 RULES = ("none", "clip", "dynamic")
 
 
+def check(rule: str, quantile: float) -> None:
+    """Refuse an unknown rule, or a quantile that is none."""
+    if rule not in RULES:
+        raise ValueError(f"threshold is {rule!r}; allowed are {', '.join(RULES)}")
+    if not 0.0 < quantile <= 1.0:
+        raise ValueError(f"threshold_quantile is {quantile}; it must lie in (0, 1] (published: 0.995)")
+
+
 def _rule(name: str, quantile: float, low: float, high: float) -> Callable[[Array], Array]:
     """x0 [b, ...] -> x0 within range."""
-    if name not in RULES:
-        raise ValueError(f"threshold is {name!r}; allowed are {', '.join(RULES)}")
-    if not 0.0 < quantile <= 1.0 or low >= high:
-        raise ValueError(
-            f"threshold: quantile {quantile}, range {low} to {high}; needed: 0 < quantile <= 1, low < high"
-        )
+    check(name, quantile)
+    if low >= high:
+        raise ValueError(f"threshold: the range is {low} to {high}; needed is low < high")
     if name == "clip":
         return lambda x0: jnp.clip(x0, low, high)
     middle, half = 0.5 * (low + high), 0.5 * (high - low)

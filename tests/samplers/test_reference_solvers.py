@@ -255,16 +255,16 @@ def ancestral_end(stepper: Stepper, x: np.ndarray, times: np.ndarray, problem: s
     """Down the grid with the recorded noise, the last step's left out."""
     z = NOISE[f"step_noise/{problem}"][: len(times) - 1]
 
-    def path(x, z, times):
+    def path(x, z, rows):
         def body(state, call):
-            z, t, s = call
+            z, row = call
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(importlib.import_module("samplers.ancestral"), "normal_like", lambda key, x: z)
-                return stepper.step(KEY, state, t, s), None
+                return stepper.step(KEY, state, *row), None
 
-        return jax.lax.scan(body, stepper.init(x), (z, times[:-1], times[1:]))[0].mean
+        return jax.lax.scan(body, stepper.init(x), (z, rows))[0].mean
 
-    return np.asarray(compiled(path)(x, z, times))
+    return np.asarray(compiled(path)(x, z, stepper.plan(times).rows))
 
 
 @pytest.mark.parametrize("schedule", ["cosine", pytest.param("linear", marks=pytest.mark.slow)])
