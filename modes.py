@@ -58,7 +58,7 @@ def evaluate(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 def compare_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """Solvers against each other on one checkpoint: comparison.md."""
-    experiment = _evaluable(config, workdir)
+    experiment = _evaluable(config, workdir, likelihood=False)
     plan = compare.prepare(experiment, workdir)
 
     def act() -> None:
@@ -119,13 +119,13 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     return act
 
 
-def _evaluable(config: ConfigDict, workdir: Workdir) -> Experiment:
+def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True) -> Experiment:
     """The experiment of a run; its data may be absent where only public statistics are compared with."""
     workdir.check(config, training=False)
     _refuse_classes(config)
     compared = config.eval.enable_sampling and not (config.eval.inception and config.eval.reference_stats)
-    experiment = build(config, needs_data=config.eval.enable_bpd or compared)
-    evaluation.run.check(experiment, likelihood=True)
+    experiment = build(config, needs_data=(likelihood and config.eval.enable_bpd) or compared)
+    evaluation.run.check(experiment, likelihood=likelihood)
     return experiment
 
 

@@ -80,10 +80,18 @@ def check(experiment: Experiment) -> tuple[list[Entry], Entry]:
             raise ValueError(
                 f"eval.compare_evaluations is {tuple(config.compare_evaluations)}; {name!r} needs at least {cheapest}"
             )
-        entries += [Entry(name, budget, spending(experiment.sde, settings, budget)) for budget in budgets]
+        entries += [_entry(experiment, "compare", name, settings, budget) for budget in budgets]
     name, budget = config.compare_reference, config.compare_reference_evaluations
     settings = _settings(experiment, "compare_reference", name)
-    return entries, Entry(name, budget, spending(experiment.sde, settings, budget))
+    return entries, _entry(experiment, "compare_reference", name, settings, budget)
+
+
+def _entry(experiment: Experiment, field: str, name: str, settings: Settings, budget: int) -> Entry:
+    """The entry with its steps; what is wrong with it, by its name."""
+    try:
+        return Entry(name, budget, spending(experiment.sde, settings, budget))
+    except ValueError as error:
+        raise ValueError(f"eval.{field} has {name!r} with {budget} evaluations: {error}") from None
 
 
 def _settings(experiment: Experiment, field: str, name: str) -> Settings:
