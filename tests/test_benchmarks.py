@@ -16,11 +16,27 @@ TINY = [f"--config={Path(__file__).parents[1] / CONFIG}", "--batch_size=8", "--r
 @pytest.mark.parametrize(
     ("benchmark", "options", "figures"),
     [
-        (train_step, ["--steps_per_call=2"], {"steps_per_second", "images_per_second", "seconds_per_step"}),
-        (sampling, ["--steps=3", "--method=flow_heun"], {"evaluations_per_second", "images_per_second", "seconds"}),
-        (likelihood, ["--tolerance=1e-4"], {"seconds_per_image", "evaluations_mean", "nats_mean", "seconds"}),
+        pytest.param(
+            train_step,
+            ["--steps_per_call=2"],
+            {"steps_per_second", "images_per_second", "seconds_per_step"},
+            id="train_step",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            sampling,
+            ["--steps=3", "--method=flow_heun"],
+            {"evaluations_per_second", "images_per_second", "seconds"},
+            id="sampling",
+        ),
+        pytest.param(
+            likelihood,
+            ["--tolerance=1e-4"],
+            {"seconds_per_image", "evaluations_mean", "nats_mean", "seconds"},
+            id="likelihood",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=("train_step", "sampling", "likelihood"),
 )
 def test_a_benchmark_writes_its_record(benchmark, options: list[str], figures: set[str], tmp_path: Path) -> None:
     out = tmp_path / "results" / "record.json"

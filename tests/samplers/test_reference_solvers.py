@@ -216,6 +216,7 @@ def kept(case: dict) -> np.ndarray:
     return spacings.create(case["respacing"], spacings.count_of(case["respacing"]), case["T"])
 
 
+@pytest.mark.slow
 def test_guided_diffusion_ddim(x64) -> None:
     """DDIM for eta 0, 1/2 and 1 on six spacings of two chains, clipped, guided, of an x0 network, and reversed."""
     plain, clipped, runs = models(), {}, []
@@ -267,7 +268,8 @@ def ancestral_end(stepper: Stepper, x: np.ndarray, times: np.ndarray, problem: s
     return np.asarray(compiled(path)(x, z, stepper.plan(times).rows))
 
 
-@pytest.mark.parametrize("schedule", ["cosine", pytest.param("linear", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", CHAINS)
 def test_guided_diffusion_ancestral(schedule: str, x64) -> None:
     """Small, large and learned variances, clipped and not, on 10 and 50 of 1000 levels."""
     sde = CHAINS[schedule]

@@ -72,6 +72,7 @@ def test_noise_labels() -> None:
         "sigma": sde.sigma(t),
         "t": t,
         "log_snr": jnp.log(sde.alpha(t) ** 2 / sde.sigma(t) ** 2),
+        "gamma": 1e3 * (13.3 + jnp.log(sde.sigma(t) ** 2 / sde.alpha(t) ** 2)) / (13.3 + 5.0),
     }
     assert set(exact) == set(NOISE_LABELS)
     for name, label in exact.items():

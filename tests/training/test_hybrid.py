@@ -112,6 +112,7 @@ def test_a_network_without_a_variance_is_refused_before_training(change: dict, m
     with config.unlocked():
         config.model.update(nf=4, ch_mult=(1,), attn_resolutions=(), num_res_blocks=1, num_scales=40)
     config.training.continuous, config.training.loss, config.model.noise_label = False, "hybrid", "index"
+    config.data.uniform_dequantization = False
     config.update_from_flattened_dict(change)
     with pytest.raises(ValueError, match=message):
         prepare(build(config), Workdir(tmp_path))

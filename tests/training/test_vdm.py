@@ -56,6 +56,7 @@ def batch(n: int) -> tuple[jax.Array, ...]:
     return DATA.sample(keys[1], n), t, *(jax.random.normal(key, (n, 1)) for key in keys[2:])
 
 
+@pytest.mark.slow
 def test_ends_and_network_descend_the_bound_and_the_interior_its_square(x64: None) -> None:
     """Against the gradients of each part alone."""
     x0, t, eps, eps0 = batch(32)
@@ -166,6 +167,7 @@ def _train(devices: int) -> dict[str, np.ndarray]:
     return {f"{which}.{k}": np.asarray(v)[0] for which in ("params", "ema") for k, v in getattr(state, which).items()}
 
 
+@pytest.mark.slow
 def test_two_devices_train_the_same_schedule(fast_to_compile: None) -> None:
     one, two = _train(1), _train(2)
     start = {f"schedule.{name}": value for name, value in learned_vp(features=16).parameters.items()}
