@@ -112,6 +112,7 @@ def test_a_chain_of_steps_descends_its_own_bound(x64: None) -> None:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_training_the_interior_lowers_the_variance_and_leaves_the_bound() -> None:
     """300 steps of Adam on the interior alone, network exact: 2048 evenly spread times before and after."""
     parameters = SDE.parameters
