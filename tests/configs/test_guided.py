@@ -128,7 +128,10 @@ def test_it_is_locked_and_has_the_flags_chain_and_label(path: str) -> None:
     assert f"--config={path}" in text and "--mode=import" in text and "Expected:" in text and "Hardware:" in text
 
 
-@pytest.mark.parametrize("name", COUNTS)
+QUICK = ("imagenet_64_cond", "improved_cifar10_32_uncond")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in COUNTS])
 def test_it_has_as_many_parameters_as_published(name: str) -> None:
     millions = network_of(config_of(f"configs/guided/{name}.py")).count() / 1e6
     if name.startswith("improved"):

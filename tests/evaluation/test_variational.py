@@ -125,6 +125,7 @@ def test_on_gaussian_data_the_bound_is_above_the_entropy_by_what_theory_says(kin
     assert (max(predicted) < 1e-6) == (kind == "true")
 
 
+@pytest.mark.slow
 def test_on_grey_levels_the_bound_is_above_the_entropy_and_falls_towards_it(x64) -> None:
     """A Gaussian in 17 grey levels, the exact posterior mean over levels as the model: all data there can be.
 
