@@ -150,8 +150,11 @@ def test_float32_stays_with_float64_for_1000_steps(name: str, method: str) -> No
     sde = PROCESSES[name]
     chosen = ["uniform", "quadratic", "log_snr", "karras", *(["trailing"] if sde.num_levels else [])]
     if name == "cosine":
-        # Its beta of 0.999 changes alpha by 2e-4 within one rounding of a float32 t: the network could not know better.
+        # Its beta of 0.999 changes alpha by 2e-4 within one rounding of a float32 t: the network could not know better,
+        # and Euler-Maruyama, which takes its coefficients at that t, is 1e-3 off on grids in noise.
         chosen.remove("quadratic")
+        if method == "euler_maruyama":
+            chosen = ["uniform", "trailing"]
     times = {grid: grids.create(sde, grid, 999, max(sde.t_min, 1e-3), chain=1000) for grid in chosen}
     noise = np.asarray(jax.random.normal(jax.random.key(3), (2000, *START.shape)), np.float64)
 
