@@ -1,7 +1,7 @@
 """Networks: arrays in, arrays out; nothing here knows of noise processes or training.
 
-Each is called as `network(x [b, ...], c_noise [b], condition=None, *, keys=None) -> [b, ...]`; `keys`, one PRNG key an
-example, turns dropout on. A new network is one file and one line in MODELS.
+Each is called as `network(x [b, ...], c_noise [b], condition=None, *, keys=None) -> [b, ...]`, a classifier's answer
+being [b, classes]; `keys`, one PRNG key an example, turns dropout on. A new network is one file and one line in MODELS.
 """
 
 import inspect
@@ -20,6 +20,7 @@ from models.mlp import MLP
 from models.ncsn import NCSN
 from models.ncsnpp import NCSNpp
 from models.ncsnv2 import NCSNv2, NCSNv2_128, NCSNv2_256
+from models.noisy_classifier import NoisyClassifier
 
 MODELS: dict[str, type[nnx.Module]] = {
     "ncsnpp": NCSNpp,
@@ -32,6 +33,7 @@ MODELS: dict[str, type[nnx.Module]] = {
     "ncsnv2_64": NCSNv2,
     "ncsnv2_128": NCSNv2_128,
     "ncsnv2_256": NCSNv2_256,
+    "noisy_classifier": NoisyClassifier,
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sde_lib.base import AffineSDE, Kernel, expand
 from sde_lib.chain import VARIANCES, ChainTables
+from sde_lib.classifier import LogitsFn, LogProbFn, log_prob_fn, logits_fn
 from sde_lib.discrete import Discrete, respaced
 from sde_lib.discrete import discrete as _discrete
 from sde_lib.edm import EDM
@@ -49,6 +50,8 @@ __all__ = [
     "LearnedVP",
     "Levels",
     "LinearBeta",
+    "LogProbFn",
+    "LogitsFn",
     "Preconditioning",
     "ScoreAndVarianceFn",
     "ScoreFn",
@@ -59,6 +62,8 @@ __all__ = [
     "eps_and_variance_fn",
     "eps_fn",
     "expand",
+    "log_prob_fn",
+    "logits_fn",
     "precondition",
     "respaced",
     "score_and_variance_fn",

@@ -70,7 +70,7 @@ def _unknown(prediction: str) -> ValueError:
     return ValueError(f"prediction is {prediction!r}; allowed are {', '.join(PREDICTIONS)}")
 
 
-def _label(process: AffineSDE | Levels, name: str) -> Callable[[Coefficient], Coefficient]:
+def noise_label_fn(process: AffineSDE | Levels, name: str) -> Callable[[Coefficient], Coefficient]:
     """t -> c_noise by the rule of that name."""
     levels = process if isinstance(process, Levels) else None
     sde = process.sde if isinstance(process, Levels) else process
@@ -146,7 +146,7 @@ def eps_and_variance_fn(
     """
     if prediction not in PREDICTIONS:
         raise _unknown(prediction)
-    label = _label(process, noise_label)
+    label = noise_label_fn(process, noise_label)
 
     def both(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> tuple[Array, Array | None]:
         output, v = halves(network(x, label(t)), x)
