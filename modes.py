@@ -17,7 +17,7 @@ from evaluation.rounds import barrier, is_leader
 from experiment import Experiment, build
 from experiment.build import network_of
 from experiment.importing import import_weights
-from experiment.weights import load_run
+from experiment.weights import load_guided, load_run
 from experiment.workdir import Workdir
 from training import loop
 
@@ -27,7 +27,8 @@ Act = Callable[[], object]
 def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """From the newest checkpoint, or the beginning, to `training.n_iters`."""
     workdir.check(config, training=True)
-    _refuse_classes(config)
+    if config.sampling.guide:
+        raise ValueError("sampling.guide is for the samples of a trained run; leave it '' in training")
     experiment = build(config)
     evaluation.run.check(experiment, likelihood=False)
     start = loop.prepare(experiment, workdir)
@@ -37,10 +38,9 @@ def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """A grid of samples of `sampling.method`."""
     workdir.check(config, training=False)
-    _refuse_classes(config)
     experiment = build(config, needs_data=False)
     evaluation.run.check(experiment, likelihood=False)
-    step, variables = load_run(workdir, experiment.network, config)
+    step, variables = load_guided(workdir, experiment)
     return lambda: print(samples.draw_grid(experiment, workdir, step, variables))
 
 
@@ -122,20 +122,10 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True) -> Experiment:
     """The experiment of a run; its data may be absent where only public statistics are compared with."""
     workdir.check(config, training=False)
-    _refuse_classes(config)
     compared = config.eval.enable_sampling and not (config.eval.inception and config.eval.reference_stats)
     experiment = build(config, needs_data=(likelihood and config.eval.enable_bpd) or compared)
     evaluation.run.check(experiment, likelihood=likelihood)
     return experiment
-
-
-def _refuse_classes(config: ConfigDict) -> None:
-    """Refuse a class-conditional network: no mode gives it its classes, and without them its numbers mean nothing."""
-    if config.model.get("label_dim"):
-        raise ValueError(
-            f"model.label_dim is {config.model.label_dim}: no --mode gives a class-conditional network its classes "
-            "yet; --mode=import and export take it, and Experiment.score_fn(condition=...) draws from it"
-        )
 
 
 MODES: dict[str, Callable[[ConfigDict, Workdir, str | None], Act]] = {

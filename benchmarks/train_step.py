@@ -35,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     adam = optimizer.create(**config.optim)
     key = jax.random.key(1)
     index = np.arange(k * options.batch_size) % len(experiment.source.train)
-    images = take(experiment.source.train, index)["image"].reshape(k, options.batch_size, *experiment.source.shape)
+    examples = take(experiment.source.train, index)
+    batches = {
+        name: examples[name].reshape(k, options.batch_size, *examples[name].shape[1:])
+        for name in experiment.batch_fields
+    }
 
     def losses_over(axis_size: int):
         return batch_losses(
@@ -45,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
             prediction=config.model.prediction,
             noise_label=config.model.noise_label,
             random_flips=config.data.random_flip,
+            num_classes=experiment.num_classes,
+            label_dropout=config.training.label_dropout,
             axis_size=axis_size,
         )
 
@@ -52,10 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         ema = partial(optimizer.ema_decay, config.model.ema_rate, warmup=config.model.ema_warmup)
         return make_train_step(losses_over(axis_size), adam, ema=ema, axis_size=axis_size)
 
-    def mean_loss(params: dict, image: jax.Array) -> jax.Array:
-        return jnp.mean(losses_over(1)({"params": params, "fixed": variables["fixed"]}, image, key, False))
+    def mean_loss(params: dict, batch: dict) -> jax.Array:
+        return jnp.mean(losses_over(1)({"params": params, "fixed": variables["fixed"]}, batch, key, False))
 
-    gradient, first = jax.jit(jax.value_and_grad(mean_loss)), jnp.asarray(images[0])
+    gradient, first = jax.jit(jax.value_and_grad(mean_loss)), {name: jnp.asarray(a[0]) for name, a in batches.items()}
 
     def stepping(run, state, batch):
         """A call that goes on from the state of the one before: the state is donated."""
@@ -72,7 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> dict:
 
     def pmapped(steps: int):
         run = parallel.compile_steps(train_step(devices), steps)
-        return stepping(run, parallel.replicate(new_state()), parallel.split_batch(images[:steps], steps))
+        return stepping(
+            run,
+            parallel.replicate(new_state()),
+            parallel.split_batch({name: a[:steps] for name, a in batches.items()}, steps),
+        )
 
     contenders = {
         BASELINE: lambda: gradient(variables["params"], first),

@@ -54,6 +54,7 @@ def get_config() -> ConfigDict:
     training.importance_sampling = False  # t uniform in log SNR; for likelihood_weighting
     training.reduce_mean = True  # mean over an image's numbers; False: half their sum
     training.stratified = False  # one t from each of batch_size strata
+    training.label_dropout = 0.1  # share of examples whose class a network with model.label_dim is not told
     training.nan_to_num = False  # of gradients: NaN to 0, infinity to 1e5, as EDM; False: the run stops
     training.log_freq = 50
     training.eval_freq = 1000  # steps between losses on the test set; 0: never
@@ -100,6 +101,14 @@ def get_config() -> ConfigDict:
     sampling.threshold_quantile = 0.995
     sampling.rtol = 1e-5
     sampling.atol = 1e-5
+    sampling.label = -1  # the class, of networks with model.label_dim; -1: each in turn
+    sampling.guidance = 1.0  # away from the unconditional score, or from the guide's; 1: without
+    sampling.guidance_convention = "scale"  # or weight: w = scale - 1
+    sampling.guidance_low = 0.0  # the interval of sigma / alpha in which it acts
+    sampling.guidance_high = float("inf")
+    sampling.guidance_rescale = 0.0
+    sampling.guide = ""  # folder of a run: a classifier's, or a weaker model's
+    sampling.guide_checkpoint = -1
 
     config.eval = evaluate = ConfigDict()
     evaluate.batch_size = 256

@@ -21,6 +21,7 @@ def get_config(*, image_size: int, label_dim: int = 0) -> ConfigDict:
         config.data.update(image_size=image_size, num_channels=3)
         config.model.name = "edm_unet"
         config.model.update(nf=128, num_res_blocks=4, attn_resolutions=(16,), augment_dim=9, label_dim=label_dim)
+    config.training.label_dropout = 0.0
     config.data.augment = 0.12
     config.optim.eps = 1e-8 / (3 * image_size**2)
     config.optim.warmup_images = 10e6
@@ -28,7 +29,6 @@ def get_config(*, image_size: int, label_dim: int = 0) -> ConfigDict:
     schedule(config, batch_size=512, images=200e6, lr=1e-3)
     config.eval.samplers = ("heun",)
     config.eval.enable_bpd = False
-    config.eval.enable_sampling = not label_dim  # which would be without classes
     return config.lock()
 
 

@@ -29,7 +29,6 @@ def get_config(*, image_size: int, schedule: str, num_scales: int, **model: obje
     config.sampling.threshold = "clip"
     config.eval.samplers = ("ancestral",)
     config.eval.enable_bpd = False
-    config.eval.enable_sampling = not model.get("label_dim")  # which would be without classes
     return config.lock()
 
 

@@ -16,4 +16,4 @@ def digits() -> Source:
     def split(rows):
         return Arrays({"image": images[rows], "label": labels[rows].astype(np.int32)})
 
-    return Source("digits", split(order[:1500]), split(order[1500:]), shape=(8, 8, 1), levels=17)
+    return Source("digits", split(order[:1500]), split(order[1500:]), shape=(8, 8, 1), levels=17, num_classes=10)

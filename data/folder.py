@@ -4,6 +4,8 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from data.images import check_image, load_image
 from data.source import Example, Source
 
@@ -18,8 +20,11 @@ def folder(
     test_fraction: float = 0.1,
     num_channels: int = 3,
     verify: bool = True,
+    classes: bool = False,
 ) -> Source:
-    """The images below `path`, cropped to the central square and resized to `image_size`; no labels.
+    """The images below `path`, cropped to the central square and resized to `image_size`.
+
+    With `classes` the folders right below `path` are classes, numbered in the order of their names.
 
     The test set is `test_path`, or else those files whose relative path hashes below `test_fraction`, so that
     adding files moves none from one set to the other. Every file is checked here (unless `verify` is off) and
@@ -44,23 +49,29 @@ def folder(
         if damaged:
             raise ValueError(f"folder: {len(damaged)} damaged image file(s), the first {damaged[0]}")
     shape = (image_size, image_size, num_channels)
-    return Source("folder", Files(train, shape), Files(test, shape), shape=shape, levels=256)
+    if not classes:
+        return Source("folder", Files(train, shape), Files(test, shape), shape=shape, levels=256)
+    names = sorted({_class(file, path) for file in train})
+    sets = [_labels(train, path, names), _labels(test, test_path or path, names)]
+    records = [Files(files, shape, labels) for files, labels in zip((train, test), sets, strict=True)]
+    return Source("folder", *records, shape=shape, levels=256, num_classes=len(names))
 
 
 class Files:
-    """Records of image files, decoded when asked for."""
+    """Records of image files, decoded when asked for; with their `labels` where they have classes."""
 
-    def __init__(self, files: list[Path], shape: tuple[int, int, int]):
-        self.files, self.shape = files, shape
+    def __init__(self, files: list[Path], shape: tuple[int, int, int], labels: list[int] | None = None):
+        self.files, self.shape, self.labels = files, shape, labels
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Example:
         try:
-            return {"image": load_image(self.files[index], channels=self.shape[2], size=self.shape[0])}
+            image = load_image(self.files[index], channels=self.shape[2], size=self.shape[0])
         except ValueError as error:
             raise ValueError(f"cannot read the image {self.files[index]}: {error}") from error
+        return {"image": image} if self.labels is None else {"image": image, "label": np.int32(self.labels[index])}
 
 
 def _files(path: Path) -> list[Path]:
@@ -70,6 +81,21 @@ def _files(path: Path) -> list[Path]:
     if not files:
         raise ValueError(f"folder: no image file ({', '.join(sorted(SUFFIXES))}) below {path}")
     return files
+
+
+def _class(file: Path, path: str | Path) -> str:
+    parts = file.relative_to(path).parts
+    if len(parts) < 2:
+        raise ValueError(f"folder: {file} lies in no class; put each image into a folder of its class below {path}")
+    return parts[0]
+
+
+def _labels(files: list[Path], path: str | Path, names: list[str]) -> list[int]:
+    found = [_class(file, path) for file in files]
+    unknown = sorted(set(found) - set(names))
+    if unknown:
+        raise ValueError(f"folder: class {unknown[0]!r} is in the test set alone; known are {', '.join(names)}")
+    return [names.index(name) for name in found]
 
 
 def _hash(name: str) -> float:

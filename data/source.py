@@ -24,13 +24,17 @@ class Records(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset: `shape` is an example's, `levels` how many grey levels it has (None: continuous)."""
+    """A dataset: `shape` is an example's, `levels` how many grey levels it has (None: continuous).
+
+    `num_classes`: "label" counts from 0 to below it; 0 where examples have none.
+    """
 
     name: str
     train: Records
     test: Records
     shape: tuple[int, ...]
     levels: int | None
+    num_classes: int = 0
 
 
 class Arrays:

@@ -73,7 +73,8 @@ def tfds(
         records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, decode)
         return Arrays(take(records, np.arange(len(records)))) if in_memory else records
 
-    return Source(f"tfds:{dataset}", split(train_split), split(test_split), shape=shape, levels=256)
+    classes = getattr(features[label_key], "num_classes", None) or 0 if label_key in features else 0  # of a ClassLabel
+    return Source(f"tfds:{dataset}", split(train_split), split(test_split), shape, 256, classes)
 
 
 class TfdsRecords:

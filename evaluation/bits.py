@@ -8,11 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from data.source import take
-from evaluation.devices import on_devices
+from evaluation.image_rounds import write_missing
 from evaluation.likelihood import bits_per_dim, log_likelihood
 from evaluation.rounds import Rounds, barrier, is_leader
-from experiment import Experiment, Failure
+from experiment import Experiment
 from sde_lib.bound import dequantized
 
 DEQUANTIZATIONS = ("uniform", "process")
@@ -43,27 +42,16 @@ def bits(
         "atol": config.atol,
     }
     compute = _make_compute(experiment)
+
+    def columns(batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
+        return dict(zip(("bits", "evaluations", "converged"), compute(variables, batch, keys), strict=True))
+
     all_rounds = []
     for repeat in range(config.bpd_repeats):
         key_repeat = jax.random.fold_in(key, repeat)
         known = {**about, **settings, "key": np.asarray(jax.random.key_data(key_repeat)).tolist()}
         rounds = Rounds(folder / f"repeat_{repeat}", known, count, min(config.batch_size, count))
-        missing = rounds.missing()
-        with rounds.progress(missing, "bits/dim") as progress:
-            for i in missing:
-                first, real = i * rounds.size, rounds.real(i)
-                index = np.minimum(np.arange(first, first + rounds.size), count - 1)  # copies fill up the last round
-                keys = jax.vmap(jax.random.fold_in, (None, 0))(key_repeat, index)
-                out = compute(variables, on_devices(take(source.test, index)["image"]), keys)
-                values, evaluations, converged = (np.asarray(a)[:real] for a in out)
-                if not np.isfinite(values).all():
-                    raise Failure(
-                        f"log-likelihood not finite for {int((~np.isfinite(values)).sum())} of examples {first} to "
-                        f"{first + real - 1} ({int((~converged).sum())} solves did not converge); loosen eval.rtol "
-                        "and eval.atol, or take another checkpoint"
-                    )
-                rounds.write(i, bits=values, evaluations=evaluations, converged=converged)
-                progress.update(real)
+        write_missing(experiment, rounds, key_repeat, columns, what="bits/dim", wrong=_wrong)
         all_rounds.append(rounds)
     barrier("bits")
     if not is_leader():
@@ -82,8 +70,18 @@ def bits(
     }
 
 
+def _wrong(arrays: dict[str, np.ndarray], examples: str) -> str | None:
+    wrong = ~np.isfinite(arrays["bits"])
+    if not wrong.any():
+        return None
+    return (
+        f"log-likelihood not finite for {int(wrong.sum())} of {examples} ({int((~arrays['converged']).sum())} solves "
+        "did not converge); loosen eval.rtol and eval.atol, or take another checkpoint"
+    )
+
+
 def _make_compute(experiment: Experiment) -> Callable:
-    """``(variables, image, keys) -> bits, evaluations, converged`` of a batch."""
+    """``(variables, batch, keys) -> bits, evaluations, converged`` of a batch."""
     config = experiment.config.eval
     # Whatever the training did: without noise grey levels have no density (published bits/dim do the same).
     scaler = dataclasses.replace(experiment.scaler, dequantization="uniform")
@@ -91,7 +89,8 @@ def _make_compute(experiment: Experiment) -> Callable:
     offset, dimensions = 0.0 if by_process else scaler.bits_offset(), int(np.prod(experiment.source.shape))
 
     @jax.jit
-    def compute(variables: dict, image: jax.Array, keys: jax.Array) -> tuple[jax.Array, ...]:
+    def compute(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, ...]:
+        image = batch["image"]
         dequantize, probe = jax.numpy.unstack(jax.vmap(jax.random.split)(keys), axis=1)
         sde, extra = experiment.process(variables), 0.0
         if by_process:
@@ -103,7 +102,7 @@ def _make_compute(experiment: Experiment) -> Callable:
             x = scaler.encode(image, dequantize)
         result = log_likelihood(
             sde,
-            experiment.score_fn(variables),
+            experiment.score_fn(variables, condition=experiment.condition(batch.get("label"))),
             x,
             probe,
             probe=config.bpd_probe,

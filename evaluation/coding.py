@@ -8,11 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from data.source import take
-from evaluation.devices import on_devices
+from evaluation.image_rounds import not_finite, write_missing
 from evaluation.rounds import Rounds, barrier, is_leader
 from evaluation.variational import Curve, normal_noise, progressive_coding, variational_bound
-from experiment import Experiment, Failure
+from experiment import Experiment
 from sde_lib import VARIANCES
 from sde_lib.variational import DECODERS
 
@@ -55,22 +54,13 @@ def variational(
     }
     known = {**about, **settings, "num_scales": n, "key": np.asarray(jax.random.key_data(key)).tolist()}
     rounds = Rounds(folder / "vlb", known, count, min(config.batch_size, count))
-    compute, missing = _make_compute(experiment, settings), rounds.missing()
-    with rounds.progress(missing, "variational bound") as progress:
-        for i in missing:
-            first, real = i * rounds.size, rounds.real(i)
-            index = np.minimum(np.arange(first, first + rounds.size), count - 1)  # copies fill up the last round
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-            out = compute(variables, on_devices(take(source.test, index)["image"]), keys)
-            arrays = {name: np.asarray(getattr(out, name))[:real] for name in COLUMNS}
-            wrong = [name for name, array in arrays.items() if not np.isfinite(array).all()]
-            if wrong:
-                raise Failure(
-                    f"variational bound: {wrong[0]} not finite among examples {first} to {first + real - 1}; take "
-                    "another checkpoint"
-                )
-            rounds.write(i, **arrays)
-            progress.update(real)
+    compute = _make_compute(experiment, settings)
+
+    def columns(batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
+        bound = compute(variables, batch, keys)
+        return {name: getattr(bound, name) for name in COLUMNS}
+
+    write_missing(experiment, rounds, key, columns, what="variational bound", wrong=not_finite)
     barrier("vlb")
     if not is_leader():
         return None
@@ -96,7 +86,7 @@ def variational(
 
 
 def _make_compute(experiment: Experiment, settings: dict[str, Any]) -> Callable:
-    """``(variables, image, keys) -> Bound`` of a batch."""
+    """``(variables, batch, keys) -> Bound``."""
     learned = settings["variance"].startswith("learned")
     options: dict[str, Any] = {"variance": settings["variance"]}
     levels = experiment.source.levels
@@ -107,10 +97,11 @@ def _make_compute(experiment: Experiment, settings: dict[str, Any]) -> Callable:
             options["clip"] = (-1.0, 1.0) if experiment.scaler.centered else (0.0, 1.0)
 
     @jax.jit
-    def compute(variables: dict, image: jax.Array, keys: jax.Array) -> Any:
+    def compute(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> Any:
+        image = batch["image"]
         x0 = low + (high - low) / (levels - 1) * image.astype(np.float32) if levels else image
         make = experiment.score_and_variance_fn if learned else experiment.score_fn
-        model = make(variables, chain=True)
+        model = make(variables, chain=True, condition=experiment.condition(batch.get("label")))
         return variational_bound(experiment.sde, experiment.num_scales, model, x0, normal_noise(keys, x0), **options)
 
     return compute

@@ -21,7 +21,8 @@ from evaluation.report import environment
 from evaluation.rounds import Rounds, barrier, is_leader
 from evaluation.run import fingerprint
 from experiment import Experiment, Failure
-from experiment.weights import load_run
+from experiment.guidance import guided_score
+from experiment.weights import load_guided
 from experiment.workdir import Workdir
 from samplers import Settings
 from samplers.create import stepper_of
@@ -122,7 +123,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
         )
     if inception and config.reference_stats:
         quality.reference(experiment, workdir, inception)
-    return Plan(entries, reference, inception, *load_run(workdir, experiment.network, experiment.config))
+    return Plan(entries, reference, inception, *load_guided(workdir, experiment))
 
 
 def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, Any] | None:
@@ -208,14 +209,13 @@ class _Draws:
             self.experiment.settings, method="ode", grid="uniform", rtol=FLOW_TOLERANCE, atol=FLOW_TOLERANCE
         )
 
-        def draw(variables: dict, key: jax.Array, z: jax.Array) -> samplers.Samples:
-            return samplers.create(self.sde, self.experiment.sampler_score(variables, settings, self.sde), settings)(
-                key, z
-            )
+        def draw(variables: dict, key: jax.Array, z: jax.Array, labels: Any) -> samplers.Samples:
+            score = guided_score(self.experiment, variables, settings, self.sde, labels)
+            return samplers.create(self.sde, score, settings)(key, z)
 
         rounds = self._rounds("flow", settings)
-        for i, key, z in self._missing(rounds, "the flow"):
-            solved, _ = self._run("ode", draw, key, z)
+        for i, *arguments in self._missing(rounds, "the flow"):
+            solved, _ = self._run("ode", draw, *arguments)
             x, evaluations = (np.asarray(a)[: rounds.real(i)] for a in solved[:2])
             rounds.write(i, x=_finite(x, "the flow"), evaluations=evaluations)
         barrier("flow")
@@ -227,12 +227,13 @@ class _Draws:
         settings, method = entry.settings, entry.settings.method
         rows = table(self.sde, stepper_of(self.sde, lambda x, t: x, settings), settings, self.longest[method])
 
-        def draw(variables: dict, key: jax.Array, z: jax.Array, rows: Table) -> jax.Array:
-            return loop(self.sde, self.experiment.sampler_score(variables, settings, self.sde), settings)(key, z, rows)
+        def draw(variables: dict, key: jax.Array, z: jax.Array, labels: Any, rows: Table) -> jax.Array:
+            score = guided_score(self.experiment, variables, settings, self.sde, labels)
+            return loop(self.sde, score, settings)(key, z, rows)
 
         rounds = self._rounds(f"{entry.name.replace('/', '_')}_{entry.budget}", settings)
-        for i, key, z in self._missing(rounds, f"{entry.name}, {entry.budget}"):
-            drawn, seconds = self._run(method, draw, key, z, rows)
+        for i, *arguments in self._missing(rounds, f"{entry.name}, {entry.budget}"):
+            drawn, seconds = self._run(method, draw, *arguments, rows)
             x, real = _finite(np.asarray(drawn)[: rounds.real(i)], entry.name), rounds.real(i)
             arrays = {"evaluations": np.full(real, rows.evaluations), "seconds": np.full(real, seconds)}
             if deterministic(settings):
@@ -247,8 +248,8 @@ class _Draws:
         about = {**self.about, "settings": settings.used(), "method": settings.method, "flow_tolerance": FLOW_TOLERANCE}
         return Rounds(self.folder / name, about, config.num_samples, min(config.batch_size, config.num_samples))
 
-    def _missing(self, rounds: Rounds, name: str) -> Iterator[tuple[int, jax.Array, jax.Array]]:
-        """Number, key and noise of each round that is not there; all entries get the same."""
+    def _missing(self, rounds: Rounds, name: str) -> Iterator[tuple]:
+        """Number, key, noise and classes of each round that is not there; all entries get the same."""
         missing = rounds.missing()
         shape = (rounds.size, *self.experiment.source.shape)
         with rounds.progress(missing, name) as progress:
@@ -256,7 +257,8 @@ class _Draws:
                 key_prior, key_path = jax.random.split(
                     jax.random.fold_in(jax.random.key(self.experiment.config.eval.seed), i)
                 )
-                yield i, key_path, on_devices(self.experiment.sde.prior_sample(key_prior, shape))
+                labels = jax.tree.map(on_devices, self.experiment.labels(i * rounds.size, rounds.size))
+                yield i, key_path, on_devices(self.experiment.sde.prior_sample(key_prior, shape)), labels
                 progress.update(rounds.real(i))
 
     def _run(self, name: str, draw: Callable, *arguments: Any) -> tuple[Any, float]:

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import sde_lib
-from data.source import take
-from evaluation.devices import on_devices
+from evaluation.image_rounds import not_finite, write_missing
 from evaluation.rounds import Rounds, barrier, is_leader
-from experiment import Experiment, Failure
+from experiment import Experiment
 from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
 
 
@@ -39,22 +38,12 @@ def variational(
     settings = {"times": config.vlb_times, "decoder": "softmax" if source.levels else "density"}
     known = {**about, **settings, "key": np.asarray(jax.random.key_data(key)).tolist()}
     rounds = Rounds(folder / "vlb", known, count, min(config.batch_size, count))
-    compute, missing = _make_compute(experiment, config.vlb_times), rounds.missing()
-    with rounds.progress(missing, "variational bound") as progress:
-        for i in missing:
-            first, real = i * rounds.size, rounds.real(i)
-            index = np.minimum(np.arange(first, first + rounds.size), count - 1)  # copies fill up the last round
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-            out = compute(variables, on_devices(take(source.test, index)["image"]), keys)
-            arrays = {name: np.asarray(value)[:real] for name, value in out._asdict().items()}
-            wrong = [name for name, array in arrays.items() if not np.isfinite(array).all()]
-            if wrong:
-                raise Failure(
-                    f"variational bound: {wrong[0]} not finite among examples {first} to {first + real - 1}; take "
-                    "another checkpoint"
-                )
-            rounds.write(i, **arrays)
-            progress.update(real)
+    compute = _make_compute(experiment, config.vlb_times)
+
+    def columns(batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
+        return compute(variables, batch, keys)._asdict()
+
+    write_missing(experiment, rounds, key, columns, what="variational bound", wrong=not_finite)
     barrier("vlb")
     if not is_leader():
         return None
@@ -73,17 +62,18 @@ def variational(
 
 
 def _make_compute(experiment: Experiment, n: int) -> Callable[..., Bound]:
-    """``(variables, image, keys) -> Bound`` of a batch."""
+    """``(variables, batch, keys) -> Bound``."""
     levels = experiment.scaler.centres() if experiment.source.levels else None
     model = experiment.config.model
 
     @jax.jit
-    def compute(variables: dict, image: jax.Array, keys: jax.Array) -> Bound:
-        sde = experiment.process(variables)
+    def compute(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> Bound:
+        sde, image = experiment.process(variables), batch["image"]
+        condition = experiment.condition(batch.get("label"))
         x0 = image if levels is None else jnp.asarray(levels, np.float32)[image]
 
         def apply(x: jax.Array, c_noise: jax.Array) -> jax.Array:
-            return experiment.network.apply(variables, x, c_noise)
+            return experiment.network.apply(variables, x, c_noise, condition)
 
         def noise(i: jax.Array | int) -> jax.Array:
             at = jax.vmap(jax.random.fold_in, (0, None))(keys, i)

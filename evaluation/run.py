@@ -21,7 +21,7 @@ from evaluation.rounds import Rounds, barrier, is_leader
 from evaluation.samples import GRID_SAMPLES, draw_rounds
 from experiment import Experiment
 from experiment.pictures import save_decoded
-from experiment.weights import load, load_run
+from experiment.weights import load, load_guide, load_guided
 from experiment.workdir import Workdir, write_text
 from samplers.ode import PROBES
 
@@ -88,7 +88,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
         quality.reference(experiment, workdir, inception)
     if config.end_step:
         return Plan(inception, None)
-    return Plan(inception, load_run(workdir, experiment.network, experiment.config))
+    return Plan(inception, load_guided(workdir, experiment))
 
 
 def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[str, Any]]:
@@ -105,6 +105,7 @@ def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[
     with workdir.store(read_only=True) as store:
         for step in schedule.steps_to_evaluate(store, config, experiment.config.training.snapshot_freq):
             weights = plan.weights or load(store, experiment.network, ema=config.ema, step=step)
+            weights = weights[0], load_guide(experiment) | weights[1]
             origin = store.metadata(weights[0]).get("imported")
             report = evaluate_checkpoint(experiment, workdir, *weights, against, origin)
             if report is not None:

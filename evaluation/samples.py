@@ -31,16 +31,18 @@ class Drawer:
         self.variables, self.method = variables, method
         shape, sde = (batch_size, *experiment.source.shape), experiment.process(variables)
         self._start = jax.jit(lambda key: experiment.sde.prior_sample(key, shape))
-        self._sampler = jax.jit(lambda v, key, z: experiment.sampler(v, method, sde)(key, z))
+        self._sampler = jax.jit(lambda v, key, z, labels: experiment.sampler(v, method, sde, labels)(key, z))
+        self._labels = lambda i: experiment.labels(i * batch_size, batch_size)
         self._compiled = None
 
     def draw(self, key: jax.Array, i: int) -> Drawn:
         """Batch i."""
         key_prior, key_path = jax.random.split(jax.random.fold_in(key, i))
         z = on_devices(self._start(key_prior))
-        self._compiled = self._compiled or self._sampler.lower(self.variables, key_path, z).compile()
+        arguments = self.variables, key_path, z, jax.tree.map(on_devices, self._labels(i))
+        self._compiled = self._compiled or self._sampler.lower(*arguments).compile()
         began = time.perf_counter()
-        out = jax.block_until_ready(self._compiled(self.variables, key_path, z))
+        out = jax.block_until_ready(self._compiled(*arguments))
         seconds = time.perf_counter() - began
         x = np.asarray(out.x)
         if not np.isfinite(x).all():

@@ -13,8 +13,11 @@ import data
 import samplers
 import sde_lib
 from data.scaling import Scaler
+from experiment.guidance import check as check_guidance
+from experiment.guidance import config_of_guide, guided_score
 from experiment.schedule import joined, parameters_of
 from models import MODELS
+from models.conditions import one_hot
 from models.functional import Network
 
 DATA_FIELDS = ("dataset", "image_size", "num_channels", "centered", "uniform_dequantization", "random_flip", "augment")
@@ -31,6 +34,29 @@ class Experiment:
     scaler: Scaler
     network: Network
     settings: samplers.Settings
+    guide: "Experiment | None" = None
+
+    @property
+    def num_classes(self) -> int:
+        """The classes that the network is told of, or tells apart; 0: none."""
+        return self.config.model.get("label_dim", 0)
+
+    @property
+    def batch_fields(self) -> tuple[str, ...]:
+        """What of an example the training and the likelihood take."""
+        return ("image", "label") if self.num_classes else ("image",)
+
+    def condition(self, labels: Any) -> dict[str, Any] | None:
+        """What the network is told of examples of these classes [b]; None where it takes none or none are given."""
+        return {"label": one_hot(labels, self.num_classes)} if self.num_classes and labels is not None else None
+
+    def labels(self, first: int, count: int) -> np.ndarray | None:
+        """The classes of the samples `first` to first + count - 1: ``sampling.label``, or each in turn; None: none."""
+        classes = self.num_classes or (self.guide.num_classes if self.guide else 0)
+        if not classes:
+            return None
+        drawn = np.arange(first, first + count) % classes
+        return np.full_like(drawn, self.settings.label) if self.settings.label >= 0 else drawn
 
     @property
     def num_scales(self) -> int:
@@ -75,31 +101,17 @@ class Experiment:
         """The noise process with these variables: `sde`, or with a learned schedule its trained form."""
         return self.sde.with_parameters(parameters_of(variables["params"])) if self.sde.parameters else self.sde
 
-    def sampler(self, variables: dict[str, Any], method: str, sde: sde_lib.AffineSDE | None = None) -> Callable:
-        """The sampler of that name with this experiment's settings.
+    def sampler(
+        self, variables: dict[str, Any], method: str, sde: sde_lib.AffineSDE | None = None, labels: Any = None
+    ) -> Callable:
+        """The sampler of that name with this experiment's settings, for examples of these classes [b] (`labels`).
 
         `sde` is `process(variables)`, made outside where the variables are traced: solvers take their tables from a
         noise schedule of concrete numbers.
         """
         settings = self.settings_of(method)
         sde = sde or self.process(variables)
-        return samplers.create(sde, self.sampler_score(variables, settings, sde), settings)
-
-    def sampler_score(
-        self, variables: dict[str, Any], settings: samplers.Settings, sde: sde_lib.AffineSDE
-    ) -> sde_lib.ScoreFn | sde_lib.ScoreAndVarianceFn:
-        """What a sampler of these settings follows: the network's score, on the chain it asks for, thresholded."""
-        stochastic = not (settings.method == "ode" or settings.flow or settings.few_step)
-        chain = settings.discretization > 0 and stochastic
-        make = self.score_and_variance_fn if settings.learned_variance else self.score_fn
-        process = sde_lib.Levels(sde, self.num_scales, exact=chain) if self.num_scales else sde
-        return samplers.thresholded(
-            process,
-            make(variables, chain=chain),
-            settings.threshold,
-            quantile=settings.threshold_quantile,
-            low=-1.0 if self.scaler.centered else 0.0,
-        )
+        return samplers.create(sde, guided_score(self, variables, settings, sde, labels), settings)
 
     def settings_of(self, method: str) -> samplers.Settings:
         """This experiment's sampler settings for another method."""
@@ -185,7 +197,7 @@ def _stand_in(config: ConfigDict) -> data.Source:
     """A source without examples, of the images that files and TFDS hold: 256 levels, the size that the config says."""
     shape = config.data.image_size, config.data.image_size, config.data.num_channels
     empty = data.Arrays({"image": np.zeros((0, *shape), np.uint8)})
-    return data.Source(config.data.dataset, empty, empty, shape=shape, levels=256)
+    return data.Source(config.data.dataset, empty, empty, shape, 256, config.model.get("label_dim", 0))
 
 
 def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
@@ -218,7 +230,10 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
         )
     dequantization = "uniform" if config.data.uniform_dequantization else "none"
     scaler = Scaler(source.levels, config.data.centered, dequantization)
-    experiment = Experiment(config, sde, source, scaler, network(config, sde, source.shape), settings)
+    of_guide = config_of_guide(config)
+    guide = build(of_guide, needs_data=False) if of_guide else None
+    experiment = Experiment(config, sde, source, scaler, network(config, sde, source.shape), settings, guide)
+    check_guidance(experiment)
     if any(chosen.learned_variance for chosen in drawn_by):
         if config.model.preconditioning != "none":
             raise ValueError(

@@ -6,6 +6,8 @@ import jax
 from ml_collections import ConfigDict
 
 from checkpoints.store import Store
+from experiment.build import Experiment
+from experiment.guidance import GUIDE
 from experiment.workdir import Workdir
 from models.functional import Network
 
@@ -30,3 +32,19 @@ def load_run(workdir: Workdir, network: Network, config: ConfigDict) -> tuple[in
     """What `load` gives of a run for ``config.eval``: its `checkpoint`, averaged or raw by `ema`."""
     with workdir.store(read_only=True) as store:
         return load(store, network, ema=config.eval.ema, step=config.eval.checkpoint)
+
+
+def load_guided(workdir: Workdir, experiment: Experiment) -> tuple[int, dict[str, Any]]:
+    """What `load_run` gives, and the weights of ``sampling.guide`` with it, where there is one."""
+    step, variables = load_run(workdir, experiment.network, experiment.config)
+    return step, variables | load_guide(experiment)
+
+
+def load_guide(experiment: Experiment) -> dict[str, Any]:
+    """The averaged weights of ``sampling.guide``, as collections of their own; nothing where there is none."""
+    if experiment.guide is None:
+        return {}
+    settings = experiment.settings
+    with Workdir(settings.guide).store(read_only=True) as store:
+        _, weights = load(store, experiment.guide.network, ema=True, step=settings.guide_checkpoint)
+    return {GUIDE + name: values for name, values in weights.items()}

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Mapping
 
 from flax import nnx
 from jax.typing import DTypeLike
@@ -20,6 +21,7 @@ class MLP(nnx.Module):
       width, depth: hidden features, residual blocks. time_features: of the embedding e.
       embedding_type: "positional": c_noise is a label, 0 to 999; "fourier": c_noise is sigma. The frequencies are low
         (at most ten radians over all labels; fourier_scale 0.2), so that adaptive solvers take long steps.
+      label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros for none. 0: takes none.
       dropout: rate within blocks, only where keys are given.
       dtype: of the computation; None: that of inputs and parameters. The output has the dtype of x.
 
@@ -36,6 +38,7 @@ class MLP(nnx.Module):
         embedding_type: str = "positional",
         fourier_scale: float = 0.2,
         nonlinearity: str = "swish",
+        label_dim: int = 0,
         dropout: float = 0.0,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
@@ -55,7 +58,9 @@ class MLP(nnx.Module):
         self.time_features = time_features
         self.act = NONLINEARITIES[nonlinearity]
         self.fourier = Fourier(time_features // 2, fourier_scale, rngs=rngs) if embedding_type == "fourier" else None
+        self.label_dim = label_dim
         self.linear_in = linear(size, width, **make)
+        self.classes = linear(label_dim, width, use_bias=False, **make) if label_dim else None
         self.time = nnx.List([linear(time_features, width, **make) for _ in range(depth)])
         self.linear0 = nnx.List([linear(width, width, **make) for _ in range(depth)])
         self.linear1 = nnx.List([linear(width, width, scale=0.0, **make) for _ in range(depth)])
@@ -65,16 +70,18 @@ class MLP(nnx.Module):
         self,
         x: Float[Array, "b *d"],
         c_noise: Num[Array, " b"],
-        condition: None = None,
+        condition: Mapping[str, Array] | None = None,
         *,
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b *d"]:
         """The network's output for x at noise c_noise; dropout where `keys` gives each example its key."""
-        check_call(x, c_noise, condition, keys, self.shape)
+        check_call(x, c_noise, condition, keys, self.shape, {"label": self.label_dim} if self.label_dim else {})
         c_noise = c_noise.astype(x.dtype)
         embedding = self.fourier or functools.partial(positional, features=self.time_features, fastest=0.01)
         time = embedding(c_noise)
         h = self.linear_in(x.reshape(x.shape[0], -1))
+        if self.classes is not None and condition:
+            h += self.classes(condition["label"].astype(h.dtype) * math.sqrt(self.label_dim))
         for i, (embed, first, second) in enumerate(zip(self.time, self.linear0, self.linear1, strict=True)):
             hidden = self.act(first(self.act(h)) + embed(time))
             h += second(dropout(hidden, self.dropout, keys, i))

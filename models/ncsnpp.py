@@ -1,6 +1,7 @@
 """NCSN++ and DDPM++ (Song et al. 2021, appendix H): one U-Net, two sets of options."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -59,6 +60,7 @@ class NCSNpp(nnx.Module):
       fourier_scale: standard deviation of the Fourier frequencies.
       fourier_features: exponents n of the sines and cosines of 2 pi 2^n x that the first layer sees beside x.
       nonlinearity: "swish", "elu", "relu" or "lrelu".
+      label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros for none. 0: takes none.
       scale_by_sigma: divide the output by sigma; with positional labels, which count the noise scales downwards,
         sigma = sigma_max (sigma_min / sigma_max)^(label / (num_scales - 1)).
       dtype: of the computation; None: that of inputs and parameters. The output has the dtype of x.
@@ -94,6 +96,7 @@ class NCSNpp(nnx.Module):
         fourier_scale: float = 16.0,
         fourier_features: Sequence[int] = (),
         nonlinearity: str = "swish",
+        label_dim: int = 0,
         scale_by_sigma: bool = False,
         sigma_min: float | None = None,
         sigma_max: float | None = None,
@@ -113,6 +116,8 @@ class NCSNpp(nnx.Module):
             raise ValueError(f"num_res_blocks={num_res_blocks}: each level needs at least 1")
         if nf < 4 or nf % 2:
             raise ValueError(f"nf={nf}: the time embedding is half sines, half cosines; choose an even nf of 4 or more")
+        if label_dim and not conditional:
+            raise ValueError(f"label_dim={label_dim}: classes are told beside the noise level; set conditional=True")
         if scale_by_sigma and embedding_type == "positional" and None in (sigma_min, sigma_max, num_scales):
             raise ValueError(
                 "scale_by_sigma with embedding_type='positional' finds sigma from the label: give sigma_min, "
@@ -122,7 +127,7 @@ class NCSNpp(nnx.Module):
 
         self.shape = (image_size, image_size, num_channels)
         self.act = NONLINEARITIES[nonlinearity]
-        self.nf, self.centered, self.skip_rescale = nf, centered, skip_rescale
+        self.nf, self.centered, self.skip_rescale, self.label_dim = nf, centered, skip_rescale, label_dim
         self.progressive, self.progressive_input = progressive, progressive_input
         self.progressive_combine, self.scale_by_sigma = progressive_combine, scale_by_sigma
         self.attend_each_block, self.fourier_features = attend_each_block, tuple(fourier_features)
@@ -166,6 +171,7 @@ class NCSNpp(nnx.Module):
         c_embedding = nf if self.fourier is None else 2 * nf
         self.time0 = linear(c_embedding, 4 * nf, **make) if conditional else None
         self.time1 = linear(4 * nf, 4 * nf, **make) if conditional else None
+        self.classes = linear(label_dim, 4 * nf, use_bias=False, **make) if label_dim else None
 
         self.conv_in = conv3x3((1 + 2 * len(self.fourier_features)) * num_channels, nf, **make)
         c, c_pyramid, skips = nf, num_channels, [nf]
@@ -242,12 +248,16 @@ class NCSNpp(nnx.Module):
     @property
     def condition_sizes(self) -> dict[str, int]:
         """Features of each condition it takes, by name."""
-        return {}
+        return {"label": self.label_dim} if self.label_dim else {}
 
     def _time(self, c_noise: Array, condition: Mapping[str, Array]) -> Array | None:
         if self.time0 is None:
             return None
-        return self.act(self.time1(self.act(self.time0(self._features(c_noise, condition)))))
+        time = self.time1(self.act(self.time0(self._features(c_noise, condition))))
+        if self.classes is not None and "label" in condition:
+            # A one-hot vector's norm becomes that of as many numbers of variance 1, for which the weights are drawn.
+            time += self.classes(condition["label"].astype(time.dtype) * math.sqrt(self.label_dim))
+        return self.act(time)
 
     def _features(self, c_noise: Array, condition: Mapping[str, Array]) -> Array:
         """The embedding of c_noise and, in a subclass, of its conditions."""

@@ -9,6 +9,7 @@ from samplers.dpm_solver import dpm_solver
 from samplers.dpm_solver_singlestep import dpm_solver_2s, dpm_solver_sde, dpm_solver_singlestep
 from samplers.euler_maruyama import euler_maruyama
 from samplers.flow import flow_euler, flow_heun
+from samplers.guidance import autoguidance, classifier_free
 from samplers.langevin import annealed_langevin, langevin
 from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS
 from samplers.ode import FlowSolution, decode, draw_probes, encode, solve_flow
@@ -31,7 +32,9 @@ __all__ = [
     "Stepper",
     "ancestral",
     "annealed_langevin",
+    "autoguidance",
     "chain",
+    "classifier_free",
     "create",
     "ddim",
     "decode",

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from samplers.base import Plan, from_time_to_time
-from sde_lib.base import AffineSDE, Coefficient
+from sde_lib.base import AffineSDE
 
 
 class Node(NamedTuple):
@@ -38,16 +38,16 @@ class Node(NamedTuple):
 DATA = Node(0.0, 1.0, 0.0)
 
 
-def host(function: Callable[[Coefficient], Coefficient], values: np.ndarray | float) -> np.ndarray:
-    """A coefficient of the SDE in float64, also while something is being traced or without x64.
+def host(function: Callable[..., Any], *values: np.ndarray | float) -> Any:
+    """Coefficients of the SDE in float64, also while something is being traced or without x64.
 
-    The values are repeated up to a power of two: every new shape would compile each operation of the formula anew.
+    The values, of equal shapes, are repeated up to a power of two: every new shape would compile each operation anew.
     """
-    values = np.asarray(values, np.float64)
-    repeated = np.resize(values, 1 << max(values.size - 1, 0).bit_length())
+    arrays = [np.asarray(value, np.float64) for value in values]
+    size, shape = arrays[0].size, arrays[0].shape
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        found = np.asarray(function(jnp.asarray(repeated)), np.float64)
-    return found[: values.size].reshape(values.shape)
+        found = function(*(jnp.asarray(np.resize(a, 1 << max(size - 1, 0).bit_length())) for a in arrays))
+        return jax.tree.map(lambda part: np.asarray(part, np.float64)[:size].reshape(shape), found)
 
 
 def kernel_plan(sde: AffineSDE, discretization: int | None) -> Callable[[Any], Plan]:
@@ -61,10 +61,7 @@ def kernel_plan(sde: AffineSDE, discretization: int | None) -> Callable[[Any], P
         if discretization is not None or isinstance(times, jax.core.Tracer):
             return Plan(rows, ends)
         t = np.asarray(times, np.float64)
-        size = 1 << max(len(t) - 2, 0).bit_length()
-        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-            kernels = sde.transition(jnp.asarray(np.resize(t[1:], size)), jnp.asarray(np.resize(t[:-1], size)))
-            kernels = jax.tree.map(lambda part: np.asarray(part, np.float64)[: len(ends)], kernels)
+        kernels = host(sde.transition, t[1:], t[:-1])
         return Plan((*rows, kernels), ends)
 
     return plan

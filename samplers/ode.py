@@ -24,6 +24,7 @@ EVALUATIONS_PER_STEP = 6
 EVALUATIONS_TO_START = 1  # each step's last evaluation is the next one's first
 FIRST_STEP = 0.01  # a guess; a step that errs too much is repeated shorter
 PROBES = ("rademacher", "gaussian", "exact")
+EXAMPLES = "examples"
 
 
 class FlowSolution(NamedTuple):
@@ -91,7 +92,10 @@ def solve_flow(
 
     def velocity(u: Array, x: Float[Array, "*d"]) -> Float[Array, "*d"]:
         t = u**power
-        return power * u ** (power - 1.0) * sde.flow_velocity(x[None], t, score(x[None], t[None]))[0]
+        # The score sees the whole batch, each example at its own time: it may close over labels or measurements [b].
+        everyone, times = jax.lax.all_gather((x, t), EXAMPLES)
+        own = score(everyone, times)[jax.lax.axis_index(EXAMPLES)]
+        return power * u ** (power - 1.0) * sde.flow_velocity(x[None], t, own[None])[0]
 
     def field(u: Any, state: tuple[Array, Array], probes: Array | None) -> tuple[Array, Array]:
         u = jnp.asarray(u, state[0].dtype)
@@ -123,7 +127,7 @@ def solve_flow(
         converged = (solution.result == diffrax.RESULTS.successful) & jnp.all(jnp.isfinite(end_x))
         return FlowSolution(end_x, delta, evaluations, converged)
 
-    return jax.vmap(one, in_axes=(0, None if probes is None else 0))(x, probes)
+    return jax.vmap(one, in_axes=(0, None if probes is None else 0), axis_name=EXAMPLES)(x, probes)
 
 
 def encode(

@@ -3,13 +3,14 @@
 import dataclasses
 import math
 
-from samplers import grids, spacings, threshold
+from samplers import grids, guidance, spacings, threshold
 from samplers.methods import CHURNED, CORRECTORS, PREDICTORS, SOLVERS
 from samplers.runge_kutta import Churn
 from sde_lib.chain import VARIANCES
 
 METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS)
 DENOISE = ("tweedie", "mean", "none")
+_OFF = {"guidance_low": 0.0, "guidance_high": math.inf, "guidance_rescale": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,15 @@ class Settings:
       threshold_quantile: of 'dynamic'.
       rtol: of 'ode'.
       atol: of 'ode'.
+      label: the class that is drawn; -1: every class in turn.
+      guidance: how far the score is moved away from the unconditional one, or from `guide`'s; 1 (weight 0) is without.
+      guidance_convention: what that number is: 'scale' s, or 'weight' w = s - 1 (see `samplers.guidance`).
+      guidance_low: the lowest sigma / alpha at which it is moved.
+      guidance_high: the highest.
+      guidance_rescale: the share in which it gets its old deviation back.
+      guide: the folder of a run to guide with: a noise-conditional classifier, or a weaker model of the same data
+        (autoguidance); '': the network's own unconditional score.
+      guide_checkpoint: the step of that run; -1: its newest.
     """
 
     method: str = "pc"
@@ -72,6 +82,14 @@ class Settings:
     threshold_quantile: float = 0.995
     rtol: float = 1e-5
     atol: float = 1e-5
+    label: int = -1
+    guidance: float = 1.0
+    guidance_convention: str = "scale"
+    guidance_low: float = 0.0
+    guidance_high: float = math.inf
+    guidance_rescale: float = 0.0
+    guide: str = ""
+    guide_checkpoint: int = -1
 
     def __post_init__(self) -> None:
         for field, allowed in (
@@ -93,6 +111,12 @@ class Settings:
         if self.karras_power <= 0.0:
             raise ValueError(f"sampling.karras_power is {self.karras_power}; it must be positive (published: 7)")
         threshold.check(self.threshold, self.threshold_quantile)
+        if self.label < -1:
+            raise ValueError(f"sampling.label is {self.label}; it is a class, 0 or above, or -1 for each in turn")
+        try:
+            guidance.check(self.guidance_scale, self.guidance_low, self.guidance_high, self.guidance_rescale)
+        except ValueError as error:
+            raise ValueError(f"sampling.{error}") from None
         Churn(self.s_churn, self.s_min, self.s_max, self.s_noise)
         if self.method != "ode":
             self._check_grid()
@@ -116,6 +140,11 @@ class Settings:
                 "sampling.denoise 'tweedie' needs the score at the grid's end, and sampling.grid 'published' ends "
                 "at t = 0; use denoise 'mean' or 'none', or grid 'uniform'"
             )
+
+    @property
+    def guidance_scale(self) -> float:
+        """The scale, whichever convention it is given in; 1 is without guidance."""
+        return guidance.scale_of(self.guidance, self.guidance_convention)
 
     @property
     def mover(self) -> str:
@@ -170,5 +199,14 @@ class Settings:
             names += ("threshold",)
         if self.threshold == "dynamic":
             names += ("threshold_quantile",)
+        if self.label >= 0:
+            names += ("label",)
+        if self.guidance_scale != 1.0 or self.guide:
+            names += ("guidance", "guidance_convention")
+            names += tuple(
+                n for n in ("guidance_low", "guidance_high", "guidance_rescale") if getattr(self, n) != _OFF[n]
+            )
+        if self.guide:
+            names += ("guide", "guide_checkpoint")
         values = dataclasses.asdict(self)
         return {name: values[name] for name in (*names, "t_min", "denoise")}

@@ -163,6 +163,8 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
         "preconditioning": experiment.config.model.preconditioning,
         "random_flips": experiment.config.data.random_flip,
         "augment_probability": experiment.config.data.augment,
+        "num_classes": experiment.num_classes,
+        "label_dropout": config.label_dropout,
     }
     devices = jax.device_count()
     losses = batch_losses(objective, experiment.network, experiment.scaler, axis_size=devices, **options)
@@ -192,8 +194,9 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
 
     with store, progress, StopRequest() as stop:
         for before in range(start, config.n_iters, config.n_jitted_steps):
-            images = np.stack([next(data)["image"] for _ in range(config.n_jitted_steps)])
-            replicated, metrics = run(replicated, parallel.split_batch(images, config.n_jitted_steps), key_train)
+            drawn = [next(data) for _ in range(config.n_jitted_steps)]
+            batch = {name: np.stack([each[name] for each in drawn]) for name in experiment.batch_fields}
+            replicated, metrics = run(replicated, parallel.split_batch(batch, config.n_jitted_steps), key_train)
             unread.append((before, metrics))
             if len(unread) > ahead:
                 jax.block_until_ready(unread[-1 - ahead])
@@ -266,12 +269,13 @@ def _read(unread: deque[tuple[int, dict]], store: Any) -> dict[str, float]:
 def _make_evaluate(experiment: Experiment, losses: Any, key: jax.Array) -> Any:
     """``variables -> mean loss of the test set``, its noise the same at every call."""
     size = min(experiment.config.eval.batch_size, len(experiment.source.test))
-    compute = jax.jit(lambda variables, image, key: losses(variables, image, key, False))
+    compute = jax.jit(lambda variables, batch, key: losses(variables, batch, key, False))
 
     def evaluate(variables: dict) -> float:
         total = count = 0.0
         for i, batch in enumerate(eval_batches(experiment.source.test, batch_size=size)):
-            values = np.asarray(compute(variables, batch["image"], jax.random.fold_in(key, i)), np.float64)
+            given = {name: batch[name] for name in experiment.batch_fields}
+            values = np.asarray(compute(variables, given, jax.random.fold_in(key, i)), np.float64)
             total, count = total + values[batch["mask"]].sum(), count + batch["mask"].sum()
         return float(total / count)
 
@@ -288,7 +292,7 @@ def _make_draw(experiment: Experiment) -> Any:
     @functools.lru_cache(maxsize=1)
     def compiled(sde: AffineSDE) -> Callable[[dict, jax.Array], jax.Array]:
         def draw(variables: dict, key: jax.Array) -> jax.Array:
-            sampler = experiment.sampler(variables, experiment.settings.method, sde)
+            sampler = experiment.sampler(variables, experiment.settings.method, sde, experiment.labels(0, size))
             return samplers.draw(sampler, sde, key, (size, *experiment.source.shape)).x
 
         return jax.jit(draw)

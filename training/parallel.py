@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from training.state import TrainState
-from training.step import AXIS, TrainStep
+from training.step import AXIS, Batch, TrainStep
 
 
 def replicate(tree: Any) -> Any:
@@ -25,34 +25,40 @@ def unreplicate(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.addressable_data(0)[0], tree)
 
 
-def split_batch(image: np.ndarray, steps: int) -> np.ndarray:
-    """[steps, b, ...] of this process -> [local devices, steps, b / devices, ...]."""
+def split_batch(batch: Batch, steps: int) -> Batch:
+    """Arrays [steps, b, ...] of this process -> [local devices, steps, b / devices, ...]."""
     n = jax.local_device_count()
-    shape = (steps, n, image.shape[1] // n, *image.shape[2:])
-    return np.ascontiguousarray(np.moveaxis(image.reshape(shape), 1, 0))
+
+    def split(array: np.ndarray) -> np.ndarray:
+        shape = (steps, n, array.shape[1] // n, *array.shape[2:])
+        return np.ascontiguousarray(np.moveaxis(array.reshape(shape), 1, 0))
+
+    return jax.tree.map(split, batch)
 
 
 def compile_steps(
     train_step: TrainStep, steps: int
-) -> Callable[[TrainState, np.ndarray, Array], tuple[TrainState, dict[str, Array]]]:
-    """``(replicated state, [devices, steps, b, ...], key) -> (state, metrics [devices, steps])``; state is donated.
+) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
+    """``(replicated state, arrays [devices, steps, b, ...], key) -> (state, metrics [devices, steps])``.
+
+    The state is donated.
 
     The steps of a call are one ``lax.scan`` on GPU and TPU. On CPU they follow one another: XLA's kernel gradients are
     25 to 100 times slower inside any loop, even one of a single turn.
     """
 
-    def run(state: TrainState, images: Array, key_data: Array) -> tuple[TrainState, dict[str, Array]]:
+    def run(state: TrainState, batches: Batch, key_data: Array) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.wrap_key_data(key_data)
         if jax.default_backend() != "cpu":
-            return jax.lax.scan(lambda state, image: train_step(state, image, key), state, images)
+            return jax.lax.scan(lambda state, batch: train_step(state, batch, key), state, batches)
         metrics = []
-        for image in images:
-            state, values = train_step(state, image, key)
+        for i in range(steps):
+            state, values = train_step(state, {name: array[i] for name, array in batches.items()}, key)
             metrics.append(values)
         return state, jax.tree.map(lambda *values: jnp.stack(values), *metrics)
 
     call = jax.pmap(run, axis_name=AXIS, in_axes=(0, 0, None), donate_argnums=(0,))
-    return lambda state, images, key: call(state, images, jax.random.key_data(key))
+    return lambda state, batches, key: call(state, batches, jax.random.key_data(key))
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -14,6 +14,7 @@ from data.augment import random_flip
 from data.geometry import augment
 from data.scaling import Scaler
 from experiment.schedule import parameters_of
+from models.conditions import NO_CLASS, one_hot
 from models.functional import Network
 from training import vdm
 from training.importance import LossHistory
@@ -21,7 +22,9 @@ from training.objective import Objective
 from training.state import TrainState
 
 AXIS = "devices"
-TrainStep = Callable[[TrainState, Array, Key[Array, ""]], tuple[TrainState, dict[str, Array]]]
+Batch = dict[str, Any]
+"""Arrays [b, ...] of examples: "image", and "label" where the network is told of classes."""
+TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, dict[str, Array]]]
 
 
 def batch_losses(
@@ -34,21 +37,28 @@ def batch_losses(
     preconditioning: str = "none",
     random_flips: bool,
     augment_probability: float = 0.0,
+    num_classes: int = 0,
+    label_dropout: float = 0.0,
     axis_size: int,
 ) -> Callable[..., Any]:
-    """``(variables, image [b, ...], key, train) -> losses [b]`` of this device's share of a global batch.
+    """``(variables, batch, key, train) -> losses [b]`` of this device's share of a global batch.
 
     Example j of the global batch draws everything (flip, dequantisation, augmentation, t, noise, dropout) from its own
     key ``fold_in(key, j)``, so the losses do not depend on the number of devices. With an `augment_probability` the
     images are EDM's augmented ones, and the network is told by their labels in ``condition["augment"]``.
+
+    With `num_classes` the network is told of the batch's labels in ``condition["label"]``, one-hot; in training each is
+    dropped, all zeros, with probability `label_dropout`, so that the network learns the unconditional score as well
+    (Ho and Salimans 2022, arXiv:2207.12598).
 
     With a `LossHistory` as fifth argument levels are drawn by it; the result is then the losses, so weighted that
     their expectation is the same, and the history with those of the global batch, the same on every device.
     """
 
     def losses(
-        variables: dict, image: Array, key: Key[Array, ""], train: bool, history: LossHistory | None = None
+        variables: dict, batch: Batch, key: Key[Array, ""], train: bool, history: LossHistory | None = None
     ) -> Array | tuple[Array, LossHistory]:
+        image = batch["image"]
         local = len(image)
         first = jax.lax.axis_index(AXIS) * local if axis_size > 1 else 0
         index = first + jnp.arange(local)
@@ -57,15 +67,22 @@ def batch_losses(
         x0 = scaler.encode(image, dequantize)
         if random_flips and train:
             x0 = random_flip(flip, x0)
-        condition = None
+        condition = {}
         if augment_probability and train:
-            x0, labels = augment(jax.vmap(jax.random.fold_in, (0, None))(keys, 5), x0, augment_probability)
-            condition = {"augment": labels}
+            x0, condition["augment"] = augment(
+                jax.vmap(jax.random.fold_in, (0, None))(keys, 5), x0, augment_probability
+            )
+        if num_classes:
+            label = batch["label"]
+            if label_dropout and train:
+                drop = jax.vmap(lambda k: jax.random.bernoulli(jax.random.fold_in(k, 6), label_dropout))(keys)
+                label = jnp.where(drop, NO_CLASS, label)
+            condition["label"] = one_hot(label, num_classes)
         eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(noise)
 
         def apply(params: dict, x: Array, c_noise: Array) -> Array:
             return network.apply(
-                {**variables, "params": params}, x, c_noise, condition, keys=dropout if train else None
+                {**variables, "params": params}, x, c_noise, condition or None, keys=dropout if train else None
             )
 
         def eps_fn(process: sde_lib.AffineSDE | sde_lib.Levels, params: dict) -> sde_lib.ScoreFn:
@@ -103,18 +120,18 @@ def make_train_step(
     nan_to_num: bool = False,
     axis_size: int,
 ) -> TrainStep:
-    """``train_step(state, image, key) -> (state, metrics)``; step n's key is ``fold_in(key, n)``.
+    """``train_step(state, batch, key) -> (state, metrics)``; step n's key is ``fold_in(key, n)``.
 
     Gradients and loss are averaged over the devices by ``lax.pmean``. `ema` is the average's decay at update n = 1, 2,
     ... With `nan_to_num` what is not finite in the averaged gradient becomes 0 (NaN) or +-1e5, as in EDM's training.
     Metrics: loss, grad_norm (before clipping), and with `nan_to_num` replaced, how many numbers it replaced.
     """
 
-    def train_step(state: TrainState, image: Array, key: Key[Array, ""]) -> tuple[TrainState, dict[str, Array]]:
+    def train_step(state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, dict[str, Array]]:
         step_key = jax.random.fold_in(key, state.step)
 
         def mean_loss(params: dict) -> tuple[Array, LossHistory | None]:
-            arguments = {"params": params, "fixed": state.fixed}, image, step_key, True
+            arguments = {"params": params, "fixed": state.fixed}, batch, step_key, True
             if state.history is None:
                 return jnp.mean(losses(*arguments)), None
             values, history = losses(*arguments, state.history)

@@ -126,7 +126,7 @@ def test_the_score_is_that_of_the_levels_with_their_sigma_or_the_sdes(monkeypatc
 
 def test_chain_samplers_ask_for_the_levels_and_flows_for_the_smooth_process(monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr(Experiment, "score_fn", lambda self, variables, chain=False: asked.append(chain) or Levels)
+    monkeypatch.setattr(Experiment, "score_fn", lambda self, variables, *, chain, **_: asked.append(chain) or Levels)
     config = discrete()
     config.sampling.grid = "uniform"
     experiment = build(config)

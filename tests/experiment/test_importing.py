@@ -14,7 +14,7 @@ import sde_lib
 from benchmarks import import_checkpoint
 from checkpoints import safetensors_file, score_sde_torch, torch_file
 from configs.diffusers import ddpm_cifar10_32
-from configs.edm import cifar10_cond_vp, cifar10_uncond_vp
+from configs.edm import cifar10_uncond_vp
 from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import toy_mixture8_mlp
 from evaluation import samples
@@ -148,14 +148,6 @@ def test_an_imported_run_is_sampled_without_its_data_wherever_that_will_lie(tmp_
     imported.data.dataset = "tfds:svhn_cropped"
     with pytest.raises(Refusal, match=r"data\.dataset"):
         main.run("sample", imported, str(workdir.path))
-
-
-@pytest.mark.parametrize("mode", ["train", "sample", "evaluate", "reproduce"])
-def test_class_conditional_networks_are_not_drawn_from_without_classes(mode, tmp_path):
-    conditional = cifar10_cond_vp.get_config()
-    Workdir(tmp_path).begin(conditional)
-    with pytest.raises(Refusal, match=r"model\.label_dim is 10"):
-        main.run(mode, conditional, str(tmp_path))
 
 
 def test_averages_that_do_not_fit_are_named():

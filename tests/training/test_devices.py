@@ -42,7 +42,7 @@ def _train(devices: int, per_call: int) -> dict[str, Any]:
         metrics, donated = [], []
         for i in range(0, STEPS, per_call):
             before = jax.tree.leaves(state)
-            state, values = run(state, parallel.split_batch(IMAGES[i : i + per_call], per_call), KEY)
+            state, values = run(state, parallel.split_batch({"image": IMAGES[i : i + per_call]}, per_call), KEY)
             donated.append(all(leaf.is_deleted() for leaf in before))
             metrics.append(jax.tree.map(np.asarray, values))
     copies = jax.tree.map(np.asarray, state)
@@ -96,9 +96,9 @@ def test_draws_differ_between_steps_examples_and_seeds() -> None:
     losses = jax.jit(batch_losses(Objective(VP()), NETWORK, Scaler(17, True, "uniform"), **options), static_argnums=3)
     zero = jax.tree.map(jnp.zeros_like, NETWORK.init(jax.random.key(1)))
     keys = [jax.random.fold_in(KEY, n) for n in (0, 1)] + [jax.random.fold_in(jax.random.key(8), 0)]
-    seen = np.concatenate([np.asarray(losses(zero, IMAGES[0], key, True)) for key in keys])
+    seen = np.concatenate([np.asarray(losses(zero, {"image": IMAGES[0]}, key, True)) for key in keys])
     assert len(np.unique(seen)) == len(seen)
-    np.testing.assert_array_equal(losses(zero, IMAGES[0], keys[0], True), seen[:BATCH])
+    np.testing.assert_array_equal(losses(zero, {"image": IMAGES[0]}, keys[0], True), seen[:BATCH])
 
 
 @pytest.mark.parametrize(("batch_size", "mend"), [(12, "try 8"), (3, "try 8"), (0, "try 8"), (30, "try 24")])

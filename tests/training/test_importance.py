@@ -82,14 +82,14 @@ def test_all_devices_hold_the_history_of_the_whole_batch() -> None:
     step, state = _setting(1)
     step, alone = compiled(step), []
     for batch in images:
-        state, metrics = step(state, batch, jax.random.key(1))
+        state, metrics = step(state, {"image": batch}, jax.random.key(1))
         alone.append(float(metrics["loss"]))
     assert np.all(state.history.counts == 2)
     several, start = _setting(4)
     run = compiled(jax.vmap(several, axis_name=AXIS, in_axes=(0, 0, None)))  # as pmap, in a tenth of its time
     replicated, losses = jax.tree.map(lambda a: np.broadcast_to(a, (4, *a.shape)), start), []
     for batch in images:
-        replicated, metrics = run(replicated, batch.reshape(4, 4, 2, 2, 1), jax.random.key(1))
+        replicated, metrics = run(replicated, {"image": batch.reshape(4, 4, 2, 2, 1)}, jax.random.key(1))
         losses.append(float(metrics["loss"][0]))
     for leaf in jax.tree.leaves(replicated.history):
         np.testing.assert_array_equal(leaf, np.broadcast_to(leaf[:1], leaf.shape))
@@ -125,8 +125,8 @@ def test_the_weighted_loss_has_the_expectation_of_uniform_levels() -> None:
     image = np.random.default_rng(0).integers(0, 11, (16, 2, 2, 1)).astype(np.uint8)
     variables = {"params": {"w": jnp.asarray(0.5), "u": jnp.asarray(0.3)}, "fixed": {}}
     keys = jax.random.split(jax.random.key(0), 200)
-    weighted = compiled(jax.vmap(lambda k: losses(variables, image, k, True, history)[0]))(keys)
-    plain = compiled(jax.vmap(lambda k: losses(variables, image, k, True)))(keys)
+    weighted = compiled(jax.vmap(lambda k: losses(variables, {"image": image}, k, True, history)[0]))(keys)
+    plain = compiled(jax.vmap(lambda k: losses(variables, {"image": image}, k, True)))(keys)
     error = np.hypot(*(np.std(a) / np.sqrt(a.size) for a in (weighted, plain)))
     assert abs(np.mean(weighted) - np.mean(plain)) < 4 * error
 

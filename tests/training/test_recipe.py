@@ -129,7 +129,7 @@ def test_the_network_is_told_of_the_augmentation_and_the_test_set_is_left_alone(
     options = {"prediction": "eps", "noise_label": "sigma", "random_flips": False, "augment_probability": 0.12}
     losses = batch_losses(objective, Told(), Scaler(None, True, "none"), axis_size=1, **options)
     run = compiled(
-        lambda key: [losses({"params": {}}, jnp.zeros((32, 8, 8, 1)), key, train) for train in (True, False)]
+        lambda key: [losses({"params": {}}, {"image": jnp.zeros((32, 8, 8, 1))}, key, train) for train in (True, False)]
     )
     key = jax.random.key(5)
     training, test = run(key)
@@ -139,7 +139,7 @@ def test_the_network_is_told_of_the_augmentation_and_the_test_set_is_left_alone(
     np.testing.assert_allclose(training, (10.0 + labels.sum(axis=1)) ** 2, rtol=1e-4)
     np.testing.assert_allclose(test, 100.0, rtol=1e-4)
     share = batch_losses(objective, Told(), Scaler(None, True, "none"), axis_size=2, **options)
-    halves = jax.pmap(lambda image: share({"params": {}}, image, key, True), axis_name=AXIS)(
+    halves = jax.pmap(lambda image: share({"params": {}}, {"image": image}, key, True), axis_name=AXIS)(
         jnp.zeros((2, 16, 8, 8, 1))
     )
     np.testing.assert_allclose(halves.reshape(32), training, rtol=1e-5)
@@ -158,7 +158,7 @@ def test_the_network_sees_the_augmented_images() -> None:
     options = {"prediction": "eps", "noise_label": "sigma", "random_flips": False, "augment_probability": 0.5}
     losses = batch_losses(Objective(EDM(sigma_max=1e-6)), Sees(), Scaler(None, True, "none"), axis_size=1, **options)
     key = jax.random.key(6)
-    compiled(lambda key: losses({"params": {}}, image, key, True))(key).block_until_ready()
+    compiled(lambda key: losses({"params": {}}, {"image": image}, key, True))(key).block_until_ready()
     jax.effects_barrier()
     own = jax.vmap(lambda j: jax.random.fold_in(jax.random.fold_in(key, j), 5))(jnp.arange(16))
     expected = compiled(lambda keys: geometry.augment(keys, image, 0.5)[0])(own)

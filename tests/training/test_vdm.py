@@ -164,7 +164,7 @@ def _train(devices: int) -> dict[str, np.ndarray]:
         state = parallel.replicate(TrainState.create(network.init(jax.random.key(1)), adam))
         run = parallel.compile_steps(step, 1)
         for image in images:
-            state, _ = run(state, parallel.split_batch(image[None], 1), jax.random.key(7))
+            state, _ = run(state, parallel.split_batch({"image": image[None]}, 1), jax.random.key(7))
     return {f"{which}.{k}": np.asarray(v)[0] for which in ("params", "ema") for k, v in getattr(state, which).items()}
 
 
