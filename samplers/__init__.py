@@ -3,6 +3,7 @@
 from samplers.adams import deis, ipndm, lms
 from samplers.ancestral import ancestral
 from samplers.base import Samples, State, Stepper, chain, sample, tweedie
+from samplers.classifier import classifier_guide, classifier_guided
 from samplers.create import create, draw
 from samplers.ddim import ddim
 from samplers.dpm_solver import dpm_solver
@@ -35,6 +36,8 @@ __all__ = [
     "autoguidance",
     "chain",
     "classifier_free",
+    "classifier_guide",
+    "classifier_guided",
     "create",
     "ddim",
     "decode",

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import re
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import jax
@@ -12,11 +13,12 @@ import pytest
 
 import samplers
 from samplers import Churn, Stepper, sample, spacings
+from samplers.classifier import classifier_guide
 from samplers.dpm_solver_singlestep import orders_of
 from samplers.threshold import thresholded
 from sde_lib import EDM, VP, CosineBeta, Discrete, LinearBeta, TableBeta
 from sde_lib.base import AffineSDE
-from tests.oracles import compiled
+from tests.oracles import Mixture, compiled
 from tests.samplers.reference_solvers import (
     PROBLEMS,
     At,
@@ -252,6 +254,20 @@ def test_guided_diffusion_ddim(x64) -> None:
         assert len(path) == case["nfe"] - (case["mode"] == "ddim_reverse")
 
 
+def guide_of(case: dict, sde: AffineSDE) -> Callable | None:
+    """The gradient of log p(component | x_t) by our guide; None without one."""
+    if "classifier_guidance" not in case:
+        return None
+    data, k = mixture(case["problem"]), case["classifier_guidance"]["component"]
+    alone = Mixture(np.ones(1), data.means[k : k + 1], data.stds[k : k + 1])
+
+    def log_prob(x, t):
+        level = sde.alpha(t), sde.sigma(t)
+        return alone.log_density(x, *level) - data.log_density(x, *level)  # but for log w_k
+
+    return classifier_guide(sde, log_prob, case["classifier_guidance"]["scale"])
+
+
 def ancestral_end(stepper: Stepper, x: np.ndarray, times: np.ndarray, problem: str) -> np.ndarray:
     """Down the grid with the recorded noise, the last step's left out."""
     z = NOISE[f"step_noise/{problem}"][: len(times) - 1]
@@ -271,17 +287,18 @@ def ancestral_end(stepper: Stepper, x: np.ndarray, times: np.ndarray, problem: s
 @pytest.mark.slow
 @pytest.mark.parametrize("schedule", CHAINS)
 def test_guided_diffusion_ancestral(schedule: str, x64) -> None:
-    """Small, large and learned variances, clipped and not, on 10 and 50 of 1000 levels."""
+    """Small, large and learned variances, clipped and not, guided by a classifier, on 10 and 50 of 1000 levels."""
     sde = CHAINS[schedule]
     for case in cases("guided_diffusion"):
-        if case["mode"] != "ancestral" or case["schedule"] != schedule or "classifier_guidance" in case:
+        if case["mode"] != "ancestral" or case["schedule"] != schedule:
             continue
         rule = "clip" if case.get("clip_denoised") else "none"
         score = thresholded(sde, mixture(case["problem"]).score(sde), rule)
         variance = {"FIXED_SMALL": "small", "FIXED_LARGE": "large", "LEARNED_RANGE": "learned_range"}
         variance = variance[case["model_var_type"]]
         both = lambda x, t, score=score: (score(x, t), 0.5 * jnp.cos(2 * x))  # noqa: E731
-        stepper = samplers.ancestral(sde, both if variance == "learned_range" else score, variance=variance)
+        score = both if variance == "learned_range" else score
+        stepper = samplers.ancestral(sde, score, variance=variance, guide=guide_of(case, sde))
         times = np.append((kept(case)[::-1] + 1) / 1000, 0.0)
         found = ancestral_end(stepper, NOISE[f"xT/{case['problem']}"], times, case["problem"])
         assert np.abs(found - final("guided_diffusion", case)).max() < 1e-9, case["id"]
