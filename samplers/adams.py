@@ -59,7 +59,7 @@ def _multistep(
             rows.append(Row(t, Move(s.alpha / t.alpha, [s.alpha * w for w in integrals(grid, i, p)])))
         return rows
 
-    return linear(sde, score, Method("eps", memory=order), table)
+    return linear(sde, score, Method("eps", memory=order, multistep=order > 1), table)
 
 
 def deis(sde: AffineSDE, score: ScoreFn, *, order: int = 3, lower_order_final: int = 15) -> Stepper:

@@ -34,6 +34,10 @@ class Plan(NamedTuple):
     rows: tuple[Any, ...]
     ends: np.ndarray
 
+    def reached(self, times: Any) -> Any:
+        """The time at each of `ends`. A table with a row for every point of the grid may take several in one step."""
+        return times[1:] if len(self.ends) == len(times) - 1 else times[1:][self.ends]
+
 
 def from_time_to_time(times: Any) -> Plan:
     """One call a step, from t to s."""
@@ -54,6 +58,10 @@ class Stepper:
       plan: the grid's times to rows; the numbers of a few-step solver's must be known when it is traced.
       per_step: score evaluations of a step of the grid that does not end in data; None: those of one row.
       chainable: whether a corrector may move the sample between two rows.
+      place: ``(state, x, *row) -> State``: the state after that row, the last of a step of the grid, with its sample
+        moved to x; what the method remembers of the step moves along.
+      one_step: whether a step of the grid depends on the sample alone, so that steps may be taken again.
+      per_end: score evaluations at the end of each step of the grid, besides those of its rows.
     """
 
     step: Callable[..., State]
@@ -62,6 +70,9 @@ class Stepper:
     plan: Callable[[Any], Plan] = from_time_to_time
     per_step: int | None = None
     chainable: bool = True
+    place: Callable[..., State] = lambda state, x, *row: state._replace(x=x)
+    one_step: bool = True
+    per_end: int = 0
 
 
 class Samples(NamedTuple):
@@ -118,7 +129,11 @@ def chain(predictor: Stepper, corrector: Stepper) -> Stepper:
         corrected = corrector.step(key_correct, state, *correct)
         return predictor.step(key_predict, corrected, *predict)
 
-    return Stepper(step, predictor.evaluations + corrector.evaluations, predictor.init, plan)
+    def place(state: State, x: Float[Array, "b *d"], correct: tuple[Any, ...], predict: tuple[Any, ...]) -> State:
+        return predictor.place(state, x, *predict)
+
+    evaluations = predictor.evaluations + corrector.evaluations
+    return Stepper(step, evaluations, predictor.init, plan, place=place, one_step=predictor.one_step)
 
 
 def tweedie(sde: AffineSDE, score: ScoreFn) -> Callable[[Float[Array, "b *d"], Coefficient], Array]:
@@ -159,7 +174,7 @@ def sample(
 
     state, path = jax.lax.scan(body, stepper.init(x), (jnp.arange(calls), rows))
     end = state.mean if noiseless_end else state.x
-    evaluations = calls * stepper.evaluations
+    evaluations = calls * stepper.evaluations + len(plan.ends) * stepper.per_end
     if denoiser is not None:
         end, evaluations = denoiser(end, jnp.asarray(times[-1], x.dtype)), evaluations + 1
     if path is not None:

@@ -60,11 +60,11 @@ def stepper_of(sde: AffineSDE, answer: ScoreFn | ScoreAndVarianceFn, settings: S
     return chain(_predictor(settings.predictor, sde, both, settings), corrector)
 
 
-def grid(sde: AffineSDE, stepper: Stepper, settings: Settings) -> np.ndarray:
+def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.0) -> np.ndarray:
     """The times of the settings: so many steps, or, of a few-step solver, as many as its evaluations pay for.
 
     A few-step solver's last step is to t = 0, unless `denoise` is 'none': one with memory or churn takes it in its own
-    way, and a single evaluation is that step alone, from t = 1.
+    way, and a single evaluation is that step alone. It begins at `start`; of a chain's levels it has those up to there.
 
     Raises:
       ValueError: too few evaluations for one step, or whatever `grids.create` refuses.
@@ -72,7 +72,7 @@ def grid(sde: AffineSDE, stepper: Stepper, settings: Settings) -> np.ndarray:
     chain, end = settings.discretization or sde.num_levels, last_time(sde, settings)
 
     def times(n: int) -> np.ndarray:
-        return grids.create(sde, settings.grid, n, end, chain=chain, power=settings.karras_power)
+        return grids.create(sde, settings.grid, n, end, chain=chain, power=settings.karras_power, start=start)
 
     if not settings.few_step:
         return times(settings.flow_steps if settings.method.startswith("flow") else settings.steps)
@@ -82,7 +82,7 @@ def grid(sde: AffineSDE, stepper: Stepper, settings: Settings) -> np.ndarray:
         least = 1 if to_data else stepper.per_step or 1
         raise ValueError(f"sampling.evaluations is {settings.evaluations}; {settings.method!r} needs at least {least}")
     if not n:
-        return np.array([1.0, 0.0])
+        return np.array([start, 0.0])
     return np.append(times(n), 0.0) if to_data else times(n)
 
 
@@ -97,12 +97,22 @@ def kernels(settings: Settings) -> int | None:
 
 
 def create(
-    sde: AffineSDE, answer: ScoreFn | ScoreAndVarianceFn, settings: Settings, *, trajectory: bool = False
+    sde: AffineSDE,
+    answer: ScoreFn | ScoreAndVarianceFn,
+    settings: Settings,
+    *,
+    trajectory: bool = False,
+    wrap: Callable[[Stepper], Stepper] | None = None,
+    start: float = 1.0,
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], Samples]:
     """The sampler ``(key, z [b, ...]) -> Samples``, z drawn from the prior; jit it once.
 
     Deterministic methods ignore the key. The adaptive ODE keeps no trajectory. `answer` is the score; with a
     learned variance (`Settings.learned_variance`) the pair of it and the network's answer about that.
+
+    Args:
+      wrap: what is made of the stepper before it runs; the adaptive ODE has none.
+      start: where the grid begins, at points z of that noise level; a chain's at its next level below.
 
     Raises:
       ValueError: a setting out of range, before anything is traced.
@@ -112,11 +122,12 @@ def create(
     if settings.method == "ode":
         if trajectory:
             raise ValueError("sampling.method 'ode' keeps no trajectory; use flow_heun")
-
+        if wrap is not None:
+            raise ValueError("sampling.method 'ode' takes no steps that could be wrapped; use flow_heun or heun")
         end = last_time(sde, settings)
 
         def run_ode(key: Key[Array, ""], z: Float[Array, "b *d"]) -> Samples:
-            flow = solve_flow(sde, score, z, 1.0, end, rtol=settings.rtol, atol=settings.atol)
+            flow = solve_flow(sde, score, z, start, end, rtol=settings.rtol, atol=settings.atol)
             # A solve that gave up must not pass for a sample.
             x = jnp.where(flow.converged.reshape(-1, *[1] * (z.ndim - 1)), flow.x, jnp.nan)
             if denoiser is None:
@@ -125,13 +136,18 @@ def create(
 
         if not 0.0 < settings.t_min < 1.0:
             raise ValueError(f"sampling.t_min is {settings.t_min}; it must lie in (0, 1), e.g. 1e-3")
+        if not end < start <= 1.0:
+            raise ValueError(f"sampling: it starts at {start} and ends at {end}; needed is t_min < start <= 1")
         if settings.rtol <= 0.0 or settings.atol <= 0.0:
             raise ValueError(f"sampling.rtol {settings.rtol}, sampling.atol {settings.atol}; both must be positive")
         return run_ode
     stepper = stepper_of(sde, answer, settings)
-    times = grid(sde, stepper, settings)
-    if settings.few_step:
+    times = grid(sde, stepper, settings, start)
+    if wrap is not None:
+        stepper = wrap(stepper)
+    if settings.few_step or wrap is not None:
         stepper.plan(times)  # refuses a grid that the solver cannot take, before anything is compiled
+    if settings.few_step:
         denoiser = None
 
     def run(key: Key[Array, ""], z: Float[Array, "b *d"]) -> Samples:

@@ -110,7 +110,7 @@ def dpm_solver(
             rows.append(Row(t, Move(keep * math.exp(-eta * h), [-c * w for w in weights[:p]], noise)))
         return rows
 
-    return linear(sde, score, Method(prediction, memory=order, noisy=eta > 0.0), table)
+    return linear(sde, score, Method(prediction, memory=order, multistep=order > 1, noisy=eta > 0.0), table)
 
 
 def _third_order(phi_1: float, phi_2: float, phi_3: float, r0: float, r1: float) -> list[float]:

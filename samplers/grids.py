@@ -1,4 +1,4 @@
-"""Time grids: falling sequences of n + 1 times for n steps, from 1 to t_min (float64 numpy: data, not code).
+"""Time grids: falling sequences of n + 1 times for n steps, from `start` to t_min (float64 numpy: data, not code).
 
 A grid is a choice of name and count. Those in t are the same for every SDE; those in noise are even in a function of
 rho = sigma / alpha, and ask the SDE for the times; those of a chain pick levels of a discretely trained network.
@@ -13,42 +13,42 @@ from samplers.nodes import host, nodes_at, nodes_of
 from sde_lib.base import AffineSDE
 
 
-def uniform(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
+def uniform(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarray:
     """Equal steps in t."""
-    return np.linspace(1.0, t_min, n + 1)
+    return np.linspace(start, t_min, n + 1)
 
 
-def quadratic(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
+def quadratic(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarray:
     """Equal steps in sqrt(t): finer towards data (Song et al. 2021, arXiv:2010.02502, App. D.2)."""
-    return np.linspace(1.0, t_min**0.5, n + 1) ** 2
+    return np.linspace(start**0.5, t_min**0.5, n + 1) ** 2
 
 
-def published(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
-    """linspace(1, t_min, n), then 0: the score-SDE code's n times, its last step taken from t_min to data.
+def published(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarray:
+    """linspace(start, t_min, n), then 0: the score-SDE code's n times, its last step taken from t_min to data.
 
     With n = 1000 and t_min = 1e-3 these are n equal steps. Only for steppers that never evaluate at the step's end.
     """
-    return np.append(np.linspace(1.0, t_min, n), 0.0)
+    return np.append(np.linspace(start, t_min, n), 0.0)
 
 
-def levels(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
-    """The n noise levels of a discrete chain, noisiest first, then data; ignores t_min.
+def levels(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarray:
+    """The n noise levels of a discrete chain, noisiest first, then data; of these those up to `start`. Ignores t_min.
 
     The published grid is this up to t_min, but misses levels where t_min n > 1 (VP with more than 1000 of them).
     """
-    return np.append(_level_times(sde, np.arange(n - 1, -1, -1), n), 0.0)
+    return np.append(_up_to(start, _level_times(sde, np.arange(n - 1, -1, -1), n)), 0.0)
 
 
-def log_snr(sde: AffineSDE, n: int, t_min: float) -> np.ndarray:
+def log_snr(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarray:
     """Equal steps in log SNR (Lu et al. 2022, arXiv:2206.00927, sec. 3.4); for VE and EDM rho falls geometrically."""
-    first, last = (node.lam for node in nodes_of(sde, np.array([1.0, t_min])))
-    return _times(sde, np.linspace(first, last, n + 1), t_min)
+    first, last = (node.lam for node in nodes_of(sde, np.array([start, t_min])))
+    return _times(sde, np.linspace(first, last, n + 1), t_min, start)
 
 
-def karras(sde: AffineSDE, n: int, t_min: float, *, power: float = 7.0) -> np.ndarray:
+def karras(sde: AffineSDE, n: int, t_min: float, start: float = 1.0, *, power: float = 7.0) -> np.ndarray:
     """Equal steps in rho^(1/power): finer towards data (Karras et al. 2022, arXiv:2206.00364, eq. 5)."""
-    first, last = (node.rho ** (1.0 / power) for node in nodes_of(sde, np.array([1.0, t_min])))
-    return _times(sde, -power * np.log(np.linspace(first, last, n + 1)), t_min)
+    first, last = (node.rho ** (1.0 / power) for node in nodes_of(sde, np.array([start, t_min])))
+    return _times(sde, -power * np.log(np.linspace(first, last, n + 1)), t_min, start)
 
 
 def _level_times(sde: AffineSDE, index: np.ndarray, n: int) -> np.ndarray:
@@ -56,9 +56,19 @@ def _level_times(sde: AffineSDE, index: np.ndarray, n: int) -> np.ndarray:
     return host(lambda i: sde.level_time(i, n), index)
 
 
-def _times(sde: AffineSDE, lams: np.ndarray, t_min: float) -> np.ndarray:
-    """The times of the inner log(alpha / sigma), between 1 and t_min as they are."""
-    return np.array([1.0, *(node.t for node in nodes_at(sde, list(lams[1:-1]), t_min)), t_min])
+def _up_to(start: float, times: np.ndarray) -> np.ndarray:
+    """Those of a chain's times at or below `start`, which may be a float32's rounding off."""
+    visited = times[times <= start + 1e-6]
+    if not len(visited):
+        raise ValueError(
+            f"grid: none of the {len(times)} levels lies at or below {start}; its cleanest {times[-1]:.4g}"
+        )
+    return visited
+
+
+def _times(sde: AffineSDE, lams: np.ndarray, t_min: float, start: float) -> np.ndarray:
+    """The times of the inner log(alpha / sigma), between `start` and t_min as they are."""
+    return np.array([start, *(node.t for node in nodes_at(sde, list(lams[1:-1]), t_min)), t_min])
 
 
 GRIDS: dict[str, Callable[..., np.ndarray]] = {
@@ -76,8 +86,10 @@ def unknown(name: str) -> str:
     return f"grid is {name!r}; known are {', '.join(GRIDS)}; and, of a chain, {spacings.KNOWN}"
 
 
-def create(sde: AffineSDE, name: str, n: int, t_min: float, *, chain: int = 0, power: float = 7.0) -> np.ndarray:
-    """The grid of that name, [n + 1].
+def create(
+    sde: AffineSDE, name: str, n: int, t_min: float, *, chain: int = 0, power: float = 7.0, start: float = 1.0
+) -> np.ndarray:
+    """The grid of that name, [n + 1]; of a chain's levels, those up to `start`.
 
     Args:
       sde: the process; grids in t do without.
@@ -86,19 +98,23 @@ def create(sde: AffineSDE, name: str, n: int, t_min: float, *, chain: int = 0, p
       t_min: where it ends; ignored by 'levels' and the spacings.
       chain: how many levels the chain has, for the spacings.
       power: of 'karras'.
+      start: where it begins.
 
     Raises:
-      ValueError: an unknown name, too few steps, t_min outside (0, 1), or a spacing without a chain.
+      ValueError: an unknown name, too few steps, not 0 < t_min < start <= 1, a spacing without a chain, or a chain
+        without a level up to `start`.
     """
     if name not in GRIDS and not spacings.known(name):
         raise ValueError(unknown(name))
     if n < 1 or not 0.0 < t_min < 1.0:
         raise ValueError(f"grid: {n} steps from 1 to t_min {t_min}; needed are at least 1 step and 0 < t_min < 1")
+    if not t_min < start <= 1.0:
+        raise ValueError(f"grid: it starts at {start} and ends at t_min {t_min}; needed is t_min < start <= 1")
     if name in ("published", "levels") and n < 2:
         raise ValueError(f"grid {name!r}: {n} steps; needed are at least 2")
     if name not in GRIDS:
         if not chain:
             raise ValueError(f"grid {name!r} picks levels of a chain, and this process has none; use uniform")
         visited = np.unique(spacings.create(name, n + 1, chain))  # one that 'ldm_quad' repeats would be a step of 0
-        return _level_times(sde, visited[::-1], chain)
-    return GRIDS[name](sde, n, t_min, **({"power": power} if name == "karras" else {}))
+        return _up_to(start, _level_times(sde, visited[::-1], chain))
+    return GRIDS[name](sde, n, t_min, start, **({"power": power} if name == "karras" else {}))

@@ -12,6 +12,7 @@ A one-stage method needs no `base`: it is x. A solver's file holds nothing but t
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -60,6 +61,7 @@ class Method:
       prediction: 'x0' or 'eps', what m_j are.
       memory: how many answers are kept, the newest included.
       stages: whether rows have a base of their own.
+      multistep: whether a step uses answers of steps before it.
       noisy: whether any row adds noise.
       evaluations: of a step of the grid that does not end in data.
     """
@@ -67,12 +69,16 @@ class Method:
     prediction: str = "x0"
     memory: int = 1
     stages: bool = False
+    multistep: bool = False
     noisy: bool = False
     evaluations: int = 1
 
 
 class _Coefficients(NamedTuple):
-    """The table as arrays [rows], before: [rows, 2], and x, base: [rows, memory + 2]."""
+    """The table as arrays [rows], before: [rows, 2], and x, base: [rows, memory + 2].
+
+    Where the sample is moved after a row, its base moves `carry` times as far.
+    """
 
     t: Any
     alpha: Any
@@ -80,6 +86,7 @@ class _Coefficients(NamedTuple):
     before: Any
     x: Any
     base: Any
+    carry: Any
 
 
 def linear(sde: AffineSDE, score: ScoreFn, method: Method, table: Table) -> Stepper:
@@ -95,7 +102,8 @@ def linear(sde: AffineSDE, score: ScoreFn, method: Method, table: Table) -> Step
         before = np.array([row.before for row in rows])
         x, base = np.array([[numbers(row.x), numbers(row.base or row.x)] for row in rows]).swapaxes(0, 1)
         ends = np.flatnonzero([row.ends for row in rows])
-        return Plan((_Coefficients(t, alpha, sigma, before, x, base),), ends)
+        carry = np.array([*(_carry(*pair) for pair in itertools.pairwise(rows)), 1.0])
+        return Plan((_Coefficients(t, alpha, sigma, before, x, base, carry),), ends)
 
     def init(x: Float[Array, "b *d"]) -> State:
         history = (jnp.zeros_like(x),) * method.memory
@@ -117,4 +125,29 @@ def linear(sde: AffineSDE, score: ScoreFn, method: Method, table: Table) -> Step
         mean, moved = move(row.x)
         return State(moved, mean, (move(row.base)[1] if method.stages else None, history))
 
-    return Stepper(step, evaluations=1, init=init, plan=plan, per_step=method.evaluations, chainable=not method.stages)
+    def place(state: State, x: Float[Array, "b *d"], row: _Coefficients) -> State:
+        base, history = state.memory
+        base = base + row.carry * (x - state.x) if method.stages else None
+        return state._replace(x=x, memory=(base, history))
+
+    return Stepper(
+        step,
+        evaluations=1,
+        init=init,
+        plan=plan,
+        per_step=method.evaluations,
+        chainable=not method.stages,
+        place=place,
+        one_step=not method.multistep,
+    )
+
+
+def _carry(row: Row, following: Row) -> float:
+    """How far the base moves with the sample at the end of a step.
+
+    As far, where they are the same point. UniPC's lags a step behind, and the next row takes it, times `keep`, to
+    where the sample is now.
+    """
+    if row.base is None or following.base is None or not row.ends:
+        return 1.0
+    return 1.0 / following.base.keep

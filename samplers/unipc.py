@@ -65,7 +65,7 @@ def unipc(
             rows.append(Row(grid[i], Move(ahead.keep * base.keep, list(weights)), base))
         return rows
 
-    return linear(sde, score, Method(prediction, memory=order + 1, stages=True), table)
+    return linear(sde, score, Method(prediction, memory=order + 1, stages=True, multistep=True), table)
 
 
 def _padded(weights: Sequence[float], n: int) -> list[float]:

@@ -150,7 +150,8 @@ def _padded(row: Any, n: int) -> Any:
     stay[:, 0] = 1.0
     last = [np.concatenate([a, np.repeat(a[-1:], more)]) for a in (row.t, row.alpha, row.sigma)]
     before = np.concatenate([row.before, np.tile([1.0, 0.0], (more, 1))])
-    return type(row)(*last, before, np.concatenate([row.x, stay]), np.concatenate([row.base, stay]))
+    x, base = (np.concatenate([a, stay]) for a in (row.x, row.base))
+    return type(row)(*last, before, x, base, np.concatenate([row.carry, np.ones(more)]))
 
 
 def _noise(run: Run, plan: Plan, n: int) -> np.ndarray:
