@@ -216,6 +216,7 @@ def test_no_test_split_is_an_empty_test_set(cifar):
     assert len(source.train) == 30 and len(source.test) == 0
 
 
+@pytest.mark.slow
 def test_training_from_it_through_the_command_line(cifar, tmp_path):
     """A CIFAR-10 recipe, the discrete one of DDPM++, with the smallest network: four steps and a checkpoint."""
     network = ("nf=4", "ch_mult=(1,)", "num_res_blocks=1", "attn_resolutions=()")

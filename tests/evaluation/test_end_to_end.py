@@ -90,6 +90,7 @@ def test_a_second_evaluation_finds_the_first(workdir: Path) -> None:
         assert last["samples"].shape == (4, 8, 8, 1) and last["samples"].dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_points_in_the_plane(tmp_path: Path) -> None:
     config = _small(toy_mixture8_mlp.get_config())
     config.eval.bpd_probe = "exact"

@@ -8,6 +8,7 @@ import socket
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import main
@@ -69,6 +70,9 @@ def undisturbed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     reports = _reports(folder)
     assert {"report.json", "evaluation/step_00000001/report.md", "evaluation/checkpoints.md"} < reports.keys()
     report = json.loads(reports["report.json"])
+    assert report["bits_per_dim"]["unit"] == "bits/dim (differential)" and report["bits_per_dim"]["levels"] is None
+    with np.load(folder / "evaluation" / "step_00000002" / "flow_heun_seed_0" / "round_00000.npz") as drawn:
+        assert drawn["samples"].shape == (16, 2)
     assert report["seeds"] == 2 and len(report["samplers"]["flow_heun"]["frechet_distances"]) == 2
     return reports, cache
 
@@ -93,6 +97,7 @@ def test_a_killed_evaluation_ends_with_the_same_report(trained: Path, undisturbe
     assert _reports(folder) == reports
 
 
+@pytest.mark.slow
 def test_two_processes_share_an_evaluation(trained: Path, undisturbed: tuple[dict, Path]) -> None:
     reports, cache = undisturbed
     folder = shutil.copytree(trained, trained.parent / "two")

@@ -12,6 +12,7 @@ from models.functional import Network
 from tests.models.published_weights import compiled
 
 TINY = {"image_size": 8, "num_channels": 3, "nf": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (4,)}
+ONE_LEVEL = TINY | {"ch_mult": (1,), "attn_resolutions": ()}  # for what every layer has in common
 IMAGES = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
 NOISE = jax.ShapeDtypeStruct((2,), jnp.float32)
 
@@ -23,22 +24,52 @@ def variables_away_from_zero(network: Network) -> dict:
     return jax.tree.unflatten(structure, [0.2 * random.normal(size=leaf.shape).astype(leaf.dtype) for leaf in leaves])
 
 
-@pytest.mark.parametrize("progressive", ["none", "output_skip", "residual"])
-@pytest.mark.parametrize("progressive_input", ["none", "input_skip", "residual"])
-@pytest.mark.parametrize("resblock_type", ["ddpm", "biggan"])
+CHOICES = {
+    "progressive": ("none", "output_skip", "residual"),
+    "progressive_input": ("none", "input_skip", "residual"),
+    "resblock_type": ("ddpm", "biggan"),
+    "progressive_combine": ("sum", "cat"),
+    "fir": (True, False),
+    "embedding_type": ("fourier", "positional"),
+}
+# Nine of the 144, in which every two values of two options meet.
+PAIRS = [
+    ("none", "none", "biggan", "cat", False, "positional"),
+    ("none", "input_skip", "biggan", "sum", True, "fourier"),
+    ("none", "residual", "ddpm", "sum", True, "positional"),
+    ("output_skip", "none", "ddpm", "cat", True, "fourier"),
+    ("output_skip", "input_skip", "ddpm", "sum", False, "positional"),
+    ("output_skip", "residual", "biggan", "cat", False, "positional"),
+    ("residual", "none", "biggan", "sum", True, "positional"),
+    ("residual", "input_skip", "biggan", "cat", False, "positional"),
+    ("residual", "residual", "ddpm", "sum", False, "fourier"),
+]
+
+
+def check_shape(values: tuple) -> None:
+    network = Network.create("ncsnpp", **TINY, **dict(zip(CHOICES, values, strict=True)))
+    out = jax.eval_shape(network.apply, network.abstract(), IMAGES, NOISE)
+    assert (out.shape, out.dtype) == (IMAGES.shape, IMAGES.dtype)
+
+
+@pytest.mark.parametrize("values", PAIRS, ids=lambda values: "-".join(map(str, values)))
+def test_options_of_which_every_two_meet_have_the_shape_of_their_input(values):
+    check_shape(values)
+
+
+def test_every_two_values_of_two_options_meet():
+    for i, j in itertools.combinations(range(len(CHOICES)), 2):
+        asked = itertools.product(*(tuple(CHOICES.values())[k] for k in (i, j)))
+        assert set(asked) == {(values[i], values[j]) for values in PAIRS}, (i, j)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("progressive", CHOICES["progressive"])
+@pytest.mark.parametrize("progressive_input", CHOICES["progressive_input"])
+@pytest.mark.parametrize("resblock_type", CHOICES["resblock_type"])
 def test_every_combination_of_options_has_the_shape_of_its_input(progressive, progressive_input, resblock_type):
-    choices = {"progressive_combine": ["sum", "cat"], "fir": [True, False], "embedding_type": ["fourier", "positional"]}
-    for values in itertools.product(*choices.values()):
-        network = Network.create(
-            "ncsnpp",
-            **TINY,
-            progressive=progressive,
-            progressive_input=progressive_input,
-            resblock_type=resblock_type,
-            **dict(zip(choices, values, strict=True)),
-        )
-        out = jax.eval_shape(network.apply, network.abstract(), IMAGES, NOISE)
-        assert (out.shape, out.dtype) == (IMAGES.shape, IMAGES.dtype)
+    for values in itertools.product(*(CHOICES[name] for name in ("progressive_combine", "fir", "embedding_type"))):
+        check_shape((progressive, progressive_input, resblock_type, *values))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +139,7 @@ def test_wrong_options_are_named_before_anything_compiles(name, options, message
 @pytest.mark.parametrize(
     ("name", "options", "x"),
     [
-        ("ncsnpp", TINY | {"dropout": 0.5}, jnp.ones((4, 8, 8, 3))),
+        ("ncsnpp", ONE_LEVEL | {"dropout": 0.5}, jnp.ones((4, 8, 8, 3))),
         ("mlp", {"shape": (2,), "width": 16, "dropout": 0.5}, jnp.ones((4, 2))),
     ],
 )
@@ -178,7 +209,7 @@ def test_initial_network_is_close_to_nothing_and_bfloat16_close_to_float32():
 
 
 def test_uncentred_images_are_mapped_to_minus_one_to_one():
-    options = {"conditional": False} | TINY
+    options = {"conditional": False} | ONE_LEVEL
     inside, outside = (Network.create("ncsnpp", **options, centered=centered) for centered in (False, True))
     variables, x = variables_away_from_zero(outside), jax.random.uniform(jax.random.key(0), (1, 8, 8, 3))
     mapped = compiled(inside.apply)(variables, x, jnp.ones(1))

@@ -34,7 +34,7 @@ def _named(network: Network, like: dict[str, np.ndarray], table: np.ndarray, nam
     return {name: table[int(value.flat[0])] for name, value in to_variables(network, rows)["params"].items()}
 
 
-@pytest.fixture(params=["float32", "float64"], scope="module")
+@pytest.fixture(params=["float32", pytest.param("float64", marks=pytest.mark.slow)], scope="module")
 def steps(request: pytest.FixtureRequest) -> dict[str, Any]:
     """States before and after every step, and the metrics."""
     with jax.enable_x64(request.param == "float64"):

@@ -54,14 +54,14 @@ def _damage(checkpoint: Path) -> None:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """An uninterrupted run; and one killed before its first checkpoint, killed twice more, told to stop, damaged."""
+    """An uninterrupted run; and one killed before its first checkpoint, killed after it, told to stop, damaged."""
     folder = tmp_path_factory.mktemp("resume")
     cache, whole, broken = folder / "cache", folder / "whole", folder / "broken"
     code, _, err = run("--mode=train", f"--workdir={whole}", *TINY, *LENGTH, cache=cache)
     assert code == 0, err
     killed = [
         _signal_at(_begin(broken, cache), broken, step, signal.SIGKILL)[0]
-        for step in (1, int(np.random.default_rng().integers(5, 8)), int(np.random.default_rng().integers(9, 13)))
+        for step in (1, int(np.random.default_rng().integers(5, 13)))
     ]
     stopped, stopped_err = _signal_at(_begin(broken, cache), broken, 14, signal.SIGTERM)
     after_stop = _steps(broken)
@@ -77,7 +77,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_signals_arrived(story: dict) -> None:
-    assert story["killed"] == [-signal.SIGKILL] * 3
+    assert story["killed"] == [-signal.SIGKILL] * 2
 
 
 def test_sigterm_saves_and_exits_cleanly(story: dict) -> None:
@@ -130,8 +130,7 @@ def test_rolling_and_archived_checkpoints_are_kept(story: dict) -> None:
     assert _steps(story["whole"]) == [12, 15, 18, 21, 24]
 
 
-def test_the_config_is_saved_and_another_is_refused(story: dict) -> None:
+def test_the_config_is_saved(story: dict) -> None:
+    """That another is refused, in one line that names the fields, is in tests/test_main.py."""
     saved = json.loads((story["whole"] / "config.json").read_text())
     assert saved["model"]["nf"] == 4 and saved["training"]["n_iters"] == STEPS
-    code, _, err = run("--mode=train", f"--workdir={story['whole']}", *TINY, *LENGTH, "--config.optim.lr=0.5")
-    assert code == 2 and "optim.lr (saved 0.002, now 0.5)" in err and err.count("\n") == 1
