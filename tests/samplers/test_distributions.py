@@ -32,10 +32,10 @@ METHODS = {
 }
 
 
-QUICK = {
-    "vp": set(METHODS),
-    "subvp": {"ancestral_small", "pc_ald", "ode"},
-    "ve": {"euler_maruyama", "flow_heun", "pc_langevin", "ode"},
+QUICK = {  # every method once, pc and ode with two processes
+    "vp": {"euler_maruyama", "ancestral_large", "flow_euler", "pc_langevin", "ode"},
+    "subvp": {"ancestral_small", "pc_ald"},
+    "ve": {"reverse_diffusion", "flow_heun", "pc_langevin"},
 }
 CASES = [
     pytest.param(name, method, marks=[] if method in QUICK[name] else pytest.mark.slow)
@@ -74,8 +74,15 @@ def corrected(sde: AffineSDE, t: float, corrector: str, false: float = 1.0) -> n
     return z_scores(moved, float(sde.alpha(now)), float(sde.sigma(now)))
 
 
-@pytest.mark.parametrize("corrector", CORRECTORS)
-@pytest.mark.parametrize(("name", "t"), [("vp", 0.3), ("subvp", 0.3), ("ve", 0.5)])
+CORRECTED = [
+    pytest.param(name, t, corrector, marks=[] if (name, corrector) in quick else pytest.mark.slow)
+    for quick in [{("vp", "langevin"), ("subvp", "ald"), ("ve", "langevin")}]
+    for name, t in [("vp", 0.3), ("subvp", 0.3), ("ve", 0.5)]
+    for corrector in CORRECTORS
+]
+
+
+@pytest.mark.parametrize(("name", "t", "corrector"), CORRECTED)
 def test_corrector_leaves_the_marginal_as_it_is(name: str, t: float, corrector: str) -> None:
     scores = corrected(SDES[name], t, corrector)
     assert np.abs(scores).max() < LIMIT, scores.round(1)
@@ -87,7 +94,7 @@ def test_a_score_10_percent_off_would_show(corrector: str) -> None:
     assert np.abs(corrected(VP(), 0.3, corrector, false=0.9)).max() > LIMIT
 
 
-@pytest.mark.parametrize(("d", "n"), [(8, 4096), (192, 512)])
+@pytest.mark.parametrize(("d", "n"), [(8, 4096), pytest.param(192, 512, marks=pytest.mark.slow)])
 def test_per_sample_langevin_settles_where_its_step_size_says(d: int, n: int) -> None:
     """A step h ~ 1 / |score|^2 leaves p |score|^2: of N(0, v I), variance v (d + 2) / d, 25 % off in 8 dimensions and
     1 % in 192. A step that grew with |z| as well would leave the square of that. Within 4 standard errors and h / v.
