@@ -14,7 +14,10 @@ SDES = {"vp": VP(), "subvp": SubVP(), "ve_50": VE(sigma_max=50.0), "ve_380": VE(
 NATS = 2 * np.log(2)  # one bit a dimension, in two dimensions
 
 
-@pytest.mark.parametrize("name", SDES)
+QUICK = ("vp", "ve_380")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in SDES])
 def test_bits_per_dim_are_exact(name: str) -> None:
     """float32 at 1e-5, exact divergence, 256 points of p_t_min.
 
@@ -67,18 +70,16 @@ def test_probes_belong_to_their_example() -> None:
     assert len(np.unique(whole)) == whole.size
 
 
-@pytest.mark.parametrize("name", ["vp", pytest.param("subvp", marks=pytest.mark.slow), "ve_50"])
+@pytest.mark.parametrize("name", ["vp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("subvp", "ve_50"))])
 def test_encoding_then_decoding_returns_the_image(name: str) -> None:
     sde, data, t_min = SDES[name], planar(), 1e-3
     x = data.sample_marginal(sde, jax.random.key(7), 16, t_min)
 
-    @compiled
-    def there_and_back(x):
-        latent = solve_flow(sde, data.score(sde), x, t_min, 1.0, rtol=1e-6, atol=1e-6).x
-        back = solve_flow(sde, data.score(sde), latent, 1.0, t_min, rtol=1e-6, atol=1e-6).x
-        return latent, back, solve_flow(sde, data.score(sde), back, t_min, 1.0, rtol=1e-6, atol=1e-6).x
-
-    latent, back, again = there_and_back(x)
+    encode = compiled(lambda x: solve_flow(sde, data.score(sde), x, t_min, 1.0, rtol=1e-6, atol=1e-6).x)
+    decode = compiled(lambda z: solve_flow(sde, data.score(sde), z, 1.0, t_min, rtol=1e-6, atol=1e-6).x)
+    latent = encode(x)
+    back = decode(latent)
+    again = encode(back)
     np.testing.assert_allclose(back, x, atol=2e-3)
     np.testing.assert_allclose(again, latent, atol=2e-3 * sde.prior_std)
 
@@ -93,8 +94,15 @@ def test_an_example_does_not_depend_on_its_neighbours() -> None:
     assert int(first.evaluations[1]) != int(other.evaluations[1])
 
 
-@pytest.mark.parametrize("probes", [None, "exact"])
-@pytest.mark.parametrize(("start", "end"), [(1.0, 1e-3), (1e-3, 1.0)])
+@pytest.mark.parametrize(
+    ("start", "end", "probes"),
+    [
+        (1.0, 1e-3, None),  # a draw
+        (1e-3, 1.0, "exact"),  # a likelihood
+        pytest.param(1.0, 1e-3, "exact", marks=pytest.mark.slow),
+        pytest.param(1e-3, 1.0, None, marks=pytest.mark.slow),
+    ],
+)
 def test_reported_evaluations_are_those_made(start: float, end: float, probes: str | None) -> None:
     made = []
     sde, exact = VP(), planar().score(VP())

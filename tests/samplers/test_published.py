@@ -151,7 +151,14 @@ def _images(data: Mixture) -> Mixture:
     return Mixture(data.weights, data.means.reshape(-1, 2, 1, 1), data.stds)
 
 
-@pytest.mark.parametrize("name", SDES)
+def on(*quick: str) -> pytest.MarkDecorator:
+    """These processes every day, the others among the slow tests."""
+    return pytest.mark.parametrize(
+        "name", [pytest.param(n, marks=[] if n in quick else pytest.mark.slow) for n in SDES]
+    )
+
+
+@on("vp", "ve")
 def test_ode_samples(name: str) -> None:
     """float32 at the published tolerance, each example with its own steps."""
     sde = SDES[name]
@@ -162,7 +169,7 @@ def test_ode_samples(name: str) -> None:
     assert 0.6 * ODE[f"mix_{name}_nfe"] < float(flow.evaluations.mean()) <= ODE[f"mix_{name}_nfe"] + 12
 
 
-@pytest.mark.parametrize("name", SDES)
+@on("subvp")
 def test_ode_takes_the_published_steps_when_the_batch_is_one_vector(name: str, x64) -> None:
     """SciPy's solver sees the batch as one state with one error norm: so does ours, given the batch as one example."""
     sde, shape = SDES[name], ODE[f"mix_{name}_z"].shape
@@ -175,7 +182,7 @@ def test_ode_takes_the_published_steps_when_the_batch_is_one_vector(name: str, x
     assert abs(int(flow.evaluations[0]) - int(ODE[f"mix_{name}_nfe"])) <= 18
 
 
-@pytest.mark.parametrize("name", SDES)
+@on("subvp", "ve")
 def test_ode_samples_tight(name: str, x64) -> None:
     sde = SDES[name]
     z = jnp.asarray(ODE[f"mix_{name}_z"], float)
@@ -188,7 +195,7 @@ def _bits_per_dim(sde: AffineSDE, flow) -> np.ndarray:
     return 8 - np.asarray(flow.delta_log_density + sde.prior_log_prob(flow.x)) / (2 * np.log(2))
 
 
-@pytest.mark.parametrize("name", SDES)
+@on("subvp", "ve")
 def test_likelihood_with_recorded_probes(name: str) -> None:
     sde = SDES[name]
     score = _images(planar()).score(sde)
@@ -203,7 +210,7 @@ def test_likelihood_with_recorded_probes(name: str) -> None:
         assert 0.7 < float(flow.evaluations.mean()) / float(LIKELIHOOD[f"{prefix}_nfe"]) < 1.15
 
 
-@pytest.mark.parametrize("name", ["vp", pytest.param("subvp", marks=pytest.mark.slow), "ve"])
+@on("vp")
 def test_likelihood_tight(name: str, x64) -> None:
     """Both recorded probes and their mean, which in two dimensions is the exact divergence."""
     sde = SDES[name]

@@ -17,7 +17,16 @@ SDES = {"ve": VE(sigma_min=0.01, sigma_max=50.0), "vp": VP(), "subvp": SubVP()}
 OUTPUT = {"ve": ("score", "sigma"), "vp": ("eps", "t999"), "subvp": ("eps", "t999")}
 
 
-@pytest.mark.parametrize("network_name", ["ve_ncsnpp_cont", "vp_ddpmpp_cont"])
+@pytest.mark.parametrize(
+    ("network_name", "precision"),
+    [
+        ("ve_ncsnpp_cont", "float32"),
+        pytest.param("ve_ncsnpp_cont", "float64", marks=pytest.mark.slow),
+        ("vp_ddpmpp_cont", "float32"),
+        ("vp_ddpmpp_cont", "float64"),
+    ],
+    indirect=["precision"],
+)
 def test_losses_are_the_published_ones(network_name: str, precision: str) -> None:
     """Relative 1e-5 in float32, 1e-10 in float64; per example and batch mean.
 
