@@ -19,6 +19,7 @@ from experiment.build import network_of
 from experiment.importing import import_weights
 from experiment.weights import load_guided, load_run
 from experiment.workdir import Workdir
+from models import CLASSIFIERS
 from training import loop
 
 Act = Callable[[], object]
@@ -38,6 +39,7 @@ def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """A grid of samples of `sampling.method`."""
     workdir.check(config, training=False)
+    _refuse_classifier(config, "sample")
     experiment = build(config, needs_data=False)
     evaluation.run.check(experiment, likelihood=False)
     step, variables = load_guided(workdir, experiment)
@@ -45,7 +47,7 @@ def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 
 def evaluate(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
-    """bits/dim, samples, FID: report.md."""
+    """bits/dim, samples, FID; of a classifier its accuracy: report.md."""
     experiment = _evaluable(config, workdir)
     plan = evaluation.run.prepare(experiment, workdir)
 
@@ -58,6 +60,7 @@ def evaluate(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 def compare_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """Solvers against each other on one checkpoint: comparison.md."""
+    _refuse_classifier(config, "compare")
     experiment = _evaluable(config, workdir, likelihood=False)
     plan = compare.prepare(experiment, workdir)
 
@@ -70,6 +73,7 @@ def compare_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 def reproduce_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """The published numbers of a config beside ours: reproduction.md."""
+    _refuse_classifier(config, "reproduce")
     experiment = _evaluable(config, workdir)
     reproduce.check(experiment)
     plan = evaluation.run.prepare(experiment, workdir)
@@ -83,6 +87,7 @@ def reproduce_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 def stats_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """Inception statistics of a data set, for `eval.reference_stats`; needs no run."""
+    _refuse_classifier(config, "stats")
     experiment = build(config)
     stats.check(experiment)
     inception = quality.load_inception(experiment, needed=True)
@@ -101,6 +106,7 @@ def import_(config: ConfigDict, workdir: Workdir, checkpoint: str | None) -> Act
 def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """The weights as a folder of diffusers: config.json and safetensors, in WORKDIR/diffusers_step_N."""
     workdir.check(config, training=False)
+    _refuse_classifier(config, "export")
     network = network_of(config)
     diffusers.config_of(network)  # one that has no counterpart there is refused
     step, variables = load_run(workdir, network, config)
@@ -123,9 +129,19 @@ def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True)
     """The experiment of a run; its data may be absent where only public statistics are compared with."""
     workdir.check(config, training=False)
     compared = config.eval.enable_sampling and not (config.eval.inception and config.eval.reference_stats)
-    experiment = build(config, needs_data=(likelihood and config.eval.enable_bpd) or compared)
+    classifies = config.model.name in CLASSIFIERS
+    experiment = build(config, needs_data=(likelihood and config.eval.enable_bpd) or compared or classifies)
     evaluation.run.check(experiment, likelihood=likelihood)
     return experiment
+
+
+def _refuse_classifier(config: ConfigDict, mode: str) -> None:
+    """Refuse what asks a classifier for images."""
+    if config.model.name in CLASSIFIERS:
+        raise ValueError(
+            f"--mode={mode} is not for a classifier, and model.name is {config.model.name!r}; --mode=train and "
+            "evaluate are, and sampling.guide=FOLDER lets it guide another run"
+        )
 
 
 MODES: dict[str, Callable[[ConfigDict, Workdir, str | None], Act]] = {

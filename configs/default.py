@@ -44,7 +44,7 @@ def get_config() -> ConfigDict:
     training.p2_k = 1.0
     training.p2_gamma = 1.0
     training.sigma_data = 0.5  # of the weight edm
-    training.loss = "simple"  # of noise levels also hybrid, or variational: the terms of the bound; vdm: continuous
+    training.loss = "simple"  # hybrid, variational: of noise levels; vdm: continuous; cross_entropy: classifier
     training.variance = "learned_range"  # of the reverse steps in those two: small, large, learned_range or learned
     training.vlb_weight = 0.001  # of the bound in hybrid
     training.bound_steps = 0  # of vdm: 0 is continuous time, T a chain of T steps
@@ -133,6 +133,7 @@ def get_config() -> ConfigDict:
     evaluate.vlb_max_examples = 0  # 0: the whole test set
     evaluate.vlb_clip = True  # cut the predicted x0 off at the range of the grey levels
     evaluate.vlb_decoder = "exact"  # published: the approximation of the public codes
+    evaluate.accuracy_levels = 12  # noise levels at which a classifier is examined, even in log SNR
     evaluate.rtol = 1e-5
     evaluate.atol = 1e-5
     # FID and its family. The resize before Inception: pytorch, as pytorch-fid, whose weights these are, or tf1, as

@@ -84,6 +84,8 @@ def markdown(report: dict[str, Any]) -> str:
             f"{bound['l_simple']:.4f}. Progressive coding: {bound['progressive_coding']}, with a picture.",
             "",
         ]
+    if scores := report.get("accuracy"):
+        lines += _accuracy(scores)
     if "samplers" in report:
         lines += _samples(report)
     place = report["environment"]
@@ -94,6 +96,24 @@ def markdown(report: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _accuracy(scores: dict[str, Any]) -> list[str]:
+    columns = [scores[name] for name in ("log_snr", "t", "accuracy", "standard_error", "cross_entropy")]
+    return [
+        "## Accuracy",
+        "",
+        f"Of {scores['examples']} test examples of {scores['classes']} classes, each noised once a level: the share "
+        "whose likeliest class is their own, and the mean cross-entropy.",
+        "",
+        "| log SNR | t | accuracy | cross-entropy (nats) |",
+        "|---|---|---|---|",
+        *(
+            f"| {log_snr:.2f} | {t:.5f} | {100 * share:.1f} +- {100 * error:.1f} % | {entropy:.3f} |"
+            for log_snr, t, share, error, entropy in zip(*columns, strict=True)
+        ),
+        "",
+    ]
 
 
 def _samples(report: dict[str, Any]) -> list[str]:

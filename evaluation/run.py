@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from evaluation import coding, continuous, metrics, quality, schedule
+from evaluation import accuracy, coding, continuous, metrics, quality, schedule
 from evaluation import report as reports
 from evaluation.bits import DEQUANTIZATIONS, bits
 from evaluation.feature_rounds import extracted
@@ -68,6 +68,8 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
             "the splits of the Inception Score"
         )
     schedule.check(config)
+    if experiment.classifies:
+        accuracy.check(experiment, now=likelihood)
     if likelihood and config.enable_vlb:
         (coding if experiment.num_scales else continuous).check(experiment)
     if likelihood and config.enable_bpd and not len(experiment.source.test):
@@ -149,6 +151,9 @@ def evaluate_checkpoint(
     }
     if origin:
         report["checkpoint"]["imported"] = origin
+    if experiment.classifies:
+        key = _key_of(config.eval.seed, "accuracy")
+        report["accuracy"] = accuracy.accuracy(experiment, variables, key, folder, about)
     if config.eval.enable_bpd:
         report["bits_per_dim"] = bits(experiment, variables, _key_of(config.eval.seed, "bits"), folder / "bits", about)
     if config.eval.enable_vlb:

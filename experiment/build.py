@@ -16,7 +16,7 @@ from data.scaling import Scaler
 from experiment.guidance import check as check_guidance
 from experiment.guidance import config_of_guide, guided_score
 from experiment.schedule import joined, parameters_of
-from models import MODELS
+from models import CLASSIFIERS, MODELS
 from models.conditions import one_hot
 from models.functional import Network
 
@@ -86,7 +86,22 @@ class Experiment:
     def predicts_variance(self) -> bool:
         """Whether the network's output has twice the channels of the image: prediction and variance."""
         x, label = (jax.ShapeDtypeStruct((1, *shape), np.float32) for shape in (self.source.shape, ()))
-        return jax.eval_shape(self.network.apply, self.network.abstract(), x, label).shape != x.shape
+        answer = jax.eval_shape(self.network.apply, self.network.abstract(), x, label)
+        return not self.classifies and answer.shape != x.shape
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the network tells classes apart, rather than noise from data."""
+        return self.config.model.name in CLASSIFIERS
+
+    def logits_fn(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.LogitsFn:
+        """What a classifier with these variables says, dropout off; `chain` as in `score_fn`."""
+        process, apply = self._process_and_network(variables, chain, None)
+        return sde_lib.logits_fn(process, apply, self.config.model.noise_label)
+
+    def log_prob_fn(self, variables: dict[str, Any], labels: Any, *, chain: bool = False) -> sde_lib.LogProbFn:
+        """log p(label | x_t) by a classifier with these variables, for a batch of as many labels [b]; -1 gives 0."""
+        return sde_lib.log_prob_fn(self.logits_fn(variables, chain=chain), labels)
 
     def _process_and_network(
         self, variables: dict[str, Any], chain: bool, condition: dict[str, Any] | None
@@ -94,8 +109,12 @@ class Experiment:
         def apply(x: Any, c_noise: Any) -> Any:
             return self.network.apply(variables, x, c_noise, condition)
 
+        return self.noising(variables, chain=chain), apply
+
+    def noising(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.AffineSDE | sde_lib.Levels:
+        """What noises the data: `process`, or the levels of a discretely trained network; `chain` as in `score_fn`."""
         process = self.process(variables)
-        return sde_lib.Levels(process, self.num_scales, exact=chain) if self.num_scales else process, apply
+        return sde_lib.Levels(process, self.num_scales, exact=chain) if self.num_scales else process
 
     def process(self, variables: dict[str, Any]) -> sde_lib.AffineSDE:
         """The noise process with these variables: `sde`, or with a learned schedule its trained form."""
@@ -164,6 +183,11 @@ def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) 
     for field, known in (("prediction", sde_lib.PREDICTIONS), ("noise_label", labels), ("preconditioning", wrappers)):
         if config.model[field] not in known:
             raise ValueError(f"model.{field} is {config.model[field]!r}; known are {', '.join(known)}")
+    if config.model.name in CLASSIFIERS and config.model.preconditioning != "none":
+        raise ValueError(
+            f"model.preconditioning is {config.model.preconditioning!r}, and {config.model.name} is a classifier, "
+            "whose input is scaled in its own way; set it to 'none'"
+        )
     own = ("name", "prediction", "noise_label", "preconditioning", *EMA_FIELDS)
     options = {key: value for key, value in config.model.items() if key not in own}
     scales = num_scales(config)

@@ -36,6 +36,9 @@ MODELS: dict[str, type[nnx.Module]] = {
     "noisy_classifier": NoisyClassifier,
 }
 
+CLASSIFIERS = ("noisy_classifier",)
+"""Those whose answer is a class."""
+
 
 def create(name: str, *, key: Key[Array, ""], **options: Any) -> nnx.Module:
     """Build the network `name` with weights drawn from `key`.

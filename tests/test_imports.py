@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "modes": set(ROOMS) - {"main"},
 }
 DRIVER_NAMES = "bits coding compare comparison continuous feature_rounds features quality report reproduce rounds run "
-DRIVERS = {f"evaluation/{name}.py" for name in (DRIVER_NAMES + "samples schedule stats image_rounds").split()}
+DRIVERS = {f"evaluation/{name}.py" for name in (DRIVER_NAMES + "samples schedule stats image_rounds accuracy").split()}
 MAY_IMPORT_DRIVERS = MAY_IMPORT["evaluation"] | {"data", "models", "checkpoints", "experiment"}
 SDE_CLASSES = {"AffineSDE", "VP", "SubVP", "VE", "EDM", "Discrete", "LearnedVP"}
 

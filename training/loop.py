@@ -20,8 +20,10 @@ from experiment import Experiment, Failure
 from experiment.build import EMA_FIELDS
 from experiment.pictures import save_samples
 from experiment.workdir import Workdir
+from models import CLASSIFIERS
 from sde_lib import AffineSDE
 from training import optimizer, parallel
+from training.classification import batch_scores
 from training.importance import LossHistory
 from training.objective import SETTINGS, Objective
 from training.preemption import StopRequest
@@ -75,6 +77,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
         bounds, half_bin = experiment.scaler.bins()
         objective = dataclasses.replace(objective, half_bin=half_bin, bounds=bounds)
     _check_variance(experiment, objective)
+    _check_classifier(experiment, objective)
     adam = optimizer.create(**experiment.config.optim, batch_size=config.batch_size)
     average = {name: experiment.config.model[name] for name in EMA_FIELDS}
     ema = optimizer.create_ema(**average, batch_size=config.batch_size)
@@ -99,6 +102,22 @@ def _check_variance(experiment: Experiment, objective: Objective) -> None:
         raise ValueError(
             f"training.loss is {objective.loss!r} with training.variance {objective.variance!r}, and the network "
             f"{experiment.config.model.name!r} predicts no variance; take guided_unet with learned_variance=True"
+        )
+
+
+def _check_classifier(experiment: Experiment, objective: Objective) -> None:
+    """ValueError where the loss is not the network's, or there are no classes to tell apart."""
+    name = experiment.config.model.name
+    if experiment.classifies != (objective.loss == "cross_entropy"):
+        raise ValueError(
+            f"training.loss is {objective.loss!r} and model.name {name!r}; 'cross_entropy' is the loss of a "
+            f"classifier, and of it alone: {', '.join(CLASSIFIERS)}"
+        )
+    found = experiment.source.num_classes
+    if experiment.classifies and found != experiment.num_classes:
+        raise ValueError(
+            f"model.label_dim is {experiment.num_classes}, and the examples of {experiment.source.name!r} have "
+            f"{found or 'no'} classes for {name} to tell apart; {f'set it to {found}' if found else 'take other data'}"
         )
 
 
@@ -157,22 +176,12 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     if leader:
         workdir.begin(experiment.config)
 
-    options = {
-        "prediction": experiment.config.model.prediction,
-        "noise_label": experiment.config.model.noise_label,
-        "preconditioning": experiment.config.model.preconditioning,
-        "random_flips": experiment.config.data.random_flip,
-        "augment_probability": experiment.config.data.augment,
-        "num_classes": experiment.num_classes,
-        "label_dropout": config.label_dropout,
-    }
     devices = jax.device_count()
-    losses = batch_losses(objective, experiment.network, experiment.scaler, axis_size=devices, **options)
+    losses = _make_losses(experiment, objective, devices)
     step_options = {"ema": ema, "nan_to_num": config.nan_to_num, "axis_size": devices}
     run = parallel.compile_steps(make_train_step(losses, adam, **step_options), config.n_jitted_steps)
-    test_losses = batch_losses(objective, experiment.network, experiment.scaler, axis_size=1, **options)
-    evaluate = _make_evaluate(experiment, test_losses, key_eval)
-    draw = _make_draw(experiment)
+    evaluate = _make_evaluate(experiment, _make_losses(experiment, objective, 1, all_scores=True), key_eval)
+    draw, pictured = _make_draw(experiment), config.snapshot_sampling and not experiment.classifies
 
     data = batches(
         experiment.source.train,
@@ -226,11 +235,11 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
             if signal is not None:  # whoever sent it may not wait
                 store.save(*checkpoint)
                 store.wait()
-            if leader and (due(config.eval_freq) or (archive and config.snapshot_sampling)):
+            if leader and (due(config.eval_freq) or (archive and pictured)):
                 variables = parallel.unreplicate(replicated).variables(ema=True)
                 if due(config.eval_freq):
-                    records.write(step, {"test_loss": evaluate(variables)})
-                if archive and config.snapshot_sampling:
+                    records.write(step, {f"test_{name}": value for name, value in evaluate(variables).items()})
+                if archive and pictured:
                     x = draw(variables, jax.random.fold_in(key_sample, step))
                     save_samples(workdir.path / "samples" / f"step_{step:08d}.png", x, experiment.scaler)
                 began = time.perf_counter()
@@ -266,18 +275,42 @@ def _read(unread: deque[tuple[int, dict]], store: Any) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in named.items()}
 
 
-def _make_evaluate(experiment: Experiment, losses: Any, key: jax.Array) -> Any:
-    """``variables -> mean loss of the test set``, its noise the same at every call."""
-    size = min(experiment.config.eval.batch_size, len(experiment.source.test))
-    compute = jax.jit(lambda variables, batch, key: losses(variables, batch, key, False))
+def _make_losses(
+    experiment: Experiment, objective: Objective, axis_size: int, *, all_scores: bool = False
+) -> Callable[..., Any]:
+    """``(variables, batch, key, train) -> losses [b]`` as the config says; or all scores by name, "loss" among them."""
+    config = experiment.config
+    options = {
+        "noise_label": config.model.noise_label,
+        "random_flips": config.data.random_flip,
+        "axis_size": axis_size,
+    }
+    if experiment.classifies:
+        scores = batch_scores(objective, experiment.network, experiment.scaler, **options)
+        return scores if all_scores else lambda *arguments: scores(*arguments)["loss"]
+    options |= {
+        "prediction": config.model.prediction,
+        "preconditioning": config.model.preconditioning,
+        "augment_probability": config.data.augment,
+        "num_classes": experiment.num_classes,
+        "label_dropout": config.training.label_dropout,
+    }
+    losses = batch_losses(objective, experiment.network, experiment.scaler, **options)
+    return (lambda *arguments: {"loss": losses(*arguments)}) if all_scores else losses
 
-    def evaluate(variables: dict) -> float:
-        total = count = 0.0
+
+def _make_evaluate(experiment: Experiment, scores: Callable, key: jax.Array) -> Callable[[dict], dict[str, float]]:
+    """``variables -> mean scores of the test set``, its noise the same at every call."""
+    size = min(experiment.config.eval.batch_size, len(experiment.source.test))
+    compute = jax.jit(lambda variables, batch, key: scores(variables, batch, key, False))
+
+    def evaluate(variables: dict) -> dict[str, float]:
+        total: dict[str, float] = {}
         for i, batch in enumerate(eval_batches(experiment.source.test, batch_size=size)):
             given = {name: batch[name] for name in experiment.batch_fields}
-            values = np.asarray(compute(variables, given, jax.random.fold_in(key, i)), np.float64)
-            total, count = total + values[batch["mask"]].sum(), count + batch["mask"].sum()
-        return float(total / count)
+            for name, values in compute(variables, given, jax.random.fold_in(key, i)).items():
+                total[name] = total.get(name, 0.0) + np.asarray(values, np.float64)[batch["mask"]].sum()
+        return {name: float(value / len(experiment.source.test)) for name, value in total.items()}
 
     return evaluate
 

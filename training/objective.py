@@ -17,7 +17,8 @@ is the importance sampling of Song et al. 2021b (arXiv:2101.09258, App. B), here
 With `num_scales` = n, t takes the n values of a discrete chain, each as often, and alpha, sigma are the chain's. With
 weight uniform that is the loss of DDPM (Ho et al. 2020, eq. 14) for VP and of SMLD (Song and Ermon 2019, eq. 6) for VE.
 Levels may be drawn by their losses too (`training.importance`), and the bound be trained: of the levels'
-(`training.hybrid`) or, with a learned noise schedule, of continuous time (`training.vdm`).
+(`training.hybrid`) or, with a learned noise schedule, of continuous time (`training.vdm`). A classifier of noisy data
+has its own loss at the same times (`training.classification`).
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ from training.importance import LossHistory
 from training.times import TIMES
 from training.weights import WEIGHTS, options_of
 
-LOSSES = ("simple", "hybrid", "variational", "vdm")
+LOSSES = ("simple", "hybrid", "variational", "vdm", "cross_entropy")
 Model = Callable[[Array, Array], Array | tuple[Array, Array | None]]
 """(x, t) -> eps_hat, or eps_hat and the variance output."""
 
@@ -56,7 +57,8 @@ class Objective:
         "loss_aware".
       P_mean, P_std: mean and standard deviation of ln(sigma / alpha) of the time sampling "lognormal".
       min_snr_gamma, p2_k, p2_gamma, sigma_data: options of the weights "min_snr", "p2" and "edm".
-      loss: "simple", weighted as above, "hybrid" or "variational"; "vdm", which is `training.vdm.bound`.
+      loss: "simple", weighted as above, "hybrid" or "variational"; "vdm", which is `training.vdm.bound`;
+        "cross_entropy", a classifier's, which is `training.classification.batch_scores`.
       variance: of the reverse steps in the latter two, a name of `sde_lib.VARIANCES`; "hybrid" needs a learned one.
       vlb_weight: lambda of "hybrid".
       loss_history, uniform_probability: of "loss_aware": losses kept a level, and the share of uniform levels.
@@ -115,6 +117,12 @@ class Objective:
                 "switch the former off or leave the latter at 'uniform'"
             )
         bounds = self._weight == "likelihood"
+        if self.loss == "cross_entropy" and (self._weight != "uniform" or self.time_sampling == "loss_aware"):
+            raise ValueError(
+                f"training.loss is 'cross_entropy', in which every noise level counts alike; training.weight is "
+                f"{self._weight!r}, time_sampling {self.time_sampling!r}; set the weight to 'uniform', and "
+                "likelihood_weighting to False, and draw t as you like but by the losses"
+            )
         if self.num_scales and bounds:
             raise ValueError(
                 "training.likelihood_weighting bounds the likelihood of a process in continuous time; with "

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from training.draws import AXIS
 from training.state import TrainState
-from training.step import AXIS, Batch, TrainStep
+from training.step import Batch, TrainStep
 
 
 def replicate(tree: Any) -> Any:

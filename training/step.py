@@ -17,11 +17,11 @@ from experiment.schedule import parameters_of
 from models.conditions import NO_CLASS, one_hot
 from models.functional import Network
 from training import vdm
+from training.draws import AXIS, Draws
 from training.importance import LossHistory
 from training.objective import Objective
 from training.state import TrainState
 
-AXIS = "devices"
 Batch = dict[str, Any]
 """Arrays [b, ...] of examples: "image", and "label" where the network is told of classes."""
 TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, dict[str, Array]]]
@@ -58,31 +58,26 @@ def batch_losses(
     def losses(
         variables: dict, batch: Batch, key: Key[Array, ""], train: bool, history: LossHistory | None = None
     ) -> Array | tuple[Array, LossHistory]:
-        image = batch["image"]
-        local = len(image)
-        first = jax.lax.axis_index(AXIS) * local if axis_size > 1 else 0
-        index = first + jnp.arange(local)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-        flip, dequantize, time, noise, dropout = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 5))(keys), axis=1)
-        x0 = scaler.encode(image, dequantize)
+        draws = Draws.of(key, len(batch["image"]), axis_size)
+        x0 = scaler.encode(batch["image"], draws.dequantize)
         if random_flips and train:
-            x0 = random_flip(flip, x0)
+            x0 = random_flip(draws.flip, x0)
         condition = {}
         if augment_probability and train:
             x0, condition["augment"] = augment(
-                jax.vmap(jax.random.fold_in, (0, None))(keys, 5), x0, augment_probability
+                jax.vmap(jax.random.fold_in, (0, None))(draws.each, 5), x0, augment_probability
             )
         if num_classes:
             label = batch["label"]
             if label_dropout and train:
-                drop = jax.vmap(lambda k: jax.random.bernoulli(jax.random.fold_in(k, 6), label_dropout))(keys)
+                drop = jax.vmap(lambda k: jax.random.bernoulli(jax.random.fold_in(k, 6), label_dropout))(draws.each)
                 label = jnp.where(drop, NO_CLASS, label)
             condition["label"] = one_hot(label, num_classes)
-        eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(noise)
+        eps = draws.eps(x0)
 
         def apply(params: dict, x: Array, c_noise: Array) -> Array:
             return network.apply(
-                {**variables, "params": params}, x, c_noise, condition or None, keys=dropout if train else None
+                {**variables, "params": params}, x, c_noise, condition or None, keys=draws.dropout if train else None
             )
 
         def eps_fn(process: sde_lib.AffineSDE | sde_lib.Levels, params: dict) -> sde_lib.ScoreFn:
@@ -90,10 +85,9 @@ def batch_losses(
 
         params = variables["params"]
         p = None if history is None else history.probabilities(objective.uniform_probability)
-        # The batch's own key must differ from every example's.
-        t = objective.times(jax.random.fold_in(key, 2**31 - 1), time, index, local * axis_size, p).astype(x0.dtype)
+        t = objective.times(draws.batch, draws.time, draws.index, draws.size, p).astype(x0.dtype)
         if objective.loss == "vdm":
-            eps0 = jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, 0), x0.shape[1:], x0.dtype))(noise)
+            eps0 = draws._replace(noise=jax.vmap(jax.random.fold_in, (0, None))(draws.noise, 0)).eps(x0)
             levels = None if scaler.levels is None or scaler.dequantization == "uniform" else scaler.centres()
             return vdm.bound(objective, eps_fn, parameters_of(params), params, x0, t, eps, eps0, levels).total
         if objective.learns_variance:

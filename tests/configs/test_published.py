@@ -184,8 +184,9 @@ def test_every_published_recipe_is_there_and_checked() -> None:
     present = {path.removeprefix("configs/").removesuffix(".py") for path in EXPERIMENTS}
     assert set(COUNTS) <= present
     data_sets = ("cifar10", "celeba", "bedroom", "church", "ffhq")
+    ours = {"vp/cifar10_classifier", "ve/cifar10_classifier"}  # nobody published these
     of_them = {name for name in present if name.split("/")[-1].startswith(data_sets) and not name.startswith("edm/")}
-    assert of_them - set(COUNTS) == set(), "recipes without a count"
+    assert of_them - ours - set(COUNTS) == set(), "recipes without a count"
 
 
 @pytest.mark.parametrize("name", COUNTS)
