@@ -23,7 +23,7 @@ from experiment import Experiment
 from models.functional import Network
 from samplers import solve_flow
 from sde_lib import VP
-from tests.oracles import Mixture, gaussian
+from tests.oracles import Mixture, compiled, gaussian
 
 SDE = VP()
 N, SHAPE = 297, (2, 2, 1)
@@ -129,7 +129,7 @@ def test_broken_likelihoods_are_an_error() -> None:
 def test_latents_decode_to_the_image() -> None:
     score = _data(True).score(SDE)
     x = _data(True).sample(jax.random.key(3), 8)
-    there = jax.jit(lambda x: log_likelihood(SDE, score, x, probe="exact"))(x)
-    back = jax.jit(lambda z: solve_flow(SDE, score, z, 1.0, SDE.t_min).x)(there.latents)
+    there = compiled(lambda x: log_likelihood(SDE, score, x, probe="exact"))(x)
+    back = compiled(lambda z: solve_flow(SDE, score, z, 1.0, SDE.t_min).x)(there.latents)
     np.testing.assert_allclose(back, x, atol=2e-3)
     np.testing.assert_allclose(there.nats, _data(True).log_marginal(SDE, x, SDE.t_min), atol=5e-3)

@@ -1,5 +1,8 @@
 """The loop, composition and settings: keys, trajectories, counts, compilation, grids and errors."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,9 +18,14 @@ SDE, DATA = VP(), planar()
 Z = jax.random.normal(jax.random.key(9), (4, 2))
 
 
+@functools.cache
+def sampler_of(settings: Settings, trajectory: bool) -> Callable[[jax.Array, jax.Array], samplers.Samples]:
+    """One program for all draws with these settings."""
+    return compiled(samplers.create(SDE, DATA.score(SDE), settings, trajectory=trajectory))
+
+
 def run(z: jax.Array = Z, *, key: jax.Array = KEY, trajectory: bool = False, **settings) -> samplers.Samples:
-    settings = Settings(**({"steps": 8, "flow_steps": 8} | settings))
-    return compiled(samplers.create(SDE, DATA.score(SDE), settings, trajectory=trajectory))(key, z)
+    return sampler_of(Settings(**({"steps": 8, "flow_steps": 8} | settings)), trajectory)(key, z)
 
 
 def test_step_i_gets_the_key_folded_with_i() -> None:

@@ -11,7 +11,7 @@ import scipy.stats
 
 from sde_lib import VE, VP, CosineBeta, LinearBeta, SubVP
 from sde_lib.base import expand
-from tests.oracles import gaussian, planar
+from tests.oracles import compiled, gaussian, planar
 
 SDES = {
     "vp": VP(),
@@ -220,7 +220,7 @@ def test_oracle_score_is_the_gradient_of_its_density(x64) -> None:
     x = jax.random.normal(jax.random.key(0), (5, 2))
     t = jnp.asarray([0.01, 0.1, 0.3, 0.6, 1.0])
     density = lambda x, t: data.log_density(x[None], sde.alpha(t), sde.sigma(t))[0]  # noqa: E731
-    np.testing.assert_allclose(data.score(sde)(x, t), jax.jit(jax.vmap(jax.grad(density)))(x, t), rtol=1e-10)
+    np.testing.assert_allclose(data.score(sde)(x, t), compiled(jax.vmap(jax.grad(density)))(x, t), rtol=1e-10)
     mean = data.weights @ data.means
     draws = data.sample(jax.random.key(1), 2**16)
     np.testing.assert_allclose(draws.mean(0), mean, atol=4 * float(draws.std()) / 2**8)
@@ -249,7 +249,7 @@ def test_coefficients_work_under_jit_and_vmap() -> None:
     for sde in SDES.values():
         assert hash(sde) == hash(dataclasses.replace(sde))
         by_argument = jax.jit(lambda sde, t: sde.sigma(t), static_argnums=0)(sde, t)
-        by_closure = jax.jit(lambda t, sde=sde: jax.vmap(sde.sigma)(t))(t)
+        by_closure = compiled(lambda t, sde=sde: jax.vmap(sde.sigma)(t))(t)
         np.testing.assert_allclose(by_argument, sde.sigma(t), rtol=1e-6)
         np.testing.assert_allclose(by_closure, sde.sigma(t), rtol=1e-6)
         assert jax.vmap(sde.transition)(0.5 * t, t).std.shape == (5,)
