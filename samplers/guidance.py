@@ -126,13 +126,14 @@ def _guided(
 
     def within(x: Array, t: Array) -> Any:
         (wanted, *rest), other = pair(x, t)
-        moved = wanted + (scale - 1.0) * (wanted - other)  # in this form scale 1 is exact
+        strength = jnp.asarray(scale, x.dtype) - 1.0  # in this form scale 1 is exact
+        if not _everywhere(low, high):
+            strength = jnp.where(inside(process, t, low, high), strength, 0.0)
+        moved = wanted + expand(strength, x) * (wanted - other)
         if rescale:
             tiny = jnp.finfo(x.dtype).tiny
             wide, narrow = (jnp.std(a.reshape(len(x), -1), axis=1) for a in (moved, wanted))
             moved = moved * expand(1.0 - rescale + rescale * narrow / jnp.maximum(wide, tiny), x)
-        if not _everywhere(low, high):
-            moved = jnp.where(expand(inside(process, t, low, high), x) > 0, moved, wanted)
         return (moved, *rest) if rest else moved
 
     if _everywhere(low, high):
