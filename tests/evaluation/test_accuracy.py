@@ -56,6 +56,25 @@ def test_what_does_not_look_at_the_image_is_as_good_at_every_level(tmp_path):
     np.testing.assert_allclose(np.diff(found["t"]), (1 - 1e-5) / 11, rtol=1e-4)
 
 
+def test_images_have_the_noise_that_the_classifier_is_told_of(tmp_path):
+    """Their mean square at each level is that of digits at its SNR: over 297 times 64 numbers within some percent."""
+    pixels = (digits().test.arrays["image"] + 0.5) / 8.5 - 1.0
+    square, seen = np.mean(pixels**2) + 1 / (12 * 8.5**2), []
+
+    def weigh(x, log_snr):
+        snr = jnp.exp(log_snr)
+        expected = (snr * square + 1.0) / (0.25 * snr + 1.0)
+        jax.debug.callback(lambda *numbers: seen.append(numbers), jnp.mean(x**2), jnp.mean(expected), jnp.mean(log_snr))
+        return jnp.zeros((len(x), 10))
+
+    found = accuracy(experiment_of(vp.get_config(), weigh), {}, jax.random.key(2), tmp_path, {})
+    jax.effects_barrier()
+    sizes, expected, told = np.array(sorted(seen, key=lambda numbers: -numbers[2])).T
+    np.testing.assert_allclose(told, found["log_snr"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(sizes, expected, rtol=0.03)
+    assert np.ptp(expected) > 0.5
+
+
 def test_the_nearest_mean_digit_is_the_right_one_while_it_can_be_seen(tmp_path):
     """At the clean end as often as NumPy says, in noise by chance; in batches of 64 or all at once the same."""
     test = digits().test.arrays

@@ -41,11 +41,12 @@ def test_it_noises_the_images_that_every_other_loss_does(sde, train, x64):
         batch_losses(objective, plain, SCALER, prediction="eps", **options)({"params": {}}, batch, KEY, train)
         scores = batch_scores(objective, seen, SCALER, **options)({}, batch, KEY, train)
         assert (seen.keys is not None) == (plain.keys is not None) == train
-        t = plain.c_noise
-        return scores, plain.x, seen.x, (t, seen.c_noise), (sde.alpha(t), sde.sigma(t))
+        t, keys = plain.c_noise, [jax.random.key_data(n.keys) if train else 0 for n in (plain, seen)]
+        return scores, plain.x, seen.x, (t, seen.c_noise), keys, (sde.alpha(t), sde.sigma(t))
 
-    scores, x, scaled, (t, told), (alpha, sigma) = jax.tree.map(np.asarray, both(BATCH))
+    scores, x, scaled, (t, told), keys, (alpha, sigma) = jax.tree.map(np.asarray, both(BATCH))
     np.testing.assert_array_equal(told, t)
+    np.testing.assert_array_equal(*keys)
     size = np.sqrt(0.25 * alpha**2 + sigma**2)[:, None, None, None]
     np.testing.assert_allclose(scaled * size, x, rtol=1e-6)
     logits = scaled.reshape(B, 4).astype(np.float64)
