@@ -73,12 +73,12 @@ def create(
 
         return samplers.create(sde, answer, settings, trajectory=trajectory, wrap=wrap, start=start)
 
-    sampler(measurement, None)  # refuses whatever is wrong
+    sampler(measurement, jnp.zeros(0))  # refuses whatever is wrong; y is not looked at
 
     def run(
         key: Key[Array, ""],
         z: Float[Array, "b *d"],
-        y: Float[Array, "#b *m"],
+        y: Float[Array, "n *m"],
         measurement: LinearMeasurement = measurement,
     ) -> Samples:
         y = jnp.asarray(y, z.dtype)

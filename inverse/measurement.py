@@ -54,7 +54,7 @@ class LinearMeasurement(abc.ABC):
         """A^+ y = A^T (A A^T)^-1 y, the smallest x with A x = y."""
         return self.adjoint(self.solve(y, 1.0, 0.0))
 
-    def residual(self, x: Float[Array, "b *d"], y: Float[Array, "b *m"]) -> Float[Array, "b *m"]:
+    def residual(self, x: Float[Array, "b *d"], y: Float[Array, "n *m"]) -> Float[Array, "b *m"]:
         """y - A x.
 
         Raises:
@@ -63,7 +63,7 @@ class LinearMeasurement(abc.ABC):
         self._check(x, y)
         return y - self.apply(x)
 
-    def impose(self, x: Float[Array, "b *d"], y: Float[Array, "b *m"]) -> Float[Array, "b *d"]:
+    def impose(self, x: Float[Array, "b *d"], y: Float[Array, "n *m"]) -> Float[Array, "b *d"]:
         """x + A^+ (y - A x), the nearest point to x whose measurement is y; raises as `residual`."""
         return x + self.pinv(self.residual(x, y))
 

@@ -53,12 +53,12 @@ class Mask(LinearMeasurement):
         """A A^T is 1 where known."""
         return self.apply(v) / expand(jnp.asarray(scale + floor), v)
 
-    def residual(self, x: Float[Array, "b *d"], y: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
+    def residual(self, x: Float[Array, "b *d"], y: Float[Array, "n *m"]) -> Float[Array, "b *d"]:
         """y - x where known, else 0, whatever y is there."""
         self._check(x, y)
         return jnp.where(self._where(x), y - x, 0.0)
 
-    def impose(self, x: Float[Array, "b *d"], y: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
+    def impose(self, x: Float[Array, "b *d"], y: Float[Array, "n *m"]) -> Float[Array, "b *d"]:
         """y where known, bit for bit, else x."""
         self._check(x, y)
         return jnp.where(self._where(x), y, x)
@@ -83,17 +83,17 @@ class Grey(LinearMeasurement):
 
     weights: tuple[float, ...]
 
-    def apply(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w 1"]:
+    def apply(self, x: Float[Array, "b *d"]) -> Float[Array, "b *m"]:
         """sum_c w_c x_c."""
         if _image(x)[2] != len(self.weights):
             raise ValueError(f"grey: x has shape {x.shape}, and {len(self.weights)} channels have a weight")
         return jnp.sum(x * jnp.asarray(self.weights, x.dtype), axis=-1, keepdims=True)
 
-    def adjoint(self, y: Float[Array, "b h w 1"]) -> Float[Array, "b h w c"]:
+    def adjoint(self, y: Float[Array, "b *m"]) -> Float[Array, "b *d"]:
         """w_c y."""
         return y * jnp.asarray(self.weights, y.dtype)
 
-    def solve(self, v: Float[Array, "b h w 1"], scale: Scale, floor: Scale) -> Float[Array, "b h w 1"]:
+    def solve(self, v: Float[Array, "b *m"], scale: Scale, floor: Scale) -> Float[Array, "b *m"]:
         """A A^T is |w|^2."""
         return v / expand(jnp.asarray(scale * sum(w * w for w in self.weights) + floor), v)
 
@@ -116,18 +116,18 @@ class Downsample(LinearMeasurement):
 
     factor: int
 
-    def apply(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+    def apply(self, x: Float[Array, "b *d"]) -> Float[Array, "b *m"]:
         """The means."""
         (height, width, c), f = _image(x), self.factor
         if height % f or width % f:
             raise ValueError(f"downsample: factor {f} does not divide images of {height} x {width}")
         return x.reshape(-1, height // f, f, width // f, f, c).mean((2, 4))
 
-    def adjoint(self, y: Float[Array, "b h2 w2 c"]) -> Float[Array, "b h w c"]:
+    def adjoint(self, y: Float[Array, "b *m"]) -> Float[Array, "b *d"]:
         """Each number spread over its square."""
         return jnp.repeat(jnp.repeat(y, self.factor, axis=1), self.factor, axis=2) / self.factor**2
 
-    def solve(self, v: Float[Array, "b h2 w2 c"], scale: Scale, floor: Scale) -> Float[Array, "b h2 w2 c"]:
+    def solve(self, v: Float[Array, "b *m"], scale: Scale, floor: Scale) -> Float[Array, "b *m"]:
         """A A^T is 1 / factor^2."""
         return v / expand(jnp.asarray(scale / self.factor**2 + floor), v)
 
@@ -161,15 +161,15 @@ class Blur(LinearMeasurement):
         waves = jnp.fft.rfft2(x, axes=(1, 2)) * factor
         return jnp.fft.irfft2(waves, x.shape[1:3], axes=(1, 2)).astype(x.dtype)
 
-    def apply(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    def apply(self, x: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
         """The blurred image."""
         return self._filter(x, jnp.asarray(self._waves(x), x.dtype))
 
-    def adjoint(self, y: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    def adjoint(self, y: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
         """A is its own."""
         return self.apply(y)
 
-    def solve(self, v: Float[Array, "b h w c"], scale: Scale, floor: Scale) -> Float[Array, "b h w c"]:
+    def solve(self, v: Float[Array, "b *d"], scale: Scale, floor: Scale) -> Float[Array, "b *d"]:
         """Division by scale h^2 + floor; where h is cut off and floor 0, the answer has nothing."""
         h = jnp.asarray(self._waves(v), v.dtype)
         divisor = expand(jnp.asarray(scale), v) * h**2 + expand(jnp.asarray(floor), v)
@@ -229,5 +229,4 @@ def matrix(rows: Any, shape: tuple[int, ...] | None = None, *, noise: float = 0.
         raise ValueError(f"matrix: it has shape {rows.shape}; needed is [m, {math.prod(shape)}], for x [b, *{shape}]")
     values, vectors = np.linalg.eigh(rows @ rows.T)
     values = np.where(values > 1e-10 * values.max(), values, 0.0)
-    A, basis, squares = (jnp.asarray(a, float) for a in (rows, vectors, values))
-    return Matrix(A, basis, squares, shape, noise=noise)
+    return Matrix(rows, vectors, values, shape, noise=noise)

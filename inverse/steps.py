@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 def levels(process: Process, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """alpha and sigma at those times, float64; a last time of 0 is data, also under VE, whose sigma(0) is sigma_min."""
-    alpha, sigma = host(process.alpha, times), host(process.sigma, times)
+    alpha, sigma = (np.array(host(f, times)) for f in (process.alpha, process.sigma))
     if times[-1] == 0.0:
         alpha[-1], sigma[-1] = 1.0, 0.0
     return alpha, sigma

@@ -15,7 +15,7 @@ import jaxtyping  # noqa: E402
 
 # Of the samplers what handles arrays; in the tables of coefficients, Python numbers, checks would cost most time.
 ARRAYS = ("ancestral", "base", "create", "euler_maruyama", "flow", "langevin", "linear", "ode", "reverse_diffusion")
-jaxtyping.install_import_hook(["sde_lib", *(f"samplers.{name}" for name in ARRAYS)], "beartype.beartype")
+jaxtyping.install_import_hook(["sde_lib", "inverse", *(f"samplers.{name}" for name in ARRAYS)], "beartype.beartype")
 
 
 COSTLY_FIXTURES = ("test_resume.py", "test_killed.py", "test_end_to_end.py", "test_published_steps.py")
