@@ -9,7 +9,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-MODES = ("train", "sample", "evaluate", "compare", "reproduce", "stats", "import", "export")
+MODES = ("train", "sample", "evaluate", "edit", "compare", "reproduce", "stats", "import", "export")
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file under configs/.", lock_config=True)
 MODE = flags.DEFINE_enum("mode", None, MODES, "What to do.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: checkpoints, curves, samples, reports.")

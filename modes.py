@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+import editing
 import evaluation.run
 from checkpoints import diffusers
 from evaluation import compare, quality, reproduce, samples, stats
@@ -56,6 +57,15 @@ def evaluate(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
             print((workdir.path / "report.md").read_text())
 
     return act
+
+
+def edit(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
+    """Inpainting, colourisation, super-resolution, variations, interpolation: a grid of pictures."""
+    workdir.check(config, training=False)
+    _refuse_classifier(config, "edit")
+    experiment = build(config, needs_data=not config.edit.image)
+    plan = editing.prepare(experiment, workdir)
+    return lambda: print(editing.edit(experiment, workdir, plan))
 
 
 def compare_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
@@ -148,6 +158,7 @@ MODES: dict[str, Callable[[ConfigDict, Workdir, str | None], Act]] = {
     "train": train,
     "sample": sample,
     "evaluate": evaluate,
+    "edit": edit,
     "compare": compare_,
     "reproduce": reproduce_,
     "stats": stats_,

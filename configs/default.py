@@ -163,6 +163,24 @@ def get_config() -> ConfigDict:
     evaluate.compare_reference = "euler_maruyama/uniform"
     evaluate.compare_reference_evaluations = 1001  # 1000 steps and the one to data
 
+    # --mode=edit, with the sampler of `sampling`; seed and checkpoint are those of `eval`.
+    config.edit = edit = ConfigDict()
+    edit.task = "inpaint"  # or colorize, super_resolve, vary, interpolate
+    edit.image = ""  # a picture file; "": images of the test set
+    edit.other = ""  # of interpolate: the picture at the other end
+    edit.images = 4  # how many of the test set
+    edit.count = 8  # results of each
+    edit.mask = "upper"  # what is known, of inpaint: upper, lower, left, right, border, or a picture file, white there
+    edit.factor = 2  # of super_resolve
+    edit.strength = 0.5  # of vary: the time t that the picture is noised to
+    edit.method = "posterior"  # how a measurement is followed, a name of inverse.METHODS
+    edit.noise = 0.0  # deviation of what was measured, in the model's units; of dps, pigdm and posterior
+    edit.iterations = 5  # of posterior
+    edit.data_std = 1.0  # of pigdm
+    edit.zeta = 1.0  # of dps and mcg
+    edit.resamplings = 10  # of repaint
+    edit.jump = 10
+
     # What the paper reached with this recipe and how it was measured, where it says so: see configs/published.py.
     config.published = ConfigDict()
     return config.lock()

@@ -13,6 +13,7 @@ import samplers
 import sde_lib
 from configs import default
 from models.conditions import NO_CLASS
+from samplers.classifier import classifier_guided
 from samplers.guidance import autoguidance, classifier_free
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ def guided_score(
     labels: Int[Array, " b"] | None,
 ) -> sde_lib.ScoreFn | sde_lib.ScoreAndVarianceFn:
     """The network's score, on the chain that the settings ask for, for these classes, guided and thresholded."""
-    stochastic = not (settings.method == "ode" or settings.flow or settings.few_step)
-    chain = settings.discretization > 0 and stochastic
+    chain = on_chain(settings)
     process = sde_lib.Levels(sde, experiment.num_scales, exact=chain) if experiment.num_scales else sde
     return samplers.thresholded(
         process,
@@ -40,6 +40,12 @@ def guided_score(
         quantile=settings.threshold_quantile,
         low=-1.0 if experiment.scaler.centered else 0.0,
     )
+
+
+def on_chain(settings: samplers.Settings) -> bool:
+    """Whether the sampler asks a discretely trained network for its levels, rather than for what is smooth in t."""
+    stochastic = not (settings.method == "ode" or settings.flow or settings.few_step)
+    return settings.discretization > 0 and stochastic
 
 
 def _guided(
@@ -64,6 +70,8 @@ def _guided(
         none = jnp.full_like(labels, NO_CLASS)
         return classifier_free(process, score, labels, none, scale, rescale=settings.guidance_rescale, **interval)
     of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
+    if guide.classifies:
+        return classifier_guided(process, told, guide.log_prob_fn(of_guide, labels, chain=chain), scale, **interval)
     weak = guide.score_fn(of_guide, chain=chain, condition=guide.condition(labels))
     return autoguidance(process, told, weak, scale, rescale=settings.guidance_rescale, **interval)
 
@@ -78,6 +86,13 @@ def check(experiment: "Experiment") -> None:
             f"{experiment.source.num_classes or 'no'} classes; set it to {experiment.source.num_classes}"
         )
     classes = told or (guide.num_classes if guide else 0)
+    if guide and guide.num_classes not in (0, classes):
+        raise ValueError(f"sampling.guide {settings.guide!r} knows {guide.num_classes} classes, and this run {classes}")
+    if guide and guide.classifies and settings.guidance_rescale:
+        raise ValueError(
+            f"sampling.guidance_rescale is {settings.guidance_rescale}, which is for guidance by a second score, and "
+            f"sampling.guide {settings.guide!r} is a classifier; set it to 0"
+        )
     if settings.label >= classes and settings.label >= 0:
         allowed = f"0 to {classes - 1}, or -1 for each in turn" if classes else "-1: the network takes no classes"
         raise ValueError(f"sampling.label is {settings.label}; allowed is {allowed}")

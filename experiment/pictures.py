@@ -31,11 +31,11 @@ def save_samples(path: Path, x: np.ndarray, scaler: Scaler) -> None:
     save_decoded(path, scaler.decode(np.nan_to_num(np.asarray(x))), scaler)
 
 
-def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler) -> None:
-    """The same of grey levels, or of points."""
+def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler, columns: int | None = None) -> None:
+    """The same of grey levels, so many `columns` wide, or of points."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if examples.ndim == 4:
-        grid = image_grid(scaler.stretch(examples))
+        grid = image_grid(scaler.stretch(examples), columns)
         Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid).save(path)
         return
     from matplotlib.figure import Figure  # slow to import, and images do not need it

@@ -11,7 +11,7 @@ from checkpoints.store import Store
 from configs import default
 
 RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may differ when it is only used
-FREE_SECTIONS = ("eval", "published")  # nothing that is trained depends on them
+FREE_SECTIONS = ("eval", "edit", "published")  # nothing that is trained depends on them
 MAY_MOVE = ("data.path", "data.test_path", "data.data_dir", "data.in_memory", "data.verify")  # where the data lie
 MAY_GROW = ("training.n_iters",)  # nothing that is drawn or averaged depends on it
 

@@ -1,0 +1,147 @@
+"""``--mode=edit``: pictures in, a grid of results out.
+
+Each row of the grid is a picture: itself, what is known of it, and `edit.count` results. The array beside it holds the
+results as levels, [n, count, h, w, c].
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import inverse
+from editing.tasks import MEASURED, Inputs, inputs
+from experiment import Experiment, Failure
+from experiment.guidance import guided_score, on_chain
+from experiment.pictures import save_decoded
+from experiment.weights import load_guided
+from experiment.workdir import Workdir, set_aside
+from models.conditions import NO_CLASS
+
+
+class Plan(NamedTuple):
+    """What an edit begins with; `apply` (variables, key, inputs of one picture) -> images [count, h, w, c], spent."""
+
+    inputs: Inputs
+    apply: Callable[..., tuple[jax.Array, jax.Array]]
+    step: int
+    variables: dict[str, Any]
+
+
+def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
+    """Read pictures and weights and check everything; compiles no network and writes nothing.
+
+    Raises:
+      ValueError: whatever of ``config.edit`` is not allowed, or does not go with the sampler.
+      OSError: a file or a checkpoint that is not there.
+    """
+    config = experiment.config.edit
+    if config.count < 1:
+        raise ValueError(f"edit.count is {config.count}; at least 1 result a picture is needed")
+    read = inputs(experiment, config)
+    step, variables = load_guided(workdir, experiment)
+    return Plan(read, _apply(experiment, variables, read), step, variables)
+
+
+def edit(experiment: Experiment, workdir: Workdir, plan: Plan) -> Path:
+    """Edit every picture and write the grid; the picture's path. Earlier files of the name are set aside.
+
+    Raises:
+      Failure: a result that is not finite.
+    """
+    config, seed = experiment.config.edit, experiment.config.eval.seed
+    began, results, spent = time.perf_counter(), [], []
+    for i in range(len(plan.inputs)):
+        given = plan.inputs.originals, plan.inputs.y, plan.inputs.others
+        one = [None if a is None else jnp.asarray(a[i : i + 1]) for a in given]
+        x, evaluations = plan.apply(plan.variables, jax.random.fold_in(jax.random.key(seed), i), *one)
+        if not np.isfinite(x).all():
+            raise Failure(f"edit.task {config.task!r}: a result is not finite; take more steps, or another method")
+        results.append(np.asarray(x))
+        spent.append(np.asarray(evaluations).mean())
+    levels = experiment.scaler.decode(np.stack(results))
+    print(_summary(experiment, plan.inputs, levels, float(np.mean(spent)), time.perf_counter() - began))
+    path = workdir.path / "edits" / f"{config.task}_step_{plan.step}_seed_{seed}.png"
+    path.parent.mkdir(exist_ok=True)
+    shown = [*_shown(experiment, plan.inputs), *np.moveaxis(levels, 1, 0)]
+    rows = np.stack(shown, axis=1)
+    save_decoded(set_aside(path), rows.reshape(-1, *rows.shape[2:]), experiment.scaler, columns=rows.shape[1])
+    np.savez_compressed(set_aside(path.with_suffix(".npz")), results=levels)
+    return path
+
+
+def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> Callable:
+    """The compiled edit of one picture."""
+    config, settings = experiment.config.edit, experiment.settings
+    count, sde = config.count, experiment.process(variables)
+    labels = None
+    if experiment.num_classes or experiment.guide:
+        labels = np.full(count, settings.label if settings.label >= 0 else NO_CLASS)
+        if settings.label < 0 and not (experiment.config.training.label_dropout and experiment.num_classes):
+            raise ValueError(
+                "sampling.label is -1, and without a class neither the network nor its guide can be asked; give it one"
+            )
+
+    def score(variables: dict[str, Any]) -> Any:
+        return guided_score(experiment, variables, settings, sde, None if labels is None else jnp.asarray(labels))
+
+    noising = experiment.noising(variables, chain=on_chain(settings))
+
+    def prior(key: jax.Array) -> jax.Array:
+        return sde.prior_sample(key, (count, *experiment.source.shape))
+
+    if config.task in MEASURED:
+        known = inverse.METHODS.get(config.method)
+        options = {name: config[name] for name in known.options if name in config} if known else {}
+        inverse.create(sde, lambda x, t: x, settings, read.measurement, config.method, process=noising, **options)
+
+        def measured(variables: dict, key: jax.Array, _: Any, y: jax.Array, __: Any) -> tuple[jax.Array, jax.Array]:
+            key_prior, key_path = jax.random.split(key)
+            arguments = settings, read.measurement, config.method
+            sampler = inverse.create(sde, score(variables), *arguments, process=noising, **options)
+            samples = sampler(key_path, prior(key_prior), y)
+            return samples.x, samples.evaluations
+
+        return jax.jit(measured)
+    if config.task == "vary":
+        inverse.vary(sde, lambda x, t: x, settings, config.strength, process=noising)
+
+        def varied(variables: dict, key: jax.Array, x0: jax.Array, *_: Any) -> tuple[jax.Array, jax.Array]:
+            sampler = inverse.vary(sde, score(variables), settings, config.strength, process=noising)
+            samples = sampler(key, jnp.repeat(x0, count, axis=0))
+            return samples.x, samples.evaluations
+
+        return jax.jit(varied)
+    fractions = np.linspace(0.0, 1.0, count).tolist()
+
+    def between(variables: dict, _: Any, a: jax.Array, __: Any, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = inverse.interpolate(sde, score(variables), a, b, fractions, rtol=settings.rtol, atol=settings.atol)
+        return found.x[:, 0], found.evaluations
+
+    return jax.jit(between)
+
+
+def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
+    """The columns ahead of the results, levels [n, h, w, c]: the pictures, and what is known of them."""
+    columns = [] if read.originals is None else [read.originals]
+    if read.measurement is not None:
+        blank = np.zeros((len(read), *experiment.source.shape), np.float32) + experiment.scaler.centres().mean()
+        columns.append(np.asarray(jax.jit(read.measurement.impose)(jnp.asarray(blank, jnp.float32), read.y)))
+    if read.others is not None:
+        columns.append(read.others)
+    return [experiment.scaler.decode(np.asarray(column)) for column in columns]
+
+
+def _summary(experiment: Experiment, read: Inputs, levels: np.ndarray, spent: float, seconds: float) -> str:
+    """One line: what was made at which cost, and how far from the truth where that is known."""
+    n, count = levels.shape[:2]
+    text = f"{experiment.config.edit.task}: {n} x {count} images, {spent:.0f} evaluations each, {seconds:.1f} s"
+    if read.measurement is None or read.originals is None:
+        return text
+    truth = experiment.scaler.decode(read.originals)[:, None].astype(np.float64)
+    error = np.sqrt(np.mean((levels - truth) ** 2)) / (experiment.source.levels - 1)
+    return f"{text}; root mean square distance from the originals {error:.3f} of the range of grey levels"

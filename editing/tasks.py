@@ -1,0 +1,112 @@
+"""What each task is: which measurement of an image, and how a given picture answers it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+import inverse
+from editing import pictures
+from experiment import Experiment
+from inverse import LinearMeasurement
+
+MEASURED = ("inpaint", "colorize", "super_resolve")
+TASKS = (*MEASURED, "vary", "interpolate")
+
+
+class Inputs(NamedTuple):
+    """What a task begins with.
+
+    Attributes:
+      originals: whole images [n, h, w, c] as the model sees them; None where only measurements were given.
+      measurement: of those of MEASURED.
+      y: what was measured of each, [n, ...].
+      others: of 'interpolate', the images at the other end.
+    """
+
+    originals: np.ndarray | None
+    measurement: LinearMeasurement | None = None
+    y: np.ndarray | None = None
+    others: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.y if self.originals is None else self.originals)
+
+
+def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
+    """Read what ``config.edit`` names.
+
+    Raises:
+      ValueError: an unknown task, a picture or mask of another size, or one that the task cannot take.
+      OSError: no such file.
+    """
+    if config.task not in TASKS:
+        raise ValueError(f"edit.task is {config.task!r}; known are {', '.join(TASKS)}")
+    if len(experiment.source.shape) != 3 or experiment.source.levels is None:
+        raise ValueError(f"--mode=edit is for images; the examples of {experiment.source.name!r} are points")
+    return TASK_INPUTS[config.task](experiment, config)
+
+
+def _whole(experiment: Experiment, config: ConfigDict) -> Inputs:
+    found = pictures.given(experiment, config.image, config.images)
+    return Inputs(pictures.encoded(experiment, pictures.fitted(experiment, found, "image")))
+
+
+def _inpaint(experiment: Experiment, config: ConfigDict) -> Inputs:
+    measurement = inverse.mask(pictures.mask(experiment, config.mask), noise=config.noise)
+    return _measured(_whole(experiment, config).originals, measurement)
+
+
+def _colorize(experiment: Experiment, config: ConfigDict) -> Inputs:
+    channels = experiment.source.shape[2]
+    if channels != 3:
+        raise ValueError(
+            f"edit.task 'colorize' needs a model of colour images; those of {experiment.source.name!r} have {channels} "
+            "channel"
+        )
+    measurement, found = inverse.grey(noise=config.noise), pictures.given(experiment, config.image, config.images)
+    whole = pictures.encoded(experiment, pictures.fitted(experiment, found, "image"))
+    return _measured(whole, measurement) if found.shape[3] == 3 else Inputs(None, measurement, whole[..., :1])
+
+
+def _super_resolve(experiment: Experiment, config: ConfigDict) -> Inputs:
+    (height, width, channels), factor = experiment.source.shape, config.factor
+    measurement = inverse.downsample(factor, noise=config.noise)
+    if height % factor or width % factor:
+        raise ValueError(f"edit.factor is {factor}, which does not divide the model's {width} x {height} pixels")
+    found = pictures.given(experiment, config.image, config.images)
+    if found.shape[1:3] != (height // factor, width // factor):
+        return _measured(pictures.encoded(experiment, pictures.fitted(experiment, found, "image")), measurement)
+    small = np.repeat(found, channels, axis=3) if found.shape[3] < channels else found
+    small = small if small.shape[3] == channels else pictures.luma(small)
+    return Inputs(None, measurement, pictures.encoded(experiment, small))
+
+
+def _measured(whole: np.ndarray | None, measurement: LinearMeasurement) -> Inputs:
+    return Inputs(whole, measurement, np.asarray(jax.jit(measurement.apply)(whole)))
+
+
+def _interpolate(experiment: Experiment, config: ConfigDict) -> Inputs:
+    if bool(config.image) != bool(config.other):
+        raise ValueError(
+            f"edit.image is {config.image!r} and edit.other {config.other!r}; 'interpolate' needs two files, or neither"
+        )
+    if config.image:
+        ends = [pictures.given(experiment, path, 1) for path in (config.image, config.other)]
+    else:
+        both = pictures.given(experiment, "", 2 * config.images)
+        ends = [both[0::2], both[1::2]]
+    fields = ("image", "other")
+    a, b = (pictures.encoded(experiment, pictures.fitted(experiment, e, f)) for e, f in zip(ends, fields, strict=True))
+    return Inputs(a, others=b)
+
+
+TASK_INPUTS: dict[str, Callable[[Experiment, ConfigDict], Inputs]] = {
+    "inpaint": _inpaint,
+    "colorize": _colorize,
+    "super_resolve": _super_resolve,
+    "vary": _whole,
+    "interpolate": _interpolate,
+}

@@ -1,0 +1,212 @@
+"""--mode=edit on a tiny run: what comes out of files and of test images, exact where it must be, and refusals."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+import inverse
+import main
+from configs.vp import digits, digits_classes
+from configs.vp import photo_patches_ddpmpp as photo_patches
+from data.source import take
+from editing import pictures
+from editing.tasks import TASKS
+from experiment import Experiment, Refusal
+from experiment.build import build
+from experiment.workdir import Workdir
+from tests.oracles import gaussian
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_to_compile() -> Iterator[None]:
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def tiny(config: ConfigDict, size: int = 8) -> ConfigDict:
+    """The config with a network that compiles in a second, and few steps."""
+    with config.unlocked():
+        config.model.update(nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=())
+        config.data.image_size = size
+        if config.data.dataset == "photo_patches":
+            config.data.update(train_length=8, test_length=8, size=size)
+    config.sampling.update(method="ddim", grid="uniform", evaluations=4, rtol=1e-3, atol=1e-3)
+    config.eval.update(samplers=("ddim",))
+    config.edit.update(count=3, images=2, method="consistent")
+    return config
+
+
+def begin(config: ConfigDict, path: Path) -> str:
+    """A run of it with random weights."""
+    variables = build(config).network.init(jax.random.key(0))
+    params = {n: a + 0.05 * np.random.default_rng(0).standard_normal(a.shape) for n, a in variables["params"].items()}
+    workdir = Workdir(path)
+    workdir.begin(config)
+    with workdir.store() as store:
+        store.save(7, {"ema": jax.tree.map(np.float32, params), "fixed": variables["fixed"]})
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return begin(tiny(digits.get_config()), tmp_path_factory.mktemp("run") / "run")
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return begin(tiny(photo_patches.get_config()), tmp_path_factory.mktemp("run") / "run")
+
+
+@pytest.fixture
+def moderate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A score whose images hardly leave the range, in place of the network's."""
+
+    def score(experiment: Experiment, variables: dict, settings: Any, sde: Any, labels: Any) -> Any:
+        return gaussian(np.zeros(experiment.source.shape), 0.2).score(sde)
+
+    monkeypatch.setattr("editing.run.guided_score", score)
+
+
+def edited(workdir: str, config: ConfigDict, **edit: object) -> np.ndarray:
+    """The results of a new edit, levels [n, count, h, w, c]."""
+    config.edit.update(edit)
+    main.run("edit", config, workdir)
+    name = f"{config.edit.task}_step_7_seed_0"
+    assert (Path(workdir) / "edits" / f"{name}.png").exists()
+    return np.load(Path(workdir) / "edits" / f"{name}.npz")["results"]
+
+
+def test_inpainting_keeps_the_known_pixels_and_no_earlier_file_is_lost(run: str, capsys) -> None:
+    config = tiny(digits.get_config())
+    images = take(build(config).source.test, np.arange(2))["image"]
+    found = edited(run, config)
+    assert found.shape == (2, 3, 8, 8, 1) and found.dtype == np.uint8
+    np.testing.assert_array_equal(found[:, :, :4], np.broadcast_to(images[:, None, :4], (2, 3, 4, 8, 1)))
+    assert (found[:, 0, 4:] != found[:, 1, 4:]).any() and (found[:, 0, 4:] != images[:, 4:]).any()
+    assert "inpaint: 2 x 3 images, 4 evaluations each" in capsys.readouterr().out
+    with Image.open(Path(run) / "edits" / "inpaint_step_7_seed_0.png") as grid:
+        assert grid.size == (5 * 34 + 2, 2 * 34 + 2)  # the picture, what is known of it, three results
+    again = edited(run, config)
+    np.testing.assert_array_equal(again, found)
+    assert (Path(run) / "edits" / "inpaint_step_7_seed_0.1.npz").exists()
+
+
+def test_a_mask_and_a_picture_from_files(run: str, tmp_path: Path) -> None:
+    config = tiny(digits.get_config())
+    rng = np.random.default_rng(1)
+    known, picture = rng.random((8, 8)) < 0.5, rng.integers(0, 256, (8, 8)).astype(np.uint8)
+    Image.fromarray(np.where(known, 255, 0).astype(np.uint8)).save(tmp_path / "mask.png")
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    found = edited(
+        run, config, mask=str(tmp_path / "mask.png"), image=str(tmp_path / "picture.png"), method="replacement"
+    )
+    nearest = np.floor(picture / 255 * 16 + 0.5)
+    assert found.shape == (1, 3, 8, 8, 1)
+    np.testing.assert_array_equal(found[0, :, known, 0], np.broadcast_to(nearest[known][:, None], (known.sum(), 3)))
+
+
+def test_super_resolution_agrees_with_the_small_picture(run: str, moderate: None, tmp_path: Path) -> None:
+    """Before clipping the mean of each square is the pixel; what is clipped is left out."""
+    small = np.random.default_rng(2).integers(60, 200, (4, 4)).astype(np.uint8)
+    Image.fromarray(small).save(tmp_path / "small.png")
+    found = edited(run, tiny(digits.get_config()), task="super_resolve", image=str(tmp_path / "small.png"))
+    means = found[0, :, :, :, 0].reshape(3, 4, 2, 4, 2)
+    inner = ((means > 0) & (means < 16)).all((2, 4))
+    assert inner.mean() > 0.5
+    difference = np.abs(means.mean((2, 4)) - small / 255 * 16)
+    assert difference[inner].max() < 0.51  # four levels, each rounded
+
+
+def test_colourisation_agrees_with_the_grey_picture(colours: str, moderate: None, tmp_path: Path) -> None:
+    grey = np.random.default_rng(3).integers(90, 160, (8, 8)).astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    config = tiny(photo_patches.get_config())
+    found = edited(colours, config, task="colorize", image=str(tmp_path / "grey.png"))
+    assert found.shape == (1, 3, 8, 8, 3)
+    inner = ((found > 0) & (found < 255)).all(-1)
+    assert inner.mean() > 0.1
+    luma = found @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(luma - grey)[inner].max() < 1.01
+    assert (found[..., 0] != found[..., 1]).any()
+
+
+def test_variations_and_interpolations(run: str, moderate: None) -> None:
+    config = tiny(digits.get_config())
+    images = take(build(config).source.test, np.arange(4))["image"]
+    near = edited(run, config, task="vary", strength=0.01)
+    far = edited(run, config, task="vary", strength=1.0)
+    distance = lambda found: np.abs(found.astype(float) - images[:2, None]).mean()  # noqa: E731
+    assert distance(near) < 2.0 < distance(far)
+    found = edited(run, config, task="interpolate", count=3)
+    np.testing.assert_allclose(found[:, 0].astype(float), images[0::2], atol=1)
+    np.testing.assert_allclose(found[:, 2].astype(float), images[1::2], atol=1)
+    assert (found[:, 1] != found[:, 0]).any()
+
+
+def test_the_named_masks_are_what_they_say() -> None:
+    experiment = build(tiny(digits.get_config()))
+    upper, lower, left, right, border = (pictures.mask(experiment, name) for name in pictures.MASKS)
+    assert upper[:4].all() and not upper[4:].any() and (lower == ~upper).all()
+    assert left[:, :4].all() and not left[:, 4:].any() and (right == ~left).all()
+    assert border[0].all() and border[:, -1].all() and not border[3:5, 3:5].any() and border.sum() == 64 - 16
+
+
+@pytest.mark.parametrize(
+    ("edit", "sampling", "message"),
+    [
+        ({"task": "erase"}, {}, f"edit.task is 'erase'; known are {', '.join(TASKS)}"),
+        ({"mask": "middle"}, {}, "edit.mask is 'middle'; it is one of upper"),
+        ({"images": 298}, {}, "edit.images is 298, and 'digits' has 297 test images"),
+        ({"task": "colorize"}, {}, "needs a model of colour images"),
+        ({"task": "super_resolve", "factor": 3}, {}, "edit.factor is 3, which does not divide"),
+        ({"task": "interpolate", "image": "a.png"}, {}, "'interpolate' needs two files"),
+        ({"image": "nowhere.png"}, {}, "nowhere.png"),
+        ({"method": "magic"}, {}, f"method is 'magic'; known are {', '.join(inverse.METHODS)}"),
+        ({"method": "replacement"}, {"method": "ode"}, "acts between steps"),
+        ({"noise": 0.1}, {}, "noise"),
+        ({"count": 0}, {}, "edit.count is 0"),
+        ({"task": "vary", "strength": 1.5}, {}, "1.5"),
+    ],
+)
+def test_what_cannot_be_edited_is_refused_in_one_line(run: str, edit: dict, sampling: dict, message: str) -> None:
+    config = tiny(digits.get_config())
+    config.edit.update(edit)
+    config.sampling.update(sampling)
+    with pytest.raises(Refusal) as refusal:
+        main.run("edit", config, run)
+    assert message in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_files_of_another_size_are_refused(run: str, tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 12), 255, np.uint8)).save(tmp_path / "wide.png")
+    (tmp_path / "text.png").write_text("no picture")
+    for edit, message in (
+        (
+            {"image": str(tmp_path / "wide.png")},
+            "edit.image is 12 x 8 pixels (width x height), and the model draws 8 x 8",
+        ),
+        ({"mask": str(tmp_path / "wide.png")}, "is 12 x 8 pixels"),
+        ({"image": str(tmp_path / "text.png")}, "not a picture that can be read"),
+    ):
+        config = tiny(digits.get_config())
+        config.edit.update(edit)
+        with pytest.raises(Refusal) as refusal:
+            main.run("edit", config, run)
+        assert message in str(refusal.value)
+
+
+def test_a_network_of_classes_is_told_the_one_asked_for(tmp_path: Path) -> None:
+    workdir = begin(tiny(digits_classes.get_config()), tmp_path / "run")
+    config = tiny(digits_classes.get_config())
+    plain = edited(workdir, config)
+    config.sampling.label = 3
+    told = edited(workdir, config)
+    assert (plain != told).any()
+    np.testing.assert_array_equal(plain[:, :, :4], told[:, :, :4])
