@@ -1,0 +1,28 @@
+"""VP on 16x16 crops of scikit-learn's two photographs: colour on two CPU cores, for the notebook on steering.
+
+Command:  python main.py --mode=train --config=configs/vp/photo_patches_16.py --workdir=runs/photo_patches_16
+"""
+
+from ml_collections import ConfigDict
+
+from configs.vp import photo_patches_ddpmpp
+
+
+def get_config() -> ConfigDict:
+    config = photo_patches_ddpmpp.get_config()
+    with config.unlocked():
+        config.data.size = config.data.image_size = 16
+        config.model.update(nf=32, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(8,), dropout=0.0)
+    config.model.ema_rate = 0.998
+    config.training.batch_size = 64
+    config.training.n_iters = 1200
+    config.training.stratified = True
+    config.training.eval_freq = 300
+    config.training.snapshot_freq = 600
+    config.training.snapshot_freq_for_preemption = 200
+    config.optim.lr = 1e-3
+    config.optim.warmup = 100
+    config.optim.decay_steps = 1200
+    config.sampling.update(method="dpmpp_2m", grid="log_snr", evaluations=30)
+    config.eval.update(samplers=("dpmpp_2m",), batch_size=64, num_samples=500, bpd_max_examples=256)
+    return config
