@@ -74,7 +74,7 @@ def test_data_without_classes_are_refused(tmp_path: Path) -> None:
     assert "model.label_dim is 10" in line and "no classes" in line
 
 
-@pytest.mark.parametrize("mode", ["sample", "compare", "reproduce", "stats", "export"])
+@pytest.mark.parametrize("mode", ["sample", "edit", "compare", "reproduce", "stats", "export"])
 def test_modes_of_images_are_refused(mode: str, tmp_path: Path) -> None:
     config = digits_classifier.get_config()
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict(), default=list))
