@@ -72,7 +72,7 @@ def test_the_way_up_is_the_forward_kernel(sde, x64) -> None:
     assert np.sum(up.std > 0.0) == 2
 
 
-@pytest.mark.parametrize("name", ["heun", "ancestral"])
+@pytest.mark.parametrize("name", slow_but("heun", {name: name for name in ("heun", "ancestral")}))
 def test_rows_are_repeated_in_whole_steps(name: str) -> None:
     """Heun's two rows stay together, and going up comes ahead of a step's first."""
     sde, times = SDES["vp"], np.array([1.0, 0.8, 0.6, 0.4, 0.2])

@@ -106,7 +106,7 @@ def test_the_noise_is_that_of_the_level_where_it_begins() -> None:
 def test_interpolation_of_centred_gaussians_is_that_of_the_images(sde) -> None:
     """For N(0, s^2 I) the flow scales, so latents turn as images do; at 0 and 1 the images themselves."""
     score = gaussian(np.zeros(3), 0.5).score(sde)
-    a, b = 0.5 * jax.random.normal(KEY, (2, 4, 3))
+    a, b = (0.5 * jax.random.normal(key, (4, 3)) for key in jax.random.split(KEY))
     fractions = [0.0, 0.3, 1.0]
     out = compiled(lambda a, b: inverse.interpolate(sde, score, a, b, fractions, rtol=1e-6, atol=1e-6))(a, b)
     np.testing.assert_allclose(out.x[0], a, atol=3e-4)
