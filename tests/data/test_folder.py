@@ -117,3 +117,21 @@ def test_missing_and_empty_folders_are_named(tmp_path):
         data.create("folder", path=tmp_path, image_size=8)
     with pytest.raises(ValueError, match="num_channels"):
         data.create("folder", path=tmp_path, image_size=8, num_channels=4)
+
+
+def test_folders_are_classes_in_the_order_of_their_names(tmp_path):
+    for name, count in (("zebra", 12), ("ant", 9), ("ant/small", 3)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            Image.fromarray(np.full((8, 8, 3), 7 * i, np.uint8)).save(tmp_path / name / f"{i}.png")
+    source = data.create("folder", path=str(tmp_path), image_size=8, test_fraction=0.3, classes=True)
+    assert source.num_classes == 2 and len(source.train) + len(source.test) == 24
+    labels = [int(records[i]["label"]) for records in (source.train, source.test) for i in range(len(records))]
+    assert labels.count(0) == labels.count(1) == 12
+    for records in (source.train, source.test):
+        for i, file in enumerate(records.files):
+            assert records[i]["label"] == (file.relative_to(tmp_path).parts[0] == "zebra")
+    assert data.create("folder", path=str(tmp_path), image_size=8).num_classes == 0
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "stray.png")
+    with pytest.raises(ValueError, match=r"stray\.png lies in no class"):
+        data.create("folder", path=str(tmp_path), image_size=8, classes=True)
