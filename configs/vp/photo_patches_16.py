@@ -13,16 +13,16 @@ def get_config() -> ConfigDict:
     with config.unlocked():
         config.data.size = config.data.image_size = 16
         config.model.update(nf=32, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(8,), dropout=0.0)
-    config.model.ema_rate = 0.998
-    config.training.batch_size = 64
-    config.training.n_iters = 1200
+    config.model.ema_rate = 0.995
+    config.training.batch_size = 32
+    config.training.n_iters = 900
     config.training.stratified = True
-    config.training.eval_freq = 300
-    config.training.snapshot_freq = 600
-    config.training.snapshot_freq_for_preemption = 200
+    config.training.eval_freq = 450
+    config.training.snapshot_freq = 450
+    config.training.snapshot_freq_for_preemption = 150
     config.optim.lr = 1e-3
     config.optim.warmup = 100
-    config.optim.decay_steps = 1200
+    config.optim.decay_steps = 900
     config.sampling.update(method="dpmpp_2m", grid="log_snr", evaluations=30)
     config.eval.update(samplers=("dpmpp_2m",), batch_size=64, num_samples=500, bpd_max_examples=256)
     return config
