@@ -14,10 +14,10 @@ import editing
 import evaluation.run
 from checkpoints import diffusers
 from evaluation import compare, quality, reproduce, samples, stats
-from evaluation.rounds import barrier, is_leader
 from experiment import Experiment, build
 from experiment.build import network_of
 from experiment.importing import import_weights
+from experiment.processes import barrier, is_leader
 from experiment.weights import load_guided, load_run
 from experiment.workdir import Workdir
 from models import CLASSIFIERS

@@ -32,6 +32,7 @@ from models.conditions import NO_CLASS
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
 SAMPLES = 1000
+INPAINTED = 100  # the first of the test set
 METHODS = ("replacement", "consistent", "repaint", "dps", "pigdm", "posterior")
 
 
@@ -68,12 +69,12 @@ def classes_by_scale(experiment: Experiment, variables: dict, seed: int) -> tupl
 
 
 def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[str, float | str]]:
-    """The lower halves of the test digits from their upper ones: root mean square error, in grey levels of 16.
+    """The lower halves of test digits from their upper ones: root mean square error, in grey levels of 16.
 
     Beside the methods: digits drawn without looking at the upper half, and the best single guess that does not either.
     """
     source, settings = experiment.source, experiment.settings
-    truth = take(source.test, np.arange(len(source.test)))["image"]
+    truth = take(source.test, np.arange(INPAINTED))["image"]
     height = source.shape[0] // 2
     known = np.zeros(source.shape[:2], bool)
     known[:height] = True
@@ -90,8 +91,13 @@ def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[
     )
     mean = np.broadcast_to(take(source.train, np.arange(len(source.train)))["image"].mean(0), truth.shape)
     levels = experiment.scaler.decode(np.asarray(free(variables)))
-    rows: list[dict[str, float | str]] = [{"method": "unconditional", "error": error(levels)}]
-    rows.append({"method": "mean of the training digits", "error": error(mean)})
+    rows: list[dict[str, float | str]] = [
+        {"method": "unconditional", "error": error(levels)},
+        {"method": "mean of the training digits", "error": error(mean)},
+    ]
+    print("\n| inpainting | error, levels of 16 | known pixels exact |\n|---|---|---|")
+    for row in rows:
+        print(f"| {row['method']} | {row['error']:.2f} | |", flush=True)
     for method in METHODS:
         chosen = dataclasses.replace(settings, method="ddim", eta=1.0) if method == "repaint" else settings
 
@@ -102,6 +108,7 @@ def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[
         levels = experiment.scaler.decode(np.asarray(jax.jit(fill)(variables, z)))
         exact = bool(np.array_equal(levels[:, :height], truth[:, :height]))
         rows.append({"method": method, "error": error(levels), "known_exact": exact})
+        print(f"| {method} | {error(levels):.2f} | {exact} |", flush=True)
     return rows
 
 
@@ -129,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         "step": step,
         "guided_by": "classifier" if options.guide else "its own unconditional score",
         "samples": SAMPLES,
+        "inpainted": INPAINTED,
         "seed": options.seed,
         "sampler": experiment.settings.used(),
         "environment": environment(),
@@ -136,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         "classes": classes,
     }
     print(f"judge on real test digits: {100 * accuracy:.1f} %\n\n| scale | recognised | precision | recall | Frechet |")
-    print("|---|---|---|---|---|")
+    print("|---|---|---|---|---|", flush=True)
     for row in classes:
         print(
             f"| {row['scale']:g} | {100 * row['recognised']:.1f} % | {row['precision']:.3f} | {row['recall']:.3f} "
@@ -144,9 +152,6 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         )
     if not options.guide:
         result["inpainting"] = inpainting(experiment, variables, options.seed)
-        print("\n| inpainting | error, levels of 16 | known pixels exact |\n|---|---|---|")
-        for filled in result["inpainting"]:
-            print(f"| {filled['method']} | {filled['error']:.2f} | {filled.get('known_exact', '')} |")
     name = "digits_control_classifier.json" if options.guide else "digits_control.json"
     out = options.out or RESULTS / name
     write_text(out, json.dumps(result, indent=2) + "\n")

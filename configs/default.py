@@ -102,7 +102,7 @@ def get_config() -> ConfigDict:
     sampling.rtol = 1e-5
     sampling.atol = 1e-5
     sampling.label = -1  # the class, of networks with model.label_dim; -1: each in turn
-    sampling.guidance = 1.0  # away from the unconditional score, or from the guide's; 1: without
+    sampling.guidance = 1.0  # away from the unconditional score, or a weaker guide's; 1: without (a classifier: 0)
     sampling.guidance_convention = "scale"  # or weight: w = scale - 1
     sampling.guidance_low = 0.0  # the interval of sigma / alpha in which it acts
     sampling.guidance_high = float("inf")
@@ -173,7 +173,7 @@ def get_config() -> ConfigDict:
     edit.mask = "upper"  # what is known, of inpaint: upper, lower, left, right, border, or a picture file, white there
     edit.factor = 2  # of super_resolve
     edit.strength = 0.5  # of vary: the time t that the picture is noised to
-    edit.method = "posterior"  # how a measurement is followed, a name of inverse.METHODS
+    edit.method = "dps"  # how a measurement is followed, a name of inverse.METHODS
     edit.noise = 0.0  # deviation of what was measured, in the model's units; of dps, pigdm and posterior
     edit.iterations = 5  # of posterior
     edit.data_std = 1.0  # of pigdm

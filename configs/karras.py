@@ -21,7 +21,8 @@ def get_config(*, image_size: int, label_dim: int = 0) -> ConfigDict:
         config.data.update(image_size=image_size, num_channels=3)
         config.model.name = "edm_unet"
         config.model.update(nf=128, num_res_blocks=4, attn_resolutions=(16,), augment_dim=9, label_dim=label_dim)
-    config.training.label_dropout = 0.0
+    if label_dim:
+        config.training.label_dropout = 0.0
     config.data.augment = 0.12
     config.optim.eps = 1e-8 / (3 * image_size**2)
     config.optim.warmup_images = 10e6

@@ -19,7 +19,8 @@ def get_config(*, image_size: int, schedule: str, num_scales: int, **model: obje
         config.model = ConfigDict(config.model.to_dict() | {"name": "guided_unet", "learned_variance": True} | model)
     config = published.discrete(config, num_scales)
     config.model.ema_warmup = False
-    config.training.label_dropout = 0.0
+    if model.get("label_dim"):
+        config.training.label_dropout = 0.0
     config.data.random_flip = True
     config.training.snapshot_freq_for_preemption = 5000
     config.optim.lr = 1e-4

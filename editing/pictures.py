@@ -40,8 +40,8 @@ def given(experiment: Experiment, path: str, count: int) -> np.ndarray:
     source = experiment.source
     if not 1 <= count <= len(source.test):
         raise ValueError(
-            f"edit.images is {count}, and {source.name!r} has {len(source.test)} test images; give edit.image a file, "
-            "or take fewer"
+            f"edit.images is {experiment.config.edit.images}, which takes {count} test images, and {source.name!r} has "
+            f"{len(source.test)}; give edit.image a file, or another number"
         )
     return take(source.test, np.arange(count))["image"] / (source.levels - 1.0)
 

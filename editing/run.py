@@ -14,13 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import inverse
+import samplers
 from editing.tasks import MEASURED, Inputs, inputs
 from experiment import Experiment, Failure
 from experiment.guidance import guided_score, on_chain
 from experiment.pictures import save_decoded
+from experiment.processes import barrier, is_leader
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, set_aside
 from models.conditions import NO_CLASS
+from samplers import Settings
 
 
 class Plan(NamedTuple):
@@ -55,39 +58,63 @@ def edit(experiment: Experiment, workdir: Workdir, plan: Plan) -> Path:
     """
     config, seed = experiment.config.edit, experiment.config.eval.seed
     began, results, spent = time.perf_counter(), [], []
+    broken = []
     for i in range(len(plan.inputs)):
         given = plan.inputs.originals, plan.inputs.y, plan.inputs.others
         one = [None if a is None else jnp.asarray(a[i : i + 1]) for a in given]
         x, evaluations = plan.apply(plan.variables, jax.random.fold_in(jax.random.key(seed), i), *one)
-        if not np.isfinite(x).all():
-            raise Failure(f"edit.task {config.task!r}: a result is not finite; take more steps, or another method")
-        results.append(np.asarray(x))
+        broken += [] if np.isfinite(x).all() else [i]
+        results.append(np.nan_to_num(x))
         spent.append(np.asarray(evaluations).mean())
     levels = experiment.scaler.decode(np.stack(results))
-    print(_summary(experiment, plan.inputs, levels, float(np.mean(spent)), time.perf_counter() - began))
     path = workdir.path / "edits" / f"{config.task}_step_{plan.step}_seed_{seed}.png"
+    if is_leader():
+        _write(experiment, plan.inputs, levels, path)
+    barrier("edited")
+    if broken:
+        mend = "loosen sampling.rtol and atol" if config.task == "interpolate" else "take more steps or another method"
+        raise Failure(f"edit.task {config.task!r}: results of picture {broken[0]} are not finite; {mend}")
+    print(_summary(experiment, plan.inputs, levels, float(np.mean(spent)), time.perf_counter() - began))
+    return path
+
+
+def _write(experiment: Experiment, read: Inputs, levels: np.ndarray, path: Path) -> None:
+    """The grid and the array; what was there before is set aside."""
     path.parent.mkdir(exist_ok=True)
-    shown = [*_shown(experiment, plan.inputs), *np.moveaxis(levels, 1, 0)]
-    rows = np.stack(shown, axis=1)
+    rows = np.stack([*_shown(experiment, read), *np.moveaxis(levels, 1, 0)], axis=1)
     save_decoded(set_aside(path), rows.reshape(-1, *rows.shape[2:]), experiment.scaler, columns=rows.shape[1])
     np.savez_compressed(set_aside(path.with_suffix(".npz")), results=levels)
-    return path
+
+
+def _check_label(experiment: Experiment) -> None:
+    """ValueError where a class is needed and none is given."""
+    settings, guide = experiment.settings, experiment.guide
+    if settings.label >= 0 or experiment.labels(0, 1) is None:
+        return
+    if experiment.num_classes and not experiment.config.training.label_dropout:
+        raise ValueError("sampling.label is -1, and the network has never been without a class; give it one")
+    if settings.guidance_scale != 1.0 and guide is None:
+        raise ValueError(
+            f"sampling.guidance is {settings.guidance}, and sampling.label -1: without a class there is nothing to be "
+            "guided to; give it one"
+        )
+    if guide and guide.num_classes:
+        raise ValueError("sampling.label is -1, and sampling.guide guides to a class; give it one")
 
 
 def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> Callable:
     """The compiled edit of one picture."""
     config, settings = experiment.config.edit, experiment.settings
     count, sde = config.count, experiment.process(variables)
-    labels = None
-    if experiment.num_classes or experiment.guide:
-        labels = np.full(count, settings.label if settings.label >= 0 else NO_CLASS)
-        if settings.label < 0 and not (experiment.config.training.label_dropout and experiment.num_classes):
-            raise ValueError(
-                "sampling.label is -1, and without a class neither the network nor its guide can be asked; give it one"
-            )
+    _check_label(experiment)
 
-    def score(variables: dict[str, Any]) -> Any:
-        return guided_score(experiment, variables, settings, sde, None if labels is None else jnp.asarray(labels))
+    def score(variables: dict[str, Any], settings: Settings) -> Any:
+        def of_batch(x: jax.Array, t: jax.Array) -> Any:
+            label = settings.label if settings.label >= 0 else NO_CLASS
+            labels = jnp.full(len(x), label) if experiment.labels(0, 1) is not None else None
+            return guided_score(experiment, variables, settings, sde, labels)(x, t)
+
+        return of_batch
 
     noising = experiment.noising(variables, chain=on_chain(settings))
 
@@ -102,24 +129,27 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
         def measured(variables: dict, key: jax.Array, _: Any, y: jax.Array, __: Any) -> tuple[jax.Array, jax.Array]:
             key_prior, key_path = jax.random.split(key)
             arguments = settings, read.measurement, config.method
-            sampler = inverse.create(sde, score(variables), *arguments, process=noising, **options)
+            sampler = inverse.create(sde, score(variables, settings), *arguments, process=noising, **options)
             samples = sampler(key_path, prior(key_prior), y)
             return samples.x, samples.evaluations
 
         return jax.jit(measured)
     if config.task == "vary":
+        settings = inverse.exact_kernels(settings)
+        noising = experiment.noising(variables, chain=on_chain(settings))
         inverse.vary(sde, lambda x, t: x, settings, config.strength, process=noising)
 
         def varied(variables: dict, key: jax.Array, x0: jax.Array, *_: Any) -> tuple[jax.Array, jax.Array]:
-            sampler = inverse.vary(sde, score(variables), settings, config.strength, process=noising)
+            sampler = inverse.vary(sde, score(variables, settings), settings, config.strength, process=noising)
             samples = sampler(key, jnp.repeat(x0, count, axis=0))
             return samples.x, samples.evaluations
 
         return jax.jit(varied)
-    fractions = np.linspace(0.0, 1.0, count).tolist()
+    fractions, flow = np.linspace(0.0, 1.0, count).tolist(), experiment.settings_of("ode")
+    samplers.create(sde, lambda x, t: x, flow)
 
     def between(variables: dict, _: Any, a: jax.Array, __: Any, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = inverse.interpolate(sde, score(variables), a, b, fractions, rtol=settings.rtol, atol=settings.atol)
+        found = inverse.interpolate(sde, score(variables, flow), a, b, fractions, rtol=flow.rtol, atol=flow.atol)
         return found.x[:, 0], found.evaluations
 
     return jax.jit(between)

@@ -10,8 +10,9 @@ import numpy as np
 
 from evaluation.image_rounds import write_missing
 from evaluation.likelihood import bits_per_dim, log_likelihood
-from evaluation.rounds import Rounds, barrier, is_leader
+from evaluation.rounds import Rounds
 from experiment import Experiment
+from experiment.processes import barrier, is_leader
 from sde_lib.bound import dequantized
 
 DEQUANTIZATIONS = ("uniform", "process")

@@ -9,9 +9,10 @@ import jax
 import numpy as np
 
 from evaluation.image_rounds import not_finite, write_missing
-from evaluation.rounds import Rounds, barrier, is_leader
+from evaluation.rounds import Rounds
 from evaluation.variational import Curve, normal_noise, progressive_coding, variational_bound
 from experiment import Experiment
+from experiment.processes import barrier, is_leader
 from sde_lib import VARIANCES
 from sde_lib.variational import DECODERS
 

@@ -18,10 +18,11 @@ from evaluation.devices import on_devices
 from evaluation.feature_rounds import extracted
 from evaluation.inception import InceptionV3
 from evaluation.report import environment
-from evaluation.rounds import Rounds, barrier, is_leader
+from evaluation.rounds import Rounds
 from evaluation.run import fingerprint
 from experiment import Experiment, Failure
 from experiment.guidance import guided_score
+from experiment.processes import barrier, is_leader
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
 from samplers import Settings
@@ -198,6 +199,8 @@ class _Draws:
         self.sde = experiment.process(plan.variables)
         self.folder = workdir.path / "comparison" / f"step_{plan.step:08d}{'' if config.ema else '_raw'}"
         self.about = {"step": plan.step, "weights_crc32": fingerprint(plan.variables), "seed": config.seed}
+        if experiment.num_classes:
+            self.about["classes"] = experiment.num_classes
         self.longest: dict[str, int] = {}  # rows of each method's longest table
         for entry in (*plan.entries, plan.reference):
             self.longest[entry.settings.method] = max(self.longest.get(entry.settings.method, 0), entry.budget)

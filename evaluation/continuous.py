@@ -10,8 +10,9 @@ import numpy as np
 
 import sde_lib
 from evaluation.image_rounds import not_finite, write_missing
-from evaluation.rounds import Rounds, barrier, is_leader
+from evaluation.rounds import Rounds
 from experiment import Experiment
+from experiment.processes import barrier, is_leader
 from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
 
 

@@ -10,8 +10,9 @@ from evaluation.feature_rounds import write_features
 from evaluation.fid import frechet_distance
 from evaluation.inception import InceptionV3
 from evaluation.moments import Accumulator, Moments
-from evaluation.rounds import Rounds, barrier, is_leader
+from evaluation.rounds import Rounds
 from experiment import Experiment
+from experiment.processes import barrier, is_leader
 from experiment.workdir import Workdir
 
 MAX_PIXELS = 4096  # numbers an example: a covariance of more is larger than what it is good for

@@ -27,6 +27,12 @@ def check(experiment: Experiment) -> None:
             "this config has no published numbers to reproduce; those of configs/ve, vp and subvp whose docstrings "
             "name results have, and --mode=evaluate evaluates any"
         )
+    scale = config.published.get("classifier_scale")
+    if scale and not (config.sampling.guide and config.sampling.guidance == scale):
+        raise ValueError(
+            f"this config's numbers were reached with a classifier's guidance of scale {scale}; give sampling.guide "
+            f"the folder of one and set sampling.guidance to {scale}, or use --mode=evaluate"
+        )
     if config.eval.end_step:
         raise ValueError(f"eval.end_step is {config.eval.end_step}; a reproduction is of one checkpoint")
     methods = {field: _sampler(experiment, field) for field in asked if ROWS[field][3] and config.eval.enable_sampling}

@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
-from jax.experimental import multihost_utils
 from tqdm import tqdm
 
+from experiment.processes import barrier, is_leader
 from experiment.workdir import set_aside, write_text
 
 
@@ -107,14 +107,3 @@ def _read(file: Path) -> dict[str, Any] | None:
         return json.loads(file.read_text())
     except (OSError, ValueError):
         return None
-
-
-def is_leader() -> bool:
-    """Whether this is process 0, which writes reports."""
-    return jax.process_index() == 0
-
-
-def barrier(name: str) -> None:
-    """Wait until every process is here; nothing with one process."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)

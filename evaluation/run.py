@@ -17,11 +17,12 @@ from evaluation import report as reports
 from evaluation.bits import DEQUANTIZATIONS, bits
 from evaluation.feature_rounds import extracted
 from evaluation.inception import InceptionV3
-from evaluation.rounds import Rounds, barrier, is_leader
+from evaluation.rounds import Rounds
 from evaluation.samples import GRID_SAMPLES, draw_rounds
 from experiment import Experiment
 from experiment.pictures import save_decoded
-from experiment.weights import load, load_guide, load_guided
+from experiment.processes import barrier, is_leader
+from experiment.weights import load, load_guide, load_run
 from experiment.workdir import Workdir, write_text
 from samplers.ode import PROBES
 
@@ -30,10 +31,11 @@ LEAST_FOR_INCEPTION = 10
 
 
 class Plan(NamedTuple):
-    """What an evaluation begins with: the Inception network, and the weights (None: a range, read one by one)."""
+    """What it begins with: the Inception network, the weights (None: a range, read one by one), and the guide's."""
 
     inception: InceptionV3 | None
     weights: Weights | None
+    guide: dict[str, Any]
 
 
 def check(experiment: Experiment, *, likelihood: bool) -> None:
@@ -88,9 +90,10 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
     inception = quality.load_inception(experiment) if config.enable_sampling else None
     if inception and config.reference_stats:
         quality.reference(experiment, workdir, inception)
+    guide = load_guide(experiment)
     if config.end_step:
-        return Plan(inception, None)
-    return Plan(inception, load_guided(workdir, experiment))
+        return Plan(inception, None, guide)
+    return Plan(inception, load_run(workdir, experiment.network, experiment.config), guide)
 
 
 def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[str, Any]]:
@@ -107,9 +110,8 @@ def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[
     with workdir.store(read_only=True) as store:
         for step in schedule.steps_to_evaluate(store, config, experiment.config.training.snapshot_freq):
             weights = plan.weights or load(store, experiment.network, ema=config.ema, step=step)
-            weights = weights[0], load_guide(experiment) | weights[1]
             origin = store.metadata(weights[0]).get("imported")
-            report = evaluate_checkpoint(experiment, workdir, *weights, against, origin)
+            report = evaluate_checkpoint(experiment, workdir, *weights, against, origin, plan.guide)
             if report is not None:
                 found.append(report)
                 if config.end_step:
@@ -128,10 +130,11 @@ def evaluate_checkpoint(
     variables: dict,
     against: quality.Measures,
     origin: dict[str, Any] | None = None,
+    guide: dict[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Evaluate these weights in evaluation/step_N of the folder; process 0 returns the report, the others None.
 
-    `origin` says which published file they were imported from.
+    `origin` says which published file they were imported from; `guide` is what `experiment.weights.load_guide` gave.
 
     Raises:
       Failure: a likelihood or a sample that is not finite.
@@ -139,6 +142,8 @@ def evaluate_checkpoint(
     config = experiment.config
     folder = workdir.path / "evaluation" / f"step_{step:08d}{'' if config.eval.ema else '_raw'}"
     about = {"step": step, "ema": config.eval.ema, "weights_crc32": fingerprint(variables)}
+    if experiment.num_classes:
+        about["classes"] = experiment.num_classes
     report: dict[str, Any] = {
         "dataset": config.data.dataset,
         "levels": experiment.source.levels,
@@ -161,7 +166,9 @@ def evaluate_checkpoint(
         bound = coding.variational if experiment.num_scales else continuous.variational
         report["variational_bound"] = bound(experiment, variables, key, folder, about)
     if config.eval.enable_sampling:
-        report |= _sampling(experiment, variables, against, folder, about)
+        if guide:
+            about["guide_crc32"] = fingerprint(guide)
+        report |= _sampling(experiment, variables | (guide or {}), against, folder, about)
     if not is_leader():
         return None
     reports.write(folder, report)

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 
 from evaluation.devices import on_devices
-from evaluation.rounds import Rounds, barrier
+from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
 from experiment.pictures import save_samples
+from experiment.processes import barrier, is_leader
 from experiment.workdir import Workdir, set_aside
 
 GRID_SAMPLES = 100
@@ -93,8 +94,10 @@ def draw_grid(experiment: Experiment, workdir: Workdir, step: int, variables: di
     parts = [drawer.draw(jax.random.key(seed), i) for i in range(-(-GRID_SAMPLES // size))]
     x, spent = (np.concatenate([getattr(part, name) for part in parts])[:GRID_SAMPLES] for name in ("x", "evaluations"))
     picture = workdir.path / "samples" / f"{method}_step_{step}_seed_{seed}.png"
-    save_samples(set_aside(picture), x, experiment.scaler)
-    np.savez_compressed(set_aside(picture.with_suffix(".npz")), samples=experiment.scaler.decode(x))
+    if is_leader():
+        save_samples(set_aside(picture), x, experiment.scaler)
+        np.savez_compressed(set_aside(picture.with_suffix(".npz")), samples=experiment.scaler.decode(x))
+    barrier("grid")
     seconds = sum(part.seconds for part in parts)
     print(f"{len(x)} samples of {method}, {spent.mean():.0f} evaluations each, {seconds:.1f} s")
     return str(picture)

@@ -14,8 +14,9 @@ from evaluation.feature_rounds import extracted, write_features
 from evaluation.inception import InceptionV3
 from evaluation.metrics import Reference
 from evaluation.moments import Moments
-from evaluation.rounds import Rounds, barrier, is_leader
+from evaluation.rounds import Rounds
 from experiment import Experiment
+from experiment.processes import barrier, is_leader
 from experiment.workdir import Workdir, set_aside
 
 SPLITS = ("train", "test")

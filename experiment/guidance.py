@@ -88,6 +88,16 @@ def check(experiment: "Experiment") -> None:
     if not 0.0 <= config.training.label_dropout <= 1.0:
         raise ValueError(f"training.label_dropout is {config.training.label_dropout}; it is a probability, 0 to 1")
     classes = told or (guide.num_classes if guide else 0)
+    if guide and guide.num_classes and not guide.classifies and not told:
+        raise ValueError(
+            f"sampling.guide {settings.guide!r} is a model of {guide.num_classes} classes, and this network knows none: "
+            "samples would leave their class; give a classifier, or a weaker model without classes"
+        )
+    if guide and (guide.sde.parameters or repr(guide.sde) != repr(experiment.sde)):
+        learned = (guide.sde.parameters and "has a noise schedule of its own") or f"has learned the noise {guide.sde}"
+        raise ValueError(
+            f"sampling.guide {settings.guide!r} {learned}, and this run is of {experiment.sde}; both must be the same"
+        )
     if guide and guide.num_classes not in (0, classes):
         raise ValueError(f"sampling.guide {settings.guide!r} knows {guide.num_classes} classes, and this run {classes}")
     if guide and guide.classifies and settings.guidance_rescale:
@@ -127,18 +137,14 @@ def config_of_guide(config: ConfigDict) -> ConfigDict | None:
         raise ValueError(f"sampling.guide is {folder!r}, which holds no run (no config.json)")
     saved, guide = json.loads(file.read_text()), default.get_config()
     with guide.unlocked():
-        for section in ("sde", "model", "data"):
-            guide[section] = ConfigDict(saved[section])
-        guide.training.update(saved["training"])
-        guide.sampling, guide.eval = config.sampling.copy_and_resolve_references(), config.eval
-        guide.sampling.update(guide="", guidance=1.0, guidance_convention="scale", label=-1, variance="small")
-    for field in ("sde", "data"):
-        keys = config[field].keys() if field == "sde" else ("image_size", "num_channels", "centered")
-        for key in keys:
-            ours, theirs = config[field].get(key), guide[field].get(key)
-            if ours != theirs:
-                raise ValueError(
-                    f"sampling.guide {folder!r} has {field}.{key} {theirs}, and this run {ours}; a guide must have "
-                    "learned the same noise on the same kind of images"
-                )
+        guide.sde = ConfigDict(saved["sde"])
+        for section in ("model", "data", "training"):  # an older run lacks newer fields
+            guide[section] = ConfigDict(guide[section].to_dict() | saved[section])
+    for key in ("image_size", "num_channels", "centered"):
+        ours, theirs = config.data.get(key), guide.data.get(key)
+        if ours != theirs:
+            raise ValueError(
+                f"sampling.guide {folder!r} has data.{key} {theirs}, and this run {ours}; a guide must have seen the "
+                "same kind of images"
+            )
     return guide

@@ -143,6 +143,12 @@ def create(
         return run_ode
     stepper = stepper_of(sde, answer, settings)
     times = grid(sde, stepper, settings, start)
+    reverses = settings.mover in ("ancestral", "reverse_diffusion")
+    if start < 1.0 and reverses and kernels(settings) and settings.grid != "levels":
+        raise ValueError(
+            f"sampling.discretization is {settings.discretization}, whose kernels belong to a grid from t = 1; "
+            f"this one begins at {start}: set it to 0, or take grid 'levels'"
+        )
     if wrap is not None:
         stepper = wrap(stepper)
     if settings.few_step or wrap is not None:

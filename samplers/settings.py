@@ -48,7 +48,8 @@ class Settings:
       rtol: of 'ode'.
       atol: of 'ode'.
       label: the class that is drawn; -1: every class in turn.
-      guidance: how far the score is moved away from the unconditional one, or from `guide`'s; 1 (weight 0) is without.
+      guidance: how far the score is moved away from the unconditional one, or from a weaker `guide`'s; 1 (weight 0) is
+        without. Of a classifier as `guide`, the scale of its gradient; 0 is without.
       guidance_convention: what that number is: 'scale' s, or 'weight' w = s - 1 (see `samplers.guidance`).
       guidance_low: the lowest sigma / alpha at which it is moved.
       guidance_high: the highest.

@@ -323,16 +323,19 @@ def _make_draw(experiment: Experiment) -> Any:
     size = min(GRID_SAMPLES, experiment.config.eval.batch_size)
 
     @functools.lru_cache(maxsize=1)
-    def compiled(sde: AffineSDE) -> Callable[[dict, jax.Array], jax.Array]:
-        def draw(variables: dict, key: jax.Array) -> jax.Array:
-            sampler = experiment.sampler(variables, experiment.settings.method, sde, experiment.labels(0, size))
+    def compiled(sde: AffineSDE) -> Callable[[dict, jax.Array, Any], jax.Array]:
+        def draw(variables: dict, key: jax.Array, labels: Any) -> jax.Array:
+            sampler = experiment.sampler(variables, experiment.settings.method, sde, labels)
             return samplers.draw(sampler, sde, key, (size, *experiment.source.shape)).x
 
         return jax.jit(draw)
 
     def grid(variables: dict, key: jax.Array) -> np.ndarray:
         draw = compiled(experiment.process(variables))
-        keys = [jax.random.fold_in(key, i) for i in range(-(-GRID_SAMPLES // size))]
-        return np.concatenate([np.asarray(draw(variables, k)) for k in keys])[:GRID_SAMPLES]
+        parts = [
+            draw(variables, jax.random.fold_in(key, i), experiment.labels(i * size, size))
+            for i in range(-(-GRID_SAMPLES // size))
+        ]
+        return np.concatenate([np.asarray(part) for part in parts])[:GRID_SAMPLES]
 
     return grid

@@ -1,7 +1,5 @@
 r"""edm-cifar10-32x32-cond-vp.pkl of EDM: DDPM++ on CIFAR-10, class-conditional, 55.7 M parameters.
 
-The samplers of main.py give no class; `Experiment.score_fn` takes a condition.
-
 Command:  python main.py --mode=import --config=configs/edm/cifar10_cond_vp.py \
           --workdir=runs/edm_cifar10_cond_vp --checkpoint=edm-cifar10-32x32-cond-vp.pkl
 Hardware: published on eight V100, two days; one GPU samples it.

@@ -1,7 +1,5 @@
 r"""edm-imagenet-64x64-cond-adm.pkl of EDM: ADM on ImageNet at 64 pixels, class-conditional, 295.9 M parameters.
 
-The samplers of main.py give no class; `Experiment.score_fn` takes a condition.
-
 Command:  python main.py --mode=import --config=configs/edm/imagenet_64_cond_adm.py \
           --workdir=runs/edm_imagenet_64_cond_adm --checkpoint=edm-imagenet-64x64-cond-adm.pkl
 Hardware: published on 32 A100, 13 days; one GPU samples it.

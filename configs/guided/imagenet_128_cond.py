@@ -1,7 +1,6 @@
 r"""128x128_diffusion.pt of guided-diffusion: ImageNet at 128 pixels, class-conditional, 422 M parameters.
 
 Flags: guided-diffusion's README, and the defaults of its code; this one has four heads at every width.
-The samplers of main.py give no class; `Experiment.score_fn` takes a condition.
 
 Command:  python main.py --mode=import --config=configs/guided/imagenet_128_cond.py \
           --workdir=runs/imagenet_128_cond --checkpoint=128x128_diffusion.pt

@@ -1,7 +1,6 @@
 r"""256x256_diffusion.pt of guided-diffusion: ImageNet at 256 pixels, class-conditional, 554 M parameters.
 
 Flags: guided-diffusion's README, and the defaults of its code.
-The samplers of main.py give no class; `Experiment.score_fn` takes a condition.
 
 Command:  python main.py --mode=import --config=configs/guided/imagenet_256_cond.py \
           --workdir=runs/imagenet_256_cond --checkpoint=256x256_diffusion.pt

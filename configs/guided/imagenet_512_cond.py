@@ -1,7 +1,6 @@
 r"""512x512_diffusion.pt of guided-diffusion: ImageNet at 512 pixels, class-conditional, 559 M parameters.
 
 Flags: guided-diffusion's README, and the defaults of its code.
-The samplers of main.py give no class; `Experiment.score_fn` takes a condition.
 
 Command:  python main.py --mode=import --config=configs/guided/imagenet_512_cond.py \
           --workdir=runs/imagenet_512_cond --checkpoint=512x512_diffusion.pt

@@ -1,7 +1,6 @@
 r"""64x64_diffusion.pt of guided-diffusion: ImageNet at 64 pixels, class-conditional, 296 M parameters.
 
 Flags: guided-diffusion's README, and the defaults of its code.
-The samplers of main.py give no class; `Experiment.score_fn` takes a condition.
 
 Command:  python main.py --mode=import --config=configs/guided/imagenet_64_cond.py \
           --workdir=runs/imagenet_64_cond --checkpoint=64x64_diffusion.pt

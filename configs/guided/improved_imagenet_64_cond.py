@@ -1,7 +1,6 @@
 r"""imagenet64_cond_270M_250K.pt of improved-diffusion: ImageNet at 64 pixels by class, 273 M parameters.
 
 Flags: improved-diffusion's README, and the defaults of its code; the index as it is (rescale_timesteps False).
-The samplers of main.py give no class; `Experiment.score_fn` takes a condition.
 
 Command:  python main.py --mode=import --config=configs/guided/improved_imagenet_64_cond.py \
           --workdir=runs/improved_imagenet_64_cond --checkpoint=imagenet64_cond_270M_250K.pt

@@ -12,6 +12,7 @@ from PIL import Image
 
 import inverse
 import main
+from configs.discrete import digits as discrete_digits
 from configs.vp import digits, digits_classes
 from configs.vp import photo_patches_ddpmpp as photo_patches
 from data.source import take
@@ -163,7 +164,7 @@ def test_the_named_masks_are_what_they_say() -> None:
     [
         ({"task": "erase"}, {}, f"edit.task is 'erase'; known are {', '.join(TASKS)}"),
         ({"mask": "middle"}, {}, "edit.mask is 'middle'; it is one of upper"),
-        ({"images": 298}, {}, "edit.images is 298, and 'digits' has 297 test images"),
+        ({"images": 298}, {}, "edit.images is 298, which takes 298 test images, and 'digits' has 297"),
         ({"task": "colorize"}, {}, "needs a model of colour images"),
         ({"task": "super_resolve", "factor": 3}, {}, "edit.factor is 3, which does not divide"),
         ({"task": "interpolate", "image": "a.png"}, {}, "'interpolate' needs two files"),
@@ -172,6 +173,7 @@ def test_the_named_masks_are_what_they_say() -> None:
         ({"method": "replacement"}, {"method": "ode"}, "acts between steps"),
         ({"noise": 0.1}, {}, "noise"),
         ({"count": 0}, {}, "edit.count is 0"),
+        ({"task": "interpolate"}, {"rtol": 0.0}, "sampling.rtol 0.0"),
         ({"task": "vary", "strength": 1.5}, {}, "1.5"),
     ],
 )
@@ -203,6 +205,7 @@ def test_files_of_another_size_are_refused(run: str, tmp_path: Path) -> None:
 
 
 def test_a_network_of_classes_is_told_the_one_asked_for(tmp_path: Path) -> None:
+    """In every task: the interpolation's flow has another number of images than `edit.count`."""
     workdir = begin(tiny(digits_classes.get_config()), tmp_path / "run")
     config = tiny(digits_classes.get_config())
     plain = edited(workdir, config)
@@ -210,3 +213,21 @@ def test_a_network_of_classes_is_told_the_one_asked_for(tmp_path: Path) -> None:
     told = edited(workdir, config)
     assert (plain != told).any()
     np.testing.assert_array_equal(plain[:, :, :4], told[:, :, :4])
+    config.sampling.update(rtol=0.1, atol=0.1)
+    for task in ("vary", "interpolate"):
+        assert edited(workdir, config, task=task).shape == (2, 3, 8, 8, 1)
+    config.sampling.update(label=-1, guidance=2.0)
+    with pytest.raises(Refusal, match="without a class there is nothing to be guided to"):
+        main.run("edit", config, workdir)
+
+
+@pytest.mark.slow
+def test_a_network_that_predicts_a_variance_on_a_chain(tmp_path: Path) -> None:
+    """Every task with its score alone or both, by ancestral sampling of levels and by the adaptive flow."""
+    config = tiny(discrete_digits.get_config())
+    with config.unlocked():
+        config.model.update(nf=32, num_heads=1, head_channels=None)
+    config.sampling.update(method="ancestral", variance="learned_range", grid="respaced", steps=4, rtol=0.1, atol=0.1)
+    workdir = begin(config, tmp_path / "run")
+    for task, method in (("inpaint", "dps"), ("inpaint", "replacement"), ("vary", ""), ("interpolate", "")):
+        assert np.isfinite(edited(workdir, config, task=task, method=method or "consistent")).all()

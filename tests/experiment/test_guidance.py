@@ -161,9 +161,18 @@ def test_what_the_network_cannot_give_is_refused(module: Any, change: dict, mess
 
 def test_a_guide_must_have_learned_the_same_noise_and_fit(runs: dict, tmp_path: Path) -> None:
     config = tiny(digits, guide=runs["classifier"])
-    config.sde.t_min = 1e-4
-    with pytest.raises(ValueError, match=r"has sde\.t_min 1e-05, and this run 0\.0001"):
+    with config.unlocked():
+        config.sde.schedule = "cosine"
+    with pytest.raises(
+        ValueError, match=r"has learned the noise VP\(.*LinearBeta.*and this run is of VP\(.*CosineBeta"
+    ):
         build(config)
+    config = tiny(digits, guide=runs["classifier"])
+    config.data.centered = False
+    with pytest.raises(ValueError, match=r"has data\.centered True, and this run False"):
+        build(config)
+    with pytest.raises(ValueError, match="is a model of 10 classes, and this network knows none"):
+        build(tiny(digits, guide=runs["classes"]))
     with pytest.raises(ValueError, match=r"guidance_rescale is 0\.5.*is a classifier; set it to 0"):
         build(tiny(digits, guide=runs["classifier"], guidance_rescale=0.5))
     with pytest.raises(Refusal, match=r"sampling\.guide is for the samples of a trained run"):

@@ -192,7 +192,8 @@ def test_conditional_samples_have_the_component_s_distribution(name: str, settin
     """
     sde = sde_lib.create(name, **SDES[name])
     labels = jnp.arange(N) % CLASSES
-    score = classifier_free(sde, conditional(sde), labels, jnp.full_like(labels, NONE), 1.0)
+    one = jnp.asarray(1.0)  # an array: the doubled pass
+    score = classifier_free(sde, conditional(sde), labels, jnp.full_like(labels, NONE), one)
     draw = compiled(lambda key: samplers.draw(samplers.create(sde, score, settings), sde, key, (N, 2)).x)
     x = np.asarray(draw(jax.random.key(3)))
     for k in range(CLASSES):
