@@ -158,12 +158,21 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
 def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
     """The columns ahead of the results, levels [n, h, w, c]: the pictures, and what is known of them."""
     columns = [] if read.originals is None else [read.originals]
-    if read.measurement is not None:
-        blank = np.zeros((len(read), *experiment.source.shape), np.float32) + experiment.scaler.centres().mean()
-        columns.append(np.asarray(jax.jit(read.measurement.impose)(jnp.asarray(blank, jnp.float32), read.y)))
+    if read.measurement is not None and read.y is not None:
+        columns.append(_known(experiment, read.measurement, read.y))
     if read.others is not None:
         columns.append(read.others)
     return [experiment.scaler.decode(np.asarray(column)) for column in columns]
+
+
+def _known(experiment: Experiment, measurement: inverse.LinearMeasurement, y: np.ndarray) -> np.ndarray:
+    """What was measured, as images: grey in every channel, small pixels enlarged, and mid-grey where a mask hides."""
+    height, width, channels = experiment.source.shape
+    if y.shape[1:] == experiment.source.shape:
+        blank = jnp.full(y.shape, experiment.scaler.centres().mean(), jnp.float32)
+        return np.asarray(jax.jit(measurement.impose)(blank, y))
+    larger = y.repeat(height // y.shape[1], axis=1).repeat(width // y.shape[2], axis=2)
+    return np.repeat(larger, channels // y.shape[3], axis=3)
 
 
 def _summary(experiment: Experiment, read: Inputs, levels: np.ndarray, spent: float, seconds: float) -> str:

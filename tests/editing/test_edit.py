@@ -17,6 +17,7 @@ from configs.vp import digits, digits_classes
 from configs.vp import photo_patches_ddpmpp as photo_patches
 from data.source import take
 from editing import pictures
+from editing.run import _known
 from editing.tasks import TASKS
 from experiment import Experiment, Refusal
 from experiment.build import build
@@ -231,3 +232,20 @@ def test_a_network_that_predicts_a_variance_on_a_chain(tmp_path: Path) -> None:
     workdir = begin(config, tmp_path / "run")
     for task, method in (("inpaint", "dps"), ("inpaint", "replacement"), ("vary", ""), ("interpolate", "")):
         assert np.isfinite(edited(workdir, config, task=task, method=method or "consistent")).all()
+
+
+def test_what_is_known_is_shown_as_an_image() -> None:
+    """Grey stays grey, small pixels are enlarged, what a mask hides is mid-grey."""
+    experiment = build(tiny(photo_patches.get_config()))
+    middle = experiment.scaler.centres().mean()
+    whole = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
+    grey, small = inverse.grey(), inverse.downsample(2)
+    seen = _known(experiment, grey, np.asarray(grey.apply(whole)))
+    assert seen.shape == whole.shape and (seen == seen[..., :1]).all()
+    seen = _known(experiment, small, np.asarray(small.apply(whole)))
+    np.testing.assert_array_equal(seen[:, ::2, ::2], seen[:, 1::2, 1::2])
+    np.testing.assert_allclose(small.apply(seen), small.apply(whole), atol=1e-6)
+    hidden = np.arange(64).reshape(8, 8) % 3 == 0
+    seen = _known(experiment, inverse.mask(~hidden), whole)
+    np.testing.assert_allclose(seen[:, hidden], middle, atol=1e-6)
+    np.testing.assert_array_equal(seen[:, ~hidden], whole[:, ~hidden])
