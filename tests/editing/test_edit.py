@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -238,14 +239,14 @@ def test_what_is_known_is_shown_as_an_image() -> None:
     """Grey stays grey, small pixels are enlarged, what a mask hides is mid-grey."""
     experiment = build(tiny(photo_patches.get_config()))
     middle = experiment.scaler.centres().mean()
-    whole = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
+    whole = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)), jnp.float32)
     grey, small = inverse.grey(), inverse.downsample(2)
     seen = _known(experiment, grey, np.asarray(grey.apply(whole)))
     assert seen.shape == whole.shape and (seen == seen[..., :1]).all()
     seen = _known(experiment, small, np.asarray(small.apply(whole)))
     np.testing.assert_array_equal(seen[:, ::2, ::2], seen[:, 1::2, 1::2])
-    np.testing.assert_allclose(small.apply(seen), small.apply(whole), atol=1e-6)
+    np.testing.assert_allclose(small.apply(jnp.asarray(seen)), small.apply(whole), atol=1e-6)
     hidden = np.arange(64).reshape(8, 8) % 3 == 0
-    seen = _known(experiment, inverse.mask(~hidden), whole)
+    seen = _known(experiment, inverse.mask(~hidden), np.asarray(whole))
     np.testing.assert_allclose(seen[:, hidden], middle, atol=1e-6)
     np.testing.assert_array_equal(seen[:, ~hidden], whole[:, ~hidden])
