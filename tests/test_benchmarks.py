@@ -4,13 +4,18 @@ import json
 import math
 from pathlib import Path
 
+import jax
 import pytest
 
-from benchmarks import likelihood, sampling, solvers, train_step
+from benchmarks import digits_control, guidance, likelihood, sampling, solvers, train_step
 from benchmarks.common import speedups, timed_in_turn
+from configs.vp import digits_classes
+from experiment import build
+from experiment.workdir import Workdir
 
 CONFIG = "configs/vp/toy_mixture8_mlp.py"
-TINY = [f"--config={Path(__file__).parents[1] / CONFIG}", "--batch_size=8", "--repeats=2"]
+ROOT = Path(__file__).parents[1]
+TINY = [f"--config={ROOT / CONFIG}", "--batch_size=8", "--repeats=2"]
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,13 @@ TINY = [f"--config={Path(__file__).parents[1] / CONFIG}", "--batch_size=8", "--r
             ["--tolerance=1e-4"],
             {"seconds_per_image", "evaluations_mean", "nats_mean", "seconds"},
             id="likelihood",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            guidance,
+            [f"--config={ROOT / 'configs/vp/digits_classes.py'}", "--steps=2"],
+            {"times_the_unguided_step", "seconds"},
+            id="guidance",
             marks=pytest.mark.slow,
         ),
     ],
@@ -93,3 +105,26 @@ def test_the_solvers_are_measured_on_the_mixtures(tmp_path: Path, capsys: pytest
     printed = capsys.readouterr().out
     for words in ("| gm2 | 5 evaluations", "| VP cosine, ipndm |", "| the best public run of each |", "dpm-solver"):
         assert words in printed
+
+
+@pytest.mark.slow
+def test_steered_digits_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an untrained run: every figure is there, known pixels are exact, and nothing is recognised."""
+    config = digits_classes.get_config()
+    config.sampling.evaluations = 3
+    workdir = Workdir(tmp_path / "run")
+    variables = build(config).network.init(jax.random.key(0))
+    workdir.begin(config)
+    with workdir.store() as store:
+        store.save(1, {"ema": variables["params"], "fixed": variables["fixed"]})
+    for name, value in {"SAMPLES": 40, "INPAINTED": 4, "SCALES": (1.0, 2.0), "METHODS": ("consistent",)}.items():
+        monkeypatch.setattr(digits_control, name, value)
+    monkeypatch.setattr(digits_control, "load_config", lambda _: config)
+    digits_control.main([f"--workdir={workdir.path}", f"--out={tmp_path / 'found.json'}"])
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["judge_on_real_test_digits"] > 0.97
+    assert [row["scale"] for row in found["classes"]] == [1.0, 2.0]
+    assert all(row["recognised"] < 0.5 for row in found["classes"])
+    assert [row["method"] for row in found["inpainting"]][2:] == ["consistent"] and found["inpainting"][2][
+        "known_exact"
+    ]
