@@ -90,8 +90,8 @@ def check(experiment: "Experiment") -> None:
     classes = told or (guide.num_classes if guide else 0)
     if guide and guide.num_classes and not guide.classifies and not told:
         raise ValueError(
-            f"sampling.guide {settings.guide!r} is a model of {guide.num_classes} classes; this network knows none, so its "
-            "samples would leave their class: give a classifier, or a weaker model without classes"
+            f"sampling.guide {settings.guide!r} is a model of {guide.num_classes} classes, of which this network knows "
+            "none, so its samples would leave their class; give a classifier, or a weaker model without classes"
         )
     if guide and (guide.sde.parameters or repr(guide.sde) != repr(experiment.sde)):
         learned = (guide.sde.parameters and "has a noise schedule of its own") or f"has learned the noise {guide.sde}"

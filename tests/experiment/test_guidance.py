@@ -171,7 +171,7 @@ def test_a_guide_must_have_learned_the_same_noise_and_fit(runs: dict, tmp_path: 
     config.data.centered = False
     with pytest.raises(ValueError, match=r"has data\.centered True, and this run False"):
         build(config)
-    with pytest.raises(ValueError, match="is a model of 10 classes; this network knows none"):
+    with pytest.raises(ValueError, match="is a model of 10 classes, of which this network knows none"):
         build(tiny(digits, guide=runs["classes"]))
     with pytest.raises(ValueError, match=r"guidance_rescale is 0\.5.*is a classifier; set it to 0"):
         build(tiny(digits, guide=runs["classifier"], guidance_rescale=0.5))
