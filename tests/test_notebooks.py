@@ -8,9 +8,11 @@ import jax
 import jupytext
 import nbformat
 import pytest
+from ml_collections import ConfigDict
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from configs.vp import digits, digits_classes, digits_classifier, photo_patches_16
 from experiment.build import build
 from experiment.workdir import Workdir
 
@@ -19,11 +21,15 @@ NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
 MOST_BYTES = 700 * 1024
 
 
-def execute(notebook: nbformat.NotebookNode, run: Path) -> str:
-    """Run all cells as from the notebooks' own folder, with `run` for the trained run; what they printed."""
+STEERED = {"RUN_CLASSES": digits_classes, "RUN_CLASSIFIER": digits_classifier, "RUN_PHOTOS": photo_patches_16}
+
+
+def execute(notebook: nbformat.NotebookNode, **runs: Path) -> str:
+    """Run all cells as from the notebooks' own folder, with trained `runs` by their variables; what they printed."""
     # One device, as at home; most of the time is compiling, so its last stage is kept short.
     flags = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PLATFORMS": "cpu"}
-    environment = {**os.environ, **flags, "RUN": str(run), "PYTHONPATH": str(NOTEBOOKS.parent)}
+    folders = {variable: str(path) for variable, path in runs.items()}
+    environment = {**os.environ, **flags, **folders, "PYTHONPATH": str(NOTEBOOKS.parent)}
     client = NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}}
     )
@@ -32,14 +38,13 @@ def execute(notebook: nbformat.NotebookNode, run: Path) -> str:
     return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
 
 
-def tiny_run(path: Path) -> None:
-    """A run of digits as training leaves it: a config and a checkpoint, here of untrained weights."""
-    from configs.vp import digits
-
-    config = digits.get_config()
+def tiny_run(path: Path, config: ConfigDict) -> None:
+    """A run as training leaves it: a config and a checkpoint, here of a tiny network and untrained weights."""
     with config.unlocked():
         config.model.update(nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=())
-        config.sampling.update(steps=2, flow_steps=2, rtol=0.1, atol=0.1)
+        if "head_channels" in config.model:
+            config.model.head_channels = 8
+        config.sampling.update(steps=2, flow_steps=2, evaluations=8, rtol=0.1, atol=0.1)
     variables = build(config).network.init(jax.random.key(0))
     workdir = Workdir(path)
     workdir.begin(config)
@@ -48,7 +53,7 @@ def tiny_run(path: Path) -> None:
 
 
 def test_there_are_notebooks() -> None:
-    assert "explore_samplers" in NAMES
+    assert NAMES == ["explore_samplers", "steer_digits"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,9 +77,23 @@ def test_the_stored_outputs_are_whole_small_and_free_of_errors(name: str) -> Non
 
 @pytest.mark.slow
 def test_the_notebook_runs_and_reads_a_trained_run(tmp_path: Path) -> None:
-    tiny_run(tmp_path / "run")
-    printed = execute(jupytext.read(NOTEBOOKS / "explore_samplers.py"), tmp_path / "run")
+    tiny_run(tmp_path / "run", digits.get_config())
+    printed = execute(jupytext.read(NOTEBOOKS / "explore_samplers.py"), RUN=tmp_path / "run")
     assert "digits, SDE vp, step 7" in printed
+
+
+@pytest.mark.slow
+def test_the_notebook_on_steering_runs_on_runs_of_its_configs(tmp_path: Path) -> None:
+    for variable, config in STEERED.items():
+        tiny_run(tmp_path / variable, config.get_config())
+    runs = {variable: tmp_path / variable for variable in STEERED}
+    printed = execute(jupytext.read(NOTEBOOKS / "steer_digits.py"), **runs)
+    assert printed.count("step 7") == 3
+    assert "7 scales, 1 compilation" in printed
+    assert "4 masks, 1 compilation" in printed
+    halves = [line for line in printed.splitlines() if line.endswith(("True", "False")) and "told" not in line]
+    assert len(halves) >= 6
+    assert all(line.endswith("True") for line in halves)
 
 
 def sections(notebook: nbformat.NotebookNode, *, first: int, last: int) -> nbformat.NotebookNode:
@@ -85,18 +104,30 @@ def sections(notebook: nbformat.NotebookNode, *, first: int, last: int) -> nbfor
 
 
 def test_the_first_section_runs_and_a_trained_run_is_read(tmp_path: Path) -> None:
-    tiny_run(tmp_path / "run")
+    tiny_run(tmp_path / "run", digits.get_config())
     notebook = sections(jupytext.read(NOTEBOOKS / "explore_samplers.py"), first=1, last=1)
     assert notebook.cells.pop().source.startswith("if TRAINED:")  # draws with six samplers: their compiling is slow
-    assert "digits, SDE vp, step 7" in execute(notebook, tmp_path / "run")
+    assert "digits, SDE vp, step 7" in execute(notebook, RUN=tmp_path / "run")
 
 
 def test_without_a_trained_run_the_notebook_says_how_to_make_one(tmp_path: Path) -> None:
     notebook = sections(jupytext.read(NOTEBOOKS / "explore_samplers.py"), first=0, last=1)
-    assert "`make demo`" in execute(notebook, tmp_path / "nothing")
+    assert "`make demo`" in execute(notebook, RUN=tmp_path / "nothing")
+
+
+def test_without_runs_the_notebook_on_steering_judges_real_digits_and_says_how_to_train(tmp_path: Path) -> None:
+    runs = {variable: tmp_path / variable for variable in STEERED}
+    printed = execute(jupytext.read(NOTEBOOKS / "steer_digits.py"), **runs)
+    mark = next(line for line in printed.splitlines() if line.startswith("real digits, held out"))
+    recognised, _, _, spread = (float(number) for number in mark.split()[-4:])
+    assert recognised > 0.98
+    assert spread == 1.0
+    for variable, config in STEERED.items():
+        file = Path(config.__file__).relative_to(NOTEBOOKS.parent)
+        assert f"python main.py --mode=train --config={file} --workdir={tmp_path / variable}\n" in printed
 
 
 def test_a_cell_that_raises_fails_the_execution(tmp_path: Path) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("raise RuntimeError('planted')")])
     with pytest.raises(CellExecutionError, match="planted"):
-        execute(notebook, tmp_path)
+        execute(notebook)
