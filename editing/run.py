@@ -57,8 +57,7 @@ def edit(experiment: Experiment, workdir: Workdir, plan: Plan) -> Path:
       Failure: a result that is not finite.
     """
     config, seed = experiment.config.edit, experiment.config.eval.seed
-    began, results, spent = time.perf_counter(), [], []
-    broken = []
+    began, results, spent, broken = time.perf_counter(), [], [], []
     for i in range(len(plan.inputs)):
         given = plan.inputs.originals, plan.inputs.y, plan.inputs.others
         one = [None if a is None else jnp.asarray(a[i : i + 1]) for a in given]

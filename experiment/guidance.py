@@ -80,7 +80,7 @@ def check(experiment: "Experiment") -> None:
     """ValueError where ``config.sampling`` asks for classes or guidance that the network and its guide cannot give."""
     config, settings, guide = experiment.config, experiment.settings, experiment.guide
     told = experiment.num_classes
-    if told != experiment.source.num_classes and told:
+    if told and told != experiment.source.num_classes:
         raise ValueError(
             f"model.label_dim is {told}, and the examples of {experiment.source.name!r} have "
             f"{experiment.source.num_classes or 'no'} classes; set it to {experiment.source.num_classes}"
@@ -94,9 +94,11 @@ def check(experiment: "Experiment") -> None:
             "none, so its samples would leave their class; give a classifier, or a weaker model without classes"
         )
     if guide and (guide.sde.parameters or repr(guide.sde) != repr(experiment.sde)):
-        learned = (guide.sde.parameters and "has a noise schedule of its own") or f"has learned the noise {guide.sde}"
+        theirs, ours = guide.config.sde.to_dict(), config.sde.to_dict()
+        learned = " (each with a schedule of its own)" if guide.sde.parameters else ""
         raise ValueError(
-            f"sampling.guide {settings.guide!r} {learned}, and this run is of {experiment.sde}; both must be the same"
+            f"sampling.guide {settings.guide!r} has learned the noise {theirs} and this run {ours}{learned}; they must "
+            "be the same"
         )
     if guide and guide.num_classes not in (0, classes):
         raise ValueError(f"sampling.guide {settings.guide!r} knows {guide.num_classes} classes, and this run {classes}")
