@@ -88,6 +88,7 @@ def test_a_missing_config_is_named() -> None:
         sampling.main(["--config=configs/nothing.py"])
 
 
+@pytest.mark.slow
 def test_the_solvers_are_measured_on_the_mixtures(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Every grid, end and budget of one solver; where it is meant to be used, its error falls with every budget."""
     out = tmp_path / "solvers.json"

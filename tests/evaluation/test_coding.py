@@ -38,8 +38,8 @@ def _experiment(**eval_options) -> Experiment:
 def closed_form(monkeypatch) -> None:
     """The score of a Gaussian in place of the network's, and v = cos(2 x) / 2."""
 
-    def score(self, variables, *, chain):
-        assert chain
+    def score(self, variables, *, chain, condition):
+        assert chain and condition is None
         return DATA.score(Levels(self.sde, 12))
 
     monkeypatch.setattr(Experiment, "score_fn", score)
@@ -95,7 +95,7 @@ def test_rounds_give_the_bound_of_all_images_at_once_its_parts_and_the_curve(tmp
 
 
 def test_terms_that_are_not_finite_are_a_failure(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(Experiment, "score_fn", lambda self, variables, *, chain: lambda x, t: x * jnp.nan)
+    monkeypatch.setattr(Experiment, "score_fn", lambda self, variables, **_: lambda x, t: x * jnp.nan)
     with pytest.raises(Failure, match="terms not finite among examples 0 to 7"):
         coding.variational(_experiment(vlb_clip=False), {}, jax.random.key(0), tmp_path, ABOUT)
 

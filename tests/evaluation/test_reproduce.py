@@ -67,6 +67,7 @@ def _config(**published: float) -> ConfigDict:
     return config
 
 
+@pytest.mark.slow
 def test_a_reproduction_names_every_difference(workdir: Path, capsys: pytest.CaptureFixture) -> None:
     config = _config(fid=2.55, inception_score=9.58, fid_ode=3.93, bits_per_dim=3.16)
     with config.unlocked():

@@ -56,7 +56,8 @@ def flow_end(name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(x), np.asarray(solve_to(x))
 
 
-@pytest.mark.parametrize("name", ["vp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ve", "edm"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vp", "ve", "edm"])
 def test_measured_orders(name: str, x64) -> None:
     """The slope of the error against the flow in the number of evaluations, every deterministic solver."""
     sde, model, (x, exact) = SDES[name], planar().gradient, flow_end(name)

@@ -46,7 +46,7 @@ def tilted(sde: sde_lib.AffineSDE) -> Any:
     return compiled(jax.vmap(jax.grad(log_density), (0, 0, 0, None)))
 
 
-@pytest.mark.parametrize("name", ["vp", "ve", pytest.param("subvp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["ve", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vp", "subvp"))])
 def test_guided_scores_are_the_closed_form(x64: None, name: str) -> None:
     sde = sde_lib.create(name, **SDES[name])
     score, (x, t, labels) = conditional(sde), points()
@@ -214,7 +214,7 @@ def test_conditional_samples_have_the_component_s_distribution(name: str, settin
         pytest.param(Settings(method="unipc_3", grid="log_snr", evaluations=6), marks=pytest.mark.slow),
         Settings(method="heun", grid="karras", evaluations=7),
         Settings(method="dpmpp_2m_sde", evaluations=6),
-        Settings(method="ode", rtol=1e-2, atol=1e-2),
+        pytest.param(Settings(method="ode", rtol=1e-2, atol=1e-2), marks=pytest.mark.slow),
     ],
     ids=lambda settings: settings.method,
 )
