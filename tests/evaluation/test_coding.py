@@ -38,7 +38,7 @@ def _experiment(**eval_options) -> Experiment:
 def closed_form(monkeypatch) -> None:
     """The score of a Gaussian in place of the network's, and v = cos(2 x) / 2."""
 
-    def score(self, variables, *, chain, condition):
+    def score(self, variables, *, chain, condition=None):
         assert chain and condition is None
         return DATA.score(Levels(self.sde, 12))
 
