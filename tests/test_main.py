@@ -229,6 +229,7 @@ def test_a_finished_run_may_be_asked_again(trained: Path) -> None:
     assert contents(trained) == before
 
 
+@pytest.mark.slow
 def test_refusals_of_a_process_are_one_line(tmp_path: Path, trained: Path) -> None:
     """On stderr, exit code 2, no traceback, no chatter of JAX; the folder as it was."""
     images = tmp_path / "images"

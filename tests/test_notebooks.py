@@ -103,6 +103,7 @@ def sections(notebook: nbformat.NotebookNode, *, first: int, last: int) -> nbfor
     return notebook
 
 
+@pytest.mark.slow
 def test_the_first_section_runs_and_a_trained_run_is_read(tmp_path: Path) -> None:
     tiny_run(tmp_path / "run", digits.get_config())
     notebook = sections(jupytext.read(NOTEBOOKS / "explore_samplers.py"), first=1, last=1)

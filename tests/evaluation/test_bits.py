@@ -126,6 +126,7 @@ def test_broken_likelihoods_are_an_error() -> None:
         bits(Broken(**fields), {}, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_latents_decode_to_the_image() -> None:
     score = _data(True).score(SDE)
     x = _data(True).sample(jax.random.key(3), 8)

@@ -51,6 +51,9 @@ def _reports(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in paths}
 
 
+pytestmark = pytest.mark.slow  # a killed training, and rounds of a killed evaluation, are tested every day
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = toy_mixture8_mlp.get_config()

@@ -102,6 +102,7 @@ def test_a_reproduction_names_every_difference(workdir: Path, capsys: pytest.Cap
     assert "FID-40 (not comparable to published FID-50k)" in (workdir / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_what_is_not_measured_is_said(workdir: Path) -> None:
     config = _config(fid=2.55, bits_per_dim=3.16)
     config.eval.enable_sampling = False
@@ -110,6 +111,7 @@ def test_what_is_not_measured_is_said(workdir: Path) -> None:
     assert "| FID | 2.55 | not measured: eval.enable_sampling is False | |" in text
 
 
+@pytest.mark.slow
 def test_several_seeds_give_minimum_mean_and_spread(workdir: Path) -> None:
     config = _config(fid=2.55)
     config.eval.update(seeds=2, enable_bpd=False, samplers=("flow_euler",))

@@ -190,6 +190,7 @@ def test_published_conditional_models_are_not_guided_by_what_they_have_not_learn
         build(config, needs_data=False)
 
 
+@pytest.mark.slow
 def test_a_report_says_how_it_was_guided(runs: dict) -> None:
     config = tiny(digits_classes, guidance=2.0)
     config.eval.update(enable_bpd=True, bpd_max_examples=4, num_samples=20, batch_size=20, rtol=0.1, atol=0.1)

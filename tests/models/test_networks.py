@@ -72,6 +72,7 @@ def test_every_combination_of_options_has_the_shape_of_its_input(progressive, pr
         check_shape((progressive, progressive_input, resblock_type, *values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -68,9 +68,10 @@ def assert_close(actual, expected, tolerance):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-# Of float32 twins every day those that hold its two tolerances; the others' losses or chains are compared elsewhere.
+# Every day each network in one precision; the others with all tests.
+IN_FLOAT32 = ("ve_ncsnpp_cont", "ve_ncsnpp_disc")
 TORCH_CASES = [
-    pytest.param(name, precision, marks=pytest.mark.slow if precision == "float32" and name != "ve_ncsnpp_cont" else [])
+    pytest.param(name, precision, marks=pytest.mark.slow if (precision == "float32") != (name in IN_FLOAT32) else [])
     for name in TORCH
     for precision in ("float32", "float64")
 ]

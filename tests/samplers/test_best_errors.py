@@ -24,6 +24,7 @@ def recorded_best(problem: str, evaluations: int) -> float:
     return min(error for spent, error in of_all if spent <= evaluations)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_no_recorded_run_ends_nearer_to_the_exact_flow(problem: str, x64) -> None:
     """At 5, 10, 20 and 50 evaluations; the error is the root mean square over points and coordinates."""

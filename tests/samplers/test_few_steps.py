@@ -142,6 +142,7 @@ EXACT = {
 QUICK = [("cosine", "dpmpp_3m")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "method"),
     [pytest.param(n, m, marks=[] if (n, m) in QUICK else [pytest.mark.slow]) for n in PROCESSES for m in EXACT],

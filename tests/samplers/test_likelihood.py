@@ -37,6 +37,7 @@ def test_bits_per_dim_are_exact(name: str) -> None:
     assert float(jnp.abs(bits).max()) < 1.5e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rademacher", pytest.param("gaussian", marks=pytest.mark.slow)])
 def test_hutchinson_bits_per_dim_are_exact_on_average(kind: str) -> None:
     """A probe a point is noisy but unbiased: the mean over 512 points lies within 4 of its standard errors."""

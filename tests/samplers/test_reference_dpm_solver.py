@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 import samplers
 from samplers.dpm_solver_singlestep import orders_of
@@ -69,6 +70,7 @@ def models() -> dict:
     return {name: mixture(name).gradient for name in PROBLEMS}
 
 
+@pytest.mark.slow
 @some_or_all
 def test_runs_end_where_the_authors_do(every: int, x64) -> None:
     """860 runs: orders 1 to 3, single- and multistep, both predictions, four processes, three grids, 5 to 50 steps."""

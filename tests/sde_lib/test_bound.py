@@ -153,6 +153,7 @@ def test_the_decoder_is_a_distribution_over_the_levels() -> None:
         assert most is None or p[7] == pytest.approx(most, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_dequantized_by_the_process_a_density_has_the_entropy_of_the_levels(x64: None) -> None:
     """With the exact density of the noised levels, by quadrature; the coarser the noise, the more it costs."""
     levels, p = np.linspace(-1.0, 1.0, 4), np.array([0.1, 0.2, 0.3, 0.4])

@@ -76,6 +76,7 @@ def _setting(axis_size: int):
     return step, start._replace(history=objective.history())
 
 
+@pytest.mark.slow
 def test_all_devices_hold_the_history_of_the_whole_batch() -> None:
     """8 steps of 16 images on an axis of 4 and on one device: the same history, weights and losses; levels are warm."""
     images = np.random.default_rng(0).integers(0, 11, (8, 16, 2, 2, 1)).astype(np.uint8)

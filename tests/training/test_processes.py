@@ -28,6 +28,7 @@ ARGUMENTS = (
 )
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_parameters_of_one(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -123,6 +123,7 @@ class Told:
         return x / expand(c_noise, x) + expand(10.0 + told.sum(axis=1), x)
 
 
+@pytest.mark.slow
 def test_the_network_is_told_of_the_augmentation_and_the_test_set_is_left_alone() -> None:
     """On one device and on two."""
     objective = Objective(EDM(t_min=0.1))

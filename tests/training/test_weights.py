@@ -72,6 +72,7 @@ def test_limits_and_the_preconditioning(name: str) -> None:
     np.testing.assert_allclose(WEIGHTS["edm"](process, t) / noise**2 * c_out**2, 1.0, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", [SDES["edm"](), VP()], ids=lambda sde: type(sde).__name__)
 def test_the_loss_of_edm_is_the_mean_square_of_its_network(sde, x64: None) -> None:
     """|F - (x0 - c_skip y) / c_out|^2 at y = x0 + sigma~ eps, for an arbitrary F (Karras et al. 2022, eq. 8)."""
