@@ -47,26 +47,34 @@ def given(experiment: Experiment, path: str, count: int) -> np.ndarray:
 
 
 def encoded(experiment: Experiment, pictures: np.ndarray) -> np.ndarray:
-    """Pictures in [0, 1] as what the model sees of their levels, float32; in between levels where they are."""
-    centres = experiment.scaler.centres()
+    """Pictures in [0, 1] as what the model sees of their levels, float32; in between levels where they are.
+
+    With the data's channels: a grey one thrice, a coloured one's luma.
+    """
+    centres, channels = experiment.scaler.centres(), experiment.source.shape[2]
+    if pictures.shape[3] != channels:
+        pictures = np.repeat(pictures, channels, axis=3) if pictures.shape[3] == 1 else luma(pictures)
     return (centres[0] + (centres[-1] - centres[0]) * pictures).astype(np.float32)
 
 
-def fitted(experiment: Experiment, pictures: np.ndarray, field: str) -> np.ndarray:
-    """The pictures with the data's channels: a grey one thrice, a coloured one's luma.
+def whole(experiment: Experiment, pictures: np.ndarray, field: str) -> np.ndarray:
+    """Pictures in [0, 1] of ``edit.<field>`` as the model sees them.
 
     Raises:
       ValueError: another size than the model's.
     """
-    height, width, channels = experiment.source.shape
-    if pictures.shape[1:3] != (height, width):
+    _check_size(experiment, pictures.shape[1:3], field)
+    return encoded(experiment, pictures)
+
+
+def _check_size(experiment: Experiment, size: tuple[int, ...], what: str) -> None:
+    """ValueError unless `size`, (height, width), is the model's."""
+    height, width = experiment.source.shape[:2]
+    if size != (height, width):
         raise ValueError(
-            f"edit.{field} is {pictures.shape[2]} x {pictures.shape[1]} pixels (width x height), and the model draws "
-            f"{width} x {height}; crop or resize the file"
+            f"edit.{what} is {size[1]} x {size[0]} pixels (width x height), and the model draws {width} x {height}; "
+            "crop or resize the file"
         )
-    if pictures.shape[3] == channels:
-        return pictures
-    return np.repeat(pictures, channels, axis=3) if pictures.shape[3] == 1 else luma(pictures)
 
 
 def luma(pictures: np.ndarray) -> np.ndarray:
@@ -91,17 +99,8 @@ def mask(experiment: Experiment, name: str) -> np.ndarray:
         raise ValueError(
             f"edit.mask is {name!r}; it is one of {', '.join(MASKS)}, or a picture file, white where known"
         )
-    known = fitted_mask(luma(read(name)[None])[0, ..., 0] > 0.5, (height, width), name)
+    known = luma(read(name)[None])[0, ..., 0] > 0.5
+    _check_size(experiment, known.shape, f"mask {name!r}")
     if known.all() or not known.any():
         raise ValueError(f"edit.mask {name!r}: {'all' if known.all() else 'none'} of it is white; white is known")
-    return known
-
-
-def fitted_mask(known: np.ndarray, shape: tuple[int, int], name: str) -> np.ndarray:
-    """The mask, if it has the model's size."""
-    if known.shape != shape:
-        raise ValueError(
-            f"edit.mask {name!r} is {known.shape[1]} x {known.shape[0]} pixels (width x height), and the model draws "
-            f"{shape[1]} x {shape[0]}"
-        )
     return known

@@ -51,7 +51,7 @@ def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
 
 def _whole(experiment: Experiment, config: ConfigDict) -> Inputs:
     found = pictures.given(experiment, config.image, config.images)
-    return Inputs(pictures.encoded(experiment, pictures.fitted(experiment, found, "image")))
+    return Inputs(pictures.whole(experiment, found, "image"))
 
 
 def _inpaint(experiment: Experiment, config: ConfigDict) -> Inputs:
@@ -67,21 +67,19 @@ def _colorize(experiment: Experiment, config: ConfigDict) -> Inputs:
             "channel"
         )
     measurement, found = inverse.grey(noise=config.noise), pictures.given(experiment, config.image, config.images)
-    whole = pictures.encoded(experiment, pictures.fitted(experiment, found, "image"))
+    whole = pictures.whole(experiment, found, "image")
     return _measured(whole, measurement) if found.shape[3] == 3 else Inputs(None, measurement, whole[..., :1])
 
 
 def _super_resolve(experiment: Experiment, config: ConfigDict) -> Inputs:
-    (height, width, channels), factor = experiment.source.shape, config.factor
+    (height, width, _), factor = experiment.source.shape, config.factor
     measurement = inverse.downsample(factor, noise=config.noise)
     if height % factor or width % factor:
         raise ValueError(f"edit.factor is {factor}, which does not divide the model's {width} x {height} pixels")
     found = pictures.given(experiment, config.image, config.images)
     if found.shape[1:3] != (height // factor, width // factor):
-        return _measured(pictures.encoded(experiment, pictures.fitted(experiment, found, "image")), measurement)
-    small = np.repeat(found, channels, axis=3) if found.shape[3] < channels else found
-    small = small if small.shape[3] == channels else pictures.luma(small)
-    return Inputs(None, measurement, pictures.encoded(experiment, small))
+        return _measured(pictures.whole(experiment, found, "image"), measurement)
+    return Inputs(None, measurement, pictures.encoded(experiment, found))
 
 
 def _measured(whole: np.ndarray | None, measurement: LinearMeasurement) -> Inputs:
@@ -99,7 +97,7 @@ def _interpolate(experiment: Experiment, config: ConfigDict) -> Inputs:
         both = pictures.given(experiment, "", 2 * config.images)
         ends = [both[0::2], both[1::2]]
     fields = ("image", "other")
-    a, b = (pictures.encoded(experiment, pictures.fitted(experiment, e, f)) for e, f in zip(ends, fields, strict=True))
+    a, b = (pictures.whole(experiment, e, f) for e, f in zip(ends, fields, strict=True))
     return Inputs(a, others=b)
 
 
