@@ -106,18 +106,12 @@ def _check_variance(experiment: Experiment, objective: Objective) -> None:
 
 
 def _check_classifier(experiment: Experiment, objective: Objective) -> None:
-    """ValueError where the loss is not the network's, or there are no classes to tell apart."""
+    """ValueError where the loss is not the network's; that its classes are the data's, `build` has checked."""
     name = experiment.config.model.name
     if experiment.classifies != (objective.loss == "cross_entropy"):
         raise ValueError(
             f"training.loss is {objective.loss!r} and model.name {name!r}; 'cross_entropy' is the loss of a "
             f"classifier, and of it alone: {', '.join(CLASSIFIERS)}"
-        )
-    found = experiment.source.num_classes
-    if experiment.classifies and found != experiment.num_classes:
-        raise ValueError(
-            f"model.label_dim is {experiment.num_classes}, and the examples of {experiment.source.name!r} have "
-            f"{found or 'no'} classes for {name} to tell apart; {f'set it to {found}' if found else 'take other data'}"
         )
 
 
