@@ -14,9 +14,9 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file
 MODE = flags.DEFINE_enum("mode", None, MODES, "What to do.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: checkpoints, curves, samples, reports.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The published file or folder that --mode=import reads.")
-COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, for runs of several processes.")
-PROCESSES = flags.DEFINE_integer("processes", 1, "How many processes take part.")
-PROCESS = flags.DEFINE_integer("process", 0, "Which of them this is.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "Several processes: host:port of process 0, or auto.")
+PROCESSES = flags.DEFINE_integer("processes", None, "How many processes take part.")
+PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
 
 
 def run(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None) -> None:
@@ -56,16 +56,15 @@ def _refuse(error: Exception) -> None:
 
 def main(_: list[str]) -> None:
     """Start JAX's processes if there are several, and run."""
-    import jax
-
     from checkpoints.store import CheckpointDamaged
-    from experiment import Failure, Refusal
+    from experiment import Failure, Refusal, refusing
+    from experiment.processes import join
 
     logging.set_verbosity(logging.INFO)
     std_logging.getLogger("jax").setLevel(std_logging.WARNING)  # that there is no TPU is no news
-    if COORDINATOR.value:
-        jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     try:
+        with refusing():
+            join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
         run(MODE.value, CONFIG.value, WORKDIR.value, CHECKPOINT.value)
     except Refusal as refusal:
         _refuse(refusal)

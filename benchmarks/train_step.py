@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags.add_argument("--steps_per_call", type=int, default=2, help="of the contender with several (CPU unrolls them)")
     options = flags.parse_args(arguments)
     parallel.check_batch_size(options.batch_size)
+    over = parallel.create("pmap")
     experiment, variables, weights = experiment_of(options)
     config, k, devices = experiment.config, options.steps_per_call, jax.local_device_count()
     objective = Objective(experiment.sde, reduce_mean=config.training.reduce_mean)
@@ -77,12 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         return TrainState.create(jax.tree.map(jnp.array, variables), adam)
 
     def pmapped(steps: int):
-        run = parallel.compile_steps(train_step(devices), steps)
-        return stepping(
-            run,
-            parallel.replicate(new_state()),
-            parallel.split_batch({name: a[:steps] for name, a in batches.items()}, steps),
-        )
+        state = new_state()
+        run = over.compile_steps(train_step(devices), steps, state)
+        return stepping(run, over.place(state), over.split({name: a[:steps] for name, a in batches.items()}, steps))
 
     contenders = {
         BASELINE: lambda: gradient(variables["params"], first),

@@ -1,7 +1,47 @@
-"""Several processes of one run: which of them writes, and waiting for each other."""
+"""Several processes of one run: how they meet, who writes, what they hold together, waiting for each other."""
+
+from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
+
+AUTO = "auto"
+
+
+def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    """Meet the other processes; nothing without a coordinator. To be called before JAX computes anything.
+
+    `coordinator` is host:port of process 0, and `process` of `processes` this one; or "auto", where SLURM, Open MPI,
+    Kubernetes or a TPU pod tells each process all three.
+
+    Raises:
+      ValueError: flags that do not belong together, or "auto" where nothing tells.
+    """
+    given = [f"--{name}" for name, value in (("processes", processes), ("process", process)) if value is not None]
+    if coordinator is None or coordinator == AUTO:
+        if given:
+            what = "missing" if coordinator is None else AUTO
+            mend = "give --coordinator=HOST:PORT, or none of them" if coordinator is None else "leave it out"
+            raise ValueError(f"{' and '.join(given)} with --coordinator {what}: {mend}")
+        if coordinator is None:
+            return
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:  # what is missing is the first thing that was looked for
+            raise ValueError(
+                "--coordinator=auto found no SLURM, Open MPI, Kubernetes or TPU pod around this process; start it "
+                "there (srun, mpirun), or give --coordinator=HOST:PORT --processes=N --process=I"
+            ) from error
+        return
+    if not coordinator.rpartition(":")[0] or not coordinator.rpartition(":")[2].isdigit():
+        raise ValueError(f"--coordinator is {coordinator!r}; needed is HOST:PORT of process 0, or {AUTO}")
+    if processes is None or process is None or not 0 <= process < processes:
+        raise ValueError(
+            f"--coordinator={coordinator} with --processes={processes} --process={process}; needed are both, and "
+            "0 <= process < processes"
+        )
+    jax.distributed.initialize(coordinator, processes, process)
 
 
 def is_leader() -> bool:
@@ -13,3 +53,16 @@ def barrier(name: str) -> None:
     """Wait until every process is here; nothing with one process."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
+
+
+def to_host(tree: Any) -> Any:
+    """The arrays as NumPy's; those cut over several processes are gathered, if all of them call this.
+
+    Leaf by leaf: no device holds more than one of them whole.
+    """
+
+    def fetch(leaf: Any) -> np.ndarray:
+        reached = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
+        return np.asarray(leaf if reached else multihost_utils.process_allgather(leaf, tiled=True))
+
+    return jax.tree.map(fetch, tree)

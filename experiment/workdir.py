@@ -14,6 +14,7 @@ RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may
 FREE_SECTIONS = ("eval", "edit", "published")  # nothing that is trained depends on them
 MAY_MOVE = ("data.path", "data.test_path", "data.data_dir", "data.in_memory", "data.verify")  # where the data lie
 MAY_GROW = ("training.n_iters",)  # nothing that is drawn or averaged depends on it
+MAY_CHANGE = ("training.parallelism",)  # nor on this, beyond rounding
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,9 +59,10 @@ class Workdir:
     def check(self, config: ConfigDict, *, training: bool) -> None:
         """Refuse a config that differs from the saved one, naming the fields.
 
-        Training compares every field but those of eval and published, and training.n_iters may grow; sampling and
-        evaluation compare what the checkpoint depends on (sde, model, data), but not where the data lie. A field that
-        the saved config is too old to know had the value that is its default now.
+        Training compares every field but those of eval and published and how it runs on its devices, and
+        training.n_iters may grow; sampling and evaluation compare what the checkpoint depends on (sde, model, data),
+        but not where the data lie. A field that the saved config is too old to know had the value that is its default
+        now.
 
         Raises:
           ValueError: the configs differ, or (training false) there is none saved.
@@ -77,6 +79,7 @@ class Workdir:
             if saved.get(name, missing) != given.get(name, missing)
             and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
             and (training or name not in MAY_MOVE)
+            and name not in MAY_CHANGE
             and not (name in MAY_GROW and given.get(name, 0) >= saved.get(name, 0))
             and not (name not in saved and name in defaults and given[name] == defaults[name])
         ]

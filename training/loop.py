@@ -19,11 +19,14 @@ from data.pipeline import batches, eval_batches
 from experiment import Experiment, Failure
 from experiment.build import EMA_FIELDS
 from experiment.pictures import save_samples
+from experiment.processes import to_host
+from experiment.schedule import PREFIX
 from experiment.workdir import Workdir
 from models import CLASSIFIERS
 from sde_lib import AffineSDE
 from training import optimizer, parallel
 from training.classification import batch_scores
+from training.devices import Devices
 from training.importance import LossHistory
 from training.objective import SETTINGS, Objective
 from training.preemption import StopRequest
@@ -41,11 +44,12 @@ class Diverged(Failure):
 
 
 class Start(NamedTuple):
-    """What a run begins with: the loss, the optimiser, the average, and the checkpoint it continues (None: none)."""
+    """What a run begins with: loss, optimiser, average, its devices, and the checkpoint it continues (None: none)."""
 
     objective: Objective
     adam: optax.GradientTransformation
     ema: Callable[[jax.Array], jax.Array]
+    devices: Devices
     checkpoint: TrainState | None
 
 
@@ -53,10 +57,11 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
     """Check ``config.training`` and ``config.optim`` and read the newest checkpoint; compiles and writes nothing.
 
     Raises:
-      ValueError: a batch size that the devices do not divide, frequencies that the steps of a call do not divide,
-        a value out of range, or a checkpoint of another architecture (CheckpointMismatch).
+      ValueError: an unknown parallelism, a batch size that the devices do not divide, frequencies that the steps of a
+        call do not divide, a value out of range, or a checkpoint of another architecture (CheckpointMismatch).
     """
     config = experiment.config.training
+    devices = parallel.create(config.parallelism)
     parallel.check_batch_size(config.batch_size)
     steps = config.n_jitted_steps
     names = ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")
@@ -85,7 +90,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
     history = objective.history()
     abstract = experiment.network.abstract()
     template = jax.eval_shape(lambda variables: TrainState.create(variables, adam, history), abstract)
-    return Start(objective, adam, ema, _restore(workdir, template, adam, history))
+    return Start(objective, adam, ema, devices, _restore(workdir, template, adam, history))
 
 
 def _check_variance(experiment: Experiment, objective: Objective) -> None:
@@ -155,14 +160,15 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     Raises:
       Diverged: the loss became infinite or NaN; the checkpoints are from before.
     """
-    objective, adam, ema, state = start_from
+    objective, adam, ema, devices, state = start_from
     config = experiment.config.training
     root = jax.random.key(experiment.config.seed)
     key_init, key_train, key_eval, key_sample = (jax.random.fold_in(root, i) for i in range(4))
     leader = jax.process_index() == 0
 
     if state is None:
-        state = TrainState.create(experiment.network.init(key_init), adam, objective.history())
+        with parallel.on_host():
+            state = TrainState.create(experiment.network.init(key_init), adam, objective.history())
     start = int(state.step)
     if start >= config.n_iters:
         logging.info("nothing to do: the checkpoint is of step %d, training.n_iters is %d", start, config.n_iters)
@@ -170,12 +176,11 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     if leader:
         workdir.begin(experiment.config)
 
-    devices = jax.device_count()
-    losses = _make_losses(experiment, objective, devices)
-    step_options = {"ema": ema, "nan_to_num": config.nan_to_num, "axis_size": devices}
-    run = parallel.compile_steps(make_train_step(losses, adam, **step_options), config.n_jitted_steps)
-    evaluate = _make_evaluate(experiment, _make_losses(experiment, objective, 1, all_scores=True), key_eval)
-    draw, pictured = _make_draw(experiment), config.snapshot_sampling and not experiment.classifies
+    losses = devices.spread(_make_losses(experiment, objective, devices.axis_size))
+    step_options = {"ema": ema, "nan_to_num": config.nan_to_num, "axis_size": devices.axis_size}
+    run = devices.compile_steps(make_train_step(losses, adam, **step_options), config.n_jitted_steps, state)
+    evaluate = _make_evaluate(experiment, _make_losses(experiment, objective, 1, all_scores=True), devices, key_eval)
+    draw, pictured = _make_draw(experiment, devices), config.snapshot_sampling and not experiment.classifies
 
     data = batches(
         experiment.source.train,
@@ -190,7 +195,8 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     progress = tqdm(
         total=config.n_iters, initial=start, unit="step", disable=not leader, dynamic_ncols=True, mininterval=1.0
     )
-    replicated = parallel.replicate(state)
+    placed = devices.place(state)
+    del state
     unread: deque[tuple[int, dict]] = deque()
     ahead = 0 if jax.default_backend() == "cpu" and jax.local_device_count() > 1 else IN_FLIGHT
     began, read_from = time.perf_counter(), start
@@ -199,7 +205,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
         for before in range(start, config.n_iters, config.n_jitted_steps):
             drawn = [next(data) for _ in range(config.n_jitted_steps)]
             batch = {name: np.stack([each[name] for each in drawn]) for name in experiment.batch_fields}
-            replicated, metrics = run(replicated, parallel.split_batch(batch, config.n_jitted_steps), key_train)
+            placed, metrics = run(placed, devices.split(batch, config.n_jitted_steps), key_train)
             unread.append((before, metrics))
             if len(unread) > ahead:
                 jax.block_until_ready(unread[-1 - ahead])
@@ -213,7 +219,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
             archive = due(config.snapshot_freq)
             save = archive or due(config.snapshot_freq_for_preemption) or signal is not None
             if save or due(config.log_freq):
-                values = _read(unread, store)  # a save is only made of finite numbers
+                values = _read(unread, devices, store)  # a save is only made of finite numbers
                 elapsed, seen = time.perf_counter() - began, (step - read_from) * config.batch_size
                 values["images_per_second"] = seen / elapsed
                 if records:
@@ -221,7 +227,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
                 progress.set_postfix_str(f"loss {values['loss']:.4g}, {values['images_per_second']:.0f} images/s")
                 began, read_from = time.perf_counter(), step
             if save:
-                tree = jax.device_get(parallel.unreplicate(replicated).to_tree())
+                tree = to_host(devices.whole(placed).to_tree())
                 if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):  # the loss is from before
                     raise _diverged(f"weights not finite at step {step}", store)
                 # Batch n is a pure function of (seed, n): the next batch's number is the data position.
@@ -229,12 +235,15 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
             if signal is not None:  # whoever sent it may not wait
                 store.save(*checkpoint)
                 store.wait()
-            if leader and (due(config.eval_freq) or (archive and pictured)):
-                variables = parallel.unreplicate(replicated).variables(ema=True)
+            if (leader or devices.joint) and (due(config.eval_freq) or (archive and pictured)):
+                variables = devices.whole(placed.variables(ema=True))
                 if due(config.eval_freq):
-                    records.write(step, {f"test_{name}": value for name, value in evaluate(variables).items()})
+                    scores = {f"test_{name}": value for name, value in evaluate(variables).items()}
+                    if records:
+                        records.write(step, scores)
                 if archive and pictured:
                     x = draw(variables, jax.random.fold_in(key_sample, step))
+                if archive and pictured and leader:
                     save_samples(workdir.path / "samples" / f"step_{step:08d}.png", x, experiment.scaler)
                 began = time.perf_counter()
             if signal is not None:
@@ -255,12 +264,13 @@ def _diverged(what: str, store: Any) -> Diverged:
     return Diverged(f"{what}; {last}; lower optim.lr or optim.grad_clip")
 
 
-def _read(unread: deque[tuple[int, dict]], store: Any) -> dict[str, float]:
+def _read(unread: deque[tuple[int, dict]], devices: Devices, store: Any) -> dict[str, float]:
     """Mean metrics of the calls since the last reading; refuses numbers that are not finite."""
     first, last = unread[0][0], unread[-1][0]
     named: dict[str, np.ndarray] = {}
     for name in unread[0][1]:
-        named[name] = np.concatenate([parallel.host_mean(metrics[name]) for _, metrics in unread])
+        read = [to_host(devices.whole(metrics[name])) for _, metrics in unread]  # averages, the same on all devices
+        named[name] = np.concatenate(read).astype(np.float64)
     unread.clear()
     bad = np.flatnonzero(~np.all([np.isfinite(values) for values in named.values()], axis=0))
     if bad.size:
@@ -293,10 +303,12 @@ def _make_losses(
     return (lambda *arguments: {"loss": losses(*arguments)}) if all_scores else losses
 
 
-def _make_evaluate(experiment: Experiment, scores: Callable, key: jax.Array) -> Callable[[dict], dict[str, float]]:
+def _make_evaluate(
+    experiment: Experiment, scores: Callable, devices: Devices, key: jax.Array
+) -> Callable[[dict], dict[str, float]]:
     """``variables -> mean scores of the test set``, its noise the same at every call."""
     size = min(experiment.config.eval.batch_size, len(experiment.source.test))
-    compute = jax.jit(lambda variables, batch, key: scores(variables, batch, key, False))
+    compute = devices.jit(lambda variables, batch, key: scores(variables, batch, key, False))
 
     def evaluate(variables: dict) -> dict[str, float]:
         total: dict[str, float] = {}
@@ -309,7 +321,7 @@ def _make_evaluate(experiment: Experiment, scores: Callable, key: jax.Array) -> 
     return evaluate
 
 
-def _make_draw(experiment: Experiment) -> Any:
+def _make_draw(experiment: Experiment, devices: Devices) -> Any:
     """``(variables, key) -> samples`` of the config's own sampler, for pictures; `eval.batch_size` at once.
 
     Compiled once for each process: again at every picture where the noise schedule is learned.
@@ -317,17 +329,18 @@ def _make_draw(experiment: Experiment) -> Any:
     size = min(GRID_SAMPLES, experiment.config.eval.batch_size)
 
     @functools.lru_cache(maxsize=1)
-    def compiled(sde: AffineSDE) -> Callable[[dict, jax.Array, Any], jax.Array]:
-        def draw(variables: dict, key: jax.Array, labels: Any) -> jax.Array:
+    def compiled(sde: AffineSDE) -> Callable[[dict, Any, jax.Array], jax.Array]:
+        def draw(variables: dict, labels: Any, key: jax.Array) -> jax.Array:
             sampler = experiment.sampler(variables, experiment.settings.method, sde, labels)
             return samplers.draw(sampler, sde, key, (size, *experiment.source.shape)).x
 
-        return jax.jit(draw)
+        return devices.jit(draw)
 
     def grid(variables: dict, key: jax.Array) -> np.ndarray:
-        draw = compiled(experiment.process(variables))
+        schedule = {name: value for name, value in variables["params"].items() if name.startswith(PREFIX)}
+        draw = compiled(experiment.process({"params": to_host(schedule)}))  # a solver's tables are of plain numbers
         parts = [
-            draw(variables, jax.random.fold_in(key, i), experiment.labels(i * size, size))
+            draw(variables, experiment.labels(i * size, size), jax.random.fold_in(key, i))
             for i in range(-(-GRID_SAMPLES // size))
         ]
         return np.concatenate([np.asarray(part) for part in parts])[:GRID_SAMPLES]

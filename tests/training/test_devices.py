@@ -1,18 +1,23 @@
-"""One, two and eight devices, one and several steps a call: the same training, compiled once, its state donated."""
+"""One, two and eight devices, pmap and fsdp, one and several steps a call: one training, compiled once, donated."""
 
+import functools
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
+from checkpoints.store import Store
 from data.scaling import Scaler
+from experiment.processes import to_host
 from models.functional import Network
 from sde_lib import VP
 from training import optimizer, parallel
+from training.devices import Devices
 from training.objective import Objective
 from training.state import TrainState
 from training.step import batch_losses, make_train_step
@@ -20,13 +25,28 @@ from training.step import batch_losses, make_train_step
 BATCH, STEPS = 16, 4
 KEY = jax.random.key(7)
 IMAGES = np.random.default_rng(0).integers(0, 17, (STEPS, BATCH, 8, 8, 1)).astype(np.uint8)
-NETWORK = Network.create("mlp", shape=(8, 8, 1), width=8, depth=1, dropout=0.3)
+NETWORK = Network.create("mlp", shape=(8, 8, 1), width=256, depth=1, dropout=0.3)  # four kernels worth cutting
 ADAM = optimizer.create(lr=1e-2, warmup=2)
+ONE, EIGHT, TWICE, CUT, FOUR_CUT = ("pmap", 1), ("pmap", 8), ("pmap", 1, 2), ("fsdp", 8), ("fsdp", 4, 2)
+MOST = 0.2  # of the numbers, those of small leaves among them, that one of eight devices has
 
 
-def _train(devices: int, per_call: int) -> dict[str, Any]:
-    """STEPS steps with dropout, flips and dequantisation on the first `devices` devices."""
-    options = {"prediction": "eps", "noise_label": "t999", "random_flips": True, "axis_size": devices}
+class Run(NamedTuple):
+    """What a training left: its state as it lies and on the host, that of halfway, losses [device, step]."""
+
+    placed: TrainState
+    state: TrainState
+    half: TrainState
+    loss: np.ndarray
+    traces: int
+    donated: list[bool]
+
+
+@functools.cache
+def _compiled(kind: str, devices: int, per_call: int) -> tuple[Devices, Any, list]:
+    """A step with dropout, flips and dequantisation on the first `devices` devices, and a list of its traces."""
+    over = parallel.create(kind, jax.devices()[:devices])
+    options = {"prediction": "eps", "noise_label": "t999", "random_flips": True, "axis_size": over.axis_size}
     losses = batch_losses(Objective(VP(), stratified=True), NETWORK, Scaler(17, True, "uniform"), **options)
     traces = []
 
@@ -34,60 +54,143 @@ def _train(devices: int, per_call: int) -> dict[str, Any]:
         traces.append(1)
         return losses(*arguments)
 
-    step = make_train_step(counted, ADAM, ema=partial(optimizer.ema_decay, 0.9, warmup=True), axis_size=devices)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax, "local_device_count", lambda: devices)
-        run = parallel.compile_steps(step, per_call)
-        state = parallel.replicate(TrainState.create(NETWORK.init(jax.random.key(1)), ADAM))
-        metrics, donated = [], []
-        for i in range(0, STEPS, per_call):
-            before = jax.tree.leaves(state)
-            state, values = run(state, parallel.split_batch({"image": IMAGES[i : i + per_call]}, per_call), KEY)
-            donated.append(all(leaf.is_deleted() for leaf in before))
-            metrics.append(jax.tree.map(np.asarray, values))
-    copies = jax.tree.map(np.asarray, state)
-    return {
-        "copies": copies,
-        "state": jax.tree.map(lambda leaf: leaf[0], copies),
-        "loss": np.concatenate([m["loss"] for m in metrics], axis=1),
-        "traces": len(traces),
-        "donated": donated,
-    }
+    ema = functools.partial(optimizer.ema_decay, 0.9, warmup=True)
+    step = make_train_step(over.spread(counted), ADAM, ema=ema, axis_size=over.axis_size)
+    return over, over.compile_steps(step, per_call, _beginning()), traces
+
+
+def _beginning() -> TrainState:
+    return TrainState.create(NETWORK.init(jax.random.key(1)), ADAM)
+
+
+def _train(kind: str, devices: int, per_call: int = 1, start: TrainState | None = None) -> Run:
+    """From the beginning, or from `start`, to step STEPS."""
+    over, run, traces = _compiled(kind, devices, per_call)
+    start = start or _beginning()
+    placed, half, metrics, donated = over.place(start), start, [], []
+    for i in range(int(start.step), STEPS, per_call):
+        before = jax.tree.leaves(placed)
+        placed, values = run(placed, over.split({"image": IMAGES[i : i + per_call]}, per_call), KEY)
+        donated.append(all(leaf.is_deleted() for leaf in before))
+        metrics.append(np.asarray(values["loss"]).reshape(-1, per_call))
+        if i + per_call == STEPS // 2:
+            half = jax.tree.map(np.copy, to_host(over.whole(placed)))  # no view: it would stop the donation
+    return Run(placed, to_host(over.whole(placed)), half, np.concatenate(metrics, axis=1), len(traces), donated)
 
 
 @pytest.fixture(scope="module")
-def runs() -> Iterator[dict[tuple[int, int], dict]]:
-    jax.config.update("jax_disable_most_optimizations", True)  # a third of the time to compile
-    yield {case: _train(*case) for case in [(1, 1), (2, 1), (8, 1), (1, 2)]}
+def fast_to_compile() -> Iterator[None]:
+    """A third of the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.fixture(scope="module")
+def runs(fast_to_compile: None) -> dict[tuple, Run]:
+    return {case: _train(*case) for case in (ONE, EIGHT, TWICE, CUT, FOUR_CUT)}
+
+
 def _furthest(a: TrainState, b: TrainState) -> float:
+    """The largest distance of a leaf in its Euclidean norm, as a share of that norm."""
     pairs = zip(jax.tree.leaves((a.params, a.ema)), jax.tree.leaves((b.params, b.ema)), strict=True)
-    return max(float(np.abs(x - y).max()) for x, y in pairs)
+    return max(float(np.linalg.norm(x - y) / np.linalg.norm(x)) for x, y in pairs)
 
 
-@pytest.mark.parametrize("devices", [2, 8])
-def test_any_number_of_devices_gives_the_same_parameters(runs: dict, devices: int) -> None:
-    one, several = runs[1, 1], runs[devices, 1]
-    assert _furthest(one["state"], several["state"]) < 1e-5
-    np.testing.assert_allclose(several["loss"][0], one["loss"][0], rtol=1e-5)
+@pytest.mark.parametrize("case", [EIGHT, CUT, FOUR_CUT])
+def test_any_number_of_devices_gives_the_same_losses_and_parameters(runs: dict, case: tuple) -> None:
+    one, several = runs[ONE], runs[case]
+    assert _furthest(one.state, several.state) < 1e-5
+    np.testing.assert_allclose(several.loss[0], one.loss[0], rtol=1e-5)
     start = NETWORK.init(jax.random.key(1))["params"]
-    assert max(np.abs(one["state"].params[n] - start[n]).max() for n in start) > 1e-2  # it did move
-    for leaf in jax.tree.leaves(several["copies"]):
-        assert leaf.shape[0] == devices and (leaf == leaf[:1]).all()  # all devices hold the same
+    assert max(np.abs(one.state.params[n] - start[n]).max() for n in start) > 1e-2  # it did move
+
+
+def test_all_devices_of_pmap_hold_the_same(runs: dict) -> None:
+    for leaf in jax.tree.leaves(jax.tree.map(np.asarray, runs[EIGHT].placed)):
+        assert leaf.shape[0] == 8 and (leaf == leaf[:1]).all()
 
 
 def test_two_steps_a_call_are_one_and_one(runs: dict) -> None:
-    assert _furthest(runs[1, 1]["state"], runs[1, 2]["state"]) < 1e-6
-    assert int(runs[1, 2]["state"].step) == STEPS
-    np.testing.assert_allclose(runs[1, 2]["loss"], runs[1, 1]["loss"], rtol=1e-5)
+    assert _furthest(runs[ONE].state, runs[TWICE].state) < 1e-6
+    assert int(runs[TWICE].state.step) == STEPS
+    np.testing.assert_allclose(runs[TWICE].loss, runs[ONE].loss, rtol=1e-5)
 
 
 def test_a_train_step_traces_once_and_its_state_is_donated(runs: dict) -> None:
-    for (_, per_call), run in runs.items():
-        assert run["traces"] == per_call  # on CPU the steps of a call follow one another
-        assert all(run["donated"])
+    for case, run in runs.items():
+        assert run.traces == (case[2] if len(case) == 3 else 1)  # on CPU the steps of a call follow one another
+        assert all(run.donated)
+
+
+@pytest.mark.parametrize("part", ["params", "ema", "mu", "nu"])
+def test_large_leaves_of_fsdp_are_cut_into_eighths_and_stay_so(runs: dict, part: str) -> None:
+    """After four steps; small ones, the biases and the kernel of the time, are whole on every device."""
+    placed = runs[CUT].placed
+    moments = next(each for each in placed.opt_state if hasattr(each, "mu"))
+    leaves = getattr(moments if part in ("mu", "nu") else placed, part)
+    large = {name for name, leaf in leaves.items() if leaf.size >= 2**14}
+    assert len(large) == 4 and len(leaves) == 10
+    for name, leaf in leaves.items():
+        sizes = {shard.data.size for shard in leaf.addressable_shards}
+        assert len(leaf.addressable_shards) == 8
+        assert sizes == {leaf.size // 8 if name in large else leaf.size}, name
+
+
+def test_a_device_of_fsdp_holds_little_more_than_an_eighth(runs: dict) -> None:
+    total = sum(leaf.nbytes for leaf in jax.tree.leaves(runs[CUT].state))
+    for device in jax.devices():
+        held = [s.data.nbytes for x in jax.tree.leaves(runs[CUT].placed) for s in x.addressable_shards]
+        here = [s.device for x in jax.tree.leaves(runs[CUT].placed) for s in x.addressable_shards]
+        mine = sum(size for size, where in zip(held, here, strict=True) if where == device)
+        assert total / 8 <= mine < MOST * total
+    copies = jax.tree.leaves(runs[EIGHT].placed)
+    assert sum(leaf.addressable_shards[0].data.nbytes for leaf in copies) == total  # what pmap needs on each
+
+
+def test_leaves_are_cut_along_the_largest_axis_that_the_devices_divide() -> None:
+    cut = parallel.create("fsdp", jax.devices())
+    shapes = {(3, 3, 64, 128): 3, (3, 3, 128, 128): 3, (3, 3, 128, 64): 2, (3, 3, 100, 72): 3, (8, 3000): 1}
+    for shape, axis in shapes.items():
+        assert cut.sharding(shape).spec == PartitionSpec(*[None] * axis, "devices"), shape
+    for shape in ((), (128,), (64, 128), (101, 999)):  # small, or no axis of theirs is a multiple of eight
+        assert cut.sharding(shape).spec == PartitionSpec(), shape
+
+
+def test_fsdp_gathers_weights_and_nothing_else(fast_to_compile: None) -> None:
+    """The compiled step of one batch: what is gathered is the cut kernels, once; every product is of two examples."""
+    over = parallel.create("fsdp", jax.devices())
+    options = {"prediction": "eps", "noise_label": "t999", "random_flips": False, "axis_size": 1}
+    losses = over.spread(batch_losses(Objective(VP()), NETWORK, Scaler(17, True, "none"), **options))
+    batch, key = over.split({"image": IMAGES[:1]}, 1), jax.random.key(0)
+
+    def loss(params: dict, images: jax.Array) -> jax.Array:
+        return jnp.mean(losses({"params": params, "fixed": {}}, {"image": images[0]}, key, True))
+
+    params = over.place(NETWORK.init(jax.random.key(1))["params"])
+    lies = jax.tree.map(lambda leaf: leaf.sharding, params)
+    compiled = jax.jit(jax.grad(loss), out_shardings=lies).lower(params, batch["image"]).compile().as_text()
+    lines = [line.partition(" = ")[2] for line in compiled.splitlines()]
+    gathered = [line for line in lines if " all-gather(" in line]
+    large = sorted(str(list(leaf.shape)).replace(" ", "") for leaf in params.values() if leaf.size >= 2**14)
+    assert sorted(line.removeprefix("f32").partition("{")[0] for line in gathered) == large
+    assert not any(f" {name}(" in line for line in lines for name in ("all-to-all", "collective-permute"))
+    assert not any(line.startswith(f"f32[{BATCH},") for line in lines)  # of all examples at once
+
+
+@pytest.mark.parametrize("then", [ONE, EIGHT, CUT, FOUR_CUT])
+@pytest.mark.parametrize("first", [EIGHT, CUT])
+def test_a_checkpoint_goes_on_on_other_devices(runs: dict, first: tuple, then: tuple, tmp_path: Path) -> None:
+    """Saved over eight after two steps; then the losses and the end of the run on one that nothing interrupted."""
+    half = runs[first].half
+    with Store(tmp_path) as store:
+        store.save(2, half.to_tree())
+        store.wait()
+        _, tree, _ = store.restore(jax.eval_shape(_beginning).to_tree())
+    rest = _train(*then, start=half.from_tree(tree))
+    np.testing.assert_allclose(rest.loss[0], runs[ONE].loss[0][2:], rtol=1e-5)
+    assert _furthest(runs[ONE].state, rest.state) < 1e-5
+    assert int(half.step) == 2 and int(rest.state.step) == STEPS
 
 
 def test_draws_differ_between_steps_examples_and_seeds() -> None:
@@ -106,3 +209,8 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused(batch_size: int, mend
     with pytest.raises(ValueError, match=rf"batch_size is {batch_size}.*8 devices.*{mend}"):
         parallel.check_batch_size(batch_size)
     parallel.check_batch_size(24)
+
+
+def test_another_parallelism_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"training\.parallelism is 'zero'; allowed are pmap, fsdp"):
+        parallel.create("zero")

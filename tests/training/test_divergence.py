@@ -49,7 +49,8 @@ def test_weights_that_overflow_are_not_saved(tmp_path: Path, monkeypatch: pytest
     """This rate is infinite in float32: the first step breaks the weights while its own loss is still finite."""
     config, workdir = _config(lr=1e39, warmup=1, grad_clip=0.0), tmp_path / "run"
     config.training.snapshot_freq_for_preemption = 1
-    given = {"MODE": "train", "CONFIG": config, "WORKDIR": str(workdir), "CHECKPOINT": None, "COORDINATOR": None}
+    given = {"MODE": "train", "CONFIG": config, "WORKDIR": str(workdir)}
+    given |= dict.fromkeys(("CHECKPOINT", "COORDINATOR", "PROCESSES", "PROCESS"))
     for flag, value in given.items():
         monkeypatch.setattr(main, flag, type("Flag", (), {"value": value}))
     monkeypatch.setattr(sys, "argv", ["main.py"])

@@ -159,12 +159,11 @@ def _train(devices: int) -> dict[str, np.ndarray]:
     losses = batch_losses(Objective(sde, loss="vdm", stratified=True), network, Scaler(17, True, "none"), **options)
     adam = optimizer.create(lr=1e-2, warmup=0)
     step = make_train_step(losses, adam, ema=lambda n: jnp.asarray(0.5), axis_size=devices)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax, "local_device_count", lambda: devices)
-        state = parallel.replicate(TrainState.create(network.init(jax.random.key(1)), adam))
-        run = parallel.compile_steps(step, 1)
-        for image in images:
-            state, _ = run(state, parallel.split_batch({"image": image[None]}, 1), jax.random.key(7))
+    pmapped = parallel.create("pmap", jax.devices()[:devices])
+    state = pmapped.place(TrainState.create(network.init(jax.random.key(1)), adam))
+    run = pmapped.compile_steps(step, 1, state)
+    for image in images:
+        state, _ = run(state, pmapped.split({"image": image[None]}, 1), jax.random.key(7))
     return {f"{which}.{k}": np.asarray(v)[0] for which in ("params", "ema") for k, v in getattr(state, which).items()}
 
 

@@ -1,0 +1,73 @@
+"""A copy of the state on every device: `pmap` with averaged gradients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from training.calls import several
+from training.devices import Call
+from training.draws import AXIS
+from training.state import TrainState
+from training.step import Batch, TrainStep
+
+
+@dataclass(frozen=True)
+class Pmapped:
+    """`Devices` of which each holds the whole state and its share of the batch.
+
+    A device needs room for 16 bytes a parameter (weights, average, two moments) and for the gradient.
+    """
+
+    devices: tuple[jax.Device, ...]
+    joint = False
+
+    @property
+    def axis_size(self) -> int:
+        """Every device computes the losses of its share, and they average their gradients."""
+        return len(self.devices)
+
+    def place(self, state: TrainState) -> TrainState:
+        """A copy of every leaf on each local device: leading axis [local devices]."""
+        n = self._local()
+        return jax.pmap(lambda tree: tree, axis_name=AXIS, devices=self.devices)(
+            jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (n, *np.shape(leaf))), state)
+        )
+
+    def split(self, batch: Batch, steps: int) -> Batch:
+        """Arrays [steps, b, ...] of this process -> [local devices, steps, b / devices, ...]."""
+        n = self._local()
+
+        def split(array: np.ndarray) -> np.ndarray:
+            shape = (steps, n, array.shape[1] // n, *array.shape[2:])
+            return np.ascontiguousarray(np.moveaxis(array.reshape(shape), 1, 0))
+
+        return jax.tree.map(split, batch)
+
+    def spread(self, losses: Callable[..., Any]) -> Callable[..., Any]:
+        """The losses as they are: each device has its own weights and examples."""
+        return losses
+
+    def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
+        """``(state, batches, key) -> (state, metrics [local devices, steps])``; the state is donated."""
+        call = jax.pmap(
+            several(train_step, steps),
+            axis_name=AXIS,
+            in_axes=(0, 0, None),
+            donate_argnums=(0,),
+            devices=self.devices,
+        )
+        return lambda state, batches, key: call(state, batches, jax.random.key_data(key))
+
+    def whole(self, tree: Any) -> Any:
+        """The first local device's copy, taken from that device alone: indexing would run a program on all of them."""
+        return jax.tree.map(lambda leaf: leaf.addressable_data(0)[0], tree)
+
+    def jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """On the first local device."""
+        return jax.jit(function)
+
+    def _local(self) -> int:
+        return sum(device.process_index == jax.process_index() for device in self.devices)
