@@ -126,6 +126,7 @@ def get_config() -> ConfigDict:
     evaluate.enable_sampling = True
     evaluate.bpd_probe = "rademacher"  # rademacher, gaussian or exact
     evaluate.bpd_probes = 1
+    evaluate.bpd_slots = 64  # examples a device integrates at a time, a finished one making room; 0: all of a batch
     evaluate.bpd_repeats = 1  # dequantisations averaged over
     evaluate.bpd_max_examples = 0  # 0: the whole test set
     evaluate.bpd_dequantization = "uniform"  # process: grey levels as they are, noised to t_min, as trained by vdm

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from evaluation.devices import each_on_its_own
 from evaluation.image_rounds import write_missing
 from evaluation.likelihood import bits_per_dim, log_likelihood
 from evaluation.rounds import Rounds
@@ -89,7 +90,6 @@ def _make_compute(experiment: Experiment) -> Callable:
     by_process = experiment.source.levels is not None and config.bpd_dequantization == "process"
     offset, dimensions = 0.0 if by_process else scaler.bits_offset(), int(np.prod(experiment.source.shape))
 
-    @jax.jit
     def compute(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, ...]:
         image = batch["image"]
         dequantize, probe = jax.numpy.unstack(jax.vmap(jax.random.split)(keys), axis=1)
@@ -103,9 +103,11 @@ def _make_compute(experiment: Experiment) -> Callable:
             x = scaler.encode(image, dequantize)
         result = log_likelihood(
             sde,
-            experiment.score_fn(variables, condition=experiment.condition(batch.get("label"))),
+            lambda x, t, *told: experiment.score_fn(variables, condition=told[0] if told else None)(x, t),
             x,
             probe,
+            condition=experiment.condition(batch.get("label")),
+            slots=config.bpd_slots,
             probe=config.bpd_probe,
             probes=config.bpd_probes,
             rtol=config.rtol,
@@ -113,4 +115,4 @@ def _make_compute(experiment: Experiment) -> Callable:
         )
         return bits_per_dim(result.nats, dimensions, offset) + extra, result.evaluations, result.converged
 
-    return compute
+    return jax.jit(lambda variables, batch, keys: each_on_its_own(compute, variables, batch, keys))

@@ -1,5 +1,8 @@
 """A batch over the local devices of a process."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +11,25 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 def on_devices(x: jax.Array | np.ndarray) -> jax.Array:
     """A batch spread over the local devices where they divide it, else on one."""
+    mesh = _mesh(len(x))
+    return jnp.asarray(x) if mesh is None else jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
+
+
+def each_on_its_own(function: Callable, shared: Any, *batches: Any) -> Any:
+    """``function(shared, *batches)``, all arrays [b, ...], every local device by itself with its rows; within jit.
+
+    For loops as long as their rows need: none waits for another's, and nothing is exchanged. Where the devices do not
+    divide the rows, the function gets them all.
+    """
+    mesh = _mesh(len(jax.tree.leaves(batches)[0]))
+    if mesh is None:
+        return function(shared, *batches)
+    rows = PartitionSpec("batch")
+    specs = (PartitionSpec(), *[rows] * len(batches))
+    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=rows, check_vma=False)(shared, *batches)
+
+
+def _mesh(rows: int) -> Mesh | None:
+    """The local devices, where they are several and divide the rows."""
     devices = jax.local_devices()
-    if len(devices) == 1 or len(x) % len(devices):
-        return jnp.asarray(x)
-    return jax.device_put(x, NamedSharding(Mesh(np.array(devices), ("batch",)), PartitionSpec("batch")))
+    return None if len(devices) == 1 or rows % len(devices) else Mesh(np.array(devices), ("batch",))

@@ -1,11 +1,12 @@
 """Exact-in-the-limit log-likelihood of a score by the probability-flow ODE (Song et al. 2021, App. D.2)."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from samplers.guidance import ConditionalFn
 from samplers.ode import draw_probes, solve_flow
 from sde_lib import AffineSDE, ScoreFn
 
@@ -21,12 +22,14 @@ class LogLikelihood(NamedTuple):
 
 def log_likelihood(
     sde: AffineSDE,
-    score: ScoreFn,
+    score: ScoreFn | ConditionalFn,
     x: Float[Array, "b *d"],
     keys: Key[Array, " b"] | None = None,
     *,
     probe: str = "rademacher",
     probes: int = 1,
+    condition: Any = None,
+    slots: int = 0,
     rtol: float = 1e-5,
     atol: float = 1e-5,
 ) -> LogLikelihood:
@@ -35,13 +38,15 @@ def log_likelihood(
     x is taken as a point at t_min: the density is that of the samples of the flow ended there, and it approaches the
     data's as t_min and the tolerances go to 0. With a random probe the estimate is unbiased in nats and its spread
     falls with the number of `probes`; 'exact' costs d evaluations a step. Each example draws its probes from its
-    own key. ``latents`` are those of `samplers.encode`: `samplers.decode` takes them back.
+    own key. ``latents`` are those of `samplers.encode`: `samplers.decode` takes them back. `condition` and `slots` as
+    in `samplers.solve_flow`: with fewer slots than examples a finished one makes room for the next.
 
     Raises:
       ValueError: an unknown probe, or a random one without keys.
     """
     drawn = draw_probes(keys, x, probe, probes)
-    flow = solve_flow(sde, score, x, sde.t_min, 1.0, probes=drawn, rtol=rtol, atol=atol)
+    told = {"probes": drawn, "condition": condition}
+    flow = solve_flow(sde, score, x, sde.t_min, 1.0, **told, slots=slots, rtol=rtol, atol=atol)
     nats = sde.prior_log_prob(flow.x) + flow.delta_log_density
     nats = jnp.where(flow.converged, nats, jnp.nan)  # a solve that stopped on the way has a finite, wrong end
     return LogLikelihood(nats, flow.x, flow.evaluations, flow.converged)

@@ -1,30 +1,30 @@
 """The adaptive probability-flow ODE: sampling, encoding and likelihood are the same call.
 
-Each example is integrated with its own step sizes and its own error norm (``vmap`` over the solve), on the device,
-so a result never depends on an example's neighbours. Drift and divergence come from one forward-mode pass: inside
-a compiled loop reverse mode is many times slower on CPU, and forward mode needs no stored activations anywhere.
+Each example is integrated with its own step sizes and its own error norm, on the device, so a result never depends on
+an example's neighbours; more examples than `slots` wait in a queue there (`samplers.adaptive`). Drift and divergence
+come from one forward-mode pass: inside a compiled loop reverse mode is many times slower on CPU, and forward mode needs
+no stored activations anywhere.
 
 The solver's variable is u = t^p with sigma ~ t^p near data, 1/2 for VP and 1 for the others: in t VP's velocity grows
 like 1 / sqrt(t) and forces short steps. On a trained VP network u took 73 evaluations where t took 198 for the same
 tolerance of 1e-4, bits/dim agreeing to 1e-3.
 """
 
-import math
 from typing import Any, NamedTuple
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from sde_lib.base import AffineSDE
+from samplers.adaptive import STAGES, solve_each
+from samplers.guidance import ConditionalFn
+from sde_lib.base import AffineSDE, expand
 from sde_lib.prediction import ScoreFn
 
-EVALUATIONS_PER_STEP = 6
+EVALUATIONS_PER_STEP = STAGES
 EVALUATIONS_TO_START = 1  # each step's last evaluation is the next one's first
 FIRST_STEP = 0.01  # a guess; a step that errs too much is repeated shorter
 PROBES = ("rademacher", "gaussian", "exact")
-EXAMPLES = "examples"
 
 
 class FlowSolution(NamedTuple):
@@ -66,12 +66,14 @@ def draw_probes(
 
 def solve_flow(
     sde: AffineSDE,
-    score: ScoreFn,
+    score: ScoreFn | ConditionalFn,
     x: Float[Array, "b *d"],
     start: float,
     end: float,
     *,
     probes: Float[Array, "b n *d"] | None = None,
+    condition: Any = None,
+    slots: int = 0,
     rtol: float = 1e-5,
     atol: float = 1e-5,
     max_steps: int = 4096,
@@ -82,52 +84,59 @@ def solve_flow(
     change is integrated along (eq. 39). Evaluations are counted per example; with probes one evaluation is one
     forward-mode pass. Not for reverse-mode differentiation.
 
+    Args:
+      condition: arrays [b, ...] that go with the examples; the score is then called with those of the examples it sees,
+        ``score(x, t, condition)``. Without, it is ``score(x, t)``.
+      slots: how many examples are integrated at a time; one that is done makes room for the next. 0: all; only then
+        may the score close over arrays [b, ...] of its own, example i being row i of every call.
+
     Raises:
-      ValueError: a tolerance that is not positive.
+      ValueError: a tolerance that is not positive, fewer slots than none, or a score that answers another batch.
     """
     if rtol <= 0.0 or atol <= 0.0:
         raise ValueError(f"ode: rtol {rtol}, atol {atol}; both must be positive, e.g. 1e-5")
-
+    if slots < 0:
+        raise ValueError(f"ode: slots is {slots}; needed is 1 or more, or 0 for all examples at once")
     power = 1.0 / sde.noise_exponent
+    ask: Any = score
 
-    def velocity(u: Array, x: Float[Array, "*d"]) -> Float[Array, "*d"]:
+    def velocity(u: Float[Array, " s"], x: Float[Array, "s *d"], condition: Any) -> Float[Array, "s *d"]:
         t = u**power
-        # The score sees the whole batch, each example at its own time: it may close over labels or measurements [b].
-        everyone, times = jax.lax.all_gather((x, t), EXAMPLES)
-        own = score(everyone, times)[jax.lax.axis_index(EXAMPLES)]
-        return power * u ** (power - 1.0) * sde.flow_velocity(x[None], t, own[None])[0]
+        answer = ask(x, t) if condition is None else ask(x, t, condition)
+        if answer.shape != x.shape:
+            raise ValueError(
+                f"ode: the score's answer is {answer.shape} for points of {x.shape}; what it knows of each example it "
+                "must be told as `condition` where there are fewer slots than examples"
+            )
+        return expand(power * u ** (power - 1.0), x) * sde.flow_velocity(x, t, answer)
 
-    def field(u: Any, state: tuple[Array, Array], probes: Array | None) -> tuple[Array, Array]:
-        u = jnp.asarray(u, state[0].dtype)
+    def field(u: Float[Array, " s"], state: tuple[Array, Array], known: tuple[Any, Any]) -> tuple[Array, Array]:
+        x, probes, condition = state[0], *known
         if probes is None:
-            return velocity(u, state[0]), jnp.zeros_like(state[1])
+            return velocity(u, x, condition), jnp.zeros_like(state[1])
 
         def push(probe: Array) -> tuple[Array, Array]:
-            return jax.jvp(lambda x: velocity(u, x), (state[0],), (probe,))
+            return jax.jvp(lambda x: velocity(u, x, condition), (x,), (probe,))
 
-        v, along = jax.vmap(push, out_axes=(None, 0))(probes)
-        return v, jnp.sum(probes * along) / len(probes)
+        v, along = jax.vmap(push, in_axes=1, out_axes=(None, 1))(probes)
+        return v, jnp.sum((probes * along).reshape(len(x), -1), axis=1) / probes.shape[1]
 
-    def one(x: Float[Array, "*d"], probes: Array | None) -> FlowSolution:
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            diffrax.Dopri5(),
-            t0=jnp.asarray(start**sde.noise_exponent, x.dtype),
-            t1=jnp.asarray(end**sde.noise_exponent, x.dtype),
-            dt0=jnp.asarray(math.copysign(FIRST_STEP, end - start), x.dtype),
-            y0=(x, jnp.zeros((), x.dtype)),
-            args=probes,
-            stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
-            adjoint=diffrax.ForwardMode(),
-            max_steps=max_steps,
-            throw=False,
-        )
-        end_x, delta = jax.tree.map(lambda a: a[0], solution.ys)
-        evaluations = solution.stats["num_steps"] * EVALUATIONS_PER_STEP + EVALUATIONS_TO_START
-        converged = (solution.result == diffrax.RESULTS.successful) & jnp.all(jnp.isfinite(end_x))
-        return FlowSolution(end_x, delta, evaluations, converged)
-
-    return jax.vmap(one, in_axes=(0, None if probes is None else 0), axis_name=EXAMPLES)(x, probes)
+    solution = solve_each(
+        field,
+        (x, jnp.zeros(len(x), x.dtype)),
+        (probes, condition),
+        start**sde.noise_exponent,
+        end**sde.noise_exponent,
+        first_step=FIRST_STEP,
+        rtol=rtol,
+        atol=atol,
+        max_steps=max_steps,
+        slots=min(slots or len(x), len(x)),
+    )
+    end_x, delta = solution.y
+    evaluations = solution.steps * EVALUATIONS_PER_STEP + EVALUATIONS_TO_START
+    finite = jnp.isfinite(end_x).reshape(len(x), -1).all(axis=1)
+    return FlowSolution(end_x, delta, evaluations, solution.reached & finite)
 
 
 def encode(
