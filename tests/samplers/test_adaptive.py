@@ -94,6 +94,15 @@ def test_a_broken_example_gives_its_slot_away() -> None:
     np.testing.assert_allclose(whole.x, known, atol=2e-3)
 
 
+def test_a_step_out_of_bounds_is_repeated_shorter() -> None:
+    """The first guess leads where the field is NaN; exp(-20 t) is reached all the same."""
+    field = lambda t, y, _: jnp.where(y < 0.0, jnp.nan, -20.0 * y)  # noqa: E731
+    options = {"first_step": 1.0, "rtol": 1e-5, "atol": 1e-7, "max_steps": 4096, "slots": 2}
+    found = compiled(lambda y: solve_each(field, y, None, 0.0, 1.0, **options))(jnp.ones((2, 1)))
+    assert bool(found.reached.all())
+    np.testing.assert_allclose(found.y, np.exp(-20.0), atol=1e-6)
+
+
 @pytest.mark.parametrize("slots", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_each_example_is_told_its_own_condition(slots: int) -> None:
     """The exact density of eight Gaussians of different means, whatever slot an example is in."""
