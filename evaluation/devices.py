@@ -1,6 +1,6 @@
 """A batch over the local devices of a process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -13,6 +13,22 @@ def on_devices(x: jax.Array | np.ndarray) -> jax.Array:
     """A batch spread over the local devices where they divide it, else on one."""
     mesh = _mesh(len(x))
     return jnp.asarray(x) if mesh is None else jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
+
+
+def one_ahead(dispatch: Callable[[int], Any], rounds: Iterable[int]) -> Iterator[tuple[int, Any]]:
+    """``(i, dispatch(i))`` of every round in order, each handed on once the next has been dispatched.
+
+    What is handed on may be fetched and written while the devices work on the next; never are more than two rounds in
+    their memory. On several CPU devices, whose programs can wait for each other for ever once two with collectives are
+    in flight, a round is handed on before the next is dispatched.
+    """
+    alone = jax.default_backend() == "cpu" and jax.local_device_count() > 1
+    waiting: list[tuple[int, Any]] = []
+    for i in rounds:
+        waiting.append((i, dispatch(i)))
+        if alone or len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting
 
 
 def each_on_its_own(function: Callable, shared: Any, *batches: Any) -> Any:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from data.source import take
-from evaluation.devices import on_devices
+from evaluation.devices import on_devices, one_ahead
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
 
@@ -25,19 +25,24 @@ def write_missing(
 
     A batch has "image", and "label" where the network is told of classes: what is measured is then conditional.
     Example j gets ``fold_in(key, j)`` whatever batch it is in, so the numbers depend on neither devices nor processes.
+    A round is fetched, checked and written while the devices work on the next.
     `wrong` says what is amiss with a round's columns, given the examples' range in words; None: nothing.
 
     Raises:
       Failure: what `wrong` says.
     """
     test, missing = experiment.source.test, rounds.missing()
+
+    def dispatch(i: int) -> dict[str, Any]:
+        first = i * rounds.size
+        index = np.minimum(np.arange(first, first + rounds.size), rounds.total - 1)  # copies fill up the last round
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+        examples = take(test, index)
+        return compute({name: on_devices(examples[name]) for name in experiment.batch_fields}, keys)
+
     with rounds.progress(missing, what) as progress:
-        for i in missing:
+        for i, out in one_ahead(dispatch, missing):
             first, real = i * rounds.size, rounds.real(i)
-            index = np.minimum(np.arange(first, first + rounds.size), rounds.total - 1)  # copies fill up the last round
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-            examples = take(test, index)
-            out = compute({name: on_devices(examples[name]) for name in experiment.batch_fields}, keys)
             arrays = {name: np.asarray(value)[:real] for name, value in out.items()}
             message = wrong(arrays, f"examples {first} to {first + real - 1}")
             if message:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from evaluation.devices import on_devices
+from evaluation.devices import on_devices, one_ahead
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
 from experiment.pictures import save_samples
@@ -18,7 +18,11 @@ GRID_SAMPLES = 100
 
 
 class Drawn(NamedTuple):
-    """What one call of a compiled sampler gave: encoded x [b, ...], evaluations [b], seconds without compiling."""
+    """What one call of a compiled sampler gave: encoded x [b, ...], evaluations [b], seconds without compiling.
+
+    The seconds are from the call, or the end of the call before where that was later, to the host's seeing the samples
+    on the device: those of all calls add up to the time they took, whatever the host did meanwhile.
+    """
 
     x: np.ndarray
     evaluations: np.ndarray
@@ -34,17 +38,30 @@ class Drawer:
         self._start = jax.jit(lambda key: experiment.sde.prior_sample(key, shape))
         self._sampler = jax.jit(lambda v, key, z, labels: experiment.sampler(v, method, sde, labels)(key, z))
         self._labels = lambda i: experiment.labels(i * batch_size, batch_size)
-        self._compiled = None
+        self._compiled, self._free = None, 0.0
 
     def draw(self, key: jax.Array, i: int) -> Drawn:
         """Batch i."""
+        return self.fetch(self.start(key, i))
+
+    def start(self, key: jax.Array, i: int) -> tuple[float, Any]:
+        """Begin batch i, for `fetch`; the host need not wait for it, and the next may begin before it is fetched."""
         key_prior, key_path = jax.random.split(jax.random.fold_in(key, i))
         z = on_devices(self._start(key_prior))
         arguments = self.variables, key_path, z, jax.tree.map(on_devices, self._labels(i))
         self._compiled = self._compiled or self._sampler.lower(*arguments).compile()
-        began = time.perf_counter()
-        out = jax.block_until_ready(self._compiled(*arguments))
-        seconds = time.perf_counter() - began
+        return time.perf_counter(), self._compiled(*arguments)
+
+    def fetch(self, started: tuple[float, Any]) -> Drawn:
+        """The batch begun, in the order of the beginnings.
+
+        Raises:
+          Failure: a sample that is not finite.
+        """
+        began, out = started
+        jax.block_until_ready(out)
+        ended = time.perf_counter()
+        seconds, self._free = ended - max(began, self._free), ended
         x = np.asarray(out.x)
         if not np.isfinite(x).all():
             raise Failure(f"samples of {self.method} are not finite; loosen its tolerances or take more steps")
@@ -57,6 +74,7 @@ def draw_rounds(
     """`eval.num_samples` decoded samples in rounds of `eval.batch_size`; those that are there are not drawn again.
 
     A round holds samples [b, ...] (grey levels as uint8), evaluations [b] and seconds [b], the time of the whole round.
+    A round is fetched, decoded and written while the devices draw the next.
     `about` says which weights these are. Returns when every process has done its share.
 
     Raises:
@@ -70,8 +88,8 @@ def draw_rounds(
     missing = rounds.missing()
     drawer = Drawer(experiment, variables, method, size)
     with rounds.progress(missing, method) as progress:
-        for i in missing:
-            drawn = drawer.draw(key, i)
+        for i, started in one_ahead(lambda i: drawer.start(key, i), missing):
+            drawn = drawer.fetch(started)
             rounds.write(
                 i,
                 samples=experiment.scaler.decode(drawn.x)[: rounds.real(i)],
