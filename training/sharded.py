@@ -4,9 +4,9 @@ Every device keeps 1/n of every large leaf of the weights, their average and Ada
 Rajbhandari et al. 2020, arXiv:1910.02054), and `jit` over a mesh makes the step that one device would run into one of
 all (GSPMD: Xu et al. 2021, arXiv:2105.04663): its batch is the global one, each device holding its examples.
 
-Left to itself XLA takes the cut of a kernel for a wish to cut channels: a small NCSN++ over eight devices then moved
-29 MB of gathered activations a step and exchanged more, where its large weights are 2.1 MB. So where the network
-begins the weights are gathered, as in ZeRO, and where it ends their gradients cut again. Inside it nothing is said.
+Left to itself XLA takes the cut of a kernel for a wish to cut channels: a small NCSN++ over eight devices then gathered
+29 MB a step, activations mostly, where its large weights are 2.1 MB. So before the network the weights are gathered,
+as in ZeRO, and behind it their gradients are summed and cut again. Inside it nothing is said.
 """
 
 from collections.abc import Callable
@@ -31,8 +31,8 @@ SMALL = 2**14  # numbers; cutting a leaf of fewer saves nothing that one would n
 class Sharded:
     """`Devices` that share one state.
 
-    Between steps a device needs 16 / n bytes a parameter, within one also the gathered weights, 4, and what is not yet
-    summed up of the gradient: they outlive the forward pass, since gathering them twice costs time.
+    Between steps a device needs 16 / n bytes a parameter; within one also the gathered weights, 4, and what is not yet
+    cut of the gradient, up to 4. The weights are gathered once a step and stay until the backward pass has used them.
     """
 
     devices: tuple[jax.Device, ...]
