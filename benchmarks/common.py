@@ -42,13 +42,13 @@ def load_config(path: str) -> ConfigDict:
     return module.get_config()
 
 
-def experiment_of(arguments: argparse.Namespace) -> tuple[Experiment, dict[str, Any], str]:
+def experiment_of(arguments: argparse.Namespace, *, needs_data: bool = True) -> tuple[Experiment, dict[str, Any], str]:
     """The experiment, its variables, and in words where these are from.
 
     Untrained networks end in zeros; random numbers of deviation 0.02 are added to every weight, so that scores,
     divergences and the step sizes of adaptive solvers are not trivial.
     """
-    experiment = build(load_config(arguments.config))
+    experiment = build(load_config(arguments.config), needs_data=needs_data)
     if arguments.workdir:
         workdir = Workdir(arguments.workdir)
         workdir.check(experiment.config, training=False)

@@ -31,7 +31,7 @@ TINY = [f"--config={ROOT / CONFIG}", "--batch_size=8", "--repeats=2"]
         pytest.param(
             sampling,
             ["--steps=3", "--method=flow_heun"],
-            {"evaluations_per_second", "images_per_second", "seconds"},
+            {"evaluations_per_second", "milliseconds_per_evaluation", "seconds"},
             id="sampling",
         ),
         pytest.param(
