@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from models.layers import GroupNorm, Keys, conv3x3, dropout, linear
+from models.materialize import materialized
 from models.resample import downsample, upsample
 
 
@@ -82,4 +83,4 @@ class ResBlock(nnx.Module):
 
 def residual(x: Array, h: Array, rescale: bool) -> Array:
     """x + h, over sqrt(2) where `rescale`, which keeps the variance of a sum of independent terms."""
-    return (x + h) * math.sqrt(0.5) if rescale else x + h
+    return materialized((x + h) * math.sqrt(0.5) if rescale else x + h)

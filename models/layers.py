@@ -11,6 +11,9 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
+from models.convolution import convolve
+from models.materialize import materialized
+
 NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
     "swish": jax.nn.silu,
     "elu": jax.nn.elu,
@@ -63,7 +66,13 @@ def linear(
     rngs: nnx.Rngs | Keys,
 ) -> nnx.Linear:
     """Affine map of the last axis: dense layers, and 1x1 convolutions as the matrix products they are."""
-    return nnx.Linear(c_in, c_out, use_bias=use_bias, kernel_init=initializer(scale), dtype=dtype, rngs=rngs)
+    return nnx.Linear(
+        c_in, c_out, use_bias=use_bias, kernel_init=initializer(scale), dot_general=_dot, dtype=dtype, rngs=rngs
+    )
+
+
+def _dot(x: Array, kernel: Array, *arguments, **options) -> Array:
+    return materialized(lax.dot_general(materialized(x), kernel, *arguments, **options))
 
 
 def conv3x3(
@@ -78,8 +87,24 @@ def conv3x3(
 ) -> nnx.Conv:
     """3x3 convolution, NHWC."""
     return nnx.Conv(
-        c_in, c_out, (3, 3), strides, padding=padding, kernel_init=initializer(scale), dtype=dtype, rngs=rngs
+        c_in,
+        c_out,
+        (3, 3),
+        strides,
+        padding=padding,
+        kernel_init=initializer(scale),
+        conv_general_dilated=_dense if strides == 1 and padding in _PADS else lax.conv_general_dilated,
+        dtype=dtype,
+        rngs=rngs,
     )
+
+
+_PADS = {"SAME": 1, "VALID": 0}
+
+
+def _dense(x: Array, kernel: Array, _: tuple[int, int], padding: str, **options) -> Array:
+    """What nnx.Conv calls for stride 1: the options are those of no dilation and no groups."""
+    return convolve(x, kernel, _PADS[padding])
 
 
 class GroupNorm(nnx.Module):

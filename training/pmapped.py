@@ -6,7 +6,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array
 
+from models.materialize import compiler_options
 from training.calls import several
 from training.devices import Call
 from training.draws import AXIS
@@ -59,7 +61,15 @@ class Pmapped:
             donate_argnums=(0,),
             devices=self.devices,
         )
-        return lambda state, batches, key: call(state, batches, jax.random.key_data(key))
+        compiled: list[Callable[..., Any]] = []
+
+        def run(state: TrainState, batches: Batch, key: Array) -> tuple[TrainState, dict[str, Array]]:
+            arguments = state, batches, jax.random.key_data(key)
+            if not compiled:  # pmap itself takes no compiler options
+                compiled.append(call.lower(*arguments).compile(compiler_options=compiler_options()))
+            return compiled[0](*arguments)
+
+        return run
 
     def whole(self, tree: Any) -> Any:
         """The first local device's copy, taken from that device alone: indexing would run a program on all of them."""

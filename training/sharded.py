@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
+from models.materialize import compiler_options
 from training.calls import several
 from training.devices import Call
 from training.draws import AXIS
@@ -76,6 +77,7 @@ class Sharded:
             in_shardings=(lies, self._along(1), whole),
             out_shardings=(lies, whole),
             donate_argnums=0,
+            compiler_options=compiler_options(),
         )
         return lambda state, batches, key: call(state, batches, np.asarray(jax.random.key_data(key)))
 
