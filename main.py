@@ -5,6 +5,8 @@ python main.py --mode=train --config=configs/vp/digits.py --workdir=runs/digits 
 
 import logging as std_logging
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -21,13 +23,17 @@ PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0."
 
 def run(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None) -> None:
     """Check everything, then do what `mode` says."""
+    prepare(mode, config, path, checkpoint)()
+
+
+def prepare(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None) -> Callable[[], object]:
+    """What `mode` will do, after everything is checked."""
     import modes
     from experiment import refusing
     from experiment.workdir import Workdir
 
     with refusing():
-        act = modes.MODES[mode](config, Workdir(path), checkpoint)
-    act()
+        return modes.MODES[mode](config, Workdir(path), checkpoint)
 
 
 def parse(arguments: list[str]) -> list[str]:
@@ -57,7 +63,7 @@ def _refuse(error: Exception) -> None:
 def main(_: list[str]) -> None:
     """Start JAX's processes if there are several, and run."""
     from checkpoints.store import CheckpointDamaged
-    from experiment import Failure, Refusal, refusing
+    from experiment import Failure, Refusal, compilation_cache, refusing
     from experiment.processes import join
 
     logging.set_verbosity(logging.INFO)
@@ -65,7 +71,9 @@ def main(_: list[str]) -> None:
     try:
         with refusing():
             join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-        run(MODE.value, CONFIG.value, WORKDIR.value, CHECKPOINT.value)
+        act = prepare(MODE.value, CONFIG.value, WORKDIR.value, CHECKPOINT.value)
+        compilation_cache.enable(Path(WORKDIR.value))
+        act()
     except Refusal as refusal:
         _refuse(refusal)
     except (Failure, CheckpointDamaged) as failure:
