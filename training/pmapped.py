@@ -61,12 +61,14 @@ class Pmapped:
             donate_argnums=(0,),
             devices=self.devices,
         )
-        compiled: list[Callable[..., Any]] = []
+        options, compiled = compiler_options(), []
 
         def run(state: TrainState, batches: Batch, key: Array) -> tuple[TrainState, dict[str, Array]]:
             arguments = state, batches, jax.random.key_data(key)
-            if not compiled:  # pmap itself takes no compiler options
-                compiled.append(call.lower(*arguments).compile(compiler_options=compiler_options()))
+            if not options or jax.process_count() > 1:
+                return call(*arguments)
+            if not compiled:  # pmap takes no options; what it lowers to takes them, but global shapes too
+                compiled.append(call.lower(*arguments).compile(compiler_options=options))
             return compiled[0](*arguments)
 
         return run
