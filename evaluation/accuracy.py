@@ -1,6 +1,7 @@
 """How well a classifier of noisy data tells the test set's classes, level by level, in rounds on disk."""
 
 import csv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from evaluation.image_rounds import write_missing
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
+from models.materialize import compiler_options
 
 COLUMNS = ("cross_entropy", "correct")
 
@@ -86,7 +88,7 @@ def levels(experiment: Experiment, n: int) -> np.ndarray:
 def _make_scores(experiment: Experiment) -> Any:
     """``(variables, batch, keys, i, t) -> columns`` of a batch at level i, all of it at time t; compiled once."""
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=compiler_options())
     def scores(variables: dict, batch: dict[str, jax.Array], keys: jax.Array, i: int, t: float) -> dict[str, jax.Array]:
         process = experiment.noising(variables, chain=True)
         dequantize, noise = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)

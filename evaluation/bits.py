@@ -14,6 +14,7 @@ from evaluation.likelihood import bits_per_dim, log_likelihood
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
+from models.materialize import compiler_options
 from sde_lib.bound import dequantized
 
 DEQUANTIZATIONS = ("uniform", "process")
@@ -115,4 +116,5 @@ def _make_compute(experiment: Experiment) -> Callable:
         )
         return bits_per_dim(result.nats, dimensions, offset) + extra, result.evaluations, result.converged
 
-    return jax.jit(lambda variables, batch, keys: each_on_its_own(compute, variables, batch, keys))
+    run = lambda variables, batch, keys: each_on_its_own(compute, variables, batch, keys)  # noqa: E731
+    return jax.jit(run, compiler_options=compiler_options())

@@ -79,7 +79,7 @@ class Pmapped:
 
     def jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """On the first local device."""
-        return jax.jit(function)
+        return jax.jit(function, compiler_options=compiler_options())
 
     def _local(self) -> int:
         return sum(device.process_index == jax.process_index() for device in self.devices)

@@ -94,7 +94,7 @@ class Sharded:
         def run(variables: dict, batch: Any, key_data: Array) -> Any:
             return self._cut(self.spread(function)(variables, batch, jax.random.wrap_key_data(key_data)))
 
-        call = jax.jit(run, out_shardings=self._along())
+        call = jax.jit(run, out_shardings=self._along(), compiler_options=compiler_options())
         return lambda variables, batch, key: call(variables, batch, np.asarray(jax.random.key_data(key)))
 
     def _along(self, axis: int | None = None) -> NamedSharding:
