@@ -21,12 +21,13 @@ from experiment.workdir import Workdir, write_text
 RESULTS = Path(__file__).parent / "results"
 
 
-def parser(description: str, *, batch_size: int) -> argparse.ArgumentParser:
-    """The flags that all benchmarks have."""
+def parser(description: str, *, batch_size: int, several: bool = False) -> argparse.ArgumentParser:
+    """The flags that all benchmarks have; `several` batch sizes make batch_size a list."""
     flags = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     flags.add_argument("--config", default="configs/vp/digits.py", help="the experiment, a file under configs/")
     flags.add_argument("--workdir", default="", help="a trained run of that config; without it the weights are random")
-    flags.add_argument("--batch_size", type=int, default=batch_size, help="of all devices together")
+    sizes = {"nargs": "+", "default": [batch_size]} if several else {"default": batch_size}
+    flags.add_argument("--batch_size", type=int, help="of all devices together", **sizes)
     flags.add_argument("--repeats", type=int, default=5, help="rounds in which every contender is timed once")
     flags.add_argument("--out", type=Path, default=None, help="JSON file; default benchmarks/results/NAME_CONFIG.json")
     return flags
@@ -42,13 +43,18 @@ def load_config(path: str) -> ConfigDict:
     return module.get_config()
 
 
-def experiment_of(arguments: argparse.Namespace, *, needs_data: bool = True) -> tuple[Experiment, dict[str, Any], str]:
-    """The experiment, its variables, and in words where these are from.
+def experiment_of(
+    arguments: argparse.Namespace, *, needs_data: bool = True, **model: Any
+) -> tuple[Experiment, dict[str, Any], str]:
+    """The experiment, its variables, and in words where these are from; `model` adds options to the network's.
 
     Untrained networks end in zeros; random numbers of deviation 0.02 are added to every weight, so that scores,
     divergences and the step sizes of adaptive solvers are not trivial.
     """
-    experiment = build(load_config(arguments.config), needs_data=needs_data)
+    config = load_config(arguments.config)
+    with config.unlocked():
+        config.model.update(model)
+    experiment = build(config, needs_data=needs_data)
     if arguments.workdir:
         workdir = Workdir(arguments.workdir)
         workdir.check(experiment.config, training=False)
@@ -99,11 +105,18 @@ def speedups(seconds: dict[str, list[float]], baseline: str, work: dict[str, flo
 
 
 def record(
-    name: str, arguments: argparse.Namespace, weights: str, baseline: str, rows: dict[str, Any], ratios: dict[str, Any]
+    name: str,
+    arguments: argparse.Namespace,
+    weights: str,
+    baseline: str,
+    rows: dict[str, Any],
+    ratios: dict[str, Any],
+    **facts: Any,
 ) -> dict[str, Any]:
     """Write the JSON, print the table, return the record.
 
-    `rows` are the contenders' figures. `ratios` come from `speedups`: above 1 is faster than the baseline.
+    `rows` are the contenders' figures. `ratios` come from `speedups`: above 1 is faster than the baseline. `facts` are
+    what is true of all contenders.
     """
     options = {
         k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items() if k not in ("out", "workdir")
@@ -116,6 +129,7 @@ def record(
         "baseline": baseline,
         "contenders": rows,
         "times_faster_than_baseline": ratios,
+        **facts,
     }
     out = arguments.out or RESULTS / f"{name}_{'_'.join(Path(arguments.config).with_suffix('').parts[1:])}.json"
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,104 +1,155 @@
-"""What a training step costs beyond its gradient, and what pmap and several steps a call change.
+"""The training step: images a second, and its share of what the machine's matrix products reach in the same run.
 
-python -m benchmarks.train_step --config=configs/vp/digits.py --batch_size=128
+python -m benchmarks.train_step --config=configs/ve/cifar10_ncsnpp_continuous.py --batch_size 8 --repeats=10
+python -m benchmarks.train_step --config=configs/ve/cifar10_ncsnpp_continuous.py --dtype=bfloat16 \
+    --batch_size 64 128 256 512   (on a GPU)
 
-Baseline: loss and gradient of the whole batch on one device, no dropout, no optimiser, no moving average. Against it
-the whole step: under plain jit on one device, and under pmap over all local devices, one step a call and several.
+Ours: the gradient alone (no dropout, optimiser, average), the whole step under plain jit on one device, under pmap over
+all local devices, and several steps a call of that. Baseline: where torch is installed (the extra `benchmarks`) and has
+the network, PyTorch's eager training step on one device (`benchmarks.torch_step`), in the memory format that is the
+faster; on CUDA torch.compile and bfloat16 beside it. Elsewhere the gradient alone. Operations are those of
+`benchmarks.flops`. Everything is timed in turn within a round, the matrix products too, and shares and ratios are
+taken round by round: medians and best values of a machine whose speed swings.
 """
 
-from collections.abc import Sequence
-from functools import partial
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import flops
 from benchmarks.common import experiment_of, parser, record, speedups, spread, timed_in_turn
+from benchmarks.peak import products
+from benchmarks.steps import Steps
 from data.source import take
-from training import optimizer, parallel
-from training.objective import Objective
-from training.state import TrainState
-from training.step import batch_losses, make_train_step
+from experiment import Experiment
+from training import parallel
 
-BASELINE = "gradient alone"
+GRADIENT, EAGER = "gradient alone", "PyTorch eager"
+Contenders = dict[str, Callable[[], Any]]
+
+
+def images_of(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
+    """So many training examples; random ones where the data set is not there, which cost the same."""
+    if len(experiment.source.train):
+        return take(experiment.source.train, np.arange(count) % len(experiment.source.train))
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, experiment.source.levels, (count, *experiment.source.shape), np.uint8)
+    return {"image": image, "label": rng.integers(0, max(experiment.num_classes, 1), count, np.int32)}
+
+
+def ours(steps: Steps, batches: dict[str, np.ndarray], k: int) -> tuple[Contenders, float, int]:
+    """Our steps by name on batches [k, b, ...]; of the plain one the seconds to compile it and the bytes it needs."""
+    first = {name: array[0] for name, array in batches.items()}
+    one, several = steps.pmapped(1), steps.pmapped(k)
+    began = time.perf_counter()
+    plain, held = steps.plain(first)
+    compiling = time.perf_counter() - began
+    contenders = {
+        GRADIENT: steps.gradient(first),
+        "jit": plain,
+        "pmap": lambda: one({name: array[:1] for name, array in batches.items()}),
+        f"pmap, {k} steps a call": lambda: several(batches),
+    }
+    return contenders, compiling, held
+
+
+def pytorchs(experiment: Experiment, variables: dict, images: np.ndarray) -> tuple[Contenders, str]:
+    """PyTorch's steps by name, and why there are none."""
+    if importlib.util.find_spec("torch") is None:
+        return {}, "torch is not installed; the extra benchmarks brings it"
+    import torch
+
+    from benchmarks.torch_step import step_of
+
+    ways = {f"{EAGER}, {form}": {"channels_last": form == "channels last"} for form in ("contiguous", "channels last")}
+    if torch.cuda.is_available():
+        last = {"channels_last": True, "bfloat16": True}
+        ways |= {f"{EAGER}, channels last, bfloat16": last, "PyTorch compiled, bfloat16": {**last, "compiled": True}}
+    try:
+        return {name: step_of(experiment, variables, images, **way) for name, way in ways.items()}, ""
+    except ValueError as error:
+        return {}, str(error)
+
+
+def measure(options: Any, experiment: Experiment, variables: dict, size: int) -> dict[str, Any]:
+    """All contenders at one batch size: their rows, the baseline and the ratios to it."""
+    k = options.steps_per_call
+    examples = images_of(experiment, k * size)
+    batches = {name: examples[name].reshape(k, size, *examples[name].shape[1:]) for name in experiment.batch_fields}
+    theirs, why_not = pytorchs(experiment, variables, batches["image"][0])
+    steps, compiled_in, held = ours(Steps(experiment, variables, size), batches, k)
+    steps |= theirs
+    dtypes = ["float32"] if jax.default_backend() == "cpu" else ["float32", "bfloat16"]
+    peaks = {dtype: products(dtype) for dtype in dtypes}
+    multiplied = {name: work for table in peaks.values() for name, (_, work) in table.items()}
+    compiling = {}
+    for name, call in steps.items():
+        began = time.perf_counter()
+        jax.block_until_ready(call())
+        compiling[name] = time.perf_counter() - began
+    compiling["jit"] += compiled_in  # ahead of its first call
+    calls = {name: call for table in peaks.values() for name, (call, _) in table.items()}
+    seconds = timed_in_turn(steps | calls, options.repeats)
+
+    peak = {t: np.max([multiplied[n] / np.array(seconds[n]) for n in table], axis=0) for t, table in peaks.items()}
+    try:
+        operations: float | None = flops.TRAINING * flops.forward(experiment.network) * size
+    except ValueError:  # a network that is not counted
+        operations = None
+    eager = {name: float(np.median(seconds[name])) for name in steps if name.startswith(EAGER) and "16" not in name}
+    baseline = min(eager, key=eager.__getitem__) if eager else GRADIENT
+    per_call = {name: k if name.endswith("a call") else 1 for name in steps}
+    rows = {}
+    for name, work in per_call.items():
+        each = np.array(seconds[name]) / work
+        rows[name] = {
+            "images_per_second": size / float(np.median(each)),
+            "seconds_per_step": spread(each),
+            "first_call_seconds": compiling[name],
+        }
+        if operations is not None:
+            rows[name]["gflops_per_second"] = operations / float(np.median(each)) / 1e9
+            for dtype, rates in peak.items():
+                rows[name][f"share_of_{dtype}_peak"] = spread(operations / each / rates)
+                rows[name][f"share_of_{dtype}_peak_best_over_best"] = float(operations / each.min() / rates.max())
+    ratios = speedups({name: seconds[name] for name in steps}, baseline, per_call)
+    return {
+        "rows": rows,
+        "baseline": baseline,
+        "ratios": ratios,
+        "facts": {
+            "batch_size": size,
+            "gflop_per_step": operations and operations / 1e9,
+            "peak_gflops_per_second": {dtype: spread(rates / 1e9) for dtype, rates in peak.items()},
+            "jit_bytes": held,
+            "most_bytes_so_far": (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
+            "no_pytorch": why_not,
+        },
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> dict:
     """Run, print, write the JSON and return it."""
-    flags = parser(__doc__.splitlines()[0], batch_size=128)
+    flags = parser(__doc__.splitlines()[0], batch_size=128, several=True)
     flags.add_argument("--steps_per_call", type=int, default=2, help="of the contender with several (CPU unrolls them)")
+    flags.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of our computation")
     options = flags.parse_args(arguments)
-    parallel.check_batch_size(options.batch_size)
-    over = parallel.create("pmap")
-    experiment, variables, weights = experiment_of(options)
-    config, k, devices = experiment.config, options.steps_per_call, jax.local_device_count()
-    objective = Objective(experiment.sde, reduce_mean=config.training.reduce_mean)
-    adam = optimizer.create(**config.optim)
-    key = jax.random.key(1)
-    index = np.arange(k * options.batch_size) % len(experiment.source.train)
-    examples = take(experiment.source.train, index)
-    batches = {
-        name: examples[name].reshape(k, options.batch_size, *examples[name].shape[1:])
-        for name in experiment.batch_fields
-    }
-
-    def losses_over(axis_size: int):
-        return batch_losses(
-            objective,
-            experiment.network,
-            experiment.scaler,
-            prediction=config.model.prediction,
-            noise_label=config.model.noise_label,
-            random_flips=config.data.random_flip,
-            num_classes=experiment.num_classes,
-            label_dropout=config.training.label_dropout,
-            axis_size=axis_size,
-        )
-
-    def train_step(axis_size: int):
-        ema = partial(optimizer.ema_decay, config.model.ema_rate, warmup=config.model.ema_warmup)
-        return make_train_step(losses_over(axis_size), adam, ema=ema, axis_size=axis_size)
-
-    def mean_loss(params: dict, batch: dict) -> jax.Array:
-        return jnp.mean(losses_over(1)({"params": params, "fixed": variables["fixed"]}, batch, key, False))
-
-    gradient, first = jax.jit(jax.value_and_grad(mean_loss)), {name: jnp.asarray(a[0]) for name, a in batches.items()}
-
-    def stepping(run, state, batch):
-        """A call that goes on from the state of the one before: the state is donated."""
-        held = [state]
-
-        def call():
-            held[0], metrics = run(held[0], batch, key)
-            return held[0], metrics
-
-        return call
-
-    def new_state() -> TrainState:
-        return TrainState.create(jax.tree.map(jnp.array, variables), adam)
-
-    def pmapped(steps: int):
-        state = new_state()
-        run = over.compile_steps(train_step(devices), steps, state)
-        return stepping(run, over.place(state), over.split({name: a[:steps] for name, a in batches.items()}, steps))
-
-    contenders = {
-        BASELINE: lambda: gradient(variables["params"], first),
-        "jit": stepping(jax.jit(train_step(1), donate_argnums=0), new_state(), first),
-        "pmap": pmapped(1),
-        f"pmap, {k} steps a call": pmapped(k),
-    }
-    steps = {name: k if name.endswith("a call") else 1 for name in contenders}
-    seconds = timed_in_turn(contenders, options.repeats)
-    rows = {}
-    for name, values in seconds.items():
-        rate = steps[name] / float(np.median(values))
-        rows[name] = {
-            "steps_per_second": rate,
-            "images_per_second": rate * options.batch_size,
-            "seconds_per_step": spread(np.array(values) / steps[name]),
-        }
-    return record("train_step", options, weights, BASELINE, rows, speedups(seconds, BASELINE, steps))
+    for size in options.batch_size:
+        parallel.check_batch_size(size)
+    with_dtype = {} if options.dtype == "float32" else {"dtype": options.dtype}
+    experiment, variables, weights = experiment_of(options, needs_data=False, **with_dtype)
+    found = []
+    for size in options.batch_size:
+        found.append(measure(options, experiment, variables, size))
+        for name, row in found[-1]["rows"].items():
+            print(f"  batch {size}, {name}: {row['images_per_second']:.4g} images/s", flush=True)
+    fastest = max(found, key=lambda result: result["rows"]["pmap"]["images_per_second"])
+    more = {**fastest["facts"], "batch_sizes": {str(each["facts"]["batch_size"]): each["rows"] for each in found}}
+    return record("train_step", options, weights, fastest["baseline"], fastest["rows"], fastest["ratios"], **more)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""Our training step in the forms that are timed, as `training.loop` builds it from a config."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiment import Experiment
+from models.materialize import compiler_options
+from training import optimizer, parallel
+from training.objective import Objective
+from training.state import TrainState
+from training.step import TrainStep, batch_losses, make_train_step
+
+KEY = 1
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of an experiment that begins with these variables, with batches of `size` examples."""
+
+    experiment: Experiment
+    variables: dict[str, Any]
+    size: int
+
+    def losses(self, axis_size: int) -> Callable[..., jax.Array]:
+        """``(variables, batch, key, train) -> losses [b]``."""
+        config, experiment = self.experiment.config, self.experiment
+        return batch_losses(
+            Objective(experiment.sde, reduce_mean=config.training.reduce_mean),
+            experiment.network,
+            experiment.scaler,
+            prediction=config.model.prediction,
+            noise_label=config.model.noise_label,
+            preconditioning=config.model.preconditioning,
+            random_flips=config.data.random_flip,
+            num_classes=experiment.num_classes,
+            label_dropout=config.training.label_dropout,
+            axis_size=axis_size,
+        )
+
+    def gradient(self, batch: dict[str, np.ndarray]) -> Callable[[], Any]:
+        """Loss and gradient on one device: no dropout, no optimiser, no moving average."""
+
+        def mean_loss(params: dict, batch: dict) -> jax.Array:
+            variables = {"params": params, "fixed": self.variables["fixed"]}
+            return jnp.mean(self.losses(1)(variables, batch, jax.random.key(KEY), False))
+
+        run = jax.jit(jax.value_and_grad(mean_loss), compiler_options=compiler_options())
+        batch = jax.device_put(batch)
+        return lambda: run(self.variables["params"], batch)
+
+    def plain(self, batch: dict[str, np.ndarray]) -> tuple[Callable[[], Any], int]:
+        """A step under jit on one device, compiled here; and the bytes it needs, by the compiler's account."""
+        state, batch, key = self._state(), jax.device_put(batch), jax.random.key(KEY)
+        step = jax.jit(self._train_step(1), donate_argnums=0, compiler_options=compiler_options())
+        run = step.lower(state, batch, key).compile()
+        needs = run.memory_analysis()
+        held = needs.argument_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes
+        call = _keeping(lambda state, batch: run(state, batch, key), state)
+        return lambda: call(batch), held + needs.temp_size_in_bytes
+
+    def pmapped(self, steps: int) -> Callable[[dict[str, np.ndarray]], Any]:
+        """The call of the training loop: host batches [steps, b, ...] in, metrics out, over all local devices."""
+        over, state = parallel.create("pmap"), self._state()
+        run = over.compile_steps(self._train_step(over.axis_size), steps, state)
+        return _keeping(
+            lambda state, batches: run(state, over.split(batches, steps), jax.random.key(KEY)), over.place(state)
+        )
+
+    def _train_step(self, axis_size: int) -> TrainStep:
+        model = self.experiment.config.model
+        ema = partial(optimizer.ema_decay, model.ema_rate, warmup=model.ema_warmup)
+        return make_train_step(self.losses(axis_size), self._adam(), ema=ema, axis_size=axis_size)
+
+    def _state(self) -> TrainState:
+        return TrainState.create(jax.tree.map(jnp.array, self.variables), self._adam())
+
+    def _adam(self) -> Any:
+        return optimizer.create(**self.experiment.config.optim, batch_size=self.size)
+
+
+def _keeping(run: Callable, state: TrainState) -> Callable:
+    """A call that goes on from the state of the one before, which is donated to it."""
+    held = [state]
+
+    def call(batch: dict) -> Any:
+        held[0], metrics = run(held[0], batch)
+        return metrics
+
+    return call
