@@ -3,15 +3,31 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from benchmarks import digits_control, guidance, likelihood, sampling, solvers, train_step
+from benchmarks import (
+    data_pipeline,
+    digits_control,
+    flops,
+    guidance,
+    likelihood,
+    sampling,
+    solvers,
+    startup,
+    train_step,
+)
 from benchmarks.common import speedups, timed_in_turn
-from configs.vp import digits_classes
-from experiment import build
+from configs.ve import cifar10_ncsnpp_continuous
+from configs.vp import cifar10_ddpmpp_continuous, digits_classes
+from experiment import Experiment, build
 from experiment.workdir import Workdir
+from models.functional import Network
+from training.objective import Objective
 
 CONFIG = "configs/vp/toy_mixture8_mlp.py"
 ROOT = Path(__file__).parents[1]
@@ -24,8 +40,22 @@ TINY = [f"--config={ROOT / CONFIG}", "--batch_size=8", "--repeats=2"]
         pytest.param(
             train_step,
             ["--steps_per_call=2"],
-            {"steps_per_second", "images_per_second", "seconds_per_step"},
+            {"images_per_second", "seconds_per_step", "first_call_seconds", "share_of_float32_peak"},
             id="train_step",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            startup,
+            ["--repeats=1"],
+            {"seconds", "processor_seconds"},
+            id="startup",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            data_pipeline,
+            [f"--config={ROOT / 'configs/vp/digits.py'}", "--files=20", "--batches=2", "--steps=2"],
+            {"images_per_second", "seconds_per_batch", "share_of_step_waiting"},
+            id="data_pipeline",
             marks=pytest.mark.slow,
         ),
         pytest.param(
@@ -56,7 +86,7 @@ def test_a_benchmark_writes_its_record(benchmark, options: list[str], figures: s
     found = json.loads(out.read_text())
     assert {"jax", "jaxlib", "python"} <= found["environment"]["versions"].keys()
     assert "cpu" in found["environment"]["device"].lower()
-    assert found["arguments"]["batch_size"] == 8
+    assert found["arguments"]["batch_size"] == ([8] if benchmark is train_step else 8)
     assert found["weights"] == "random, not trained"
     assert set(found["contenders"]) == {found["baseline"], *found["times_faster_than_baseline"]}
     assert len(found["contenders"]) >= 2
@@ -68,6 +98,100 @@ def test_a_benchmark_writes_its_record(benchmark, options: list[str], figures: s
     assert nats == pytest.approx(nats[:1] * len(nats), rel=1e-3)  # they solve the same ODE
     for ratio in found["times_faster_than_baseline"].values():
         assert 0 < ratio["min"] <= ratio["median"] <= ratio["max"] < math.inf
+
+
+def _operations(jaxpr: Any) -> int:
+    """Of the convolutions and products of a program, two for each multiply-add."""
+    total = 0
+    for equation in jaxpr.eqns:
+        shapes, size = [v.aval.shape for v in equation.invars], sum(v.aval.size for v in equation.outvars)
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            total += 2 * size * math.prod(shapes[0][i] for i in contracted)
+        elif equation.primitive.name == "conv_general_dilated":
+            outputs = shapes[1][equation.params["dimension_numbers"].rhs_spec[0]]
+            total += 2 * size * math.prod(shapes[1]) // outputs
+        total += sum(_operations(inner) for inner in jax.core.jaxprs_in_params(equation.params))
+    return total
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"ch_mult": (1, 2, 3), "num_res_blocks": 2, "attn_resolutions": (8, 4), "label_dim": 3},
+        {"fir": True, "progressive_input": "residual", "embedding_type": "fourier", "scale_by_sigma": True},
+        {"progressive": "output_skip", "progressive_input": "input_skip", "progressive_combine": "cat"},
+        {"progressive": "residual", "fir": True, "resblock_type": "ddpm", "attend_each_block": True},
+    ],
+)
+def test_operations_of_the_layers_are_those_of_the_program(options: dict[str, Any]) -> None:
+    """The program before the compiler, forward, whose convolutions are plain ones and products."""
+    tiny = {
+        "image_size": 8,
+        "num_channels": 3,
+        "nf": 8,
+        "ch_mult": (1, 2),
+        "num_res_blocks": 1,
+        "attn_resolutions": (4,),
+    }
+    network = Network.create("ncsnpp", **(tiny | options))
+    arguments = jax.ShapeDtypeStruct((1, 8, 8, 3), float), jax.ShapeDtypeStruct((1,), float)
+    condition = {"label": jax.ShapeDtypeStruct((1, 3), float)} if "label_dim" in options else None
+    program = jax.make_jaxpr(network.apply)(network.abstract(), *arguments, condition)
+    assert flops.forward(network) == _operations(program.jaxpr)
+
+
+def test_operations_of_the_published_network() -> None:
+    """Song et al.'s code makes 21.79 GFLOP an image, 0.04 of them in filters that are not layers."""
+    network = build(cifar10_ncsnpp_continuous.get_config(), needs_data=False).network
+    assert flops.forward(network) == pytest.approx(21.79e9 - 0.04e9, abs=0.01e9)
+    with pytest.raises(ValueError, match=r"'edm_unet'.*ncsnpp"):
+        flops.forward(Network("edm_unet"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vp", "ve"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_pytorch_contender_is_the_same_network_and_loss(name: str, channels_last: bool) -> None:
+    torch = pytest.importorskip("torch")
+    from benchmarks import torch_ncsnpp, torch_step
+
+    config = {"vp": cifar10_ddpmpp_continuous, "ve": cifar10_ncsnpp_continuous}[name].get_config()
+    with config.unlocked():
+        config.data.image_size = 8
+        config.model.update(nf=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,), dropout=0.0)
+    experiment = build(config, needs_data=False)
+    variables, rng = experiment.network.init(jax.random.key(0)), np.random.default_rng(0)
+    noisy = {k: np.asarray(v) + 0.1 * rng.standard_normal(v.shape).astype("f4") for k, v in variables["params"].items()}
+    variables = variables | {"params": noisy}
+    module = torch_ncsnpp.of_network(experiment.network, variables)
+    assert sum(tensor.numel() for tensor in module.state_dict().values()) == experiment.network.count()
+    module = module.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+    x0, eps = (rng.standard_normal((3, 8, 8, 3)).astype("f4") for _ in range(2))
+    t = np.array([0.01, 0.4, 1.0], "f4")
+
+    def moved(x: np.ndarray) -> Any:
+        return torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+
+    label = np.array([0.02, 3.0, 400.0], "f4")
+    ours = np.asarray(experiment.network.apply(variables, x0, label))
+    theirs = module(moved(x0), torch.from_numpy(label)).detach().numpy().transpose(0, 2, 3, 1)
+    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(ours).max()
+    eps_hat = _eps_fn(experiment, variables)
+    objective = Objective(experiment.sde, reduce_mean=config.training.reduce_mean)
+    losses = objective.losses(eps_hat, *map(jnp.asarray, (x0, t, eps)))
+    found = torch_step.losses(experiment, module, moved(x0), torch.from_numpy(t), moved(eps)).detach().numpy()
+    assert found == pytest.approx(np.asarray(losses), rel=1e-3)
+    step = torch_step.step_of(experiment, variables, rng.integers(0, 256, (2, 8, 8, 3), np.uint8))
+    step()
+    step()  # from the state of the first
+
+
+def _eps_fn(experiment: Experiment, variables: dict[str, Any]) -> Any:
+    score = experiment.score_fn(variables)
+    return lambda x, t: -score(x, t) * experiment.sde.sigma(t)[:, None, None, None]
 
 
 def test_a_ratio_is_of_equal_work_in_the_same_round() -> None:
