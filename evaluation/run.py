@@ -49,6 +49,7 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
         "batch_size": 1,
         "num_samples": 2,
         "bpd_probes": 1,
+        "bpd_slots": 0,
         "bpd_repeats": 1,
         "seeds": 1,
         "inception_batch_size": 1,

@@ -14,6 +14,8 @@ from pathlib import Path
 import jax
 from absl import logging
 
+from experiment.processes import barrier, is_leader
+
 FOLDER = ".jax_cache"
 LIMIT = 2 * 2**30
 MIN_SECONDS = "jax_persistent_cache_min_compile_time_secs"
@@ -27,20 +29,30 @@ def enable(beside: Path, *, limit: int = LIMIT) -> None:
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS says otherwise: a run of the digits has a hundred, and compiling them
     takes a third of its second start.
     """
-    if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
+    folder = _folder(beside, limit)
+    barrier("compiled programs")  # of several processes either all find a program, or none: they compile together
+    if folder is None:
         return
+    if MIN_SECONDS.upper() not in os.environ:
+        jax.config.update(MIN_SECONDS, 0.0)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _folder(beside: Path, limit: int) -> Path | None:
+    """The folder, there and swept; None where nothing is to be kept, or JAX was told where."""
+    if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
+        return None
     folder = beside.absolute().parent / FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(f"{folder} may not be written to")
-        sweep(folder, limit)
+        if is_leader():
+            sweep(folder, limit)
     except OSError as error:
         logging.info("compiled programs are not kept: %s", error)
-        return
-    if MIN_SECONDS.upper() not in os.environ:
-        jax.config.update(MIN_SECONDS, 0.0)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+        return None
+    return folder
 
 
 def sweep(folder: Path, limit: int) -> None:
