@@ -20,8 +20,10 @@ from PIL import Image
 import data
 from benchmarks.common import experiment_of, parser, record, speedups, spread
 from benchmarks.steps import Steps
+from benchmarks.train_step import images_of
 from data.pipeline import Batch, batches
 from data.source import Arrays, Records
+from training import parallel
 from training.loop import IN_FLIGHT
 
 ARRAY = "array of 50000 x 32 x 32 x 3"
@@ -71,11 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags.add_argument("--steps", type=int, default=10, help="of training, in a round")
     flags.add_argument("--files", type=int, default=2000, help="PNG files in the folder")
     options = flags.parse_args(arguments)
+    parallel.check_batch_size(options.batch_size)
     experiment, variables, weights = experiment_of(options, needs_data=False)
     step = Steps(experiment, variables, options.batch_size).pmapped(1)
-    rng = np.random.default_rng(1)
-    shape = (1, options.batch_size, *experiment.source.shape)
-    fixed = {"image": rng.integers(0, experiment.source.levels, shape, np.uint8)}
+    examples = images_of(experiment, options.batch_size)
+    fixed = {name: examples[name][None] for name in experiment.batch_fields}
     jax.block_until_ready(step(fixed))
 
     with tempfile.TemporaryDirectory() as folder:

@@ -39,14 +39,16 @@ def run(*command: str, until: Path | None = None) -> dict[str, float]:
     """Seconds of a process: to its end, or to the first line in the file `until`; and of processors to its end."""
     environment = {name: value for name, value in os.environ.items() if name not in OURS}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
-    reached = None
-    while process.poll() is None:
-        if until is not None and reached is None and until.exists() and until.stat().st_size:
-            reached = time.perf_counter() - began
-        time.sleep(0.01)
-    ended = time.perf_counter() - began
-    said = process.stderr.read()
+    with tempfile.TemporaryFile("w+") as said_to:
+        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stderr=said_to)
+        reached = None
+        while process.poll() is None:
+            if until is not None and reached is None and until.exists() and until.stat().st_size:
+                reached = time.perf_counter() - began
+            time.sleep(0.01)
+        ended = time.perf_counter() - began
+        said_to.seek(0)
+        said = said_to.read()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command[:2])} ended with {process.returncode}: {said.strip()[-500:]}")
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -60,12 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags.add_argument("overrides", nargs="*", help="of the config, behind --, as main.py takes them")
     options = flags.parse_args(arguments)
     given = [f"--config={options.config}", f"--config.training.batch_size={options.batch_size}", *options.overrides]
-    found: dict[str, list[dict[str, float]]] = {"imports": [], BASELINE: [], "second start": [], "beside it": []}
+    found: dict[str, list[dict[str, float]]] = {"imports": [], BASELINE: [], "second start": []}
     stored = []
     for _ in range(options.repeats):
         found["imports"].append(run("-c", "import main, modes"))
         with tempfile.TemporaryDirectory() as folder:
-            for name in (BASELINE, "second start", "beside it"):
+            for name in (BASELINE, "second start"):
                 workdir = Path(folder) / name.replace(" ", "_")
                 command = ["main.py", "--mode=train", f"--workdir={workdir}", *given, *ONE_STEP]
                 found[name].append(run(*command, until=workdir / "metrics.jsonl"))

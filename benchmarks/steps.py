@@ -12,9 +12,9 @@ import numpy as np
 from experiment import Experiment
 from models.materialize import compiler_options
 from training import optimizer, parallel
-from training.objective import Objective
+from training.loop import make_losses, objective_of
 from training.state import TrainState
-from training.step import TrainStep, batch_losses, make_train_step
+from training.step import TrainStep, make_train_step
 
 KEY = 1
 
@@ -29,19 +29,7 @@ class Steps:
 
     def losses(self, axis_size: int) -> Callable[..., jax.Array]:
         """``(variables, batch, key, train) -> losses [b]``."""
-        config, experiment = self.experiment.config, self.experiment
-        return batch_losses(
-            Objective(experiment.sde, reduce_mean=config.training.reduce_mean),
-            experiment.network,
-            experiment.scaler,
-            prediction=config.model.prediction,
-            noise_label=config.model.noise_label,
-            preconditioning=config.model.preconditioning,
-            random_flips=config.data.random_flip,
-            num_classes=experiment.num_classes,
-            label_dropout=config.training.label_dropout,
-            axis_size=axis_size,
-        )
+        return make_losses(self.experiment, objective_of(self.experiment), axis_size)
 
     def gradient(self, batch: dict[str, np.ndarray]) -> Callable[[], Any]:
         """Loss and gradient on one device: no dropout, no optimiser, no moving average."""

@@ -13,6 +13,7 @@ taken round by round: medians and best values of a machine whose speed swings.
 """
 
 import importlib.util
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -89,9 +90,17 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
     compiling = {}
     for name, call in steps.items():
         began = time.perf_counter()
-        jax.block_until_ready(call())
+        try:
+            jax.block_until_ready(call())
+        except RuntimeError as error:  # XLA's and PyTorch's
+            if not any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "out of memory")):
+                raise
+            continue
         compiling[name] = time.perf_counter() - began
-    compiling["jit"] += compiled_in  # ahead of its first call
+    too_large = [name for name in steps if name not in compiling]
+    steps = {name: steps[name] for name in compiling}
+    if "jit" in compiling:
+        compiling["jit"] += compiled_in  # ahead of its first call
     calls = {name: call for table in peaks.values() for name, (call, _) in table.items()}
     seconds = timed_in_turn(steps | calls, options.repeats)
 
@@ -128,6 +137,7 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
             "jit_bytes": held,
             "most_bytes_so_far": (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
             "no_pytorch": why_not,
+            "out_of_memory": too_large,
         },
     }
 
@@ -138,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags.add_argument("--steps_per_call", type=int, default=2, help="of the contender with several (CPU unrolls them)")
     flags.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of our computation")
     options = flags.parse_args(arguments)
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs room on the same GPU
     for size in options.batch_size:
         parallel.check_batch_size(size)
     with_dtype = {} if options.dtype == "float32" else {"dtype": options.dtype}
@@ -147,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         found.append(measure(options, experiment, variables, size))
         for name, row in found[-1]["rows"].items():
             print(f"  batch {size}, {name}: {row['images_per_second']:.4g} images/s", flush=True)
-    fastest = max(found, key=lambda result: result["rows"]["pmap"]["images_per_second"])
+    fastest = max(found, key=lambda result: result["rows"].get("pmap", {"images_per_second": 0.0})["images_per_second"])
     more = {**fastest["facts"], "batch_sizes": {str(each["facts"]["batch_size"]): each["rows"] for each in found}}
     return record("train_step", options, weights, fastest["baseline"], fastest["rows"], fastest["ratios"], **more)
 

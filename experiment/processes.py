@@ -31,7 +31,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
         except ValueError as error:  # what is missing is the first thing that was looked for
             raise ValueError(
                 "--coordinator=auto found no SLURM, Open MPI, Kubernetes or TPU pod around this process; start it "
-                "there (srun, mpirun), or give --coordinator=HOST:PORT --processes=N --process=I"
+                f"there (srun, mpirun), or give --coordinator=HOST:PORT --processes=N --process=I ({error})"
             ) from error
         return
     if not coordinator.rpartition(":")[0] or not coordinator.rpartition(":")[2].isdigit():

@@ -90,6 +90,7 @@ def solve_each(
     @jax.vmap
     def judge(slot: _Slots, candidate: Any, error: Any) -> tuple[Any, ...]:
         error = jax.tree.map(lambda e: jnp.where(jnp.isnan(e), jnp.inf, e), error)
+        # What diffrax's PIDController remembers: the last error, the one before, whether the step was the shortest.
         state = (*slot.errors, False)
         keep, t, ahead, _, (*errors, _), _ = control.adapt_step_size(
             slot.t, slot.ahead, slot.y, candidate, None, error, ORDER, state

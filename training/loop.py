@@ -76,11 +76,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
             f"training.eval_freq is {config.eval_freq}, but the data set {experiment.source.name!r} has no test "
             "images; set it to 0, or give the data set some"
         )
-    given = {name: config[name] for name in SETTINGS}
-    objective = Objective(experiment.sde, num_scales=experiment.num_scales, **given)
-    if experiment.source.levels:
-        bounds, half_bin = experiment.scaler.bins()
-        objective = dataclasses.replace(objective, half_bin=half_bin, bounds=bounds)
+    objective = objective_of(experiment)
     _check_variance(experiment, objective)
     _check_classifier(experiment, objective)
     adam = optimizer.create(**experiment.config.optim, batch_size=config.batch_size)
@@ -91,6 +87,16 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
     abstract = experiment.network.abstract()
     template = jax.eval_shape(lambda variables: TrainState.create(variables, adam, history), abstract)
     return Start(objective, adam, ema, devices, _restore(workdir, template, adam, history))
+
+
+def objective_of(experiment: Experiment) -> Objective:
+    """The loss of ``config.training``; ValueError for a value that it does not take."""
+    given = {name: experiment.config.training[name] for name in SETTINGS}
+    objective = Objective(experiment.sde, num_scales=experiment.num_scales, **given)
+    if not experiment.source.levels:
+        return objective
+    bounds, half_bin = experiment.scaler.bins()
+    return dataclasses.replace(objective, half_bin=half_bin, bounds=bounds)
 
 
 def _check_variance(experiment: Experiment, objective: Objective) -> None:
@@ -176,10 +182,10 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     if leader:
         workdir.begin(experiment.config)
 
-    losses = devices.spread(_make_losses(experiment, objective, devices.axis_size))
+    losses = devices.spread(make_losses(experiment, objective, devices.axis_size))
     step_options = {"ema": ema, "nan_to_num": config.nan_to_num, "axis_size": devices.axis_size}
     run = devices.compile_steps(make_train_step(losses, adam, **step_options), config.n_jitted_steps, state)
-    evaluate = _make_evaluate(experiment, _make_losses(experiment, objective, 1, all_scores=True), devices, key_eval)
+    evaluate = _make_evaluate(experiment, make_losses(experiment, objective, 1, all_scores=True), devices, key_eval)
     draw, pictured = _make_draw(experiment, devices), config.snapshot_sampling and not experiment.classifies
 
     data = batches(
@@ -279,7 +285,7 @@ def _read(unread: deque[tuple[int, dict]], devices: Devices, store: Any) -> dict
     return {name: float(np.mean(values)) for name, values in named.items()}
 
 
-def _make_losses(
+def make_losses(
     experiment: Experiment, objective: Objective, axis_size: int, *, all_scores: bool = False
 ) -> Callable[..., Any]:
     """``(variables, batch, key, train) -> losses [b]`` as the config says; or all scores by name, "loss" among them."""
