@@ -34,7 +34,7 @@ import scipy.integrate
 from benchmarks.common import experiment_of, parser, record, speedups, spread, timed_in_turn
 from data.source import take
 from evaluation.likelihood import log_likelihood
-from models.materialize import compiler_options
+from models.materialize import network_jit
 from samplers.ode import EVALUATIONS_PER_STEP, EVALUATIONS_TO_START, FIRST_STEP, draw_probes
 from sde_lib import AffineSDE
 
@@ -84,10 +84,9 @@ def host_loop(
 ) -> Callable[[], tuple[np.ndarray, int]]:
     """The baseline as a function of nothing: nats [b] and evaluations of the batch. ``velocity(x, t)``, jitted here."""
     n, shape = len(x), x.shape
-    drift = jax.jit(velocity, compiler_options=compiler_options())
-    divergence = jax.jit(
-        lambda x, t: jnp.sum((probes * jax.grad(lambda x: jnp.sum(probes * velocity(x, t)))(x)).reshape(n, -1), axis=1),
-        compiler_options=compiler_options(),
+    drift = network_jit(velocity)
+    divergence = network_jit(
+        lambda x, t: jnp.sum((probes * jax.grad(lambda x: jnp.sum(probes * velocity(x, t)))(x)).reshape(n, -1), axis=1)
     )
 
     def field(t: float, state: np.ndarray) -> np.ndarray:
@@ -163,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     baseline = host_loop(
         lambda x, t: sde.flow_velocity(x, t, score(x, jnp.full(len(x), t, x.dtype))), sde, x, probes, tolerance
     )
-    batch, queue = (jax.jit(own, compiler_options=compiler_options()) for _ in range(2))
+    batch, queue = (network_jit(own) for _ in range(2))
     functions = {BASELINE: baseline, QUEUE: lambda: queue(variables, everything), BATCH: lambda: batch(variables, x)}
     if options.on_device:
         others = {"reverse, per sample": (reverse, True), "forward, whole batch": (forward, False)}

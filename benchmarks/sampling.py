@@ -8,7 +8,6 @@ many times as the sampler evaluates it, on the same inputs, none waited for befo
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ import numpy as np
 
 import samplers
 from benchmarks.common import experiment_of, parser, record, speedups, spread, timed_in_turn
-from models.materialize import compiler_options
+from models.materialize import network_jit
 from samplers import grids
 
 BASELINE, SCAN, NETWORK = "python loop of jitted steps", "one scan", "bare network"
@@ -38,13 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     def stepper(variables: dict) -> samplers.Stepper:
         return samplers.PREDICTORS[options.method](sde, experiment.score_fn(variables, condition=told))
 
-    compiled = partial(jax.jit, compiler_options=compiler_options())
-
-    @compiled
+    @network_jit
     def scan(variables: dict, z: jax.Array) -> jax.Array:
         return samplers.sample(stepper(variables), key, z, times).x
 
-    @compiled
+    @network_jit
     def step(variables: dict, i: jax.Array, state: samplers.State, t: jax.Array, s: jax.Array) -> samplers.State:
         return stepper(variables).step(jax.random.fold_in(key, i), state, t, s)
 
@@ -57,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         return state.x
 
     evaluations = options.steps * stepper(variables).evaluations
-    network, level = compiled(experiment.network.apply), jnp.ones(options.batch_size, z.dtype)
+    network, level = network_jit(experiment.network.apply), jnp.ones(options.batch_size, z.dtype)
 
     def bare() -> list[jax.Array]:
         return [network(variables, z, level, told) for _ in range(evaluations)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -10,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiment import Experiment
-from models.materialize import compiler_options
+from experiment.build import EMA_FIELDS
+from models.materialize import network_jit
 from training import optimizer, parallel
 from training.loop import make_losses, objective_of
 from training.state import TrainState
@@ -38,14 +38,14 @@ class Steps:
             variables = {"params": params, "fixed": self.variables["fixed"]}
             return jnp.mean(self.losses(1)(variables, batch, jax.random.key(KEY), False))
 
-        run = jax.jit(jax.value_and_grad(mean_loss), compiler_options=compiler_options())
+        run = network_jit(jax.value_and_grad(mean_loss))
         batch = jax.device_put(batch)
         return lambda: run(self.variables["params"], batch)
 
     def plain(self, batch: dict[str, np.ndarray]) -> tuple[Callable[[], Any], int]:
         """A step under jit on one device, compiled here; and the bytes it needs, by the compiler's account."""
         state, batch, key = self._state(), jax.device_put(batch), jax.random.key(KEY)
-        step = jax.jit(self._train_step(1), donate_argnums=0, compiler_options=compiler_options())
+        step = network_jit(self._train_step(1), donate_argnums=0)
         run = step.lower(state, batch, key).compile()
         needs = run.memory_analysis()
         held = needs.argument_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes
@@ -61,12 +61,14 @@ class Steps:
         )
 
     def _train_step(self, axis_size: int) -> TrainStep:
-        model = self.experiment.config.model
-        ema = partial(optimizer.ema_decay, model.ema_rate, warmup=model.ema_warmup)
-        return make_train_step(self.losses(axis_size), self._adam(), ema=ema, axis_size=axis_size)
+        config = self.experiment.config
+        ema = optimizer.create_ema(**{name: config.model[name] for name in EMA_FIELDS}, batch_size=self.size)
+        options = {"ema": ema, "nan_to_num": config.training.nan_to_num, "axis_size": axis_size}
+        return make_train_step(self.losses(axis_size), self._adam(), **options)
 
     def _state(self) -> TrainState:
-        return TrainState.create(jax.tree.map(jnp.array, self.variables), self._adam())
+        history = objective_of(self.experiment).history()
+        return TrainState.create(jax.tree.map(jnp.array, self.variables), self._adam(), history)
 
     def _adam(self) -> Any:
         return optimizer.create(**self.experiment.config.optim, batch_size=self.size)

@@ -1,7 +1,6 @@
 """How well a classifier of noisy data tells the test set's classes, level by level, in rounds on disk."""
 
 import csv
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from evaluation.image_rounds import write_missing
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
-from models.materialize import compiler_options
+from models.materialize import network_jit
 
 COLUMNS = ("cross_entropy", "correct")
 
@@ -88,7 +87,7 @@ def levels(experiment: Experiment, n: int) -> np.ndarray:
 def _make_scores(experiment: Experiment) -> Any:
     """``(variables, batch, keys, i, t) -> columns`` of a batch at level i, all of it at time t; compiled once."""
 
-    @partial(jax.jit, compiler_options=compiler_options())
+    @network_jit
     def scores(variables: dict, batch: dict[str, jax.Array], keys: jax.Array, i: int, t: float) -> dict[str, jax.Array]:
         process = experiment.noising(variables, chain=True)
         dequantize, noise = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)

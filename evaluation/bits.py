@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from evaluation.likelihood import bits_per_dim, log_likelihood
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
-from models.materialize import compiler_options
+from models.materialize import network_jit
 from sde_lib.bound import dequantized
 
 DEQUANTIZATIONS = ("uniform", "process")
@@ -104,7 +105,7 @@ def _make_compute(experiment: Experiment) -> Callable:
             x = scaler.encode(image, dequantize)
         result = log_likelihood(
             sde,
-            lambda x, t, *told: experiment.score_fn(variables, condition=told[0] if told else None)(x, t),
+            lambda x, t, told=None: experiment.score_fn(variables, condition=told)(x, t),
             x,
             probe,
             condition=experiment.condition(batch.get("label")),
@@ -116,5 +117,4 @@ def _make_compute(experiment: Experiment) -> Callable:
         )
         return bits_per_dim(result.nats, dimensions, offset) + extra, result.evaluations, result.converged
 
-    run = lambda variables, batch, keys: each_on_its_own(compute, variables, batch, keys)  # noqa: E731
-    return jax.jit(run, compiler_options=compiler_options())
+    return network_jit(partial(each_on_its_own, compute))

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from evaluation.rounds import Rounds
 from evaluation.variational import Curve, normal_noise, progressive_coding, variational_bound
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
-from models.materialize import compiler_options
+from models.materialize import network_jit
 from sde_lib import VARIANCES
 from sde_lib.variational import DECODERS
 
@@ -99,7 +98,7 @@ def _make_compute(experiment: Experiment, settings: dict[str, Any]) -> Callable:
         if settings["clip"]:
             options["clip"] = (-1.0, 1.0) if experiment.scaler.centered else (0.0, 1.0)
 
-    @partial(jax.jit, compiler_options=compiler_options())
+    @network_jit
     def compute(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> Any:
         image = batch["image"]
         x0 = low + (high - low) / (levels - 1) * image.astype(np.float32) if levels else image

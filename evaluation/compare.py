@@ -25,7 +25,7 @@ from experiment.guidance import guided_score
 from experiment.processes import barrier, is_leader
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
-from models.materialize import compiler_options
+from models.materialize import network_jit
 from samplers import Settings
 from samplers.create import stepper_of
 from samplers.methods import CHURNED, STOCHASTIC
@@ -268,9 +268,7 @@ class _Draws:
     def _run(self, name: str, draw: Callable, *arguments: Any) -> tuple[Any, float]:
         """The result and its seconds; compiled at the first call of this name, outside the time."""
         if name not in self._compiled:
-            self._compiled[name] = (
-                jax.jit(draw, compiler_options=compiler_options()).lower(self.variables, *arguments).compile()
-            )
+            self._compiled[name] = network_jit(draw).lower(self.variables, *arguments).compile()
         began = time.perf_counter()
         result = jax.block_until_ready(self._compiled[name](self.variables, *arguments))
         return result, time.perf_counter() - began

@@ -1,7 +1,6 @@
 """The variational bound of the test set in continuous time, image by image, in rounds on disk (Kingma et al. 2021)."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from evaluation.image_rounds import not_finite, write_missing
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
-from models.materialize import compiler_options
+from models.materialize import network_jit
 from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
 
 
@@ -69,7 +68,7 @@ def _make_compute(experiment: Experiment, n: int) -> Callable[..., Bound]:
     levels = experiment.scaler.centres() if experiment.source.levels else None
     model = experiment.config.model
 
-    @partial(jax.jit, compiler_options=compiler_options())
+    @network_jit
     def compute(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> Bound:
         sde, image = experiment.process(variables), batch["image"]
         condition = experiment.condition(batch.get("label"))

@@ -13,7 +13,7 @@ from experiment import Experiment, Failure
 from experiment.pictures import save_samples
 from experiment.processes import barrier, is_leader
 from experiment.workdir import Workdir, set_aside
-from models.materialize import compiler_options
+from models.materialize import network_jit
 
 GRID_SAMPLES = 100
 
@@ -37,10 +37,7 @@ class Drawer:
         self.variables, self.method = variables, method
         shape, sde = (batch_size, *experiment.source.shape), experiment.process(variables)
         self._start = jax.jit(lambda key: experiment.sde.prior_sample(key, shape))
-        self._sampler = jax.jit(
-            lambda v, key, z, labels: experiment.sampler(v, method, sde, labels)(key, z),
-            compiler_options=compiler_options(),
-        )
+        self._sampler = network_jit(lambda v, key, z, labels: experiment.sampler(v, method, sde, labels)(key, z))
         self._labels = lambda i: experiment.labels(i * batch_size, batch_size)
         self._compiled, self._free = None, 0.0
 

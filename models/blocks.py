@@ -64,6 +64,7 @@ class ResBlock(nnx.Module):
         self, x: Float[Array, "b h w c"], time: Float[Array, "b e"] | None, keys: Key[Array, " b"] | None
     ) -> Float[Array, "b h2 w2 c2"]:
         """`time` is the activated embedding, None where c_time is 0; `keys` one dropout key an example, or None."""
+        x = materialized(x)  # on the way up a concatenation
         h = self.act(self.norm0(x))
         if self.resample is not None:
             resize = {"up": upsample, "down": downsample}[self.resample]

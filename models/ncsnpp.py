@@ -15,7 +15,6 @@ from models.blocks import ResBlock, residual
 from models.checks import check_call, check_dropout, check_known
 from models.embeddings import Fourier, image_fourier, positional
 from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear
-from models.materialize import materialized
 from models.resample import Downsample, Upsample
 
 
@@ -297,7 +296,7 @@ class NCSNpp(nnx.Module):
         pyramid = None
         for level in self.up:
             for i, block in enumerate(level.blocks):
-                h = block(materialized(jnp.concatenate([h, skips.pop()], axis=-1)), time, keys)
+                h = block(jnp.concatenate([h, skips.pop()], axis=-1), time, keys)
                 if level.attention and (self.attend_each_block or i == len(level.blocks) - 1):
                     h = level.attention[i if self.attend_each_block else 0](h)
             if self.progressive == "output_skip":

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from models.materialize import compiler_options
+from models.materialize import compiler_options, network_jit
 from training.calls import several
 from training.devices import Call
 from training.draws import AXIS
@@ -79,7 +79,7 @@ class Pmapped:
 
     def jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """On the first local device."""
-        return jax.jit(function, compiler_options=compiler_options())
+        return network_jit(function)
 
     def _local(self) -> int:
         return sum(device.process_index == jax.process_index() for device in self.devices)

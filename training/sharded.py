@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from models.materialize import compiler_options
+from models.materialize import network_jit
 from training.calls import several
 from training.devices import Call
 from training.draws import AXIS
@@ -72,12 +72,11 @@ class Sharded:
     def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
         """``(state, batches, key) -> (state, metrics [steps])``; the state is donated and lies as it lay before."""
         lies, whole = jax.tree.map(lambda leaf: self.sharding(leaf.shape), state), self._along()
-        call = jax.jit(
+        call = network_jit(
             several(train_step, steps),
             in_shardings=(lies, self._along(1), whole),
             out_shardings=(lies, whole),
             donate_argnums=0,
-            compiler_options=compiler_options(),
         )
         return lambda state, batches, key: call(state, batches, np.asarray(jax.random.key_data(key)))
 
@@ -94,7 +93,7 @@ class Sharded:
         def run(variables: dict, batch: Any, key_data: Array) -> Any:
             return self._cut(self.spread(function)(variables, batch, jax.random.wrap_key_data(key_data)))
 
-        call = jax.jit(run, out_shardings=self._along(), compiler_options=compiler_options())
+        call = network_jit(run, out_shardings=self._along())
         return lambda variables, batch, key: call(variables, batch, np.asarray(jax.random.key_data(key)))
 
     def _along(self, axis: int | None = None) -> NamedSharding:

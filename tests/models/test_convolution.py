@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from models.convolution import convolve
-from models.materialize import compiler_options, materialized
+from models.materialize import materialized, network_jit
 
 # batch, height, width, channels in and out; the last two have fewer pixels than channels
 SHAPES = [(2, 6, 5, 4, 3), (3, 4, 4, 2, 5), (1, 3, 3, 4, 64), (2, 2, 2, 4, 64)]
@@ -21,12 +21,11 @@ def draw(*shape):
     return jnp.asarray(np.random.default_rng(len(shape)).standard_normal(shape))
 
 
-@pytest.mark.parametrize("pad", [0, 1, 2])
-@pytest.mark.parametrize("b, h, w, c, d", SHAPES)
+@pytest.mark.parametrize(
+    "b, h, w, c, d, pad", [(*shape, pad) for shape in SHAPES for pad in (0, 1, 2) if shape[1] + 2 * pad > 2]
+)
 @pytest.mark.usefixtures("x64")
 def test_values_and_derivatives_are_xlas(b, h, w, c, d, pad):
-    if h + 2 * pad < 3:
-        pytest.skip("no room for the kernel")
     x, kernel = draw(b, h, w, c), draw(3, 3, c, d)
     dx, dkernel = x[::-1] + 1, kernel[::-1] - 1
 
@@ -47,7 +46,9 @@ def test_a_gradient_for_each_example_by_vmap():
     x, kernel = draw(3, 5, 4, 6), draw(3, 3, 6, 5)
 
     def each(function):
-        loss = lambda kernel, x: jnp.sum(jnp.sin(function(x[None], kernel, 1)))  # noqa: E731
+        def loss(kernel, x):
+            return jnp.sum(jnp.sin(function(x[None], kernel, 1)))
+
         return jax.vmap(jax.grad(loss), (None, 0))(kernel, x)
 
     np.testing.assert_allclose(each(convolve), each(xla), rtol=1e-11, atol=1e-11)
@@ -60,6 +61,6 @@ def test_xla_heeds_what_is_to_be_kept():
         y = materialized(jnp.exp(x) + 1)
         return y.T @ x, y.sum(0)
 
-    program = jax.jit(twice, compiler_options=compiler_options()).lower(jnp.ones((8, 4))).compile()
+    program = network_jit(twice).lower(jnp.ones((8, 4))).compile()
     assert "opt-barrier" in program.as_text()
     assert "opt-barrier" not in jax.jit(twice).lower(jnp.ones((8, 4))).compile().as_text()
