@@ -1,14 +1,12 @@
-"""A training step in PyTorch as its users write it: the same network, loss, dropout, Adam, clipping and EMA as ours."""
+"""A training step in PyTorch as its users write it: loss, Adam, clipping and EMA as ours, on a given network."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from ml_collections import ConfigDict
 from torch import Tensor, nn
 
-from benchmarks import torch_ncsnpp
 from experiment import Experiment
 
 
@@ -55,7 +53,7 @@ def losses(experiment: Experiment, network: nn.Module, x0: Tensor, t: Tensor, ep
 
 def step_of(
     experiment: Experiment,
-    variables: dict[str, Any],
+    network: nn.Module,
     images: np.ndarray,
     *,
     channels_last: bool = False,
@@ -64,9 +62,10 @@ def step_of(
 ) -> Callable[[], None]:
     """A call that makes one optimisation step on uint8 images [b, h, w, c] and waits for it; on CUDA where it is.
 
-    bfloat16 is autocast; `compiled` is torch.compile of network and loss.
+    ``network(x, label)`` is trained from the weights that it has. bfloat16 is autocast; `compiled` is torch.compile of
+    network and loss.
 
-    Raises ValueError for a config that the step or the network does not know.
+    Raises ValueError for a config that the step does not know.
     """
     check(experiment.config)
     config, scaler = experiment.config, experiment.scaler
@@ -74,7 +73,7 @@ def step_of(
     torch.set_float32_matmul_precision("high")  # TF32 where there is it, as cuDNN's convolutions and XLA's products
     torch.backends.cudnn.benchmark = True
     form = torch.channels_last if channels_last else torch.contiguous_format
-    network = torch_ncsnpp.of_network(experiment.network, variables).to(device, memory_format=form).train()
+    network = network.to(device, memory_format=form).train()
     params = list(network.parameters())
     averages = [p.detach().clone(memory_format=torch.preserve_format) for p in params]
     optim = config.optim

@@ -5,11 +5,13 @@ python -m benchmarks.train_step --config=configs/ve/cifar10_ncsnpp_continuous.py
     --batch_size 64 128 256 512   (on a GPU)
 
 Ours: the gradient alone (no dropout, optimiser, average), the whole step under plain jit on one device, under pmap over
-all local devices, and several steps a call of that. Baseline: where torch is installed (the extra `benchmarks`) and has
-the network, PyTorch's eager training step on one device (`benchmarks.torch_step`), in the memory format that is the
-faster; on CUDA torch.compile and bfloat16 beside it. Elsewhere the gradient alone. Operations are those of
-`benchmarks.flops`. Everything is timed in turn within a round, the matrix products too, and shares and ratios are
-taken round by round: medians and best values of a machine whose speed swings.
+all local devices, and several steps a call of that. Theirs, where the extra `benchmarks` is installed and they have the
+network: PyTorch's training step on one device (`benchmarks.torch_step`), eager, in both memory formats, on CUDA
+torch.compile and bfloat16 beside it; of diffusers' NCSN++ (`benchmarks.diffusers_ncsnpp`: nearly the same network) and
+of our network as we would write it for PyTorch (`benchmarks.torch_ncsnpp`: the same function). Baseline: the library's
+eager step in its users' format, contiguous; without it our PyTorch network's, without that the gradient alone.
+Operations are those of `benchmarks.flops` for our network. Everything is timed in turn within a round, the matrix
+products too, and shares and ratios are taken round by round: medians and best values of a machine whose speed swings.
 """
 
 import importlib.util
@@ -29,7 +31,9 @@ from data.source import take
 from experiment import Experiment
 from training import parallel
 
-GRADIENT, EAGER = "gradient alone", "PyTorch eager"
+GRADIENT = "gradient alone"
+LIBRARIES = {"diffusers": ("torch", "diffusers"), "PyTorch": ("torch",)}
+FORMS = ("contiguous", "channels last")
 Contenders = dict[str, Callable[[], Any]]
 
 
@@ -58,22 +62,46 @@ def ours(steps: Steps, batches: dict[str, np.ndarray], k: int) -> tuple[Contende
     return contenders, compiling, held
 
 
-def pytorchs(experiment: Experiment, variables: dict, images: np.ndarray) -> tuple[Contenders, str]:
-    """PyTorch's steps by name, and why there are none."""
-    if importlib.util.find_spec("torch") is None:
-        return {}, "torch is not installed; the extra benchmarks brings it"
+def pytorchs(experiment: Experiment, variables: dict, images: np.ndarray) -> tuple[Contenders, dict[str, str]]:
+    """PyTorch's steps by name, of each library's network; and of the libraries that have none, why."""
+    contenders: Contenders = {}
+    without = {}
+    for library, packages in LIBRARIES.items():
+        missing = [package for package in packages if importlib.util.find_spec(package) is None]
+        if missing:
+            without[library] = f"{', '.join(missing)} not installed; the extra benchmarks brings it"
+            continue
+        try:
+            contenders |= _steps_of(library, experiment, variables, images)
+        except ValueError as error:
+            without[library] = str(error)
+    return contenders, without
+
+
+def _steps_of(library: str, experiment: Experiment, variables: dict, images: np.ndarray) -> Contenders:
     import torch
 
     from benchmarks.torch_step import step_of
 
-    ways = {f"{EAGER}, {form}": {"channels_last": form == "channels last"} for form in ("contiguous", "channels last")}
+    def network() -> torch.nn.Module:
+        if library == "diffusers":
+            from benchmarks import diffusers_ncsnpp
+
+            return diffusers_ncsnpp.like(experiment.network)
+        from benchmarks import torch_ncsnpp
+
+        return torch_ncsnpp.of_network(experiment.network, variables)
+
+    ways = {_eager(library, form): {"channels_last": form == "channels last"} for form in FORMS}
     if torch.cuda.is_available():
         last = {"channels_last": True, "bfloat16": True}
-        ways |= {f"{EAGER}, channels last, bfloat16": last, "PyTorch compiled, bfloat16": {**last, "compiled": True}}
-    try:
-        return {name: step_of(experiment, variables, images, **way) for name, way in ways.items()}, ""
-    except ValueError as error:
-        return {}, str(error)
+        ways |= {f"{_eager(library, FORMS[1])}, bfloat16": last}
+        ways |= {f"{library} compiled, bfloat16": {**last, "compiled": True}}
+    return {name: step_of(experiment, network(), images, **way) for name, way in ways.items()}
+
+
+def _eager(library: str, form: str) -> str:
+    return f"{library} eager, {form}"
 
 
 def measure(options: Any, experiment: Experiment, variables: dict, size: int) -> dict[str, Any]:
@@ -81,7 +109,7 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
     k = options.steps_per_call
     examples = images_of(experiment, k * size)
     batches = {name: examples[name].reshape(k, size, *examples[name].shape[1:]) for name in experiment.batch_fields}
-    theirs, why_not = pytorchs(experiment, variables, batches["image"][0])
+    theirs, without = pytorchs(experiment, variables, batches["image"][0])
     steps, compiled_in, held = ours(Steps(experiment, variables, size), batches, k)
     steps |= theirs
     dtypes = ["float32"] if jax.default_backend() == "cpu" else ["float32", "bfloat16"]
@@ -109,8 +137,7 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
         operations: float | None = flops.TRAINING * flops.forward(experiment.network) * size
     except ValueError:  # a network that is not counted
         operations = None
-    eager = {name: float(np.median(seconds[name])) for name in steps if name.startswith(EAGER) and "16" not in name}
-    baseline = min(eager, key=eager.__getitem__) if eager else GRADIENT
+    baseline = next(name for name in (*(_eager(library, FORMS[0]) for library in LIBRARIES), GRADIENT) if name in steps)
     per_call = {name: k if name.endswith("a call") else 1 for name in steps}
     rows = {}
     for name, work in per_call.items():
@@ -136,7 +163,7 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
             "peak_gflops_per_second": {dtype: spread(rates / 1e9) for dtype, rates in peak.items()},
             "jit_bytes": held,
             "most_bytes_so_far": (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
-            "no_pytorch": why_not,
+            "libraries_without": without,
             "out_of_memory": too_large,
         },
     }

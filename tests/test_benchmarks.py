@@ -184,9 +184,27 @@ def test_the_pytorch_contender_is_the_same_network_and_loss(name: str, channels_
     losses = objective.losses(eps_hat, *map(jnp.asarray, (x0, t, eps)))
     found = torch_step.losses(experiment, module, moved(x0), torch.from_numpy(t), moved(eps)).detach().numpy()
     assert found == pytest.approx(np.asarray(losses), rel=1e-3)
-    step = torch_step.step_of(experiment, variables, rng.integers(0, 256, (2, 8, 8, 3), np.uint8))
+    step = torch_step.step_of(experiment, module, rng.integers(0, 256, (2, 8, 8, 3), np.uint8))
     step()
     step()  # from the state of the first
+
+
+@pytest.mark.slow
+def test_the_contender_of_diffusers_has_our_sizes() -> None:
+    pytest.importorskip("diffusers")
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from benchmarks import diffusers_ncsnpp
+
+    network = build(cifar10_ncsnpp_continuous.get_config(), needs_data=False).network
+    theirs = diffusers_ncsnpp.like(network)
+    assert sum(p.numel() for p in theirs.parameters()) == pytest.approx(network.count(), rel=0.02)
+    with FlopCounterMode(display=False) as counter:
+        assert theirs(torch.zeros(1, 3, 32, 32), torch.ones(1)).shape == (1, 3, 32, 32)
+    assert counter.get_total_flops() == pytest.approx(flops.forward(network), rel=0.01)
+    with pytest.raises(ValueError, match="embedding_type"):
+        diffusers_ncsnpp.like(build(cifar10_ddpmpp_continuous.get_config(), needs_data=False).network)
 
 
 def _eps_fn(experiment: Experiment, variables: dict[str, Any]) -> Any:
