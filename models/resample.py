@@ -16,18 +16,51 @@ def upfirdn(
 ) -> Float[Array, "b h2 w2 c"]:
     """Insert up - 1 zeros after each pixel, pad, convolve with the taps along both axes, keep each down-th pixel.
 
-    y[o] = sum_j taps[L - 1 - j] padded[o down + j], separable; sizes (n up + sum(pad) - L) // down + 1.
-    Shifted sums, not a depthwise convolution: exact float32 on every backend, and on CPU 15 to 100 times faster,
-    gradient included.
+    y[o] = sum_j taps[L - 1 - j] padded[o down + j], separable; sizes (n up + sum(pad) - L) // down + 1. Polyphase: each
+    of the `up` phases of the output, or `down` phases of the input, is filtered by itself, so that no zero between
+    pixels is multiplied or stored, neither here nor in the gradient. Shifted sums, not a depthwise convolution: exact
+    float32 on every backend, and on CPU 15 to 100 times faster, gradient included.
     """
     for axis in (1, 2):
-        padding = [(0, 0, 0)] * 4
-        padding[axis] = (pad[0], pad[1] + up - 1, up - 1)
-        padded = lax.pad(x, jnp.zeros((), x.dtype), padding)
-        stop = padded.shape[axis] - len(taps) + 1
-        shifts = [lax.slice_in_dim(padded, j, j + stop, down, axis) for j in range(len(taps))]
-        x = sum(tap * shifted for tap, shifted in zip(reversed(taps), shifts, strict=True))
+        x = _expand(axis, x, taps, up, down, pad) if up > 1 else _reduce(axis, x, taps, down, pad)
     return x
+
+
+def _reduce(axis: int, x: Array, taps: Sequence[float], down: int, pad: tuple[int, int]) -> Array:
+    size = (x.shape[axis] + sum(pad) - len(taps)) // down + 1
+    padded = _pad(axis, x, pad[0], pad[1] + -(x.shape[axis] + sum(pad)) % down)
+    by_phase = padded.reshape(*x.shape[:axis], -1, down, *x.shape[axis + 1 :])
+    phases = [lax.index_in_dim(by_phase, phase, axis + 1, keepdims=False) for phase in range(down)]
+    return sum(
+        tap * lax.slice_in_dim(phases[j % down], j // down, j // down + size, 1, axis)
+        for j, tap in enumerate(reversed(taps))
+    )
+
+
+def _expand(axis: int, x: Array, taps: Sequence[float], up: int, down: int, pad: tuple[int, int]) -> Array:
+    n, width = x.shape[axis], len(taps)
+    size = n * up + sum(pad) - width + 1  # before each down-th is kept
+    count = -(-size // up)
+    # Output up q + r reads pixel q + first + k with tap offset + up k: r + offset - pad[0] is a multiple of up.
+    phases = [((pad[0] - r) % up, (r + (pad[0] - r) % up - pad[0]) // up) for r in range(up)]
+    before = max(0, *(-first for _, first in phases))
+    after = max(0, *(count + first + (width - 1 - offset) // up - n for offset, first in phases))
+    padded = _pad(axis, x, before, after)
+    outputs = []
+    for offset, first in phases:
+        output = jnp.zeros_like(lax.slice_in_dim(padded, 0, count, 1, axis))
+        for k, j in enumerate(range(offset, width, up)):
+            start = before + first + k
+            output += taps[width - 1 - j] * lax.slice_in_dim(padded, start, start + count, 1, axis)
+        outputs.append(output)
+    joined = jnp.stack(outputs, axis + 1).reshape(*x.shape[:axis], count * up, *x.shape[axis + 1 :])
+    return lax.slice_in_dim(joined, 0, size, down, axis)
+
+
+def _pad(axis: int, x: Array, before: int, after: int) -> Array:
+    padding = [(0, 0, 0)] * x.ndim
+    padding[axis] = (before, after, 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), padding)
 
 
 def _taps(kernel: Sequence[float], gain: float = 1.0) -> list[float]:

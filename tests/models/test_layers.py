@@ -17,12 +17,22 @@ def along(axis: int, x: np.ndarray, taps: list[float], up: int, down: int) -> np
     return np.apply_along_axis(lambda line: scipy.signal.upfirdn(taps, line, up, down), axis, x)
 
 
-@pytest.mark.parametrize("taps", [[1.0, 3.0, 3.0, 1.0], [1.0, 2.0, 4.0], [5.0, -1.0, 2.0, 3.0, 1.0]])
-@pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize("taps", [[2.0], [1.0, 3.0, 3.0, 1.0], [1.0, 2.0, 4.0], [5.0, -1.0, 2.0, 3.0, 1.0]])
+@pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2), (3, 2), (1, 3)])
 def test_upfirdn_is_scipys_with_room_for_every_output(taps, up, down):
     ours = upfirdn(X, taps, up=up, down=down, pad=(len(taps) - 1, len(taps) - up))
     scipys = along(2, along(1, X, taps, up, down), taps, up, down)
     np.testing.assert_allclose(ours, scipys, atol=2e-5)
+
+
+@pytest.mark.parametrize("resample", [upsample, downsample])
+def test_filters_store_no_zeros_between_pixels(resample):
+    def both(x):
+        y, back = jax.vjp(lambda x: resample(x, (1, 3, 3, 1)), x)
+        return back(y)
+
+    pads = [e.params["padding_config"] for e in jax.make_jaxpr(both)(X).eqns if e.primitive.name == "pad"]
+    assert pads and all(between == 0 for padding in pads for _, _, between in padding)
 
 
 def test_upfirdn_crops_for_negative_padding():
