@@ -14,7 +14,7 @@ RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may
 FREE_SECTIONS = ("eval", "edit", "published")  # nothing that is trained depends on them
 MAY_MOVE = ("data.path", "data.test_path", "data.data_dir", "data.in_memory", "data.verify")  # where the data lie
 MAY_GROW = ("training.n_iters",)  # nothing that is drawn or averaged depends on it
-MAY_CHANGE = ("training.parallelism",)  # nor on this, beyond rounding
+MAY_CHANGE = ("training.parallelism", "training.remat")  # nor on this, beyond rounding
 
 
 def write_text(path: Path, text: str) -> None:

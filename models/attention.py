@@ -8,7 +8,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from models.blocks import residual
+from models.blocks import recomputed, residual
 from models.layers import GroupNorm, Keys, linear
 
 
@@ -22,6 +22,8 @@ class Attention(nnx.Module):
     `fused`: one map gives query, key and value: "legacy", those of the first head, then of the second; "new", the
     queries of all heads, then the keys. None: three maps, the same function with its weights in three.
     """
+
+    remat = False
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Attention(nnx.Module):
         self.out = linear(channels, channels, scale=init_scale, dtype=dtype, rngs=rngs)
         self.skip_rescale, self.heads, self.fused = skip_rescale, heads, fused
 
+    @recomputed
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Attend."""
         b, h, w, c = x.shape

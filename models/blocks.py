@@ -1,8 +1,10 @@
-"""The residual block of the U-Nets."""
+"""The residual block of the U-Nets, and what blocks share."""
 
+import functools
 import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -11,6 +13,20 @@ from jaxtyping import Array, Float, Key
 from models.layers import GroupNorm, Keys, conv3x3, dropout, linear
 from models.materialize import materialized
 from models.resample import downsample, upsample
+
+
+def recomputed(call: Callable[..., Array]) -> Callable[..., Array]:
+    """A block's ``__call__`` of which, where its ``remat`` is set, the backward pass keeps the arguments alone.
+
+    Everything between them is computed again there (Chen et al. 2016, arXiv:1604.06174).
+    """
+
+    @functools.wraps(call)
+    def either(block: nnx.Module, *arguments: Array | None) -> Array:
+        run = functools.partial(call, block)
+        return (jax.checkpoint(run) if block.remat else run)(*arguments)
+
+    return either
 
 
 class ResBlock(nnx.Module):
@@ -25,6 +41,8 @@ class ResBlock(nnx.Module):
     the 1x1 shortcut, present where the channels change, or the block resamples and not with resample_shortcut False.
     dropout_index: unique in the network. groups0: of the first norm, where not groups(c_in).
     """
+
+    remat = False
 
     def __init__(
         self,
@@ -60,6 +78,7 @@ class ResBlock(nnx.Module):
         self.skip_rescale, self.scale_shift = skip_rescale, scale_shift
         self.resample, self.fir_kernel = resample, fir_kernel
 
+    @recomputed
     def __call__(
         self, x: Float[Array, "b h w c"], time: Float[Array, "b e"] | None, keys: Key[Array, " b"] | None
     ) -> Float[Array, "b h2 w2 c2"]:

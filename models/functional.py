@@ -1,5 +1,6 @@
 """Networks as pure functions of flat dictionaries of arrays, for training, checkpoints and error messages."""
 
+import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Key, Num
 
 from models import create
+from models.attention import Attention
+from models.blocks import ResBlock
 from models.embeddings import Fixed
 
 Variables = dict[str, dict[str, Any]]
@@ -25,6 +28,7 @@ class Network:
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
+    remat: bool = False  # see `recomputing`
 
     @classmethod
     def create(cls, name: str, **options: Any) -> "Network":
@@ -33,9 +37,18 @@ class Network:
         network.abstract()
         return network
 
+    def recomputing(self) -> "Network":
+        """The same function, whose backward pass keeps what enters its blocks and computes the rest again.
+
+        Raises ValueError for a network without residual blocks.
+        """
+        recomputing = dataclasses.replace(self, remat=True)
+        recomputing.abstract()
+        return recomputing
+
     def init(self, key: Key[Array, ""]) -> Variables:
         """Draw the initial variables, seconds for 60 million on a CPU: called as it is, not under jit."""
-        _, variables, _ = _split(create(self.name, key=key, **dict(self.options)))
+        _, variables, _ = _split(_create(self, key))
         return variables
 
     def apply(
@@ -74,12 +87,23 @@ def _structure(network: Network) -> tuple[nnx.GraphDef, Variables, dict[str, tup
     static = {}
 
     def build(key: Array) -> Variables:
-        graph, variables, paths = _split(create(network.name, key=key, **dict(network.options)))
+        graph, variables, paths = _split(_create(network, key))
         static.update(graph=graph, paths=paths)
         return variables
 
     variables = jax.eval_shape(build, jax.random.key(0))
     return static["graph"], variables, static["paths"]
+
+
+def _create(network: Network, key: Array) -> nnx.Module:
+    module = create(network.name, key=key, **dict(network.options))
+    if network.remat:
+        blocks = [block for _, block in nnx.iter_modules(module) if isinstance(block, ResBlock | Attention)]
+        if not blocks:
+            raise ValueError(f"{network.name} has no residual blocks to recompute; its activations have to be kept")
+        for block in blocks:
+            block.remat = True
+    return module
 
 
 def _split(module: nnx.Module) -> tuple[nnx.GraphDef, Variables, dict[str, tuple]]:

@@ -23,6 +23,7 @@ from experiment.processes import to_host
 from experiment.schedule import PREFIX
 from experiment.workdir import Workdir
 from models import CLASSIFIERS
+from models.functional import Network
 from sde_lib import AffineSDE
 from training import optimizer, parallel
 from training.classification import batch_scores
@@ -83,6 +84,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
     average = {name: experiment.config.model[name] for name in EMA_FIELDS}
     ema = optimizer.create_ema(**average, batch_size=config.batch_size)
     _check_augmentation(experiment)
+    _trained(experiment)
     history = objective.history()
     abstract = experiment.network.abstract()
     template = jax.eval_shape(lambda variables: TrainState.create(variables, adam, history), abstract)
@@ -295,8 +297,9 @@ def make_losses(
         "random_flips": config.data.random_flip,
         "axis_size": axis_size,
     }
+    network = _trained(experiment)
     if experiment.classifies:
-        scores = batch_scores(objective, experiment.network, experiment.scaler, **options)
+        scores = batch_scores(objective, network, experiment.scaler, **options)
         return scores if all_scores else lambda *arguments: scores(*arguments)["loss"]
     options |= {
         "prediction": config.model.prediction,
@@ -305,8 +308,18 @@ def make_losses(
         "num_classes": experiment.num_classes,
         "label_dropout": config.training.label_dropout,
     }
-    losses = batch_losses(objective, experiment.network, experiment.scaler, **options)
+    losses = batch_losses(objective, network, experiment.scaler, **options)
     return (lambda *arguments: {"loss": losses(*arguments)}) if all_scores else losses
+
+
+def _trained(experiment: Experiment) -> Network:
+    """The network as training takes its gradient."""
+    if not experiment.config.training.remat:
+        return experiment.network
+    try:
+        return experiment.network.recomputing()
+    except ValueError as error:
+        raise ValueError(f"training.remat is True, but {error}; set it to False") from error
 
 
 def _make_evaluate(

@@ -30,6 +30,12 @@ def test_a_run_may_grow_but_not_shrink(workdir: Workdir) -> None:
         workdir.check(config, training=True)
 
 
+def test_how_a_run_uses_its_devices_may_change(workdir: Workdir) -> None:
+    config = digits.get_config()
+    config.training.parallelism, config.training.remat = "fsdp", True
+    workdir.check(config, training=True)
+
+
 def test_fields_added_and_removed_are_named(workdir: Workdir) -> None:
     config = digits.get_config()
     with config.unlocked():
