@@ -23,6 +23,7 @@ from experiment.processes import barrier, is_leader
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, set_aside
 from models.conditions import NO_CLASS
+from models.materialize import network_jit
 from samplers import Settings
 
 
@@ -132,7 +133,7 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
             samples = sampler(key_path, prior(key_prior), y)
             return samples.x, samples.evaluations
 
-        return jax.jit(measured)
+        return network_jit(measured)
     if config.task == "vary":
         settings = inverse.exact_kernels(settings)
         noising = experiment.noising(variables, chain=on_chain(settings))
@@ -143,7 +144,7 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
             samples = sampler(key, jnp.repeat(x0, count, axis=0))
             return samples.x, samples.evaluations
 
-        return jax.jit(varied)
+        return network_jit(varied)
     fractions, flow = np.linspace(0.0, 1.0, count).tolist(), experiment.settings_of("ode")
     samplers.create(sde, lambda x, t: x, flow)
 
@@ -151,7 +152,7 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
         found = inverse.interpolate(sde, score(variables, flow), a, b, fractions, rtol=flow.rtol, atol=flow.atol)
         return found.x[:, 0], found.evaluations
 
-    return jax.jit(between)
+    return network_jit(between)
 
 
 def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:

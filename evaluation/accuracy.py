@@ -50,11 +50,11 @@ def accuracy(
     rounds = Rounds(folder / "accuracy", known, count, min(config.batch_size, count))
     process, scores = experiment.noising(variables, chain=True), _make_scores(experiment)
 
-    def columns(batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
+    def columns(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
         found = [scores(variables, batch, keys, i, t) for i, t in enumerate(times)]
         return {name: np.stack([each[name] for each in found], axis=1) for name in COLUMNS}
 
-    write_missing(experiment, rounds, key, columns, what="accuracy", wrong=_wrong)
+    write_missing(experiment, variables, rounds, key, columns, what="accuracy", wrong=_wrong)
     barrier("accuracy")
     if not is_leader():
         return None

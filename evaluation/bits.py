@@ -47,7 +47,7 @@ def bits(
     }
     compute = _make_compute(experiment)
 
-    def columns(batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
+    def columns(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
         return dict(zip(("bits", "evaluations", "converged"), compute(variables, batch, keys), strict=True))
 
     all_rounds = []
@@ -55,7 +55,7 @@ def bits(
         key_repeat = jax.random.fold_in(key, repeat)
         known = {**about, **settings, "key": np.asarray(jax.random.key_data(key_repeat)).tolist()}
         rounds = Rounds(folder / f"repeat_{repeat}", known, count, min(config.batch_size, count))
-        write_missing(experiment, rounds, key_repeat, columns, what="bits/dim", wrong=_wrong)
+        write_missing(experiment, variables, rounds, key_repeat, columns, what="bits/dim", wrong=_wrong)
         all_rounds.append(rounds)
     barrier("bits")
     if not is_leader():

@@ -58,11 +58,11 @@ def variational(
     rounds = Rounds(folder / "vlb", known, count, min(config.batch_size, count))
     compute = _make_compute(experiment, settings)
 
-    def columns(batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
+    def columns(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
         bound = compute(variables, batch, keys)
         return {name: getattr(bound, name) for name in COLUMNS}
 
-    write_missing(experiment, rounds, key, columns, what="variational bound", wrong=not_finite)
+    write_missing(experiment, variables, rounds, key, columns, what="variational bound", wrong=not_finite)
     barrier("vlb")
     if not is_leader():
         return None

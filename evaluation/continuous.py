@@ -42,10 +42,10 @@ def variational(
     rounds = Rounds(folder / "vlb", known, count, min(config.batch_size, count))
     compute = _make_compute(experiment, config.vlb_times)
 
-    def columns(batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
+    def columns(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
         return compute(variables, batch, keys)._asdict()
 
-    write_missing(experiment, rounds, key, columns, what="variational bound", wrong=not_finite)
+    write_missing(experiment, variables, rounds, key, columns, what="variational bound", wrong=not_finite)
     barrier("vlb")
     if not is_leader():
         return None

@@ -15,6 +15,12 @@ def on_devices(x: jax.Array | np.ndarray) -> jax.Array:
     return jnp.asarray(x) if mesh is None else jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
 
 
+def on_each(variables: Any, rows: int) -> Any:
+    """What all rows are computed with, copied once to each device that batches of so many rows are spread over."""
+    mesh = _mesh(rows)
+    return variables if mesh is None else jax.device_put(variables, NamedSharding(mesh, PartitionSpec()))
+
+
 def one_ahead(dispatch: Callable[[int], Any], rounds: Iterable[int]) -> Iterator[tuple[int, Any]]:
     """``(i, dispatch(i))`` of every round in order, each handed on once the next has been dispatched.
 

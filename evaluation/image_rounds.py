@@ -7,21 +7,22 @@ import jax
 import numpy as np
 
 from data.source import take
-from evaluation.devices import on_devices, one_ahead
+from evaluation.devices import on_devices, on_each, one_ahead
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
 
 
 def write_missing(
     experiment: Experiment,
+    variables: dict[str, Any],
     rounds: Rounds,
     key: jax.Array,
-    compute: Callable[[dict[str, jax.Array], jax.Array], dict[str, Any]],
+    compute: Callable[[dict[str, Any], dict[str, jax.Array], jax.Array], dict[str, Any]],
     *,
     what: str,
     wrong: Callable[[dict[str, np.ndarray], str], str | None],
 ) -> None:
-    """Compute and write the rounds that are missing: ``compute(batch, keys) -> {column: [b, ...]}``.
+    """Compute and write the rounds that are missing: ``compute(variables, batch, keys) -> {column: [b, ...]}``.
 
     A batch has "image", and "label" where the network is told of classes: what is measured is then conditional.
     Example j gets ``fold_in(key, j)`` whatever batch it is in, so the numbers depend on neither devices nor processes.
@@ -32,13 +33,14 @@ def write_missing(
       Failure: what `wrong` says.
     """
     test, missing = experiment.source.test, rounds.missing()
+    variables = on_each(variables, rounds.size)
 
     def dispatch(i: int) -> dict[str, Any]:
         first = i * rounds.size
         index = np.minimum(np.arange(first, first + rounds.size), rounds.total - 1)  # copies fill up the last round
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
         examples = take(test, index)
-        return compute({name: on_devices(examples[name]) for name in experiment.batch_fields}, keys)
+        return compute(variables, {name: on_devices(examples[name]) for name in experiment.batch_fields}, keys)
 
     with rounds.progress(missing, what) as progress:
         for i, out in one_ahead(dispatch, missing):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from evaluation.devices import on_devices, one_ahead
+from evaluation.devices import on_devices, on_each, one_ahead
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
 from experiment.pictures import save_samples
@@ -34,7 +34,7 @@ class Drawer:
     """The sampler of one method, compiled once: batch i of a key is the same whoever draws it."""
 
     def __init__(self, experiment: Experiment, variables: dict, method: str, batch_size: int):
-        self.variables, self.method = variables, method
+        self.variables, self.method = on_each(variables, batch_size), method
         shape, sde = (batch_size, *experiment.source.shape), experiment.process(variables)
         self._start = jax.jit(lambda key: experiment.sde.prior_sample(key, shape))
         self._sampler = network_jit(lambda v, key, z, labels: experiment.sampler(v, method, sde, labels)(key, z))

@@ -16,7 +16,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
     Kubernetes or a TPU pod tells each process all three.
 
     Raises:
-      ValueError: flags that do not belong together, or "auto" where nothing tells.
+      ValueError: flags that do not belong together, "auto" where nothing tells, or an address that does not serve.
     """
     given = [f"--{name}" for name, value in (("processes", processes), ("process", process)) if value is not None]
     if coordinator is None or coordinator == AUTO:
@@ -41,7 +41,13 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
             f"--coordinator={coordinator} with --processes={processes} --process={process}; needed are both, and "
             "0 <= process < processes"
         )
-    jax.distributed.initialize(coordinator, processes, process)
+    try:
+        jax.distributed.initialize(coordinator, processes, process)
+    except RuntimeError as error:
+        raise ValueError(
+            f"--coordinator={coordinator}: process {process} of {processes} cannot join; process 0 needs a free port "
+            f"of its own address there ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def is_leader() -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from configs.vp import toy_mixture8_mlp
 from evaluation import samples
-from evaluation.devices import each_on_its_own, on_devices, one_ahead
+from evaluation.devices import each_on_its_own, on_devices, on_each, one_ahead
 from evaluation.samples import Drawer, draw_rounds
 from experiment import Experiment, Failure, build
 
@@ -87,6 +87,15 @@ def test_a_broken_round_stops_what_follows_and_keeps_what_was_written(
     assert len(rounds.column("samples")) == 40 and (rounds.column("seconds") > 0).all()
     alone = Drawer(experiment, variables, "euler_maruyama", 16).draw(jax.random.key(1), 1).x
     np.testing.assert_array_equal(rounds.read(1)["samples"], experiment.scaler.decode(alone))
+
+
+def test_weights_are_copied_once_to_the_devices_of_a_batch(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment, variables = tiny
+    weight = next(iter(Drawer(experiment, variables, "euler_maruyama", 16).variables["params"].values()))
+    assert weight.sharding.is_fully_replicated and len(weight.devices()) == 8
+    assert on_each(variables, 12) is variables, "eight do not divide it"
+    _one_device(monkeypatch)
+    assert on_each(variables, 16) is variables
 
 
 def test_each_device_loops_by_itself() -> None:

@@ -116,6 +116,15 @@ def test_auto_where_nothing_tells_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         join("auto", None, None)
 
 
+def test_an_address_that_does_not_serve_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def initialize(*_: object) -> None:
+        raise jax.errors.JaxRuntimeError("UNKNOWN: Failed to start RPC server")  # as with a port that is taken
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    with pytest.raises(ValueError, match=r"somewhere:1234: process 0 of 2 cannot join.*free port.*RPC server"):
+        join("somewhere:1234", 2, 0)
+
+
 def test_flags_reach_jax_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda *arguments: calls.append(arguments))
