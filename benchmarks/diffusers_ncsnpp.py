@@ -6,13 +6,16 @@ as in the published 256-pixel networks (input_skip, output_skip), where the CIFA
 At CIFAR-10's size it has 61.89 M parameters and 21.73 GFLOP an image, against 62.76 M and 21.75.
 """
 
+import inspect
+
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from models.functional import Network
+from models.ncsnpp import NCSNpp
 
-NEEDED = {"embedding_type": "fourier", "fir": True, "scale_by_sigma": True, "centered": False}
+NEEDED = {"embedding_type": "fourier", "fir": True, "progressive_input": "residual", "scale_by_sigma": True}
 
 
 class Output(nn.Module):
@@ -32,7 +35,8 @@ def like(network: Network) -> Output:
 
     Raises ValueError where ours is another kind of network than NCSN++ with Fourier features and filters.
     """
-    options = {"dropout": 0.0, **dict(network.options)}
+    defaults = inspect.signature(NCSNpp).parameters.items()
+    options = {name: parameter.default for name, parameter in defaults} | dict(network.options)
     unlike = [name for name, value in NEEDED.items() if network.name != "ncsnpp" or options.get(name) != value]
     if unlike:
         raise ValueError(f"diffusers' network is an NCSN++; model.name {network.name!r} differs: {', '.join(unlike)}")

@@ -18,6 +18,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import jax
@@ -165,6 +166,7 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
             "jit_bytes": held,
             "most_bytes_so_far": (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
             "libraries_without": without,
+            "libraries": {name: version(name) for name in LIBRARIES["diffusers"] if importlib.util.find_spec(name)},
             "out_of_memory": too_large,
         },
     }
@@ -174,6 +176,9 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     """Run, print, write the JSON and return it."""
     flags = parser(__doc__.splitlines()[0], batch_size=128, several=True)
     flags.add_argument("--steps_per_call", type=int, default=2, help="of the contender with several (CPU unrolls them)")
+    flags.add_argument(
+        "--remat", action="store_true", help="recompute the blocks, as training.remat does; see jit_bytes"
+    )
     flags.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of our computation")
     options = flags.parse_args(arguments)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs room on the same GPU
@@ -181,6 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         parallel.check_batch_size(size)
     with_dtype = {} if options.dtype == "float32" else {"dtype": options.dtype}
     experiment, variables, weights = experiment_of(options, needs_data=False, **with_dtype)
+    experiment.config.training.remat = options.remat
     found = []
     for size in options.batch_size:
         found.append(measure(options, experiment, variables, size))

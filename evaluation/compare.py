@@ -14,7 +14,7 @@ import numpy as np
 
 import samplers
 from evaluation import comparison, metrics, quality
-from evaluation.devices import on_devices
+from evaluation.devices import on_devices, on_each
 from evaluation.feature_rounds import extracted
 from evaluation.inception import InceptionV3
 from evaluation.report import environment
@@ -196,7 +196,8 @@ class _Draws:
 
     def __init__(self, experiment: Experiment, workdir: Workdir, plan: Plan):
         config = experiment.config.eval
-        self.experiment, self.variables = experiment, plan.variables
+        self.experiment = experiment
+        self.variables = on_each(plan.variables, min(config.batch_size, config.num_samples))
         self.sde = experiment.process(plan.variables)
         self.folder = workdir.path / "comparison" / f"step_{plan.step:08d}{'' if config.ema else '_raw'}"
         self.about = {"step": plan.step, "weights_crc32": fingerprint(plan.variables), "seed": config.seed}

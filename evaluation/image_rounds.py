@@ -33,7 +33,8 @@ def write_missing(
       Failure: what `wrong` says.
     """
     test, missing = experiment.source.test, rounds.missing()
-    variables = on_each(variables, rounds.size)
+    if missing:
+        variables = on_each(variables, rounds.size)
 
     def dispatch(i: int) -> dict[str, Any]:
         first = i * rounds.size

@@ -16,7 +16,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
     Kubernetes or a TPU pod tells each process all three.
 
     Raises:
-      ValueError: flags that do not belong together, "auto" where nothing tells, or an address that does not serve.
+      ValueError: flags that do not belong together, "auto" where nothing tells, or a port that is taken.
     """
     given = [f"--{name}" for name, value in (("processes", processes), ("process", process)) if value is not None]
     if coordinator is None or coordinator == AUTO:
@@ -43,10 +43,10 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
         )
     try:
         jax.distributed.initialize(coordinator, processes, process)
-    except RuntimeError as error:
+    except jax.errors.JaxRuntimeError as error:
         raise ValueError(
-            f"--coordinator={coordinator}: process {process} of {processes} cannot join; process 0 needs a free port "
-            f"of its own address there ({str(error).splitlines()[0]})"
+            f"--coordinator={coordinator}: process {process} of {processes} cannot join; needed is a free port on the "
+            f"machine of process 0 ({error})"
         ) from error
 
 

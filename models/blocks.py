@@ -16,9 +16,9 @@ from models.resample import downsample, upsample
 
 
 def recomputed(call: Callable[..., Array]) -> Callable[..., Array]:
-    """A block's ``__call__`` of which, where its ``remat`` is set, the backward pass keeps the arguments alone.
+    """A block's ``__call__``, of positional arguments; where its ``remat`` is set, the backward pass keeps them alone.
 
-    Everything between them is computed again there (Chen et al. 2016, arXiv:1604.06174).
+    Everything behind them is computed again there (Chen et al. 2016, arXiv:1604.06174).
     """
 
     @functools.wraps(call)

@@ -20,7 +20,7 @@ Variables = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Network:
-    """A network without its numbers: hashable and equal by name and options, so it may be a static argument.
+    """A network without its numbers: hashable and equal by its fields, so it may be a static argument.
 
     Variables are {"params": {...}, "fixed": {...}}, flat dictionaries from dotted names such as
     "down.0.blocks.1.conv0.kernel" to arrays; "fixed" holds what is never trained (Fourier frequencies).
@@ -40,7 +40,7 @@ class Network:
     def recomputing(self) -> "Network":
         """The same function, whose backward pass keeps what enters its blocks and computes the rest again.
 
-        Raises ValueError for a network without residual blocks.
+        Raises ValueError for a network that is not made of the U-Nets' blocks.
         """
         recomputing = dataclasses.replace(self, remat=True)
         recomputing.abstract()
@@ -100,7 +100,7 @@ def _create(network: Network, key: Array) -> nnx.Module:
     if network.remat:
         blocks = [block for _, block in nnx.iter_modules(module) if isinstance(block, ResBlock | Attention)]
         if not blocks:
-            raise ValueError(f"{network.name} has no residual blocks to recompute; its activations have to be kept")
+            raise ValueError(f"{network.name} has none of the U-Nets' blocks, which are what can be recomputed")
         for block in blocks:
             block.remat = True
     return module

@@ -18,8 +18,8 @@ def upfirdn(
 
     y[o] = sum_j taps[L - 1 - j] padded[o down + j], separable; sizes (n up + sum(pad) - L) // down + 1. Polyphase: each
     of the `up` phases of the output, or `down` phases of the input, is filtered by itself, so that no zero between
-    pixels is multiplied or stored, neither here nor in the gradient. Shifted sums, not a depthwise convolution: exact
-    float32 on every backend, and on CPU 15 to 100 times faster, gradient included.
+    pixels is multiplied or stored, nor in the gradient where up or down is 1. Shifted sums, not a depthwise
+    convolution: exact float32 on every backend, and on CPU 15 to 100 times faster, gradient included.
     """
     for axis in (1, 2):
         x = _expand(axis, x, taps, up, down, pad) if up > 1 else _reduce(axis, x, taps, down, pad)
@@ -30,7 +30,7 @@ def _reduce(axis: int, x: Array, taps: Sequence[float], down: int, pad: tuple[in
     size = (x.shape[axis] + sum(pad) - len(taps)) // down + 1
     padded = _pad(axis, x, pad[0], pad[1] + -(x.shape[axis] + sum(pad)) % down)
     by_phase = padded.reshape(*x.shape[:axis], -1, down, *x.shape[axis + 1 :])
-    phases = [lax.index_in_dim(by_phase, phase, axis + 1, keepdims=False) for phase in range(down)]
+    phases = jnp.unstack(by_phase, axis=axis + 1)
     return sum(
         tap * lax.slice_in_dim(phases[j % down], j // down, j // down + size, 1, axis)
         for j, tap in enumerate(reversed(taps))

@@ -25,14 +25,40 @@ def test_upfirdn_is_scipys_with_room_for_every_output(taps, up, down):
     np.testing.assert_allclose(ours, scipys, atol=2e-5)
 
 
+def _pads(jaxpr):
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "pad":
+            yield equation.params["padding_config"]
+        for inner in jax.core.jaxprs_in_params(equation.params):
+            yield from _pads(inner)
+
+
 @pytest.mark.parametrize("resample", [upsample, downsample])
 def test_filters_store_no_zeros_between_pixels(resample):
     def both(x):
         y, back = jax.vjp(lambda x: resample(x, (1, 3, 3, 1)), x)
         return back(y)
 
-    pads = [e.params["padding_config"] for e in jax.make_jaxpr(both)(X).eqns if e.primitive.name == "pad"]
+    pads = list(_pads(jax.make_jaxpr(both)(X).jaxpr))
     assert pads and all(between == 0 for padding in pads for _, _, between in padding)
+    assert all(len(padding) == X.ndim for padding in pads), "one of another rank puts a phase among zeros"
+
+
+@pytest.mark.parametrize(("up", "down"), [(2, 1), (3, 1), (3, 2), (1, 2)])
+@pytest.mark.parametrize("pad", [(-1, -1), (0, 4), (5, -2)])
+@pytest.mark.parametrize("taps", [[2.0], [1.0, 2.0, 4.0, -1.0]])
+def test_upfirdn_is_its_definition_for_any_padding(up, down, pad, taps):
+    expected = X
+    for axis in (1, 2):
+        stuffed = np.zeros([n * up if i == axis else n for i, n in enumerate(expected.shape)], np.float32)
+        lines = np.moveaxis(stuffed, axis, 0)
+        lines[::up] = np.moveaxis(expected, axis, 0)
+        lines = np.pad(lines, [(max(pad[0], 0), max(pad[1], 0)), (0, 0), (0, 0), (0, 0)])
+        lines = lines[-min(pad[0], 0) : len(lines) + min(pad[1], 0)]
+        size = (len(lines) - len(taps)) // down + 1
+        convolved = [sum(tap * lines[o * down + j] for j, tap in enumerate(reversed(taps))) for o in range(size)]
+        expected = np.moveaxis(np.stack(convolved), 0, axis)
+    np.testing.assert_allclose(upfirdn(X, taps, up=up, down=down, pad=pad), expected, atol=1e-5)
 
 
 def test_upfirdn_crops_for_negative_padding():

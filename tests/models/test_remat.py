@@ -53,5 +53,5 @@ def test_it_is_another_network_with_the_same_variables() -> None:
 
 
 def test_a_network_without_blocks_cannot() -> None:
-    with pytest.raises(ValueError, match="mlp has no residual blocks"):
+    with pytest.raises(ValueError, match="mlp has none of the U-Nets' blocks"):
         Network.create("mlp", shape=(2,)).recomputing()

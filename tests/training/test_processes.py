@@ -116,7 +116,7 @@ def test_auto_where_nothing_tells_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         join("auto", None, None)
 
 
-def test_an_address_that_does_not_serve_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_taken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def initialize(*_: object) -> None:
         raise jax.errors.JaxRuntimeError("UNKNOWN: Failed to start RPC server")  # as with a port that is taken
 

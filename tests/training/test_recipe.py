@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from configs.vp import toy_mixture8_mlp
+from configs.vp import digits, toy_mixture8_mlp
 from data import geometry
 from data.scaling import Scaler
 from experiment import build
@@ -165,6 +165,29 @@ def test_the_network_sees_the_augmented_images() -> None:
     expected = compiled(lambda keys: geometry.augment(keys, image, 0.5)[0])(own)
     np.testing.assert_allclose(seen["x"], expected, atol=2e-5)
     assert np.abs(seen["x"] - image).max() > 1.0
+
+
+def test_the_blocks_are_recomputed_where_the_config_says_so(tmp_path: Any) -> None:
+    config = digits.get_config()
+    config.model.update({"nf": 8, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()})
+
+    def gradient() -> str:
+        experiment = build(config)
+        losses = loop.make_losses(experiment, loop.objective_of(experiment), 1)
+        batch = {"image": np.zeros((2, 8, 8, 1), np.uint8)}
+
+        def loss(variables: dict) -> jax.Array:
+            return jnp.mean(losses(variables, batch, jax.random.key(0), True))
+
+        return str(jax.make_jaxpr(jax.grad(loss))(experiment.network.abstract()))
+
+    assert "remat" not in gradient()
+    config.training.remat = True
+    assert "remat" in gradient()
+    mlp = toy_mixture8_mlp.get_config()
+    mlp.training.remat = True
+    with pytest.raises(ValueError, match=r"training\.remat is True, but mlp has none.*set it to False"):
+        loop.prepare(build(mlp), Workdir(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
