@@ -36,7 +36,7 @@ def get_config() -> ConfigDict:
     training.n_iters = 1_300_001
     training.n_jitted_steps = 1  # optimisation steps in one call
     training.parallelism = "pmap"  # or fsdp: weights, average and moments cut over the devices; a run may change it
-    training.remat = False  # recompute residual blocks in the backward pass: far less memory, a fifth more time
+    training.remat = False  # recompute residual blocks in the backward pass: less memory, a sixth more time
     training.continuous = True  # t in [t_min, 1]; False: the model.num_scales noise levels of DDPM (vp) or SMLD (ve)
     training.time_sampling = "uniform"  # over [t_min, 1] or the levels; loss_aware (levels), log_snr, lognormal (EDM)
     training.P_mean = -1.2  # of ln(sigma / alpha), lognormal
