@@ -23,6 +23,7 @@ from benchmarks.steps import Steps
 from benchmarks.train_step import images_of
 from data.pipeline import Batch, batches
 from data.source import Arrays, Records
+from experiment.processes import one_at_a_time
 from training import parallel
 from training.loop import IN_FLIGHT
 
@@ -53,7 +54,7 @@ def alone(stream: Iterator[Batch], count: int) -> float:
 
 def in_training(stream: Iterator[Batch], step, count: int) -> tuple[float, float]:
     """(seconds of waiting for data, seconds in all) of so many steps, the host as far ahead as in training."""
-    ahead = 0 if jax.default_backend() == "cpu" and jax.local_device_count() > 1 else IN_FLIGHT
+    ahead = 0 if one_at_a_time() else IN_FLIGHT
     unread, waited, began = [], 0.0, time.perf_counter()
     for _ in range(count):
         asked = time.perf_counter()

@@ -35,11 +35,13 @@ def like(network: Network) -> Output:
 
     Raises ValueError where ours is another kind of network than NCSN++ with Fourier features and filters.
     """
-    defaults = inspect.signature(NCSNpp).parameters.items()
+    if network.name != "ncsnpp":
+        raise ValueError(f"model.name is {network.name!r}; diffusers' network is like ncsnpp")
+    defaults = inspect.signature(NCSNpp.__init__).parameters.items()
     options = {name: parameter.default for name, parameter in defaults} | dict(network.options)
-    unlike = [name for name, value in NEEDED.items() if network.name != "ncsnpp" or options.get(name) != value]
+    unlike = [f"{name}={options[name]!r}" for name, value in NEEDED.items() if options[name] != value]
     if unlike:
-        raise ValueError(f"diffusers' network is an NCSN++; model.name {network.name!r} differs: {', '.join(unlike)}")
+        raise ValueError(f"diffusers' network is unlike ours with {', '.join(unlike)}; it has {NEEDED}")
     sides = [options["image_size"] >> i for i in range(len(options["ch_mult"]))]
     attends = [side in options["attn_resolutions"] for side in sides]
     torch.manual_seed(0)

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiment import Experiment
-from experiment.build import EMA_FIELDS
 from models.materialize import network_jit
-from training import optimizer, parallel
-from training.loop import make_losses, objective_of
+from training import parallel
+from training.loop import make_losses, objective_of, optimizers_of
 from training.state import TrainState
 from training.step import TrainStep, make_train_step
 
@@ -61,17 +60,14 @@ class Steps:
         )
 
     def _train_step(self, axis_size: int) -> TrainStep:
-        config = self.experiment.config
-        ema = optimizer.create_ema(**{name: config.model[name] for name in EMA_FIELDS}, batch_size=self.size)
-        options = {"ema": ema, "nan_to_num": config.training.nan_to_num, "axis_size": axis_size}
-        return make_train_step(self.losses(axis_size), self._adam(), **options)
+        adam, ema = optimizers_of(self.experiment, self.size)
+        options = {"ema": ema, "nan_to_num": self.experiment.config.training.nan_to_num, "axis_size": axis_size}
+        return make_train_step(self.losses(axis_size), adam, **options)
 
     def _state(self) -> TrainState:
         history = objective_of(self.experiment).history()
-        return TrainState.create(jax.tree.map(jnp.array, self.variables), self._adam(), history)
-
-    def _adam(self) -> Any:
-        return optimizer.create(**self.experiment.config.optim, batch_size=self.size)
+        adam, _ = optimizers_of(self.experiment, self.size)
+        return TrainState.create(jax.tree.map(jnp.array, self.variables), adam, history)
 
 
 def _keeping(run: Callable, state: TrainState) -> Callable:

@@ -55,6 +55,15 @@ def is_leader() -> bool:
     return jax.process_index() == 0
 
 
+def one_at_a_time() -> bool:
+    """Whether a program has to end before the next begins.
+
+    So it is with several virtual CPU devices: they share one pool of threads, and collectives of two programs can wait
+    for each other until XLA aborts the process.
+    """
+    return jax.default_backend() == "cpu" and jax.local_device_count() > 1
+
+
 def barrier(name: str) -> None:
     """Wait until every process is here; nothing with one process."""
     if jax.process_count() > 1:

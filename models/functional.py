@@ -1,9 +1,8 @@
 """Networks as pure functions of flat dictionaries of arrays, for training, checkpoints and error messages."""
 
-import dataclasses
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -42,7 +41,7 @@ class Network:
 
         Raises ValueError for a network that is not made of the U-Nets' blocks.
         """
-        recomputing = dataclasses.replace(self, remat=True)
+        recomputing = replace(self, remat=True)
         recomputing.abstract()
         return recomputing
 

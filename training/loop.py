@@ -19,7 +19,7 @@ from data.pipeline import batches, eval_batches
 from experiment import Experiment, Failure
 from experiment.build import EMA_FIELDS
 from experiment.pictures import save_samples
-from experiment.processes import to_host
+from experiment.processes import one_at_a_time, to_host
 from experiment.schedule import PREFIX
 from experiment.workdir import Workdir
 from models import CLASSIFIERS
@@ -36,8 +36,7 @@ from training.state import TrainState
 from training.step import batch_losses, make_train_step
 
 GRID_SAMPLES = 64
-IN_FLIGHT = 2  # calls that the host may run ahead of the devices; not on virtual CPU devices, which share one pool of
-# threads: collectives of two calls can wait for each other there until XLA aborts the process
+IN_FLIGHT = 2  # calls that the host may run ahead of the devices, where they need not go one at a time
 
 
 class Diverged(Failure):
@@ -80,9 +79,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
     objective = objective_of(experiment)
     _check_variance(experiment, objective)
     _check_classifier(experiment, objective)
-    adam = optimizer.create(**experiment.config.optim, batch_size=config.batch_size)
-    average = {name: experiment.config.model[name] for name in EMA_FIELDS}
-    ema = optimizer.create_ema(**average, batch_size=config.batch_size)
+    adam, ema = optimizers_of(experiment, config.batch_size)
     _check_augmentation(experiment)
     _trained(experiment)
     history = objective.history()
@@ -99,6 +96,15 @@ def objective_of(experiment: Experiment) -> Objective:
         return objective
     bounds, half_bin = experiment.scaler.bins()
     return dataclasses.replace(objective, half_bin=half_bin, bounds=bounds)
+
+
+def optimizers_of(
+    experiment: Experiment, batch_size: int
+) -> tuple[optax.GradientTransformation, Callable[[jax.Array], jax.Array]]:
+    """What follows the gradient, and the average's decay; ValueError for numbers out of range."""
+    average = {name: experiment.config.model[name] for name in EMA_FIELDS}
+    adam = optimizer.create(**experiment.config.optim, batch_size=batch_size)
+    return adam, optimizer.create_ema(**average, batch_size=batch_size)
 
 
 def _check_variance(experiment: Experiment, objective: Objective) -> None:
@@ -206,7 +212,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     placed = devices.place(state)
     del state
     unread: deque[tuple[int, dict]] = deque()
-    ahead = 0 if jax.default_backend() == "cpu" and jax.local_device_count() > 1 else IN_FLIGHT
+    ahead = 0 if one_at_a_time() else IN_FLIGHT
     began, read_from = time.perf_counter(), start
 
     with store, progress, StopRequest() as stop:
