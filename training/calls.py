@@ -1,32 +1,90 @@
-"""Several optimisation steps as one call of the devices."""
+"""Several optimisation steps as one call of the devices.
 
-from collections.abc import Callable
+On GPU and TPU a call is one program, a `lax.scan` over its steps. On CPU a step is two, its gradient and its update,
+and a call runs them in turn: XLA's kernel gradients are 25 to 100 times slower inside any loop, even one of a single
+turn, and the time that XLA needs to compile a program, and to load a kept one, grows with the square of its length.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, Int, Key
 
+from experiment.processes import one_at_a_time
 from training.state import TrainState
-from training.step import Batch, TrainStep
+from training.step import Batch, Gradient, Metrics, TrainStep
+
+Call = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, list[Metrics]]]
+"""The state is donated; metrics [..., k] of k steps each, one after another."""
 
 
-def several(
-    train_step: TrainStep, steps: int
-) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
-    """``(state, arrays [steps, b, ...], a key's data) -> (state, metrics [steps])``.
+Compile = Callable[[Callable[..., Any], Sequence[str], Sequence[str]], Any]
+"""``(function, takes, gives)``: jitted or pmapped over a run's devices; a state is donated where one is given back.
 
-    One ``lax.scan`` on GPU and TPU. On CPU the steps follow one another: XLA's kernel gradients are 25 to 100 times
-    slower inside any loop, even one of a single turn.
-    """
+How each argument and result lies there is said by its kind: "state", "gradient", "batches", "metrics" or "whole".
+"""
 
-    def run(state: TrainState, batches: Batch, key_data: Array) -> tuple[TrainState, dict[str, Array]]:
+
+def several(train_step: TrainStep, steps: int, compile_: Compile, options: dict[str, str]) -> Call:
+    """``(state, batches [steps, b, ...], key) -> (state, metrics)``; `options` are XLA's."""
+    return (_in_turn if jax.default_backend() == "cpu" else _scanned)(train_step, steps, compile_, options)
+
+
+def _scanned(train_step: TrainStep, _: int, compile_: Compile, __: dict[str, str]) -> Call:
+    def scan(state: TrainState, batches: Batch, key_data: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.wrap_key_data(key_data)
-        if jax.default_backend() != "cpu":
-            return jax.lax.scan(lambda state, batch: train_step(state, batch, key), state, batches)
-        metrics = []
-        for i in range(steps):
-            state, values = train_step(state, {name: array[i] for name, array in batches.items()}, key)
-            metrics.append(values)
-        return state, jax.tree.map(lambda *values: jnp.stack(values), *metrics)
+        return jax.lax.scan(lambda state, batch: train_step(state, batch, key), state, batches)
 
-    return run
+    program = compile_(scan, ("state", "batches", "whole"), ("state", "metrics"))
+
+    def call(state: TrainState, batches: Batch, key: Key[Array, ""]) -> tuple[TrainState, list[Metrics]]:
+        state, metrics = program(state, batches, np.asarray(jax.random.key_data(key)))
+        return state, [metrics]
+
+    return call
+
+
+def _in_turn(train_step: TrainStep, steps: int, compile_: Compile, options: dict[str, str]) -> Call:
+    def gradient(state: TrainState, batches: Batch, i: Int[Array, ""], key_data: Array) -> tuple[Gradient]:
+        batch = {name: array[i] for name, array in batches.items()}
+        return (train_step.gradient(state, batch, jax.random.wrap_key_data(key_data)),)
+
+    def update(state: TrainState, gradient: Gradient) -> tuple[TrainState, Metrics]:
+        state, metrics = train_step.update(state, gradient)
+        return state, jax.tree.map(lambda value: value[None], metrics)
+
+    programs = [
+        compile_(gradient, ("state", "batches", "whole", "whole"), ("gradient",)),
+        compile_(update, ("state", "gradient"), ("state", "metrics")),
+    ]
+    ready: list[Any] = []
+
+    def prepare(*arguments: Any) -> list[Any]:
+        """Both compiled, side by side."""
+        if jax.process_count() > 1:  # what a pmap lowers to takes global shapes
+            return programs
+        lowered = programs[0].lower(*arguments)
+        with ThreadPoolExecutor(1) as other:
+            first = other.submit(lowered.compile, compiler_options=options)
+            second = programs[1].lower(arguments[0], *lowered.out_info).compile(compiler_options=options)
+            return [first.result(), second]
+
+    def call(state: TrainState, batches: Batch, key: Key[Array, ""]) -> tuple[TrainState, list[Metrics]]:
+        key_data, metrics = np.asarray(jax.random.key_data(key)), []
+        for i in range(steps):
+            arguments = state, batches, np.int32(i), key_data
+            if not ready:
+                ready.extend(prepare(*arguments))
+            found = ready[0](*arguments)
+            if one_at_a_time():
+                jax.block_until_ready(found)
+            state, values = ready[1](state, *found)
+            metrics.append(values)
+            if one_at_a_time() and i + 1 < steps:
+                jax.block_until_ready(values)
+        return state, metrics
+
+    return call

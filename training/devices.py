@@ -3,12 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from jaxtyping import Array, Key
-
+from training.calls import Call
 from training.state import TrainState
 from training.step import Batch, TrainStep
-
-Call = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, dict[str, Array]]]
 
 
 class Devices(Protocol):

@@ -33,7 +33,7 @@ from training.objective import SETTINGS, Objective
 from training.preemption import StopRequest
 from training.records import Records
 from training.state import TrainState
-from training.step import batch_losses, make_train_step
+from training.step import Metrics, batch_losses, make_train_step
 
 GRID_SAMPLES = 64
 IN_FLIGHT = 2  # calls that the host may run ahead of the devices, where they need not go one at a time
@@ -211,7 +211,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     )
     placed = devices.place(state)
     del state
-    unread: deque[tuple[int, dict]] = deque()
+    unread: deque[tuple[int, list[Metrics]]] = deque()
     ahead = 0 if one_at_a_time() else IN_FLIGHT
     began, read_from = time.perf_counter(), start
 
@@ -278,12 +278,13 @@ def _diverged(what: str, store: Any) -> Diverged:
     return Diverged(f"{what}; {last}; lower optim.lr or optim.grad_clip")
 
 
-def _read(unread: deque[tuple[int, dict]], devices: Devices, store: Any) -> dict[str, float]:
+def _read(unread: deque[tuple[int, list[Metrics]]], devices: Devices, store: Any) -> dict[str, float]:
     """Mean metrics of the calls since the last reading; refuses numbers that are not finite."""
     first, last = unread[0][0], unread[-1][0]
     named: dict[str, np.ndarray] = {}
-    for name in unread[0][1]:
-        read = [to_host(devices.whole(metrics[name])) for _, metrics in unread]  # averages, the same on all devices
+    for name in unread[0][1][0]:
+        # Averages, the same on all devices.
+        read = [to_host(devices.whole(metrics[name])) for _, call in unread for metrics in call]
         named[name] = np.concatenate(read).astype(np.float64)
     unread.clear()
     bad = np.flatnonzero(~np.all([np.isfinite(values) for values in named.values()], axis=0))

@@ -1,16 +1,14 @@
 """A copy of the state on every device: `pmap` with averaged gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array
 
 from models.materialize import compiler_options, network_jit
-from training.calls import several
-from training.devices import Call
+from training.calls import Call, several
 from training.draws import AXIS
 from training.state import TrainState
 from training.step import Batch, TrainStep
@@ -53,25 +51,14 @@ class Pmapped:
         return losses
 
     def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
-        """``(state, batches, key) -> (state, metrics [local devices, steps])``; the state is donated."""
-        call = jax.pmap(
-            several(train_step, steps),
-            axis_name=AXIS,
-            in_axes=(0, 0, None),
-            donate_argnums=(0,),
-            devices=self.devices,
-        )
-        options, compiled = compiler_options(), []
+        """``(state, batches, key) -> (state, metrics [local devices, k] of k steps each)``; the state is donated."""
 
-        def run(state: TrainState, batches: Batch, key: Array) -> tuple[TrainState, dict[str, Array]]:
-            arguments = state, batches, jax.random.key_data(key)
-            if not options or jax.process_count() > 1:
-                return call(*arguments)
-            if not compiled:  # pmap takes no options; what it lowers to takes them, but global shapes too
-                compiled.append(call.lower(*arguments).compile(compiler_options=options))
-            return compiled[0](*arguments)
+        def compile_(function: Callable[..., Any], takes: Sequence[str], gives: Sequence[str]) -> Any:
+            axes = tuple(None if kind == "whole" else 0 for kind in takes)
+            donated = (0,) if "state" in gives else ()
+            return jax.pmap(function, axis_name=AXIS, in_axes=axes, donate_argnums=donated, devices=self.devices)
 
-        return run
+        return several(train_step, steps, compile_, compiler_options())
 
     def whole(self, tree: Any) -> Any:
         """The first local device's copy, taken from that device alone: indexing would run a program on all of them."""

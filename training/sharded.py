@@ -9,7 +9,7 @@ Left to itself XLA takes the cut of a kernel for a wish to cut channels: a small
 as in ZeRO, and behind it their gradients are summed and cut again. Inside it nothing is said.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from models.materialize import network_jit
-from training.calls import several
-from training.devices import Call
+from models.materialize import compiler_options, network_jit
+from training.calls import Call, several
 from training.draws import AXIS
 from training.state import TrainState
-from training.step import Batch, TrainStep
+from training.step import Batch, Gradient, TrainStep
 
 SMALL = 2**14  # numbers; cutting a leaf of fewer saves nothing that one would notice
 
@@ -70,15 +69,25 @@ class Sharded:
         return spread
 
     def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
-        """``(state, batches, key) -> (state, metrics [steps])``; the state is donated and lies as it lay before."""
+        """``(state, batches, key) -> (state, metrics [k] of k steps each)``; the state is donated, lying as before."""
         lies, whole = jax.tree.map(lambda leaf: self.sharding(leaf.shape), state), self._along()
-        call = network_jit(
-            several(train_step, steps),
-            in_shardings=(lies, self._along(1), whole),
-            out_shardings=(lies, whole),
-            donate_argnums=0,
-        )
-        return lambda state, batches, key: call(state, batches, np.asarray(jax.random.key_data(key)))
+        kinds = {
+            "state": lies,
+            "gradient": Gradient(whole, lies.params, lies.history),
+            "batches": self._along(1),
+            "metrics": whole,
+            "whole": whole,
+        }
+
+        def compile_(function: Callable[..., Any], takes: Sequence[str], gives: Sequence[str]) -> Any:
+            return network_jit(
+                function,
+                in_shardings=tuple(kinds[kind] for kind in takes),
+                out_shardings=tuple(kinds[kind] for kind in gives),
+                donate_argnums=(0,) if "state" in gives else (),
+            )
+
+        return several(train_step, steps, compile_, compiler_options())
 
     def whole(self, tree: Any) -> Any:
         """The same: global arrays are ordinary ones, to programs that all processes run."""

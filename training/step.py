@@ -1,8 +1,9 @@
 """One optimisation step as a pure function of (state, batch, key)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +21,31 @@ from training import vdm
 from training.draws import AXIS, Draws
 from training.importance import LossHistory
 from training.objective import Objective
-from training.state import TrainState
+from training.state import Tensors, TrainState
 
 Batch = dict[str, Any]
 """Arrays [b, ...] of examples: "image", and "label" where the network is told of classes."""
-TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, dict[str, Array]]]
+Metrics = dict[str, Array]
+
+
+class Gradient(NamedTuple):
+    """The loss, its gradient by the weights' names, both of the global batch, and the history with its losses."""
+
+    loss: Array
+    params: Tensors
+    history: LossHistory | None
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """``step(state, batch, key) -> (state, metrics)``: a gradient, and what becomes of the state by it."""
+
+    gradient: Callable[[TrainState, Batch, Key[Array, ""]], Gradient]
+    update: Callable[[TrainState, Gradient], tuple[TrainState, Metrics]]
+
+    def __call__(self, state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
+        """Both, as one program."""
+        return self.update(state, self.gradient(state, batch, key))
 
 
 def batch_losses(
@@ -114,14 +135,14 @@ def make_train_step(
     nan_to_num: bool = False,
     axis_size: int,
 ) -> TrainStep:
-    """``train_step(state, batch, key) -> (state, metrics)``; step n's key is ``fold_in(key, n)``.
+    """The step as a pure function, whole or in its two parts; step n's key is ``fold_in(key, n)``.
 
     Gradients and loss are averaged over the devices by ``lax.pmean``. `ema` is the average's decay at update n = 1, 2,
     ... With `nan_to_num` what is not finite in the averaged gradient becomes 0 (NaN) or +-1e5, as in EDM's training.
     Metrics: loss, grad_norm (before clipping), and with `nan_to_num` replaced, how many numbers it replaced.
     """
 
-    def train_step(state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, dict[str, Array]]:
+    def gradient(state: TrainState, batch: Batch, key: Key[Array, ""]) -> Gradient:
         step_key = jax.random.fold_in(key, state.step)
 
         def mean_loss(params: dict) -> tuple[Array, LossHistory | None]:
@@ -134,7 +155,10 @@ def make_train_step(
         (loss, history), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
         if axis_size > 1:
             loss, grads = jax.lax.pmean((loss, grads), AXIS)
-        metrics = {"loss": loss}
+        return Gradient(loss, grads, history)
+
+    def update(state: TrainState, gradient: Gradient) -> tuple[TrainState, Metrics]:
+        grads, metrics = gradient.params, {"loss": gradient.loss}
         if nan_to_num:
             leaves = jax.tree.leaves(grads)
             metrics["replaced"] = sum((jnp.sum(~jnp.isfinite(leaf), dtype=float) for leaf in leaves), jnp.zeros(()))
@@ -144,6 +168,6 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
         average = optax.incremental_update(params, state.ema, 1.0 - ema(step))
-        return TrainState(step, params, average, state.fixed, opt_state, history), metrics
+        return TrainState(step, params, average, state.fixed, opt_state, gradient.history), metrics
 
-    return train_step
+    return TrainStep(gradient, update)
