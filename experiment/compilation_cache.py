@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 from absl import logging
 
+from experiment.kept_programs import SUFFIX
 from experiment.processes import barrier, is_leader
 
 FOLDER = ".jax_cache"
@@ -36,6 +37,12 @@ def enable(beside: Path, *, limit: int = LIMIT) -> None:
     if MIN_SECONDS.upper() not in os.environ:
         jax.config.update(MIN_SECONDS, 0.0)
     jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def own_folder() -> Path | None:
+    """The folder that `enable` gave JAX, for programs kept otherwise (`experiment.kept_programs`)."""
+    told = jax.config.jax_compilation_cache_dir
+    return Path(told) if told is not None and Path(told).name == FOLDER else None
 
 
 def _folder(beside: Path, limit: int) -> Path | None:
@@ -64,10 +71,12 @@ def sweep(folder: Path, limit: int) -> None:
     checked, began = folder / ".checked", time.time_ns()
     since = checked.stat().st_mtime_ns if checked.exists() else 0
     kept: list[tuple[float, int, Path]] = []
-    for entry in folder.glob("*-cache"):
+    for temporary in folder.glob(f".*{SUFFIX}.*"):
+        temporary.unlink(missing_ok=True)
+    for entry in [*folder.glob("*-cache"), *folder.glob(f"*{SUFFIX}")]:
         try:
             stat = entry.stat()
-            if stat.st_mtime_ns >= since and not _whole(entry.read_bytes()):
+            if entry.suffix != SUFFIX and stat.st_mtime_ns >= since and not _whole(entry.read_bytes()):
                 entry.unlink(missing_ok=True)
             else:
                 kept.append((max(stat.st_atime, stat.st_mtime), stat.st_size, entry))

@@ -13,13 +13,14 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from experiment.kept_programs import KeptPrograms
 from experiment.processes import one_at_a_time
+from models.materialize import compiler_options
 from training.state import TrainState
 from training.step import Batch, Gradient, Metrics, TrainStep
 
 Call = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, list[Metrics]]]
 """The state is donated; metrics [..., k] of k steps each, one after another."""
-
 
 Compile = Callable[[Callable[..., Any], Sequence[str], Sequence[str]], Any]
 """``(function, takes, gives)``: jitted or pmapped over a run's devices; a state is donated where one is given back.
@@ -28,26 +29,43 @@ How each argument and result lies there is said by its kind: "state", "gradient"
 """
 
 
-def several(train_step: TrainStep, steps: int, compile_: Compile, options: dict[str, str]) -> Call:
-    """``(state, batches [steps, b, ...], key) -> (state, metrics)``; `options` are XLA's."""
-    return (_in_turn if jax.default_backend() == "cpu" else _scanned)(train_step, steps, compile_, options)
+def several(train_step: TrainStep, steps: int, compile_: Compile, kept: KeptPrograms) -> Call:
+    """``(state, batches [steps, b, ...], key) -> (state, metrics)``; compiled at the first call, unless kept."""
+    return _in_turn(train_step, steps, compile_, kept) if _on_cpu() else _scanned(train_step, compile_, kept)
 
 
-def _scanned(train_step: TrainStep, _: int, compile_: Compile, __: dict[str, str]) -> Call:
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+def _scanned(train_step: TrainStep, compile_: Compile, kept: KeptPrograms) -> Call:
     def scan(state: TrainState, batches: Batch, key_data: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.wrap_key_data(key_data)
         return jax.lax.scan(lambda state, batch: train_step(state, batch, key), state, batches)
 
-    program = compile_(scan, ("state", "batches", "whole"), ("state", "metrics"))
+    jitted = compile_(scan, ("state", "batches", "whole"), ("state", "metrics"))
+    ready: list[Any] = []
+
+    def prepare(*arguments: Any) -> list[Any]:
+        if jax.process_count() > 1:  # what a pmap lowers to takes global shapes
+            return [jitted]
+        if found := kept.get("steps"):
+            return found
+        program = jitted.lower(*arguments).compile()
+        kept.keep(steps=program)
+        return [program]
 
     def call(state: TrainState, batches: Batch, key: Key[Array, ""]) -> tuple[TrainState, list[Metrics]]:
-        state, metrics = program(state, batches, np.asarray(jax.random.key_data(key)))
+        arguments = state, batches, np.asarray(jax.random.key_data(key))
+        if not ready:
+            ready.extend(prepare(*arguments))
+        state, metrics = ready[0](*arguments)
         return state, [metrics]
 
     return call
 
 
-def _in_turn(train_step: TrainStep, steps: int, compile_: Compile, options: dict[str, str]) -> Call:
+def _in_turn(train_step: TrainStep, steps: int, compile_: Compile, kept: KeptPrograms) -> Call:
     def gradient(state: TrainState, batches: Batch, i: Int[Array, ""], key_data: Array) -> tuple[Gradient]:
         batch = {name: array[i] for name, array in batches.items()}
         return (train_step.gradient(state, batch, jax.random.wrap_key_data(key_data)),)
@@ -56,21 +74,25 @@ def _in_turn(train_step: TrainStep, steps: int, compile_: Compile, options: dict
         state, metrics = train_step.update(state, gradient)
         return state, jax.tree.map(lambda value: value[None], metrics)
 
-    programs = [
+    jitted = [
         compile_(gradient, ("state", "batches", "whole", "whole"), ("gradient",)),
         compile_(update, ("state", "gradient"), ("state", "metrics")),
     ]
     ready: list[Any] = []
 
     def prepare(*arguments: Any) -> list[Any]:
-        """Both compiled, side by side."""
+        """Both, compiled side by side; pmap takes no options, what it lowers to does."""
         if jax.process_count() > 1:  # what a pmap lowers to takes global shapes
-            return programs
-        lowered = programs[0].lower(*arguments)
+            return jitted
+        if found := kept.get("gradient", "update"):
+            return found
+        options, lowered = compiler_options(), jitted[0].lower(*arguments)
         with ThreadPoolExecutor(1) as other:
             first = other.submit(lowered.compile, compiler_options=options)
-            second = programs[1].lower(arguments[0], *lowered.out_info).compile(compiler_options=options)
-            return [first.result(), second]
+            second = jitted[1].lower(arguments[0], *lowered.out_info).compile(compiler_options=options)
+            found = [first.result(), second]
+        kept.keep(gradient=found[0], update=found[1])
+        return found
 
     def call(state: TrainState, batches: Batch, key: Key[Array, ""]) -> tuple[TrainState, list[Metrics]]:
         key_data, metrics = np.asarray(jax.random.key_data(key)), []

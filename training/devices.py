@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from experiment.kept_programs import KeptPrograms
 from training.calls import Call
 from training.state import TrainState
 from training.step import Batch, TrainStep
@@ -31,8 +32,8 @@ class Devices(Protocol):
     def spread(self, losses: Callable[..., Any]) -> Callable[..., Any]:
         """``losses(variables, batch, ...)`` as `make_train_step` is to take them."""
 
-    def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
-        """``(state, batches, key) -> (state, metrics)`` for states placed like this one; the state is donated."""
+    def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState, kept: KeptPrograms) -> Call:
+        """``(state, batches, key) -> (state, metrics)`` for states placed like this one; see `calls.several`."""
 
     def whole(self, tree: Any) -> Any:
         """What was placed, or the metrics, as arrays of their own shapes; see `joint`."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from data.geometry import LABELS
 from data.pipeline import batches, eval_batches
 from experiment import Experiment, Failure
 from experiment.build import EMA_FIELDS
+from experiment.compilation_cache import own_folder
+from experiment.kept_programs import KeptPrograms
 from experiment.pictures import save_samples
 from experiment.processes import one_at_a_time, to_host
 from experiment.schedule import PREFIX
@@ -176,6 +179,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     """
     objective, adam, ema, devices, state = start_from
     config = experiment.config.training
+    kept = KeptPrograms(own_folder(), _facts(experiment))  # which are loaded from here on
     root = jax.random.key(experiment.config.seed)
     key_init, key_train, key_eval, key_sample = (jax.random.fold_in(root, i) for i in range(4))
     leader = jax.process_index() == 0
@@ -192,7 +196,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
 
     losses = devices.spread(make_losses(experiment, objective, devices.axis_size))
     step_options = {"ema": ema, "nan_to_num": config.nan_to_num, "axis_size": devices.axis_size}
-    run = devices.compile_steps(make_train_step(losses, adam, **step_options), config.n_jitted_steps, state)
+    run = devices.compile_steps(make_train_step(losses, adam, **step_options), config.n_jitted_steps, state, kept)
     evaluate = _make_evaluate(experiment, make_losses(experiment, objective, 1, all_scores=True), devices, key_eval)
     draw, pictured = _make_draw(experiment, devices), config.snapshot_sampling and not experiment.classifies
 
@@ -269,6 +273,14 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     if records:
         records.close()
     return step
+
+
+def _facts(experiment: Experiment) -> tuple[Any, ...]:
+    """What a step of this training is made from, the code aside."""
+    source = experiment.source
+    first = {name: (np.shape(value), np.asarray(value).dtype.str) for name, value in source.train[0].items()}
+    config = json.dumps(experiment.config.to_dict(), sort_keys=True, default=repr)
+    return config, source.name, source.shape, source.levels, source.num_classes, sorted(first.items())
 
 
 def _diverged(what: str, store: Any) -> Diverged:

@@ -18,7 +18,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from models.materialize import compiler_options, network_jit
+from experiment.kept_programs import KeptPrograms
+from models.materialize import network_jit
 from training.calls import Call, several
 from training.draws import AXIS
 from training.state import TrainState
@@ -68,7 +69,7 @@ class Sharded:
 
         return spread
 
-    def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
+    def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState, kept: KeptPrograms) -> Call:
         """``(state, batches, key) -> (state, metrics [k] of k steps each)``; the state is donated, lying as before."""
         lies, whole = jax.tree.map(lambda leaf: self.sharding(leaf.shape), state), self._along()
         kinds = {
@@ -87,7 +88,7 @@ class Sharded:
                 donate_argnums=(0,) if "state" in gives else (),
             )
 
-        return several(train_step, steps, compile_, compiler_options())
+        return several(train_step, steps, compile_, kept)
 
     def whole(self, tree: Any) -> Any:
         """The same: global arrays are ordinary ones, to programs that all processes run."""

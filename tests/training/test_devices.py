@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec
 
 from checkpoints.store import Store
 from data.scaling import Scaler
+from experiment.kept_programs import KeptPrograms
 from experiment.processes import to_host
 from models.functional import Network
 from sde_lib import VP
@@ -56,7 +57,7 @@ def _compiled(kind: str, devices: int, per_call: int) -> tuple[Devices, Any, lis
 
     ema = functools.partial(optimizer.ema_decay, 0.9, warmup=True)
     step = make_train_step(over.spread(counted), ADAM, ema=ema, axis_size=over.axis_size)
-    return over, over.compile_steps(step, per_call, _beginning()), traces
+    return over, over.compile_steps(step, per_call, _beginning(), KeptPrograms()), traces
 
 
 def _beginning() -> TrainState:
@@ -121,7 +122,7 @@ def test_two_steps_a_call_are_one_and_one(runs: dict) -> None:
 @pytest.mark.parametrize("kind", ["pmap", "fsdp"])
 def test_the_scan_of_gpu_and_tpu_gives_the_same(runs: dict, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One program of four steps, which no CPU is given."""
-    monkeypatch.setattr(calls, "_in_turn", calls._scanned)
+    monkeypatch.setattr(calls, "_on_cpu", lambda: False)
     scanned = _train(kind, 2, 4)
     assert _furthest(runs[ONE].state, scanned.state) < 1e-5 and all(scanned.donated)
     np.testing.assert_allclose(scanned.loss[0], runs[ONE].loss[0], rtol=1e-5)

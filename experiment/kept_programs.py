@@ -1,0 +1,117 @@
+"""The programs of a training, kept by all they were traced from: a second start neither traces nor compiles them.
+
+JAX's cache (`experiment.compilation_cache`) finds a program by its text. A large network's takes as long to trace as
+to load, and only then can loading begin. These are found as a compiler cache's direct mode finds an object file: by
+the run's facts, by every Python and shared file that is loaded (place, size, time of its last change), by the devices,
+the variables of the environment that JAX and XLA read, and JAX's settings. What differs in one of these is not found,
+is traced and compiled, and then kept beside the other. They are loaded by threads of their own.
+"""
+
+import hashlib
+import os
+import pickle
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+from jax.experimental.serialize_executable import deserialize_and_load, serialize
+from jax.stages import Compiled
+
+SUFFIX = ".program"
+READ = ("JAX_", "XLA_", "FLAX_", "NVIDIA_", "CUDA_", "TF_", "LIBTPU_", "TPU_", "OMP_")
+NOT_OF_A_PROGRAM = ("jax_compilation_cache_", "jax_persistent_cache_", "jax_log", "jax_debug_log")
+
+
+class KeptPrograms:
+    """Those of one run in one folder, found by `facts`; without a folder nothing is kept, and nothing found.
+
+    The folder is trusted: a program is code, and the file of one a pickle. Programs of several processes are not kept.
+    """
+
+    def __init__(self, folder: Path | None = None, facts: Any = None):
+        self._loading: dict[str, Future] = {}
+        self._folder = folder if jax.process_count() == 1 else None
+        if self._folder is None:
+            return
+        self._prefix = f"{made_from(facts)}-"
+        files = sorted(self._folder.glob(f"{self._prefix}*{SUFFIX}"))
+        if files:
+            pool = ThreadPoolExecutor(len(files))
+            self._loading = {file.name: pool.submit(_load, file) for file in files}
+            pool.shutdown(wait=False)
+
+    def get(self, *names: str) -> list[Compiled] | None:
+        """All of them, or None."""
+        loading = [self._loading.get(self._name(name)) for name in names] if self._loading else [None]
+        found = [each and each.result() for each in loading]
+        return None if None in found else found
+
+    def keep(self, **programs: Compiled) -> None:
+        """For the next start; what cannot be written is not kept."""
+        if self._folder is None:
+            return
+        for name, program in programs.items():
+            file = self._folder / self._name(name)
+            temporary = file.with_name(f".{file.name}.{os.getpid()}")
+            try:
+                temporary.write_bytes(pickle.dumps(serialize(program)))
+                os.replace(temporary, file)
+            except Exception as error:  # a full disk, a backend that cannot
+                logging.info("the program %r is not kept: %s", name, error)
+                temporary.unlink(missing_ok=True)
+
+    def _name(self, name: str) -> str:
+        return f"{self._prefix}{name}{SUFFIX}"
+
+
+def _load(file: Path) -> Compiled | None:
+    try:
+        os.utime(file)  # the longest unused are swept first
+        return deserialize_and_load(*pickle.loads(file.read_bytes()))
+    except Exception as error:  # damaged, swept meanwhile
+        logging.info("a kept program is compiled again: %s", error)
+        return None
+
+
+def made_from(facts: Any) -> str:
+    """A digest of the facts, and of all that a program of this process is made from beside them."""
+    client = jax.devices()[0].client
+    said = [
+        repr(facts),
+        sys.version,
+        client.platform,
+        client.platform_version,
+        *(f"{device.id} {device.device_kind}" for device in jax.devices()),
+        *_cpu(),
+        *(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(READ)),
+        *(
+            f"{name}={value}"
+            for name, value in sorted(jax.config.values.items())
+            if not name.startswith(NOT_OF_A_PROGRAM)
+        ),
+        *sorted(_files()),
+    ]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:32]
+
+
+def _files() -> set[str]:
+    """Every file that a loaded module is from."""
+    found = set()
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file:
+            stat = os.stat(file)
+            found.add(f"{file} {stat.st_size} {stat.st_mtime_ns}")
+    return found
+
+
+def _cpu() -> list[str]:
+    """What the processor can do, where the system says so: a program for another may end in an illegal instruction."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    return sorted({line for line in lines if line.startswith(("flags", "Features"))})
