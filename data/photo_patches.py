@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from data.scikit_learn import packaged
 from data.source import Example, Source
 
 TRAIN_WIDTH = 0.8  # the left part of each photograph is for training, the rest for testing
@@ -12,9 +13,10 @@ def photo_patches(*, size: int = 32, train_length: int = 50_000, test_length: in
 
     The lengths are virtual: crop i is the same whatever they are. A `size` that does not fit is a ValueError.
     """
-    from sklearn.datasets import load_sample_images
+    from PIL import Image
 
-    photos = np.stack(load_sample_images().images)  # [2, 427, 640, 3]
+    files = [packaged("images", name) for name in ("china.jpg", "flower.jpg")]
+    photos = np.stack([np.asarray(Image.open(file)) for file in files])  # [2, 427, 640, 3]
     cut = int(TRAIN_WIDTH * photos.shape[2])
     largest = min(photos.shape[1], photos.shape[2] - cut)
     if not 1 <= size <= largest:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiment.kept_programs import KeptPrograms
 from models.materialize import network_jit
@@ -32,14 +33,14 @@ class Pmapped:
 
     def place(self, state: TrainState) -> TrainState:
         """A copy of every leaf on each local device: leading axis [local devices]."""
-        n = self._local()
-        return jax.pmap(lambda tree: tree, axis_name=AXIS, devices=self.devices)(
-            jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (n, *np.shape(leaf))), state)
-        )
+        held = self._local()
+        lies = NamedSharding(Mesh(np.array(held), (AXIS,)), PartitionSpec(AXIS))
+        copies = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(held), *np.shape(leaf))), state)
+        return jax.device_put(copies, lies, may_alias=False)  # buffers of its own: the state is donated
 
     def split(self, batch: Batch, steps: int) -> Batch:
         """Arrays [steps, b, ...] of this process -> [local devices, steps, b / devices, ...]."""
-        n = self._local()
+        n = len(self._local())
 
         def split(array: np.ndarray) -> np.ndarray:
             shape = (steps, n, array.shape[1] // n, *array.shape[2:])
@@ -69,5 +70,5 @@ class Pmapped:
         """On the first local device."""
         return network_jit(function)
 
-    def _local(self) -> int:
-        return sum(device.process_index == jax.process_index() for device in self.devices)
+    def _local(self) -> list[jax.Device]:
+        return [device for device in self.devices if device.process_index == jax.process_index()]

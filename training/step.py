@@ -21,6 +21,7 @@ from training import vdm
 from training.draws import AXIS, Draws
 from training.importance import LossHistory
 from training.objective import Objective
+from training.optimizer import global_norm
 from training.state import Tensors, TrainState
 
 Batch = dict[str, Any]
@@ -163,7 +164,7 @@ def make_train_step(
             leaves = jax.tree.leaves(grads)
             metrics["replaced"] = sum((jnp.sum(~jnp.isfinite(leaf), dtype=float) for leaf in leaves), jnp.zeros(()))
             grads = jax.tree.map(lambda leaf: jnp.nan_to_num(leaf, nan=0.0, posinf=1e5, neginf=-1e5), grads)
-        metrics["grad_norm"] = optax.global_norm(grads)
+        metrics["grad_norm"] = global_norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
