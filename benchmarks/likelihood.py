@@ -2,7 +2,7 @@
 
 python -m benchmarks.likelihood --config=configs/vp/digits.py --workdir=runs/digits --tolerance=1e-5
 
-All solve the same ODE by Dormand-Prince 5(4) at the same tolerances with the same probes:
+All solve the same ODE by Dormand-Prince 5(4), step control of SciPy's, at the same tolerances with the same probes:
 
   host loop             baseline, as in the 2021 code: SciPy's RK45 in t from t_min to 1 over the batch flattened to one
                         float64 vector; each evaluation is a compiled drift call and a compiled call of its divergence
@@ -11,11 +11,9 @@ All solve the same ODE by Dormand-Prince 5(4) at the same tolerances with the sa
                         at a time, a finished one making room for the next of `queue` batches
   forward, per sample   the same a batch at a time, which lasts as long as its slowest example
 
-and with --on_device, of the same parts in other combinations,
+and with --reverse
 
   reverse, per sample   the drift, then a vjp for the divergence (XLA may share their forward passes)
-  forward, whole batch  one jvp; one error norm over the batch, so one step size for all
-  reverse, whole batch  a drift call and a vjp, and one error norm
 
 `evaluations` times `seconds_per_evaluation` of an image is its time, so a ratio of times is the product of the ratios
 of those two. The log-densities of host loop and queue must agree to what their steps may err at the tolerance, and the
@@ -25,7 +23,6 @@ rounding changes in a step's length grows along it. Compare trained ones.
 
 from collections.abc import Callable, Sequence
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,10 +32,12 @@ from benchmarks.common import experiment_of, parser, record, speedups, spread, t
 from data.source import take
 from evaluation.likelihood import log_likelihood
 from models.materialize import network_jit
-from samplers.ode import EVALUATIONS_PER_STEP, EVALUATIONS_TO_START, FIRST_STEP, draw_probes
+from samplers.adaptive import EVALUATIONS_TO_START, STAGES, solve_each
+from samplers.ode import draw_probes
 from sde_lib import AffineSDE
+from sde_lib.base import expand
 
-BASELINE, QUEUE, BATCH = "host loop", "forward, queue", "forward, per sample"
+BASELINE, QUEUE, BATCH, REVERSE = "host loop", "forward, queue", "forward, per sample", "reverse, per sample"
 MARGIN = 4.0  # errors of early steps grow along the flow
 
 
@@ -54,29 +53,23 @@ def reverse(velocity: Callable, t: jax.Array, x: jax.Array, probe: jax.Array) ->
     return velocity(x, t), jnp.sum((probe * gradient).reshape(len(x), -1), axis=1)
 
 
-def solve(field: Callable, x: jax.Array, sde: AffineSDE, tolerance: float) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """End points, integrated divergence [b] and evaluations of one batch under one error norm.
+def solve_reverse(
+    velocity: Callable, x: jax.Array, probes: jax.Array, sde: AffineSDE, tolerance: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """End points, integrated divergence [b] and evaluations [b], the divergence by reverse mode.
 
     In u = t^p, as `solve_flow` does, so that the contenders differ in what their names say and nothing else.
     """
     power = 1.0 / sde.noise_exponent
 
-    def in_u(u: jax.Array, state: tuple[jax.Array, jax.Array], _: None) -> tuple[jax.Array, jax.Array]:
-        u = jnp.asarray(u, x.dtype)
-        return jax.tree.map(lambda d: power * u ** (power - 1.0) * d, field(u**power, state[0]))
+    def in_u(u: jax.Array, state: tuple[jax.Array, jax.Array], probe: jax.Array) -> tuple[jax.Array, jax.Array]:
+        moved, change = reverse(velocity, u**power, state[0], probe)
+        stretch = power * u ** (power - 1.0)
+        return expand(stretch, moved) * moved, stretch * change
 
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(in_u),
-        diffrax.Dopri5(),
-        t0=sde.t_min**sde.noise_exponent,
-        t1=1.0,
-        dt0=FIRST_STEP,
-        y0=(x, jnp.zeros(len(x), x.dtype)),
-        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
-        adjoint=diffrax.ForwardMode(),
-    )
-    end, delta = jax.tree.map(lambda a: a[0], solution.ys)
-    return end, delta, solution.stats["num_steps"] * EVALUATIONS_PER_STEP + EVALUATIONS_TO_START
+    start, limits = sde.t_min**sde.noise_exponent, {"rtol": tolerance, "atol": tolerance, "max_steps": 4096}
+    solution = solve_each(in_u, (x, jnp.zeros(len(x), x.dtype)), probes, start, 1.0, slots=len(x), **limits)
+    return *solution.y, solution.steps * STAGES + EVALUATIONS_TO_START
 
 
 def host_loop(
@@ -110,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags = parser(__doc__.splitlines()[0], batch_size=8)
     flags.add_argument("--tolerance", type=float, default=1e-5, help="relative and absolute")
     flags.add_argument("--queue", type=int, default=4, help="batches in the queue, of which one is in flight")
-    flags.add_argument("--on_device", action="store_true", help="also the other combinations on the device")
+    flags.add_argument("--reverse", action="store_true", help="also the divergence by reverse mode on the device")
     options = flags.parse_args(arguments)
     experiment, variables, weights = experiment_of(options)
     sde, tolerance = experiment.process(variables), options.tolerance
@@ -126,24 +119,11 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         result = log_likelihood(sde, score, x, keys, slots=size, rtol=tolerance, atol=tolerance)
         return result.nats, result.evaluations
 
-    def alternative(divergence: Callable, per_sample: bool) -> Callable:
-        def run(variables: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-            score = experiment.score_fn(variables)
-
-            def velocity(x: jax.Array, t: jax.Array) -> jax.Array:
-                return sde.flow_velocity(x, t, score(x, jnp.full(len(x), t, x.dtype)))
-
-            def one(x: jax.Array, probe: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-                return solve(lambda t, x: divergence(velocity, t, x, probe), x, sde, tolerance)
-
-            if per_sample:
-                end, delta, spent = jax.vmap(one)(x[:, None], probes[:, None])
-                end, delta = end[:, 0], delta[:, 0]
-            else:
-                end, delta, spent = one(x, probes)
-            return sde.prior_log_prob(end) + delta, spent
-
-        return run
+    def by_reverse_mode(variables: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        score = experiment.score_fn(variables)
+        velocity = lambda x, t: sde.flow_velocity(x, t, score(x, t))  # noqa: E731
+        end, delta, spent = solve_reverse(velocity, x, probes, sde, tolerance)
+        return sde.prior_log_prob(end) + delta, spent
 
     @jax.jit
     def fields(variables: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -164,11 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     )
     batch, queue = (network_jit(own) for _ in range(2))
     functions = {BASELINE: baseline, QUEUE: lambda: queue(variables, everything), BATCH: lambda: batch(variables, x)}
-    if options.on_device:
-        others = {"reverse, per sample": (reverse, True), "forward, whole batch": (forward, False)}
-        for name, parts in (others | {"reverse, whole batch": (reverse, False)}).items():
-            compiled = jax.jit(alternative(*parts))
-            functions[name] = lambda f=compiled: f(variables, x)
+    if options.reverse:
+        compiled = network_jit(by_reverse_mode)
+        functions[REVERSE] = lambda: compiled(variables, x)
     results = {name: jax.device_get(run()) for name, run in functions.items()}
     nats = {name: np.asarray(values, np.float64)[:size] for name, (values, _) in results.items()}
     apart = check_nats(nats, results[BASELINE][1], x, sde, tolerance)
@@ -201,7 +179,7 @@ def check_nats(nats: dict[str, np.ndarray], evaluations: int, x: jax.Array, sde:
     A step may err by tolerance (1 + |integral|); there are two solutions of about as many steps.
     """
     change = float(np.abs(nats[BASELINE]).max()) + float(jnp.abs(sde.prior_log_prob(x)).max())
-    allowed = MARGIN * 2.0 * evaluations / EVALUATIONS_PER_STEP * tolerance * (1.0 + change)
+    allowed = MARGIN * 2.0 * evaluations / STAGES * tolerance * (1.0 + change)
     apart = float(np.abs(nats[QUEUE] - nats[BASELINE]).max())
     if not apart <= allowed:
         raise RuntimeError(

@@ -11,7 +11,7 @@ import jax
 from evaluation import metrics
 from experiment.workdir import set_aside, write_text
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "diffrax", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def environment() -> dict[str, Any]:

@@ -16,14 +16,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from samplers.adaptive import STAGES, solve_each
+from samplers.adaptive import EVALUATIONS_TO_START, STAGES, solve_each
 from samplers.guidance import ConditionalFn
 from sde_lib.base import AffineSDE, expand
 from sde_lib.prediction import ScoreFn
 
 EVALUATIONS_PER_STEP = STAGES
-EVALUATIONS_TO_START = 1  # each step's last evaluation is the next one's first
-FIRST_STEP = 0.01  # a guess; a step that errs too much is repeated shorter
 PROBES = ("rademacher", "gaussian", "exact")
 
 
@@ -127,7 +125,6 @@ def solve_flow(
         (probes, condition),
         start**sde.noise_exponent,
         end**sde.noise_exponent,
-        first_step=FIRST_STEP,
         rtol=rtol,
         atol=atol,
         max_steps=max_steps,

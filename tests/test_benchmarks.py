@@ -66,7 +66,7 @@ TINY = [f"--config={ROOT / CONFIG}", "--batch_size=8", "--repeats=2"]
         ),
         pytest.param(
             likelihood,
-            ["--tolerance=1e-4", "--queue=2", "--on_device"],
+            ["--tolerance=1e-4", "--queue=2", "--reverse"],
             {"seconds_per_image", "evaluations_mean", "nats_mean", "seconds"},
             id="likelihood",
             marks=pytest.mark.slow,

@@ -74,7 +74,7 @@ def global_norm(tree: Any) -> Array:
     leaves = jax.tree.leaves(tree)
     row = [leaf for leaf in leaves if leaf.ndim == 1]
     parts = [leaf for leaf in leaves if leaf.ndim != 1] + ([jnp.concatenate(row)] if row else [])
-    return jnp.sqrt(sum((jnp.sum(jnp.square(part)) for part in parts), jnp.zeros(())))
+    return jnp.sqrt(sum(jnp.sum(jnp.square(part)) for part in parts))
 
 
 def _clipped(tree: Any, largest: float) -> Any:

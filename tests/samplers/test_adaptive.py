@@ -1,19 +1,20 @@
-"""Examples in a queue take diffrax's own steps, each alone; none is computed on once it is done."""
+"""Examples in a queue take the steps of SciPy's RK45, each alone; none is computed on once it is done."""
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.integrate
 
 from evaluation.likelihood import log_likelihood
 from samplers import solve_flow
-from samplers.adaptive import solve_each
+from samplers.adaptive import EVALUATIONS_TO_START, STAGES, solve_each
 from sde_lib import VP
 from tests.oracles import compiled
 
 N, RTOL, ATOL = 11, 1e-6, 1e-7
 RATES = np.geomspace(1.0, 60.0, N)
+OPTIONS = {"rtol": RTOL, "atol": ATOL, "max_steps": 4096}
 
 
 def _field(t, y, rate):
@@ -24,39 +25,30 @@ def _field(t, y, rate):
     return rate * turned - t[..., None] * x, jnp.sum(x**2, axis=-1)
 
 
-def _alone(start: float, end: float) -> list:
-    """Every example by diffrax, one solve each."""
-
-    @compiled
-    def solve(rate):
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, y, rate: _field(jnp.asarray(t), y, rate)),
-            diffrax.Dopri5(),
-            start,
-            end,
-            0.01 if end > start else -0.01,
-            (jnp.asarray([1.0, 0.5]), jnp.zeros(())),
-            args=rate,
-            stepsize_controller=diffrax.PIDController(rtol=RTOL, atol=ATOL),
+def _alone(start: float, end: float) -> list[tuple[np.ndarray, int]]:
+    """Every example's end [3] and evaluations, by SciPy, one solve each."""
+    field = compiled(lambda t, y, rate: jnp.append(*_field(t, (y[:2], y[2]), rate)))
+    found = []
+    for rate in RATES:
+        solution = scipy.integrate.solve_ivp(
+            lambda t, y, rate=rate: np.asarray(field(t, y, rate)), (start, end), [1.0, 0.5, 0.0], rtol=RTOL, atol=ATOL
         )
-        return [a[0] for a in solution.ys], solution.stats["num_steps"]
-
-    return [solve(jnp.asarray(rate)) for rate in RATES]
+        found.append((solution.y[:, -1], solution.nfev))
+    return found
 
 
 @pytest.mark.parametrize(("start", "end"), [(0.1, 1.0), pytest.param(1.0, 0.1, marks=pytest.mark.slow)])
 def test_steps_are_those_of_each_example_alone(start: float, end: float, x64: None) -> None:
     y = (jnp.tile(jnp.asarray([1.0, 0.5]), (N, 1)), jnp.zeros(N))
-    options = {"first_step": 0.01, "rtol": RTOL, "atol": ATOL, "max_steps": 4096}
     wanted = _alone(start, end)
-    assert len({int(steps) for _, steps in wanted}) > N // 2
+    assert len({evaluations for _, evaluations in wanted}) > N // 2
     for slots in (N, 3):
-        solve = compiled(lambda y, r, slots=slots: solve_each(_field, y, r, start, end, slots=slots, **options))
+        solve = compiled(lambda y, r, slots=slots: solve_each(_field, y, r, start, end, slots=slots, **OPTIONS))
         found = solve(y, jnp.asarray(RATES))
         assert bool(found.reached.all())
-        np.testing.assert_array_equal(found.steps, [int(steps) for _, steps in wanted])
-        for i, leaf in enumerate(found.y):
-            np.testing.assert_allclose(leaf, np.stack([state[i] for state, _ in wanted]), rtol=1e-11, atol=1e-13)
+        np.testing.assert_array_equal(found.steps * STAGES + EVALUATIONS_TO_START, [spent for _, spent in wanted])
+        ends = np.concatenate([found.y[0], found.y[1][:, None]], axis=1)
+        np.testing.assert_allclose(ends, np.stack([state for state, _ in wanted]), rtol=1e-11, atol=1e-13)
 
 
 def test_what_is_done_is_not_computed_again(x64: None) -> None:
@@ -68,11 +60,10 @@ def test_what_is_done_is_not_computed_again(x64: None) -> None:
         return _field(t, y, rate)
 
     y = (jnp.tile(jnp.asarray([1.0, 0.5]), (N, 1)), jnp.zeros(N))
-    options = {"first_step": 0.01, "rtol": RTOL, "atol": ATOL, "max_steps": 4096}
-    found = compiled(lambda y, r: solve_each(field, y, r, 0.1, 1.0, slots=3, **options))(y, jnp.asarray(RATES))
+    found = compiled(lambda y, r: solve_each(field, y, r, 0.1, 1.0, slots=3, **OPTIONS))(y, jnp.asarray(RATES))
     jax.block_until_ready(found)
     jax.effects_barrier()
-    evaluations = 6 * np.asarray(found.steps) + 1
+    evaluations = STAGES * np.asarray(found.steps) + EVALUATIONS_TO_START
     assert -(-evaluations.sum() // 3) <= len(turns) < evaluations.sum() / 3 + evaluations.max()
     assert len(turns) < sum(evaluations[i : i + 3].max() for i in range(0, N, 3))  # in batches of three
 
@@ -94,13 +85,33 @@ def test_a_broken_example_gives_its_slot_away() -> None:
     np.testing.assert_allclose(whole.x, known, atol=2e-3)
 
 
-def test_a_step_out_of_bounds_is_repeated_shorter() -> None:
-    """The first guess leads where the field is NaN; exp(-20 t) is reached all the same."""
-    field = lambda t, y, _: jnp.where(y < 0.0, jnp.nan, -20.0 * y)  # noqa: E731
-    options = {"first_step": 1.0, "rtol": 1e-5, "atol": 1e-7, "max_steps": 4096, "slots": 2}
-    found = compiled(lambda y: solve_each(field, y, None, 0.0, 1.0, **options))(jnp.ones((2, 1)))
+def test_a_step_out_of_bounds_is_repeated_shorter(x64: None) -> None:
+    """It leads where the field is NaN; SciPy repeats it as often."""
+    asked = []
+
+    def field(t, y):
+        asked.append(y[0])
+        return np.where(y < 0.0, np.nan, -20.0 * y)
+
+    wanted = scipy.integrate.solve_ivp(field, (0.0, 1.0), [1.0], rtol=0.1, atol=0.1)
+    assert min(asked) < 0.0
+    ours = lambda t, y, _: jnp.where(y < 0.0, jnp.nan, -20.0 * y)  # noqa: E731
+    options = {"rtol": 0.1, "atol": 0.1, "max_steps": 4096, "slots": 2}
+    found = compiled(lambda y: solve_each(ours, y, None, 0.0, 1.0, **options))(jnp.ones((2, 1)))
     assert bool(found.reached.all())
-    np.testing.assert_allclose(found.y, np.exp(-20.0), atol=1e-6)
+    assert found.steps.tolist() == [(wanted.nfev - EVALUATIONS_TO_START) // STAGES] * 2
+    np.testing.assert_allclose(found.y[:, 0], wanted.y[0, -1], rtol=1e-11)
+
+
+def test_the_first_step_is_as_short_as_the_field_asks(x64: None) -> None:
+    """exp(-1000 t): steps of a hundredth would each be repeated; of nothing, 1e-6."""
+    fast = compiled(lambda y: solve_each(lambda t, y, _: -1e3 * y, y, None, 0.0, 0.01, slots=1, **OPTIONS))
+    wanted = scipy.integrate.solve_ivp(lambda t, y: -1e3 * y, (0.0, 0.01), [1.0], rtol=RTOL, atol=ATOL)
+    found = fast(jnp.ones((1, 1)))
+    assert int(found.steps[0]) * STAGES + EVALUATIONS_TO_START == wanted.nfev
+    np.testing.assert_allclose(found.y[0, 0], wanted.y[0, -1], rtol=1e-9)
+    still = compiled(lambda y: solve_each(lambda t, y, _: 0.0 * y, y, None, 0.0, 1.0, slots=1, **OPTIONS))
+    assert int(still(jnp.zeros((1, 1))).steps[0]) == 7  # 1e-6, times ten each
 
 
 @pytest.mark.parametrize("slots", [pytest.param(0, marks=pytest.mark.slow), 3])

@@ -120,7 +120,7 @@ def test_reported_evaluations_are_those_made(start: float, end: float, probes: s
 
 
 def test_a_solve_that_gives_up_says_so() -> None:
-    sde, data = VP(), gaussian(np.zeros(2), 1.0)
+    sde, data = VP(), gaussian(np.zeros(2), 0.1)
     x, score = jnp.ones((2, 2)), data.score(sde)
     few = compiled(lambda x: solve_flow(sde, score, x, 1.0, 1e-3, max_steps=3).converged)
     assert not bool(few(x).any())

@@ -1,0 +1,152 @@
+"""A program is found again by all it was made from, and by nothing else; what cannot be loaded is compiled."""
+
+import json
+import os
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiment import compilation_cache
+from experiment.kept_programs import SUFFIX, KeptPrograms, made_from
+from tests.experiment.command import start
+from tests.experiment.test_compilation_cache import TOY
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_module_is_loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Some are at the first program only, and they count."""
+    KeptPrograms(tmp_path_factory.mktemp("first")).keep(one=_program())
+
+
+def _program(factor: float = 2.0) -> jax.stages.Compiled:
+    run = jax.pmap(lambda tree, x: {"sum": tree["a"] + factor * x}, in_axes=(0, None), donate_argnums=0)
+    return run.lower({"a": jnp.ones((jax.local_device_count(), 3))}, np.float32(1.0)).compile()
+
+
+def _arguments() -> tuple[dict, np.float32]:
+    copy = jax.pmap(lambda a: a)
+    return {"a": copy(np.arange(3.0 * jax.local_device_count(), dtype=np.float32).reshape(-1, 3))}, np.float32(4.0)
+
+
+def test_a_kept_program_does_what_it_did_and_takes_its_argument(tmp_path: Path) -> None:
+    kept = KeptPrograms(tmp_path, "facts")
+    assert kept.get("one") is None
+    program = _program()
+    kept.keep(one=program, two=_program(3.0))
+    again = KeptPrograms(tmp_path, "facts")
+    one, two = again.get("one", "two")
+    wanted, given = program(*_arguments())["sum"], _arguments()
+    np.testing.assert_array_equal(one(*given)["sum"], wanted)
+    assert given[0]["a"].is_deleted()
+    np.testing.assert_array_equal(two(*_arguments())["sum"], wanted + 4.0)
+    assert again.get("one", "three") is None
+    assert KeptPrograms(tmp_path, "other facts").get("one") is None
+    assert [file.suffix for file in tmp_path.iterdir()] == [SUFFIX] * 2  # no half is left
+
+
+def test_without_a_folder_nothing_is_kept() -> None:
+    kept = KeptPrograms()
+    kept.keep(one=_program())
+    assert kept.get("one") is None
+
+
+def test_what_cannot_be_loaded_is_none(tmp_path: Path) -> None:
+    KeptPrograms(tmp_path, "facts").keep(one=_program())
+    file = next(tmp_path.iterdir())
+    whole = file.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"\0" * 100):
+        file.write_bytes(damaged)
+        assert KeptPrograms(tmp_path, "facts").get("one") is None
+
+
+def test_what_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
+    kept = KeptPrograms(tmp_path, "facts")
+    kept.keep(one=object())
+    assert not list(tmp_path.iterdir())
+    tmp_path.rmdir()
+    kept.keep(one=_program())
+    assert not tmp_path.exists()
+
+
+def _module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "a_module_of_the_user.py"
+    file.write_text("x = 1\n")
+    module = types.ModuleType(file.stem)
+    module.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, file.stem, module)
+    return file
+
+
+def _edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_module_of_the_user.py").write_text("x = 2\n")
+
+
+def _touch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.utime(tmp_path / "a_module_of_the_user.py", (1, 1))
+
+
+def _variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", "") + " --xla_cpu_enable_fast_math=true")
+
+
+def _setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jax.config.update("jax_default_matmul_precision", "float32")
+
+
+@pytest.mark.parametrize("change", [_edit, _touch, _variable, _setting])
+def test_a_change_of_code_or_settings_is_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable
+) -> None:
+    _module(tmp_path, monkeypatch)
+    before = made_from(("config", 1))
+    assert made_from(("config", 1)) == before != made_from(("config", 2))
+    precision = jax.config.jax_default_matmul_precision
+    try:
+        change(tmp_path, monkeypatch)
+        assert made_from(("config", 1)) != before
+    finally:
+        jax.config.update("jax_default_matmul_precision", precision)
+
+
+def test_where_programs_are_kept_says_nothing_of_them(tmp_path: Path) -> None:
+    before, told = made_from("facts"), jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path / compilation_cache.FOLDER))
+        assert compilation_cache.own_folder() == tmp_path / compilation_cache.FOLDER
+        assert made_from("facts") == before
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path / "of_the_user"))
+        assert compilation_cache.own_folder() is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", told)
+
+
+def test_sweeping_takes_the_longest_unused_and_what_was_being_written(tmp_path: Path) -> None:
+    for i, name in enumerate(("old", "new")):
+        (tmp_path / f"{name}{SUFFIX}").write_bytes(bytes(1000))
+        os.utime(tmp_path / f"{name}{SUFFIX}", (1e9 + i, 1e9 + i))
+    (tmp_path / f".half{SUFFIX}.123").write_bytes(bytes(1000))
+    compilation_cache.sweep(tmp_path, 1500)
+    assert [file.name for file in tmp_path.glob(f"*{SUFFIX}*")] == [f"new{SUFFIX}"]
+
+
+@pytest.mark.slow
+def test_a_second_start_trains_as_the_first_and_another_config_is_compiled(tmp_path: Path) -> None:
+    """Two programs of the step after two starts, four after one without warm-up; the numbers are the same."""
+    lines = {}
+    for name, more in (("first", ()), ("second", ()), ("third", ("--config.optim.warmup=0",))):
+        process = start("--mode=train", f"--workdir={tmp_path / name}", *TOY, *more)
+        said = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, said
+        lines[name] = [
+            {key: value for key, value in json.loads(line).items() if key != "images_per_second"}
+            for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        ]
+        programs = list((tmp_path / ".jax_cache").glob(f"*{SUFFIX}"))
+        assert len(programs) == (4 if name == "third" else 2)
+    assert lines["first"] == lines["second"] != lines["third"]
