@@ -98,13 +98,17 @@ def made_from(facts: Any) -> str:
 
 
 def _files() -> set[str]:
-    """Every file that a loaded module is from."""
+    """Every file that a loaded module is from; of one that is no file of its own (in an archive, removed) the name."""
     found = set()
     for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file:
-            stat = os.stat(file)
-            found.add(f"{file} {stat.st_size} {stat.st_mtime_ns}")
+        file = getattr(module, "__dict__", {}).get("__file__")  # a lazy module's getattr would load it
+        if isinstance(file, str):
+            try:
+                stat = os.stat(file)
+            except OSError:
+                found.add(file)
+            else:
+                found.add(f"{file} {stat.st_size} {stat.st_mtime_ns}")
     return found
 
 

@@ -65,6 +65,17 @@ def test_what_cannot_be_loaded_is_none(tmp_path: Path) -> None:
         assert KeptPrograms(tmp_path, "facts").get("one") is None
 
 
+def test_a_program_that_calls_python_is_not_kept(tmp_path: Path) -> None:
+    """Its pointer would lead nowhere in another process."""
+
+    def talk(x: jax.Array) -> jax.Array:
+        jax.debug.print("{}", x.sum())
+        return 2.0 * x
+
+    KeptPrograms(tmp_path, "facts").keep(one=jax.jit(talk).lower(np.float32(1.0)).compile())
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
     kept = KeptPrograms(tmp_path, "facts")
     kept.keep(one=object())

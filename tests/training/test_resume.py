@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from checkpoints.store import Store
+from experiment.compilation_cache import FOLDER
+from experiment.kept_programs import SUFFIX
 from tests.experiment.command import TINY, run, start
 
 STEPS = 24
@@ -56,7 +58,7 @@ def _damage(checkpoint: Path) -> None:
 def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """An uninterrupted run; and one killed before its first checkpoint, killed after it, told to stop, damaged."""
     folder = tmp_path_factory.mktemp("resume")
-    cache, whole, broken = folder / "cache", folder / "whole", folder / "broken"
+    cache, whole, broken = folder / FOLDER, folder / "whole", folder / "broken"
     code, _, err = run("--mode=train", f"--workdir={whole}", *TINY, *LENGTH, cache=cache)
     assert code == 0, err
     killed = [
@@ -73,7 +75,13 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "killed": killed,
         "stopped": (stopped, stopped_err, after_stop),
         "end": (end, end_err),
+        "kept": [file.name.rpartition("-")[2] for file in cache.glob(f"*{SUFFIX}")],
     }
+
+
+def test_all_ran_the_same_two_programs(story: dict) -> None:
+    """Kept by the first: what begins anew and what goes on from a checkpoint finds them."""
+    assert sorted(story["kept"]) == [f"gradient{SUFFIX}", f"update{SUFFIX}"]
 
 
 def test_the_signals_arrived(story: dict) -> None:
