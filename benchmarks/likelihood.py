@@ -2,7 +2,7 @@
 
 python -m benchmarks.likelihood --config=configs/vp/digits.py --workdir=runs/digits --tolerance=1e-5
 
-All solve the same ODE by Dormand-Prince 5(4), step control of SciPy's, at the same tolerances with the same probes:
+All solve the same ODE by Dormand-Prince 5(4) with SciPy's step control, at the same tolerances with the same probes:
 
   host loop             baseline, as in the 2021 code: SciPy's RK45 in t from t_min to 1 over the batch flattened to one
                         float64 vector; each evaluation is a compiled drift call and a compiled call of its divergence

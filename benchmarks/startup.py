@@ -3,7 +3,7 @@
 python -m benchmarks.startup --config=configs/vp/digits.py --repeats=3 [-- --config.training.batch_size=32 ...]
 
 Each start is main.py in a process of its own and a workdir of its own, stopped after one step; a round's first start
-has an empty cache, its second and third what the first left. Beside wall time stands processor time, which a busy
+has an empty cache, its second what the first left. Beside wall time stands processor time, which a busy
 neighbour stretches less. Baseline: the first start.
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.common import parser, record, speedups, spread
 from experiment.compilation_cache import FOLDER
+from experiment.kept_programs import SUFFIX
 
 ROOT = Path(__file__).parents[1]
 BASELINE = "first start"
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
                 workdir = Path(folder) / name.replace(" ", "_")
                 command = ["main.py", "--mode=train", f"--workdir={workdir}", *given, *ONE_STEP]
                 found[name].append(run(*command, until=workdir / "metrics.jsonl"))
-            entries = [file.stat().st_size for file in (Path(folder) / FOLDER).glob("*-cache")]
+            kept = Path(folder) / FOLDER
+            entries = [file.stat().st_size for file in [*kept.glob("*-cache"), *kept.glob(f"*{SUFFIX}")]]
             stored.append({"programs": len(entries), "bytes": sum(entries)})
     rows = {name: {kind: spread([f[kind] for f in values]) for kind in values[0]} for name, values in found.items()}
     rows[BASELINE] |= {name: float(np.median([s[name] for s in stored])) for name in stored[0]}

@@ -175,7 +175,7 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
 def main(arguments: Sequence[str] | None = None) -> dict:
     """Run, print, write the JSON and return it."""
     flags = parser(__doc__.splitlines()[0], batch_size=128, several=True)
-    flags.add_argument("--steps_per_call", type=int, default=2, help="of the contender with several (CPU unrolls them)")
+    flags.add_argument("--steps_per_call", type=int, default=2, help="of the contender with several")
     flags.add_argument(
         "--remat", action="store_true", help="recompute the blocks, as training.remat does; see jit_bytes"
     )

@@ -21,6 +21,8 @@ FOLDER = ".jax_cache"
 LIMIT = 2 * 2**30
 MIN_SECONDS = "jax_persistent_cache_min_compile_time_secs"
 
+_given: Path | None = None
+
 
 def enable(beside: Path, *, limit: int = LIMIT) -> None:
     """Keep what is compiled from now on in the folder .jax_cache beside the folder of the run.
@@ -37,12 +39,14 @@ def enable(beside: Path, *, limit: int = LIMIT) -> None:
     if MIN_SECONDS.upper() not in os.environ:
         jax.config.update(MIN_SECONDS, 0.0)
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    global _given
+    _given = folder
 
 
 def own_folder() -> Path | None:
     """The folder that `enable` gave JAX, for programs kept otherwise (`experiment.kept_programs`)."""
-    told = jax.config.jax_compilation_cache_dir
-    return Path(told) if told is not None and Path(told).name == FOLDER else None
+    told = jax.config.jax_compilation_cache_dir if jax.config.jax_enable_compilation_cache else None
+    return _given if _given is not None and told == str(_given) else None
 
 
 def _folder(beside: Path, limit: int) -> Path | None:

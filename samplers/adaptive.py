@@ -123,7 +123,7 @@ def solve_each(
         """Its length, from the second."""
         trial, before = slot.ahead - slot.t, jax.tree.map(lambda k: k[0], slot.slopes)
         change, bend = size(before, slot.y), size(jax.tree.map(jnp.subtract, slope, before), slot.y) / trial
-        largest = jnp.maximum(change, bend)
+        largest = jnp.fmax(change, bend)  # the trial may have led where the field is NaN
         guess = jnp.where(largest <= 1e-15, jnp.maximum(1e-6, trial * 1e-3), (0.01 / largest) ** EXPONENT)
         return jnp.fmin(100.0 * trial, guess)
 

@@ -6,8 +6,8 @@ come from one forward-mode pass: inside a compiled loop reverse mode is many tim
 no stored activations anywhere.
 
 The solver's variable is u = t^p with sigma ~ t^p near data, 1/2 for VP and 1 for the others: in t VP's velocity grows
-like 1 / sqrt(t) and forces short steps. On a trained VP network u took 94 evaluations where SciPy's solver in t took
-158 for the same tolerance of 1e-4, nats agreeing to 0.13 of 45 (`benchmarks.likelihood`).
+like 1 / sqrt(t) and forces short steps. On a trained VP network an image took 92 evaluations in u and 162 in t, at the
+same tolerance of 1e-4.
 """
 
 from typing import Any, NamedTuple
@@ -21,7 +21,6 @@ from samplers.guidance import ConditionalFn
 from sde_lib.base import AffineSDE, expand
 from sde_lib.prediction import ScoreFn
 
-EVALUATIONS_PER_STEP = STAGES
 PROBES = ("rademacher", "gaussian", "exact")
 
 
@@ -131,7 +130,7 @@ def solve_flow(
         slots=min(slots or len(x), len(x)),
     )
     end_x, delta = solution.y
-    evaluations = solution.steps * EVALUATIONS_PER_STEP + EVALUATIONS_TO_START
+    evaluations = solution.steps * STAGES + EVALUATIONS_TO_START
     finite = jnp.isfinite(end_x).reshape(len(x), -1).all(axis=1)
     return FlowSolution(end_x, delta, evaluations, solution.reached & finite)
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from experiment.kept_programs import KeptPrograms
+from experiment.kept_programs import KeptPrograms, compiled
 from experiment.processes import one_at_a_time
 from models.materialize import compiler_options
 from training.state import TrainState
@@ -51,9 +51,9 @@ def _scanned(train_step: TrainStep, compile_: Compile, kept: KeptPrograms) -> Ca
             return [jitted]
         if found := kept.get("steps"):
             return found
-        program = jitted.lower(*arguments).compile()
+        program = compiled(jitted.lower(*arguments))
         kept.keep(steps=program)
-        return [program]
+        return [program.run]
 
     def call(state: TrainState, batches: Batch, key: Key[Array, ""]) -> tuple[TrainState, list[Metrics]]:
         arguments = state, batches, np.asarray(jax.random.key_data(key))
@@ -88,11 +88,11 @@ def _in_turn(train_step: TrainStep, steps: int, compile_: Compile, kept: KeptPro
             return found
         options, lowered = compiler_options(), jitted[0].lower(*arguments)
         with ThreadPoolExecutor(1) as other:
-            first = other.submit(lowered.compile, compiler_options=options)
-            second = jitted[1].lower(arguments[0], *lowered.out_info).compile(compiler_options=options)
-            found = [first.result(), second]
-        kept.keep(gradient=found[0], update=found[1])
-        return found
+            first = other.submit(compiled, lowered, compiler_options=options)
+            after = jitted[1].lower(arguments[0], *lowered.out_info)
+            programs = {"update": compiled(after, compiler_options=options), "gradient": first.result()}
+        kept.keep(**programs)
+        return [programs["gradient"].run, programs["update"].run]
 
     def call(state: TrainState, batches: Batch, key: Key[Array, ""]) -> tuple[TrainState, list[Metrics]]:
         key_data, metrics = np.asarray(jax.random.key_data(key)), []

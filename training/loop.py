@@ -179,7 +179,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     """
     objective, adam, ema, devices, state = start_from
     config = experiment.config.training
-    kept = KeptPrograms(own_folder(), _facts(experiment))  # which are loaded from here on
+    kept = KeptPrograms(own_folder(), _facts(experiment))  # loading begins here
     root = jax.random.key(experiment.config.seed)
     key_init, key_train, key_eval, key_sample = (jax.random.fold_in(root, i) for i in range(4))
     leader = jax.process_index() == 0

@@ -36,7 +36,7 @@ class Pmapped:
         held = self._local()
         lies = NamedSharding(Mesh(np.array(held), (AXIS,)), PartitionSpec(AXIS))
         copies = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(held), *np.shape(leaf))), state)
-        return jax.device_put(copies, lies, may_alias=False)  # buffers of its own: the state is donated
+        return jax.device_put(copies, lies)
 
     def split(self, batch: Batch, steps: int) -> Batch:
         """Arrays [steps, b, ...] of this process -> [local devices, steps, b / devices, ...]."""

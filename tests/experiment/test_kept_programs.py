@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiment import compilation_cache
-from experiment.kept_programs import SUFFIX, KeptPrograms, made_from
+from experiment import compilation_cache, kept_programs
+from experiment.kept_programs import SUFFIX, KeptPrograms, Program, compiled, made_from
 from tests.experiment.command import start
 from tests.experiment.test_compilation_cache import TOY
 
@@ -24,9 +25,15 @@ def every_module_is_loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
     KeptPrograms(tmp_path_factory.mktemp("first")).keep(one=_program())
 
 
-def _program(factor: float = 2.0) -> jax.stages.Compiled:
+@pytest.fixture(autouse=True)
+def no_file_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short ago somebody edited one."""
+    monkeypatch.setattr(kept_programs, "BEGAN", time.time_ns() + 10**12)
+
+
+def _program(factor: float = 2.0) -> Program:
     run = jax.pmap(lambda tree, x: {"sum": tree["a"] + factor * x}, in_axes=(0, None), donate_argnums=0)
-    return run.lower({"a": jnp.ones((jax.local_device_count(), 3))}, np.float32(1.0)).compile()
+    return compiled(run.lower({"a": jnp.ones((jax.local_device_count(), 3))}, np.float32(1.0)))
 
 
 def _arguments() -> tuple[dict, np.float32]:
@@ -41,7 +48,7 @@ def test_a_kept_program_does_what_it_did_and_takes_its_argument(tmp_path: Path) 
     kept.keep(one=program, two=_program(3.0))
     again = KeptPrograms(tmp_path, "facts")
     one, two = again.get("one", "two")
-    wanted, given = program(*_arguments())["sum"], _arguments()
+    wanted, given = program.run(*_arguments())["sum"], _arguments()
     np.testing.assert_array_equal(one(*given)["sum"], wanted)
     assert given[0]["a"].is_deleted()
     np.testing.assert_array_equal(two(*_arguments())["sum"], wanted + 4.0)
@@ -72,13 +79,53 @@ def test_a_program_that_calls_python_is_not_kept(tmp_path: Path) -> None:
         jax.debug.print("{}", x.sum())
         return 2.0 * x
 
-    KeptPrograms(tmp_path, "facts").keep(one=jax.jit(talk).lower(np.float32(1.0)).compile())
+    KeptPrograms(tmp_path, "facts").keep(one=compiled(jax.jit(talk).lower(np.float32(1.0))))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_program_of_lapack_is_not_kept(tmp_path: Path) -> None:
+    """A process that has not lowered such a call has no such function."""
+    KeptPrograms(tmp_path, "facts").keep(one=compiled(jax.jit(jnp.linalg.qr).lower(jnp.eye(3))))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_jax_had_is_not_kept(tmp_path: Path) -> None:
+    """XLA on CPU writes out but half of what it has read; with one such program none is kept."""
+    names = ("jax_compilation_cache_dir", compilation_cache.MIN_SECONDS)
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
+        compilation_cache.enable(tmp_path / "run")
+        folder = compilation_cache.own_folder()
+        assert folder == tmp_path / compilation_cache.FOLDER
+        first, second = _program(7.0), _program(7.0)
+        assert first.new and not second.new
+        kept = KeptPrograms(folder, "facts")
+        kept.keep(one=_program(8.0), two=second)
+        assert not list(folder.glob(f"*{SUFFIX}"))
+        kept.keep(one=first)
+        assert len(list(folder.glob(f"*{SUFFIX}"))) == 1
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path / "of_the_user" / compilation_cache.FOLDER))
+        assert compilation_cache.own_folder() is None
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+def test_nothing_is_kept_where_a_file_is_younger_than_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was imported may be older than what lies there."""
+    file = _module(tmp_path, monkeypatch)
+    os.utime(file, ns=(kept_programs.BEGAN + 1,) * 2)
+    assert made_from("facts") is None
+    kept = KeptPrograms(tmp_path, "facts")
+    kept.keep(one=_program())
+    assert kept.get("one") is None and [entry.name for entry in tmp_path.iterdir()] == [file.name]
 
 
 def test_what_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
     kept = KeptPrograms(tmp_path, "facts")
-    kept.keep(one=object())
+    kept.keep(one=Program(object(), True))
     assert not list(tmp_path.iterdir())
     tmp_path.rmdir()
     kept.keep(one=_program())
@@ -128,11 +175,8 @@ def test_a_change_of_code_or_settings_is_another_program(
 def test_where_programs_are_kept_says_nothing_of_them(tmp_path: Path) -> None:
     before, told = made_from("facts"), jax.config.jax_compilation_cache_dir
     try:
-        jax.config.update("jax_compilation_cache_dir", str(tmp_path / compilation_cache.FOLDER))
-        assert compilation_cache.own_folder() == tmp_path / compilation_cache.FOLDER
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path))
         assert made_from("facts") == before
-        jax.config.update("jax_compilation_cache_dir", str(tmp_path / "of_the_user"))
-        assert compilation_cache.own_folder() is None
     finally:
         jax.config.update("jax_compilation_cache_dir", told)
 
@@ -147,17 +191,23 @@ def test_sweeping_takes_the_longest_unused_and_what_was_being_written(tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_second_start_trains_as_the_first_and_another_config_is_compiled(tmp_path: Path) -> None:
-    """Two programs of the step after two starts, four after one without warm-up; the numbers are the same."""
-    lines = {}
-    for name, more in (("first", ()), ("second", ()), ("third", ("--config.optim.warmup=0",))):
-        process = start("--mode=train", f"--workdir={tmp_path / name}", *TOY, *more)
-        said = process.communicate(timeout=300)[1]
-        assert process.returncode == 0, said
-        lines[name] = [
-            {key: value for key, value in json.loads(line).items() if key != "images_per_second"}
-            for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()
-        ]
-        programs = list((tmp_path / ".jax_cache").glob(f"*{SUFFIX}"))
-        assert len(programs) == (4 if name == "third" else 2)
-    assert lines["first"] == lines["second"] != lines["third"]
+def test_every_start_trains_as_the_first_of_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two starts of each: one finds what was kept, one of another seed what JAX has, one of a wider network nothing."""
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    lines, kept = {}, {}
+    for case, more in {"same": (), "seed": ("--config.seed=7",), "wide": ("--config.model.width=16",)}.items():
+        for turn in (1, 2):
+            workdir = tmp_path / f"{case}{turn}"
+            process = start("--mode=train", f"--workdir={workdir}", *TOY, *more)
+            said = process.communicate(timeout=300)[1]
+            assert process.returncode == 0, said
+            records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+            lines[case, turn] = [(record["loss"], record["grad_norm"]) for record in records]
+            programs = (tmp_path / compilation_cache.FOLDER).glob(f"*{SUFFIX}")
+            kept[case, turn] = {file.name: file.stat().st_ino for file in programs}  # written again: another inode
+        assert lines[case, 1] == lines[case, 2]
+    assert lines["same", 1] != lines["seed", 1] != lines["wide", 1]
+    assert len(kept["same", 1]) == 2 and len(kept["wide", 1]) == 4
+    assert kept["same", 1] == kept["same", 2] == kept["seed", 1] == kept["seed", 2]
+    assert kept["wide", 1] == kept["wide", 2]

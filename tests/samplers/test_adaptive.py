@@ -103,6 +103,17 @@ def test_a_step_out_of_bounds_is_repeated_shorter(x64: None) -> None:
     np.testing.assert_allclose(found.y[:, 0], wanted.y[0, -1], rtol=1e-11)
 
 
+def test_a_trial_out_of_bounds_says_nothing(x64: None) -> None:
+    """The field is NaN around the trial's end, 0.01, and nowhere else: SciPy goes by the first evaluation alone."""
+    wanted = scipy.integrate.solve_ivp(
+        lambda t, y: np.where(abs(t - 0.01) < 1e-6, np.nan, -y), (0.0, 1.0), [1.0], rtol=RTOL, atol=ATOL
+    )
+    ours = lambda t, y, _: jnp.where(abs(t - 0.01)[:, None] < 1e-6, jnp.nan, -y)  # noqa: E731
+    found = compiled(lambda y: solve_each(ours, y, None, 0.0, 1.0, slots=1, **OPTIONS))(jnp.ones((1, 1)))
+    assert int(found.steps[0]) * STAGES + EVALUATIONS_TO_START == wanted.nfev
+    np.testing.assert_allclose(found.y[0, 0], wanted.y[0, -1], rtol=1e-11)
+
+
 def test_the_first_step_is_as_short_as_the_field_asks(x64: None) -> None:
     """exp(-1000 t): steps of a hundredth would each be repeated; of nothing, 1e-6."""
     fast = compiled(lambda y: solve_each(lambda t, y, _: -1e3 * y, y, None, 0.0, 0.01, slots=1, **OPTIONS))
