@@ -15,7 +15,7 @@ import pytest
 
 from experiment import compilation_cache, kept_programs
 from experiment.kept_programs import SUFFIX, KeptPrograms, Program, compiled, made_from
-from tests.experiment.command import start
+from tests.experiment.command import settle, start
 from tests.experiment.test_compilation_cache import TOY
 
 
@@ -195,6 +195,7 @@ def test_every_start_trains_as_the_first_of_its_config(tmp_path: Path, monkeypat
     """Two starts of each: one finds what was kept, one of another seed what JAX has, one of a wider network nothing."""
     for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"):
         monkeypatch.delenv(name, raising=False)
+    settle()
     lines, kept = {}, {}
     for case, more in {"same": (), "seed": ("--config.seed=7",), "wide": ("--config.model.width=16",)}.items():
         for turn in (1, 2):

@@ -14,7 +14,7 @@ import pytest
 from checkpoints.store import Store
 from experiment.compilation_cache import FOLDER
 from experiment.kept_programs import SUFFIX
-from tests.experiment.command import TINY, run, start
+from tests.experiment.command import TINY, run, settle, start
 
 STEPS = 24
 LENGTH = (
@@ -63,6 +63,7 @@ def _damage(checkpoint: Path) -> None:
 @pytest.fixture(scope="module")
 def own_cache() -> Iterator[None]:
     """Programs are kept beside the runs, whatever the environment says."""
+    settle()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"):
             patch.delenv(name, raising=False)
