@@ -16,6 +16,7 @@ import pickle
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ import jax
 from absl import logging
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
 from jax.stages import Compiled, Lowered
+
+from experiment.errors import Failure
 
 SUFFIX = ".program"
 READ = ("JAX_", "XLA_", "FLAX_", "NVIDIA_", "CUDA_", "TF_", "LIBTPU_", "TPU_", "OMP_")
@@ -76,11 +79,31 @@ class KeptPrograms:
             self._loading = {file.name: pool.submit(_load, file) for file in files}
             pool.shutdown(wait=False)
 
-    def get(self, *names: str) -> list[Compiled] | None:
-        """All of them, or None."""
+    def get(self, *names: str) -> list[Callable[..., Any]] | None:
+        """All of them, or None. One whose first call fails goes, with those beside it, and ends the run (`Failure`)."""
         loading = [self._loading.get(self._name(name)) for name in names] if self._loading else [None]
         found = [each and each.result() for each in loading]
-        return None if None in found else found
+        return None if None in found else [self._tried(run) for run in found]
+
+    def _tried(self, run: Compiled) -> Callable[..., Any]:
+        ran: list[bool] = []
+
+        def call(*arguments: Any) -> Any:
+            if ran:
+                return run(*arguments)
+            try:
+                result = jax.block_until_ready(run(*arguments))
+            except jax.errors.JaxRuntimeError as error:
+                for name in self._loading:
+                    (self._folder / name).unlink(missing_ok=True)
+                raise Failure(
+                    "a kept program of the training step does not run here; the kept ones are removed, start again "
+                    f"({str(error).splitlines()[0]})"
+                ) from error
+            ran.append(True)
+            return result
+
+        return call
 
     def keep(self, **programs: Program) -> None:
         """All of them for the next start, or none; what cannot be written is not kept."""

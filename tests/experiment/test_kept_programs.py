@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiment import compilation_cache, kept_programs
+from experiment import Failure, compilation_cache, kept_programs
 from experiment.kept_programs import SUFFIX, KeptPrograms, Program, compiled, made_from
 from tests.experiment.command import settle, start
 from tests.experiment.test_compilation_cache import TOY
@@ -121,6 +121,21 @@ def test_nothing_is_kept_where_a_file_is_younger_than_the_process(
     kept = KeptPrograms(tmp_path, "facts")
     kept.keep(one=_program())
     assert kept.get("one") is None and [entry.name for entry in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_program_that_does_not_run_goes_and_the_next_start_compiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    KeptPrograms(tmp_path, "facts").keep(one=_program(), two=_program())
+
+    def broken(*_: object) -> None:
+        raise jax.errors.JaxRuntimeError("INTERNAL: function not found\nat some place")
+
+    monkeypatch.setattr(kept_programs, "deserialize_and_load", lambda *_: broken)
+    (one,) = KeptPrograms(tmp_path, "facts").get("one")
+    with pytest.raises(Failure, match=r"removed, start again \(INTERNAL: function not found\)$"):
+        one(*_arguments())
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
