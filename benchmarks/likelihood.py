@@ -119,16 +119,18 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         result = log_likelihood(sde, score, x, keys, slots=size, rtol=tolerance, atol=tolerance)
         return result.nats, result.evaluations
 
-    def by_reverse_mode(variables: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def velocity_of(variables: dict) -> Callable[[jax.Array, jax.Array], jax.Array]:
+        """``(x [b, ...], t) -> velocity``, at one time for all or at one each."""
         score = experiment.score_fn(variables)
-        velocity = lambda x, t: sde.flow_velocity(x, t, score(x, t))  # noqa: E731
-        end, delta, spent = solve_reverse(velocity, x, probes, sde, tolerance)
+        return lambda x, t: sde.flow_velocity(x, t, score(x, jnp.broadcast_to(t, len(x))))
+
+    def by_reverse_mode(variables: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        end, delta, spent = solve_reverse(velocity_of(variables), x, probes, sde, tolerance)
         return sde.prior_log_prob(end) + delta, spent
 
     @jax.jit
     def fields(variables: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        score, t = experiment.score_fn(variables), jnp.full((), 0.5, x.dtype)
-        velocity = lambda x, t: sde.flow_velocity(x, t, score(x, jnp.full(len(x), t, x.dtype)))  # noqa: E731
+        velocity, t = velocity_of(variables), jnp.full((), 0.5, x.dtype)
         return forward(velocity, t, x, probes)[1], reverse(velocity, t, x, probes)[1]
 
     def check_fields(variables: dict, x: jax.Array) -> float:
@@ -138,10 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
             raise RuntimeError(f"forward and reverse mode disagree: divergences {one} and {other}")
         return difference
 
-    score = experiment.score_fn(variables)
-    baseline = host_loop(
-        lambda x, t: sde.flow_velocity(x, t, score(x, jnp.full(len(x), t, x.dtype))), sde, x, probes, tolerance
-    )
+    baseline = host_loop(velocity_of(variables), sde, x, probes, tolerance)
     batch, queue = (network_jit(own) for _ in range(2))
     functions = {BASELINE: baseline, QUEUE: lambda: queue(variables, everything), BATCH: lambda: batch(variables, x)}
     if options.reverse:

@@ -67,10 +67,9 @@ class KeptPrograms:
 
     def __init__(self, folder: Path | None = None, facts: Any = None):
         self._loading: dict[str, Future] = {}
-        self._folder = folder if jax.process_count() == 1 else None
-        made = made_from(facts) if self._folder else None
-        if self._folder is None or made is None:
-            self._folder = None
+        made = made_from(facts) if folder is not None and jax.process_count() == 1 else None
+        self._folder = folder if made is not None else None
+        if self._folder is None:
             return
         self._prefix = f"{made}-"
         files = sorted(self._folder.glob(f"{self._prefix}*{SUFFIX}"))

@@ -38,28 +38,41 @@ def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def _at_first_call(jitted: list[Any], prepare: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """``(*arguments) -> programs``, prepared for the first arguments; of several processes as they are jitted.
+
+    What a pmap lowers to takes global shapes, which no process has.
+    """
+    ready: list[Any] = []
+
+    def programs(*arguments: Any) -> list[Any]:
+        if not ready:
+            ready.extend(jitted if jax.process_count() > 1 else prepare(*arguments))
+        return ready
+
+    return programs
+
+
 def _scanned(train_step: TrainStep, compile_: Compile, kept: KeptPrograms) -> Call:
     def scan(state: TrainState, batches: Batch, key_data: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.wrap_key_data(key_data)
         return jax.lax.scan(lambda state, batch: train_step(state, batch, key), state, batches)
 
     jitted = compile_(scan, ("state", "batches", "whole"), ("state", "metrics"))
-    ready: list[Any] = []
 
     def prepare(*arguments: Any) -> list[Any]:
-        if jax.process_count() > 1:  # what a pmap lowers to takes global shapes
-            return [jitted]
         if found := kept.get("steps"):
             return found
         program = compiled(jitted.lower(*arguments))
         kept.keep(steps=program)
         return [program.run]
 
+    programs = _at_first_call([jitted], prepare)
+
     def call(state: TrainState, batches: Batch, key: Key[Array, ""]) -> tuple[TrainState, list[Metrics]]:
         arguments = state, batches, np.asarray(jax.random.key_data(key))
-        if not ready:
-            ready.extend(prepare(*arguments))
-        state, metrics = ready[0](*arguments)
+        (run,) = programs(*arguments)
+        state, metrics = run(*arguments)
         return state, [metrics]
 
     return call
@@ -78,32 +91,30 @@ def _in_turn(train_step: TrainStep, steps: int, compile_: Compile, kept: KeptPro
         compile_(gradient, ("state", "batches", "whole", "whole"), ("gradient",)),
         compile_(update, ("state", "gradient"), ("state", "metrics")),
     ]
-    ready: list[Any] = []
 
     def prepare(*arguments: Any) -> list[Any]:
         """Both, compiled side by side; pmap takes no options, what it lowers to does."""
-        if jax.process_count() > 1:  # what a pmap lowers to takes global shapes
-            return jitted
         if found := kept.get("gradient", "update"):
             return found
         options, lowered = compiler_options(), jitted[0].lower(*arguments)
         with ThreadPoolExecutor(1) as other:
             first = other.submit(compiled, lowered, compiler_options=options)
             after = jitted[1].lower(arguments[0], *lowered.out_info)
-            programs = {"update": compiled(after, compiler_options=options), "gradient": first.result()}
-        kept.keep(**programs)
-        return [programs["gradient"].run, programs["update"].run]
+            new = {"update": compiled(after, compiler_options=options), "gradient": first.result()}
+        kept.keep(**new)
+        return [new["gradient"].run, new["update"].run]
+
+    programs = _at_first_call(jitted, prepare)
 
     def call(state: TrainState, batches: Batch, key: Key[Array, ""]) -> tuple[TrainState, list[Metrics]]:
         key_data, metrics = np.asarray(jax.random.key_data(key)), []
         for i in range(steps):
             arguments = state, batches, np.int32(i), key_data
-            if not ready:
-                ready.extend(prepare(*arguments))
-            found = ready[0](*arguments)
+            differentiate, move = programs(*arguments)
+            found = differentiate(*arguments)
             if one_at_a_time():
                 jax.block_until_ready(found)
-            state, values = ready[1](state, *found)
+            state, values = move(state, *found)
             metrics.append(values)
             if one_at_a_time() and i + 1 < steps:
                 jax.block_until_ready(values)

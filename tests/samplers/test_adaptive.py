@@ -95,7 +95,10 @@ def test_a_step_out_of_bounds_is_repeated_shorter(x64: None) -> None:
 
     wanted = scipy.integrate.solve_ivp(field, (0.0, 1.0), [1.0], rtol=0.1, atol=0.1)
     assert min(asked) < 0.0
-    ours = lambda t, y, _: jnp.where(y < 0.0, jnp.nan, -20.0 * y)  # noqa: E731
+
+    def ours(t, y, _):
+        return jnp.where(y < 0.0, jnp.nan, -20.0 * y)
+
     options = {"rtol": 0.1, "atol": 0.1, "max_steps": 4096, "slots": 2}
     found = compiled(lambda y: solve_each(ours, y, None, 0.0, 1.0, **options))(jnp.ones((2, 1)))
     assert bool(found.reached.all())
@@ -108,7 +111,10 @@ def test_a_trial_out_of_bounds_says_nothing(x64: None) -> None:
     wanted = scipy.integrate.solve_ivp(
         lambda t, y: np.where(abs(t - 0.01) < 1e-6, np.nan, -y), (0.0, 1.0), [1.0], rtol=RTOL, atol=ATOL
     )
-    ours = lambda t, y, _: jnp.where(abs(t - 0.01)[:, None] < 1e-6, jnp.nan, -y)  # noqa: E731
+
+    def ours(t, y, _):
+        return jnp.where(abs(t - 0.01)[:, None] < 1e-6, jnp.nan, -y)
+
     found = compiled(lambda y: solve_each(ours, y, None, 0.0, 1.0, slots=1, **OPTIONS))(jnp.ones((1, 1)))
     assert int(found.steps[0]) * STAGES + EVALUATIONS_TO_START == wanted.nfev
     np.testing.assert_allclose(found.y[0, 0], wanted.y[0, -1], rtol=1e-11)
