@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.fingerprint import of_facts, of_files
 from data.images import check_image, load_image
 from data.source import Example, Source
 
@@ -72,6 +73,10 @@ class Files:
         except ValueError as error:
             raise ValueError(f"cannot read the image {self.files[index]}: {error}") from error
         return {"image": image} if self.labels is None else {"image": image, "label": np.int32(self.labels[index])}
+
+    def fingerprint(self) -> str:
+        """That of the files' content in their order, of their labels and of the shape they are read to."""
+        return of_facts(["folder", self.shape, self.labels, of_files(self.files, "the image files")])
 
 
 def _files(path: Path) -> list[Path]:

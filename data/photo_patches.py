@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from data.fingerprint import of_arrays, of_facts
 from data.scikit_learn import packaged
 from data.source import Example, Source
 
@@ -30,6 +31,7 @@ class Crops:
     """`length` random square crops of photos [n, h, w, c]."""
 
     def __init__(self, photos: np.ndarray, size: int, length: int, seed: int):
+        self.photos, self.size = photos, size
         windows = np.lib.stride_tricks.sliding_window_view(photos, (size, size), axis=(1, 2))
         self.windows = np.moveaxis(windows, 3, -1)  # [n, y, x, size, size, c], a view
         # Row i of a table drawn row by row does not depend on how many rows follow.
@@ -44,3 +46,7 @@ class Crops:
         return {"image": np.ascontiguousarray(self.windows[photo, y, x])}
 
     take = __getitem__
+
+    def fingerprint(self) -> str:
+        """That of the photographs, of where the crops lie in them and of their size."""
+        return of_facts(["crops", self.size, of_arrays({"photos": self.photos, "corners": self.corners})])

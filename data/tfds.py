@@ -1,10 +1,10 @@
 """Any TensorFlow Datasets image set that was prepared as array_record; read without TensorFlow."""
 
-from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import numpy as np
 
+from data.fingerprint import of_facts, of_files
 from data.images import load_image
 from data.source import Arrays, Example, Source, take
 
@@ -69,9 +69,10 @@ def tfds(
         except ValueError as error:
             known = ", ".join(builder.info.splits)
             raise ValueError(f"TFDS dataset {dataset!r} has no split {name!r}; it has {known}") from error
-        decode = partial(load_image, channels=shape[-1], size=image_size, crop=crop)
-        records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, decode)
-        return Arrays(take(records, np.arange(len(records)))) if in_memory else records
+        decoding = {"channels": shape[-1], "size": image_size, "crop": crop}
+        shards = builder.info.splits[name].file_instructions
+        records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, decoding, shards)
+        return Decoded(records) if in_memory else records
 
     classes = getattr(features[label_key], "num_classes", None) or 0 if label_key in features else 0  # of a ClassLabel
     return Source(f"tfds:{dataset}", split(train_split), split(test_split), shape, 256, classes)
@@ -80,8 +81,9 @@ def tfds(
 class TfdsRecords:
     """Records of a TFDS data source, their images decoded when asked for."""
 
-    def __init__(self, name: str, source, image_key: str, label_key: str, decode: Callable[[bytes], np.ndarray]):
-        self.name, self.source, self.decode = name, source, decode
+    def __init__(self, name: str, source, image_key: str, label_key: str, decoding: dict[str, Any], shards: list[Any]):
+        """`decoding` are the options of `load_image`; `shards` TFDS's instructions: files and what of each is taken."""
+        self.name, self.source, self.decoding, self.shards = name, source, decoding, shards
         self.image_key, self.label_key = image_key, label_key
 
     def __len__(self) -> int:
@@ -90,8 +92,30 @@ class TfdsRecords:
     def __getitem__(self, index: int) -> Example:
         record = self.source[index]
         try:
-            image = self.decode(record[self.image_key])
+            image = load_image(record[self.image_key], **self.decoding)
         except ValueError as error:
             raise ValueError(f"cannot read image {index} of {self.name}: {error}") from error
         label = {"label": np.int32(record[self.label_key])} if self.label_key in record else {}
         return {"image": image, **label}
+
+    def fingerprint(self) -> str:
+        """That of the stored files' content, of what is taken of each, and of how the images are read from them.
+
+        Which features they hold is TFDS's business, and the same for the same files; a data set that was prepared again
+        with another number of files counts as another one.
+        """
+        contents = of_files([shard.filename for shard in self.shards], f"the files of {self.name}")
+        taken = [(content, s.skip, s.take) for content, s in zip(contents, self.shards, strict=True)]
+        return of_facts(["tfds", self.image_key, self.label_key, self.decoding, taken])
+
+
+class Decoded(Arrays):
+    """The examples of `records`, all decoded here and now; the fingerprint is that of the records."""
+
+    def __init__(self, records: TfdsRecords):
+        super().__init__(take(records, np.arange(len(records))))
+        self.records = records
+
+    def fingerprint(self) -> str:
+        """See `TfdsRecords.fingerprint`."""
+        return self.records.fingerprint()
