@@ -17,8 +17,9 @@ import inverse
 import samplers
 from editing.tasks import MEASURED, Inputs, inputs
 from experiment import Experiment, Failure
+from experiment.captions import facts_of, file_name
 from experiment.guidance import guided_score, on_chain
-from experiment.pictures import save_decoded
+from experiment.pictures import save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, set_aside
@@ -67,9 +68,10 @@ def edit(experiment: Experiment, workdir: Workdir, plan: Plan) -> Path:
         results.append(np.nan_to_num(x))
         spent.append(np.asarray(evaluations).mean())
     levels = experiment.scaler.decode(np.stack(results))
-    path = workdir.path / "edits" / f"{config.task}_step_{plan.step}_seed_{seed}.png"
+    path = workdir.path / "edits" / f"{file_name(f'{config.task}_step_{plan.step}_seed_{seed}', experiment)}.png"
     if is_leader():
-        _write(experiment, plan.inputs, levels, path)
+        facts = _facts(experiment, plan.step, float(np.mean(spent)))
+        _write(experiment, plan.inputs, levels, path, facts)
     barrier("edited")
     if broken:
         mend = "loosen sampling.rtol and atol" if config.task == "interpolate" else "take more steps or another method"
@@ -78,12 +80,26 @@ def edit(experiment: Experiment, workdir: Workdir, plan: Plan) -> Path:
     return path
 
 
-def _write(experiment: Experiment, read: Inputs, levels: np.ndarray, path: Path) -> None:
-    """The grid and the array; what was there before is set aside."""
+def _facts(experiment: Experiment, step: int, spent: float) -> dict[str, Any]:
+    """What the results say of themselves: the sampler's facts, and what of ``config.edit`` the task depends on."""
+    config = experiment.config
+    edit = config.edit
+    method = "ode" if edit.task == "interpolate" else experiment.settings.method
+    facts = facts_of(experiment, method, step=step, seed=config.eval.seed, evaluations=spent, averaged=config.eval.ema)
+    if experiment.labels(0, 1) is not None and experiment.settings.label < 0:
+        facts["class"] = "none"
+    own = {name: value for name, value in edit.items() if name not in ("task", "method")}
+    told = {"task": f"{edit.task} by {edit.method}" if edit.task in MEASURED else edit.task}
+    return facts | {f"edit.{name}": value for name, value in own.items()} | told
+
+
+def _write(experiment: Experiment, read: Inputs, levels: np.ndarray, path: Path, facts: dict[str, Any]) -> None:
+    """Write the grid and the array; what was there before is set aside."""
     path.parent.mkdir(exist_ok=True)
     rows = np.stack([*_shown(experiment, read), *np.moveaxis(levels, 1, 0)], axis=1)
-    save_decoded(set_aside(path), rows.reshape(-1, *rows.shape[2:]), experiment.scaler, columns=rows.shape[1])
-    np.savez_compressed(set_aside(path.with_suffix(".npz")), results=levels)
+    shown = rows.reshape(-1, *rows.shape[2:])
+    save_decoded(set_aside(path), shown, experiment.scaler, facts, columns=rows.shape[1])
+    save_array(set_aside(path.with_suffix(".npz")), facts, results=levels)
 
 
 def _check_label(experiment: Experiment) -> None:

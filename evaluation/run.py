@@ -20,6 +20,7 @@ from evaluation.inception import InceptionV3
 from evaluation.rounds import Rounds
 from evaluation.samples import GRID_SAMPLES, draw_rounds
 from experiment import Experiment
+from experiment.captions import facts_of
 from experiment.pictures import save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.weights import load, load_guide, load_run
@@ -193,7 +194,10 @@ def _sampling(
             features = against.inception and quality.extract_rounds(experiment, rounds, against.inception)
             sets.append((rounds, features))
             if is_leader():
-                save_decoded(folder / f"{place.name}.png", rounds.first("samples", GRID_SAMPLES), experiment.scaler)
+                spent = rounds.first("evaluations", GRID_SAMPLES).mean()
+                drawn = {"step": about["step"], "seed": seed, "evaluations": spent, "averaged": config.ema}
+                facts, shown = facts_of(experiment, method, **drawn), rounds.first("samples", GRID_SAMPLES)
+                save_decoded(folder / f"{place.name}.png", shown, experiment.scaler, facts)
         if is_leader():
             part["samplers"][method] = _row(experiment, method, sets, against)
             seconds = sum(rounds.column("seconds")[:: rounds.size].sum() for rounds, _ in sets)

@@ -10,7 +10,8 @@ import numpy as np
 from evaluation.devices import on_devices, on_each, one_ahead
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
-from experiment.pictures import save_samples
+from experiment.captions import facts_of, file_name
+from experiment.pictures import save_array, save_samples
 from experiment.processes import barrier, is_leader
 from experiment.workdir import Workdir, set_aside
 from models.materialize import network_jit
@@ -105,17 +106,25 @@ def draw_rounds(
 def draw_grid(experiment: Experiment, workdir: Workdir, step: int, variables: dict) -> str:
     """Draw 100 samples with ``sampling.method``, `eval.batch_size` at once, into a picture and an array beside it.
 
-    Returns the picture's path. The names hold the step, the method and the seed; earlier files are set aside.
+    Returns the picture's path. The names hold the step, the method and the seed, and class and guidance where they were
+    chosen; earlier files are set aside. Both files say how the samples were drawn (`experiment.captions`). The array
+    also holds the evaluations and, where there are classes, the label of each sample.
     """
     method, seed = experiment.settings.method, experiment.config.eval.seed
     size = min(GRID_SAMPLES, experiment.config.eval.batch_size)
     drawer = Drawer(experiment, variables, method, size)
     parts = [drawer.draw(jax.random.key(seed), i) for i in range(-(-GRID_SAMPLES // size))]
     x, spent = (np.concatenate([getattr(part, name) for part in parts])[:GRID_SAMPLES] for name in ("x", "evaluations"))
-    picture = workdir.path / "samples" / f"{method}_step_{step}_seed_{seed}.png"
+    name = file_name(f"{method}_step_{step}_seed_{seed}", experiment)
+    picture = workdir.path / "samples" / f"{name}.png"
     if is_leader():
-        save_samples(set_aside(picture), x, experiment.scaler)
-        np.savez_compressed(set_aside(picture.with_suffix(".npz")), samples=experiment.scaler.decode(x))
+        averaged = experiment.config.eval.ema
+        facts = facts_of(experiment, method, step=step, seed=seed, evaluations=spent.mean(), averaged=averaged)
+        labels = experiment.labels(0, GRID_SAMPLES)
+        each = {"evaluations_each": spent} | ({} if labels is None else {"labels": labels})
+        save_samples(set_aside(picture), x, experiment.scaler, facts)
+        array = set_aside(picture.with_suffix(".npz"))
+        save_array(array, facts, samples=experiment.scaler.decode(x), **each)
     barrier("grid")
     seconds = sum(part.seconds for part in parts)
     print(f"{len(x)} samples of {method}, {spent.mean():.0f} evaluations each, {seconds:.1f} s")

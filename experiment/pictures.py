@@ -1,14 +1,20 @@
-"""Samples as pictures: a grid of images, or a scatter of points."""
+"""Samples as pictures that say what they are: a grid of images with a caption, or a scatter of points."""
 
+import json
 import math
+import os
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from data.scaling import Scaler
+from experiment.captions import Facts, caption
 
 MIN_SIDE = 32  # smaller images are enlarged, pixel by pixel, so that a person can see them
+FONT_SIZE = 11
 
 
 def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
@@ -26,22 +32,56 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     return grid
 
 
-def save_samples(path: Path, x: np.ndarray, scaler: Scaler) -> None:
+def save_samples(path: Path, x: np.ndarray, scaler: Scaler, facts: Facts) -> None:
     """Write encoded samples [n, h, w, c] as an image grid, or points [n, d] as a scatter of their first two axes."""
-    save_decoded(path, scaler.decode(np.nan_to_num(np.asarray(x))), scaler)
+    save_decoded(path, scaler.decode(np.nan_to_num(np.asarray(x))), scaler, facts)
 
 
-def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler, columns: int | None = None) -> None:
-    """The same of grey levels, so many `columns` wide, or of points."""
+def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler, facts: Facts, columns: int | None = None) -> None:
+    """Write grey levels as a grid so many `columns` wide, or points as a scatter.
+
+    The caption of `facts` stands below the grid, or above the scatter; the PNG file carries all of `facts` as text.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
     if examples.ndim == 4:
         grid = image_grid(scaler.stretch(examples), columns)
-        Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid).save(path)
+        picture = _captioned(Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid), caption(facts))
+        chunks = PngImagePlugin.PngInfo()
+        for name, value in text.items():
+            chunks.add_text(name, value)
+        picture.save(path, pnginfo=chunks)
         return
     from matplotlib.figure import Figure  # slow to import, and images do not need it
 
-    figure = Figure(figsize=(5, 5))
+    figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.add_subplot()
     axes.scatter(examples[:, 0], examples[:, min(1, examples.shape[1] - 1)], s=2)
     axes.set_aspect("equal")
-    figure.savefig(path, dpi=100)
+    axes.set_title("\n".join(textwrap.wrap(caption(facts), 60)), fontsize=8)
+    figure.savefig(path, dpi=100, metadata=text)
+
+
+def save_array(path: Path, facts: Facts, **arrays: np.ndarray) -> None:
+    """Write an .npz of `arrays` that holds each of `facts` as a field beside them; a kill leaves no half of it."""
+    fields: dict[str, Any] = {name: np.asarray("none" if value is None else value) for name, value in facts.items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, **fields, **arrays)
+    os.replace(temporary, path)
+
+
+def _captioned(picture: Image.Image, text: str) -> Image.Image:
+    """The picture with the text, in lines as long as it is wide, on white below it."""
+    font = ImageFont.load_default(FONT_SIZE)
+    letters = max(8, int((picture.width - 4) / font.getlength("n")))
+    lines = textwrap.wrap(text, letters)
+    if not lines:
+        return picture
+    height = FONT_SIZE + 3
+    larger = Image.new(picture.mode, (picture.width, picture.height + height * len(lines) + 2), "white")
+    larger.paste(picture)
+    draw = ImageDraw.Draw(larger)
+    for i, line in enumerate(lines):
+        draw.text((2, picture.height + i * height), line, fill="black", font=font)
+    return larger

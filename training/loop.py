@@ -19,6 +19,7 @@ from data.geometry import LABELS
 from data.pipeline import batches, eval_batches
 from experiment import Experiment, Failure
 from experiment.build import EMA_FIELDS
+from experiment.captions import facts_of
 from experiment.compilation_cache import own_folder
 from experiment.kept_programs import KeptPrograms
 from experiment.pictures import save_samples
@@ -260,9 +261,11 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
                     if records:
                         records.write(step, scores)
                 if archive and pictured:
-                    x = draw(variables, jax.random.fold_in(key_sample, step))
+                    x, spent = draw(variables, jax.random.fold_in(key_sample, step))
                 if archive and pictured and leader:
-                    save_samples(workdir.path / "samples" / f"step_{step:08d}.png", x, experiment.scaler)
+                    drawn = {"step": step, "seed": experiment.config.seed, "evaluations": spent}
+                    facts = facts_of(experiment, experiment.settings.method, **drawn)
+                    save_samples(workdir.path / "samples" / f"step_{step:08d}.png", x, experiment.scaler, facts)
                 began = time.perf_counter()
             if signal is not None:
                 progress.close()
@@ -360,27 +363,30 @@ def _make_evaluate(
 
 
 def _make_draw(experiment: Experiment, devices: Devices) -> Any:
-    """``(variables, key) -> samples`` of the config's own sampler, for pictures; `eval.batch_size` at once.
+    """``(variables, key) -> samples, evaluations`` of the config's own sampler; `eval.batch_size` at once.
 
-    Compiled once for each process: again at every picture where the noise schedule is learned.
+    The evaluations are the mean over the samples. The sampler is compiled once for each noise process: again at every
+    picture where the noise schedule is learned.
     """
     size = min(GRID_SAMPLES, experiment.config.eval.batch_size)
 
     @functools.lru_cache(maxsize=1)
-    def compiled(sde: AffineSDE) -> Callable[[dict, Any, jax.Array], jax.Array]:
-        def draw(variables: dict, labels: Any, key: jax.Array) -> jax.Array:
+    def compiled(sde: AffineSDE) -> Callable[[dict, Any, jax.Array], tuple[jax.Array, jax.Array]]:
+        def draw(variables: dict, labels: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
             sampler = experiment.sampler(variables, experiment.settings.method, sde, labels)
-            return samplers.draw(sampler, sde, key, (size, *experiment.source.shape)).x
+            drawn = samplers.draw(sampler, sde, key, (size, *experiment.source.shape))
+            return drawn.x, drawn.evaluations
 
         return devices.jit(draw)
 
-    def grid(variables: dict, key: jax.Array) -> np.ndarray:
+    def grid(variables: dict, key: jax.Array) -> tuple[np.ndarray, float]:
         schedule = {name: value for name, value in variables["params"].items() if name.startswith(PREFIX)}
         draw = compiled(experiment.process({"params": to_host(schedule)}))  # a solver's tables are of plain numbers
         parts = [
             draw(variables, experiment.labels(i * size, size), jax.random.fold_in(key, i))
             for i in range(-(-GRID_SAMPLES // size))
         ]
-        return np.concatenate([np.asarray(part) for part in parts])[:GRID_SAMPLES]
+        x, spent = (np.concatenate([np.asarray(part) for part in column]) for column in zip(*parts, strict=True))
+        return x[:GRID_SAMPLES], float(spent[:GRID_SAMPLES].mean())
 
     return grid

@@ -95,7 +95,12 @@ def test_inpainting_keeps_the_known_pixels_and_no_earlier_file_is_lost(run: str,
     assert (found[:, 0, 4:] != found[:, 1, 4:]).any() and (found[:, 0, 4:] != images[:, 4:]).any()
     assert "inpaint: 2 x 3 images, 4 evaluations each" in capsys.readouterr().out
     with Image.open(Path(run) / "edits" / "inpaint_step_7_seed_0.png") as grid:
-        assert grid.size == (5 * 34 + 2, 2 * 34 + 2)  # the picture, what is known of it, three results
+        assert grid.width == 5 * 34 + 2  # the picture, what is known of it, three results
+        assert grid.height > 2 * 34 + 2  # and a caption
+        told = {name: grid.info[name] for name in ("task", "checkpoint", "evaluations", "edit.mask")}
+    assert told == {"task": "inpaint by consistent", "checkpoint": "7", "evaluations": "4.0", "edit.mask": "upper"}
+    with np.load(Path(run) / "edits" / "inpaint_step_7_seed_0.npz") as array:
+        assert {name: str(array[name]) for name in told} == told
     again = edited(run, config)
     np.testing.assert_array_equal(again, found)
     assert (Path(run) / "edits" / "inpaint_step_7_seed_0.1.npz").exists()

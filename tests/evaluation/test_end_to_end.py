@@ -55,9 +55,20 @@ def test_drawing_writes_a_new_picture_each_time(workdir: Path) -> None:
     pictures = sorted(p.name for p in (workdir / "samples").glob("flow_euler_step_2_*.png"))
     assert len(pictures) == 2
     for name in pictures:
-        assert Image.open(workdir / "samples" / name).size == (10 * 34 + 2, 10 * 34 + 2)
-        samples = np.load((workdir / "samples" / name).with_suffix(".npz"))["samples"]
-        assert samples.shape == (100, 8, 8, 1) and samples.dtype == np.uint8 and samples.max() <= 16
+        picture, array = (
+            Image.open(workdir / "samples" / name),
+            np.load((workdir / "samples" / name).with_suffix(".npz")),
+        )
+        assert picture.width == 10 * 34 + 2 and picture.height > 10 * 34 + 2  # the grid, and its caption below
+        assert array["samples"].shape == (100, 8, 8, 1)
+        assert array["samples"].dtype == np.uint8 and array["samples"].max() <= 16
+        said = {"method": "flow_euler", "evaluations": 3, "seed": 0, "checkpoint": 2, "levels": 17, "flow_steps": 2}
+        assert {field: array[field].item() for field in said} == said
+        assert {field: picture.info[field] for field in said} == {
+            **{k: str(v) for k, v in said.items()},
+            "evaluations": "3.0",
+        }
+        assert array["evaluations_each"].tolist() == [3] * 100
 
 
 def test_the_report_holds_what_explains_its_figures(workdir: Path) -> None:

@@ -3,10 +3,24 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from configs.vp import digits_classes
 from data.scaling import Scaler
-from experiment.pictures import image_grid, save_samples
+from experiment.build import build
+from experiment.captions import caption, facts_of, file_name
+from experiment.pictures import image_grid, save_array, save_samples
+
+FACTS = {
+    "dataset": "digits",
+    "method": "heun",
+    "evaluations": 19.0,
+    "class": 3,
+    "seed": 0,
+    "checkpoint": 7,
+    "guide": "a b",
+}
 
 
 def test_a_grid_holds_every_image_once_in_reading_order() -> None:
@@ -22,14 +36,62 @@ def test_small_images_are_enlarged_and_all_levels_shown(tmp_path: Path) -> None:
     """8x8 digits at four times their size; 17 levels over 0..255."""
     x = np.linspace(0, 1, 17, endpoint=False)[None, :, None, None].repeat(9, 0)[:, :16].reshape(9, 4, 4, 1)
     x = np.kron(x, np.ones((1, 2, 2, 1))) + 1 / 34
-    save_samples(tmp_path / "new" / "grid.png", x, Scaler(17, False, "uniform"))
+    save_samples(tmp_path / "new" / "grid.png", x, Scaler(17, False, "uniform"), {})
     picture = np.asarray(Image.open(tmp_path / "new" / "grid.png"))
     assert picture.shape == (3 * 34 + 2, 3 * 34 + 2)
     assert picture[2, 2] == 0 and picture[33, 33] == round(15 * 255 / 16)
 
 
 def test_colour_and_points(tmp_path: Path) -> None:
-    save_samples(tmp_path / "colour.png", np.zeros((2, 32, 32, 3)), Scaler(256, True, "uniform"))
+    save_samples(tmp_path / "colour.png", np.zeros((2, 32, 32, 3)), Scaler(256, True, "uniform"), {})
     assert Image.open(tmp_path / "colour.png").size == (2 * 34 + 2, 34 + 2)
-    save_samples(tmp_path / "points.png", np.random.default_rng(0).normal(size=(50, 2)), Scaler(None, False, "none"))
-    assert Image.open(tmp_path / "points.png").size == (500, 500)
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    save_samples(tmp_path / "points.png", points, Scaler(None, False, "none"), FACTS)
+    with Image.open(tmp_path / "points.png") as picture:
+        assert picture.size == (500, 500) and picture.info["method"] == "heun" and picture.info["class"] == "3"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_grid_has_a_caption_below_it_and_the_file_carries_every_fact(channels: int, tmp_path: Path) -> None:
+    x, scaler = np.full((4, 64, 64, channels), 0.5), Scaler(256, False, "none")
+    save_samples(tmp_path / "bare.png", x, scaler, {})
+    save_samples(tmp_path / "told.png", x, scaler, FACTS)
+    bare, told = Image.open(tmp_path / "bare.png"), Image.open(tmp_path / "told.png")
+    assert {name: told.info[name] for name in FACTS} == {
+        k: v if isinstance(v, str) else str(v) for k, v in FACTS.items()
+    }
+    assert told.width == bare.width and told.mode == bare.mode
+    np.testing.assert_array_equal(np.asarray(told)[: bare.height], np.asarray(bare))
+    below = np.asarray(told.convert("L"))[bare.height :]
+    assert below.min() < 64 and below.max() == 255  # black letters on white
+    assert below[:, -1].min() == 255  # none is cut off at the right
+
+
+def test_an_array_of_samples_says_what_it_holds(tmp_path: Path) -> None:
+    save_array(tmp_path / "x.npz", {**FACTS, "levels": None}, samples=np.arange(3))
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as read:
+        assert read["samples"].tolist() == [0, 1, 2]
+        assert {name: read[name].item() for name in FACTS} == FACTS and read["levels"] == "none"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.npz"]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "name", "told"),
+    [
+        ({}, "s", {"class": "each in turn", "guidance": None}),
+        ({"label": 3}, "s_label_3", {"class": 3, "guidance": None}),
+        ({"guidance": 2.0}, "s_guidance_2", {"class": "each in turn", "guidance": 2.0}),
+        ({"label": 0, "guidance": 0.5}, "s_label_0_guidance_0.5", {"class": 0, "guidance": 0.5}),
+    ],
+)
+def test_names_and_captions_tell_label_and_guidance_apart(sampling: dict, name: str, told: dict) -> None:
+    config = digits_classes.get_config()
+    config.sampling.update(method="heun", **sampling)
+    experiment = build(config)
+    assert file_name("s", experiment) == name
+    facts = facts_of(experiment, "heun", step=7, seed=5, evaluations=19.0)
+    assert {key: facts.get(key) for key in told} == told
+    assert (facts["checkpoint"], facts["seed"], facts["levels"], facts["weights"]) == (7, 5, 17, "average")
+    assert facts["evaluations"] == 19.0  # those that were spent, not those that were allowed
+    line = caption(facts)
+    assert f"class {told['class']}" in line and ("guidance" in line) == (told["guidance"] is not None)
