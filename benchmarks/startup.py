@@ -20,7 +20,6 @@ import numpy as np
 
 from benchmarks.common import parser, record, speedups, spread
 from experiment.compilation_cache import FOLDER
-from experiment.kept_programs import SUFFIX
 
 ROOT = Path(__file__).parents[1]
 BASELINE = "first start"
@@ -73,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
                 command = ["main.py", "--mode=train", f"--workdir={workdir}", *given, *ONE_STEP]
                 found[name].append(run(*command, until=workdir / "metrics.jsonl"))
             kept = Path(folder) / FOLDER
-            entries = [file.stat().st_size for file in [*kept.glob("*-cache"), *kept.glob(f"*{SUFFIX}")]]
+            entries = [file.stat().st_size for file in kept.glob("*-cache")]
             stored.append({"programs": len(entries), "bytes": sum(entries)})
     rows = {name: {kind: spread([f[kind] for f in values]) for kind in values[0]} for name, values in found.items()}
     rows[BASELINE] |= {name: float(np.median([s[name] for s in stored])) for name in stored[0]}

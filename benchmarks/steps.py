@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiment import Experiment
-from experiment.kept_programs import KeptPrograms
 from models.materialize import network_jit
 from training import parallel
 from training.loop import make_losses, objective_of, optimizers_of
@@ -55,7 +54,7 @@ class Steps:
     def pmapped(self, steps: int) -> Callable[[dict[str, np.ndarray]], Any]:
         """The call of the training loop: host batches [steps, b, ...] in, metrics out, over all local devices."""
         over, state = parallel.create("pmap"), self._state()
-        run = over.compile_steps(self._train_step(over.axis_size), steps, state, KeptPrograms())
+        run = over.compile_steps(self._train_step(over.axis_size), steps, state)
         return _keeping(
             lambda state, batches: run(state, over.split(batches, steps), jax.random.key(KEY)), over.place(state)
         )

@@ -14,14 +14,11 @@ from pathlib import Path
 import jax
 from absl import logging
 
-from experiment.kept_programs import SUFFIX
 from experiment.processes import barrier, is_leader
 
 FOLDER = ".jax_cache"
 LIMIT = 2 * 2**30
 MIN_SECONDS = "jax_persistent_cache_min_compile_time_secs"
-
-_given: Path | None = None
 
 
 def enable(beside: Path, *, limit: int = LIMIT) -> None:
@@ -39,14 +36,6 @@ def enable(beside: Path, *, limit: int = LIMIT) -> None:
     if MIN_SECONDS.upper() not in os.environ:
         jax.config.update(MIN_SECONDS, 0.0)
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    global _given
-    _given = folder
-
-
-def own_folder() -> Path | None:
-    """The folder that `enable` gave JAX, for programs kept otherwise (`experiment.kept_programs`)."""
-    told = jax.config.jax_compilation_cache_dir if jax.config.jax_enable_compilation_cache else None
-    return _given if _given is not None and told == str(_given) else None
 
 
 def _folder(beside: Path, limit: int) -> Path | None:
@@ -75,12 +64,12 @@ def sweep(folder: Path, limit: int) -> None:
     checked, began = folder / ".checked", time.time_ns()
     since = checked.stat().st_mtime_ns if checked.exists() else 0
     kept: list[tuple[float, int, Path]] = []
-    for temporary in folder.glob(f".*{SUFFIX}.*"):
-        temporary.unlink(missing_ok=True)
-    for entry in [*folder.glob("*-cache"), *folder.glob(f"*{SUFFIX}")]:
+    for entry in folder.glob("*.program"):  # what this code once kept beside JAX's, and now takes room only
+        entry.unlink(missing_ok=True)
+    for entry in folder.glob("*-cache"):
         try:
             stat = entry.stat()
-            if entry.suffix != SUFFIX and stat.st_mtime_ns >= since and not _whole(entry.read_bytes()):
+            if stat.st_mtime_ns >= since and not _whole(entry.read_bytes()):
                 entry.unlink(missing_ok=True)
             else:
                 kept.append((max(stat.st_atime, stat.st_mtime), stat.st_size, entry))

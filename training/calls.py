@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from experiment.kept_programs import KeptPrograms, compiled
 from experiment.processes import one_at_a_time
 from models.materialize import compiler_options
 from training.state import TrainState
@@ -29,9 +28,9 @@ How each argument and result lies there is said by its kind: "state", "gradient"
 """
 
 
-def several(train_step: TrainStep, steps: int, compile_: Compile, kept: KeptPrograms) -> Call:
-    """``(state, batches [steps, b, ...], key) -> (state, metrics)``; compiled at the first call, unless kept."""
-    return _in_turn(train_step, steps, compile_, kept) if _on_cpu() else _scanned(train_step, compile_, kept)
+def several(train_step: TrainStep, steps: int, compile_: Compile) -> Call:
+    """``(state, batches [steps, b, ...], key) -> (state, metrics)``; compiled at the first call."""
+    return _in_turn(train_step, steps, compile_) if _on_cpu() else _scanned(train_step, compile_)
 
 
 def _on_cpu() -> bool:
@@ -53,21 +52,14 @@ def _at_first_call(jitted: list[Any], prepare: Callable[..., list[Any]]) -> Call
     return programs
 
 
-def _scanned(train_step: TrainStep, compile_: Compile, kept: KeptPrograms) -> Call:
+def _scanned(train_step: TrainStep, compile_: Compile) -> Call:
     def scan(state: TrainState, batches: Batch, key_data: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.wrap_key_data(key_data)
         return jax.lax.scan(lambda state, batch: train_step(state, batch, key), state, batches)
 
     jitted = compile_(scan, ("state", "batches", "whole"), ("state", "metrics"))
 
-    def prepare(*arguments: Any) -> list[Any]:
-        if found := kept.get("steps"):
-            return found
-        program = compiled(jitted.lower(*arguments))
-        kept.keep(steps=program)
-        return [program.run]
-
-    programs = _at_first_call([jitted], prepare)
+    programs = _at_first_call([jitted], lambda *arguments: [jitted.lower(*arguments).compile()])
 
     def call(state: TrainState, batches: Batch, key: Key[Array, ""]) -> tuple[TrainState, list[Metrics]]:
         arguments = state, batches, np.asarray(jax.random.key_data(key))
@@ -78,7 +70,7 @@ def _scanned(train_step: TrainStep, compile_: Compile, kept: KeptPrograms) -> Ca
     return call
 
 
-def _in_turn(train_step: TrainStep, steps: int, compile_: Compile, kept: KeptPrograms) -> Call:
+def _in_turn(train_step: TrainStep, steps: int, compile_: Compile) -> Call:
     def gradient(state: TrainState, batches: Batch, i: Int[Array, ""], key_data: Array) -> tuple[Gradient]:
         batch = {name: array[i] for name, array in batches.items()}
         return (train_step.gradient(state, batch, jax.random.wrap_key_data(key_data)),)
@@ -94,15 +86,11 @@ def _in_turn(train_step: TrainStep, steps: int, compile_: Compile, kept: KeptPro
 
     def prepare(*arguments: Any) -> list[Any]:
         """Both, compiled side by side; pmap takes no options, what it lowers to does."""
-        if found := kept.get("gradient", "update"):
-            return found
         options, lowered = compiler_options(), jitted[0].lower(*arguments)
         with ThreadPoolExecutor(1) as other:
-            first = other.submit(compiled, lowered, compiler_options=options)
-            after = jitted[1].lower(arguments[0], *lowered.out_info)
-            new = {"update": compiled(after, compiler_options=options), "gradient": first.result()}
-        kept.keep(**new)
-        return [new["gradient"].run, new["update"].run]
+            first = other.submit(lowered.compile, compiler_options=options)
+            second = jitted[1].lower(arguments[0], *lowered.out_info).compile(compiler_options=options)
+            return [first.result(), second]
 
     programs = _at_first_call(jitted, prepare)
 

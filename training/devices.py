@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from experiment.kept_programs import KeptPrograms
 from training.calls import Call
 from training.state import TrainState
 from training.step import Batch, TrainStep
@@ -32,7 +31,7 @@ class Devices(Protocol):
     def spread(self, losses: Callable[..., Any]) -> Callable[..., Any]:
         """``losses(variables, batch, ...)`` as `make_train_step` is to take them."""
 
-    def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState, kept: KeptPrograms) -> Call:
+    def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
         """``(state, batches, key) -> (state, metrics)`` for states placed like this one; see `calls.several`."""
 
     def whole(self, tree: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,8 +19,6 @@ from data.pipeline import batches, eval_batches
 from experiment import Experiment, Failure
 from experiment.build import EMA_FIELDS
 from experiment.captions import facts_of
-from experiment.compilation_cache import own_folder
-from experiment.kept_programs import KeptPrograms
 from experiment.pictures import save_samples
 from experiment.processes import one_at_a_time, to_host
 from experiment.schedule import PREFIX
@@ -180,7 +177,6 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     """
     objective, adam, ema, devices, state = start_from
     config = experiment.config.training
-    kept = KeptPrograms(own_folder(), _facts(experiment))  # loading begins here
     root = jax.random.key(experiment.config.seed)
     key_init, key_train, key_eval, key_sample = (jax.random.fold_in(root, i) for i in range(4))
     leader = jax.process_index() == 0
@@ -197,7 +193,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
 
     losses = devices.spread(make_losses(experiment, objective, devices.axis_size))
     step_options = {"ema": ema, "nan_to_num": config.nan_to_num, "axis_size": devices.axis_size}
-    run = devices.compile_steps(make_train_step(losses, adam, **step_options), config.n_jitted_steps, state, kept)
+    run = devices.compile_steps(make_train_step(losses, adam, **step_options), config.n_jitted_steps, state)
     evaluate = _make_evaluate(experiment, make_losses(experiment, objective, 1, all_scores=True), devices, key_eval)
     draw, pictured = _make_draw(experiment, devices), config.snapshot_sampling and not experiment.classifies
 
@@ -276,14 +272,6 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     if records:
         records.close()
     return step
-
-
-def _facts(experiment: Experiment) -> tuple[Any, ...]:
-    """What a step of this training is made from, the code aside."""
-    source = experiment.source
-    first = {name: (np.shape(value), np.asarray(value).dtype.str) for name, value in source.train[0].items()}
-    config = json.dumps(experiment.config.to_dict(), sort_keys=True, default=repr)
-    return config, source.name, source.shape, source.levels, source.num_classes, sorted(first.items())
 
 
 def _diverged(what: str, store: Any) -> Diverged:

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from experiment.kept_programs import KeptPrograms
 from models.materialize import network_jit
 from training.calls import Call, several
 from training.draws import AXIS
@@ -52,7 +51,7 @@ class Pmapped:
         """The losses as they are: each device has its own weights and examples."""
         return losses
 
-    def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState, kept: KeptPrograms) -> Call:
+    def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
         """``(state, batches, key) -> (state, metrics [local devices, k] of k steps each)``; the state is donated."""
 
         def compile_(function: Callable[..., Any], takes: Sequence[str], gives: Sequence[str]) -> Any:
@@ -60,7 +59,7 @@ class Pmapped:
             donated = (0,) if "state" in gives else ()
             return jax.pmap(function, axis_name=AXIS, in_axes=axes, donate_argnums=donated, devices=self.devices)
 
-        return several(train_step, steps, compile_, kept)
+        return several(train_step, steps, compile_)
 
     def whole(self, tree: Any) -> Any:
         """The first local device's copy, taken from that device alone: indexing would run a program on all of them."""

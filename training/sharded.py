@@ -18,7 +18,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from experiment.kept_programs import KeptPrograms
 from models.materialize import network_jit
 from training.calls import Call, several
 from training.draws import AXIS
@@ -69,7 +68,7 @@ class Sharded:
 
         return spread
 
-    def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState, kept: KeptPrograms) -> Call:
+    def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
         """``(state, batches, key) -> (state, metrics [k] of k steps each)``; the state is donated, lying as before."""
         lies, whole = jax.tree.map(lambda leaf: self.sharding(leaf.shape), state), self._along()
         kinds = {
@@ -88,7 +87,7 @@ class Sharded:
                 donate_argnums=(0,) if "state" in gives else (),
             )
 
-        return several(train_step, steps, compile_, kept)
+        return several(train_step, steps, compile_)
 
     def whole(self, tree: Any) -> Any:
         """The same: global arrays are ordinary ones, to programs that all processes run."""

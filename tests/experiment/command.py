@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -16,13 +15,6 @@ TINY = (  # digits with the smallest network
     "--config.training.batch_size=16",
     "--config.training.snapshot_sampling=False",
 )
-
-
-def settle() -> None:
-    """Wait until no file of ours was changed in the last ten seconds: the programs of such are not kept."""
-    tops = [top for top in ROOT.iterdir() if not top.name.startswith(".")]
-    files = [file for top in tops for file in (top.rglob("*.py") if top.is_dir() else [top])]
-    time.sleep(max(0.0, max(file.stat().st_mtime for file in files) + 11.0 - time.time()))
 
 
 def start(*arguments: str, devices: int = 1, cache: Path | None = None, platform: str = "cpu") -> subprocess.Popen:

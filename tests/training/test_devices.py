@@ -13,7 +13,6 @@ from jax.sharding import PartitionSpec
 
 from checkpoints.store import Store
 from data.scaling import Scaler
-from experiment.kept_programs import KeptPrograms
 from experiment.processes import to_host
 from models.functional import Network
 from sde_lib import VP
@@ -57,7 +56,7 @@ def _compiled(kind: str, devices: int, per_call: int) -> tuple[Devices, Any, lis
 
     ema = functools.partial(optimizer.ema_decay, 0.9, warmup=True)
     step = make_train_step(over.spread(counted), ADAM, ema=ema, axis_size=over.axis_size)
-    return over, over.compile_steps(step, per_call, _beginning(), KeptPrograms()), traces
+    return over, over.compile_steps(step, per_call, _beginning()), traces
 
 
 def _beginning() -> TrainState:

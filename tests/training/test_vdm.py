@@ -17,7 +17,6 @@ from evaluation import continuous
 from evaluation.bits import bits
 from evaluation.samples import Drawer
 from experiment import build
-from experiment.kept_programs import KeptPrograms
 from experiment.schedule import joined, parameters_of
 from experiment.weights import load_run
 from experiment.workdir import Workdir
@@ -162,7 +161,7 @@ def _train(devices: int) -> dict[str, np.ndarray]:
     step = make_train_step(losses, adam, ema=lambda n: jnp.asarray(0.5), axis_size=devices)
     pmapped = parallel.create("pmap", jax.devices()[:devices])
     state = pmapped.place(TrainState.create(network.init(jax.random.key(1)), adam))
-    run = pmapped.compile_steps(step, 1, state, KeptPrograms())
+    run = pmapped.compile_steps(step, 1, state)
     for image in images:
         state, _ = run(state, pmapped.split({"image": image[None]}, 1), jax.random.key(7))
     return {f"{which}.{k}": np.asarray(v)[0] for which in ("params", "ema") for k, v in getattr(state, which).items()}
