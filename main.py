@@ -63,6 +63,7 @@ def _refuse(error: Exception) -> None:
 def main(_: list[str]) -> None:
     """Start JAX's processes if there are several, and run."""
     from checkpoints.store import CheckpointDamaged
+    from data.source import Unreadable
     from experiment import Failure, Refusal, compilation_cache, refusing
     from experiment.processes import join
 
@@ -76,7 +77,7 @@ def main(_: list[str]) -> None:
         act()
     except Refusal as refusal:
         _refuse(refusal)
-    except (Failure, CheckpointDamaged) as failure:
+    except (Failure, CheckpointDamaged, Unreadable) as failure:
         print("error:", failure, file=sys.stderr)
         sys.exit(1)
 

@@ -2,13 +2,14 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from data.fingerprint import of_facts, of_files
 from data.images import check_image, load_image
-from data.source import Example, Source
+from data.source import Example, Source, Unreadable
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
@@ -46,9 +47,9 @@ def folder(
             )
     if verify:
         with ThreadPoolExecutor() as pool:
-            damaged = [line for line in pool.map(_damage, train + test) if line]
+            damaged = [line for line in pool.map(partial(_damage, channels=num_channels), train + test) if line]
         if damaged:
-            raise ValueError(f"folder: {len(damaged)} damaged image file(s), the first {damaged[0]}")
+            raise ValueError(f"folder: {len(damaged)} image file(s) cannot be read, the first {damaged[0]}")
     shape = (image_size, image_size, num_channels)
     if not classes:
         return Source("folder", Files(train, shape), Files(test, shape), shape=shape, levels=256)
@@ -71,7 +72,7 @@ class Files:
         try:
             image = load_image(self.files[index], channels=self.shape[2], size=self.shape[0])
         except ValueError as error:
-            raise ValueError(f"cannot read the image {self.files[index]}: {error}") from error
+            raise Unreadable(f"cannot read the image {self.files[index]}: {error}") from error
         return {"image": image} if self.labels is None else {"image": image, "label": np.int32(self.labels[index])}
 
     def fingerprint(self) -> str:
@@ -108,8 +109,8 @@ def _hash(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6]) / 2**48
 
 
-def _damage(file: Path) -> str | None:
+def _damage(file: Path, channels: int) -> str | None:
     try:
-        return check_image(file)
+        return check_image(file, channels=channels)
     except ValueError as error:
         return f"{file} ({error})"

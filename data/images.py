@@ -1,48 +1,97 @@
-"""From an encoded image to the array a model sees: decode, crop, resize."""
+"""From an encoded picture to the array a model sees: decode, lay on white, crop, resize."""
 
+import contextlib
 import io
+import warnings
+from collections.abc import Iterator
 from os import PathLike
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 2**26  # 8192 x 8192; with a channel of transparency they take 256 MiB
+GREY_MODES = ("1", "L", "LA", "La")  # Pillow's names
+MODES = {1: "L", 2: "LA", 3: "RGB"}  # by the number of channels
+File = str | PathLike | bytes
+
+# Pillow warns of pictures somewhat larger than MAX_PIXELS; here they are refused in words of our own.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def load_image(
-    file: str | PathLike | bytes, *, channels: int, size: int | None = None, crop: int | None = None
-) -> np.ndarray:
-    """Decodes an image file, or the bytes of one, to uint8 [h, w, channels], RGB or grey.
+def load_image(file: File, *, channels: int | None, size: int | None = None, crop: int | None = None) -> np.ndarray:
+    """Decodes a picture's file, or the bytes of one, to uint8 [h, w, channels].
 
+    One channel is grey, three are RGB: what is transparent is laid on white. Two are grey and alpha (255: opaque). None
+    stands for one or three, as the file has it. The orientation of a photograph (Exif) is followed. Colours of 16 bits
+    are read by their upper 8.
     `size` cuts the central square and resizes it with antialiasing (Lanczos); that size is left alone. `crop` first
     cuts the central square of so many pixels.
-    Raises ValueError, without the name of the file, where it cannot be decoded to 8 bits.
+
+    Raises:
+      ValueError: the file cannot be read or decoded, it has more than MAX_PIXELS pixels, or it is grey or float of more
+        than 8 bits, whose white nobody knows. The message does not name the file.
     """
-    try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"mode {image.mode!r} has more than 8 bits a channel")
-            image = ImageOps.exif_transpose(image).convert({1: "L", 3: "RGB"}[channels])
-            if crop is not None:
-                if crop > min(image.size):
-                    raise ValueError(f"crop={crop} does not fit into {image.width}x{image.height} pixels")
-                image = _central_square(image, crop)
-            if size is not None and image.size != (size, size):
-                image = _central_square(image, min(image.size)).resize((size, size), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, EOFError) as error:  # what Pillow raises for damaged files
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-    return np.array(image).reshape(image.height, image.width, channels)
+    with _one_line():
+        image = _decoded(file, channels)
+        if crop is not None:
+            if crop > min(image.size):
+                raise ValueError(f"crop={crop} does not fit into {image.width}x{image.height} pixels")
+            image = _central_square(image, crop)
+        if size is not None and image.size != (size, size):
+            image = _central_square(image, min(image.size)).resize((size, size), Image.Resampling.LANCZOS)
+    return np.array(image).reshape(image.height, image.width, -1)
 
 
-def check_image(file: str | PathLike) -> None:
-    """Raises ValueError where an image file is damaged or cut short; cheaper than decoding it."""
-    try:
-        with Image.open(file) as image:
+def check_image(file: File, *, channels: int) -> None:
+    """Raises ValueError where `load_image` does, or where a PNG's checksums are wrong; decodes a JPEG at an eighth."""
+    with _one_line():
+        with _opened(file) as image:
             if image.format == "PNG":
-                image.verify()  # checks the sum of every chunk; for other formats it looks at the header only
-            else:
-                image.draft(None, (1, 1))  # a JPEG is then read to its end, but at an eighth of its size
-                image.load()
-    except (OSError, SyntaxError, EOFError) as error:
+                image.verify()  # the sums of all chunks, which decoding does not look at
+        _decoded(file, channels, draft=True)
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn whatever a decoder raises into a ValueError of one line."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise ValueError("it is not a picture of a kind that is known") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"it has far more than {MAX_PIXELS} pixels; resize it") from error
+    except ValueError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything at damaged files
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _opened(file: File) -> Image.Image:
+    """A picture of which the header is read, and its size and depth are allowed."""
+    image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"it has {image.width} x {image.height} pixels, and {MAX_PIXELS} are allowed; resize it")
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"mode {image.mode!r} has more than 8 bits a channel; convert it to 8 bits")
+    return image
+
+
+def _decoded(file: File, channels: int | None, *, draft: bool = False) -> Image.Image:
+    """The whole picture, upright, of so many channels; a `draft` of a JPEG is read to its end, but is small."""
+    with _opened(file) as image:
+        if draft:
+            image.draft(None, (1, 1))
+        image = ImageOps.exif_transpose(image)
+        mode = MODES[channels or (1 if image.mode in GREY_MODES else 3)]
+        return image.convert("RGBA").convert(mode) if mode == "LA" else _on_white(image).convert(mode)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """The picture as it looks on white; one without transparency is left alone, bit for bit."""
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
 def _central_square(image: Image.Image, side: int) -> Image.Image:

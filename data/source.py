@@ -9,6 +9,10 @@ import numpy as np
 Example = dict[str, Any]
 
 
+class Unreadable(ValueError):
+    """An example cannot be read, at the start or in the middle of a run; the message names its file."""
+
+
 class Records(Protocol):
     """Random access to examples: `records[i]` is a dict, a pure function of i.
 
@@ -19,7 +23,7 @@ class Records(Protocol):
         """The number of examples."""
 
     def __getitem__(self, index: int) -> Example:
-        """Example `index`, 0 <= index < len."""
+        """Example `index`, 0 <= index < len; raises Unreadable where its file is damaged or gone."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,17 @@
 """Any TensorFlow Datasets image set that was prepared as array_record; read without TensorFlow."""
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.fingerprint import of_facts, of_files
 from data.images import load_image
-from data.source import Arrays, Example, Source, take
+from data.source import Arrays, Example, Source, Unreadable, take
+
+DESCRIPTIONS = ("dataset_info.json", "features.json")  # what TFDS writes beside the examples
 
 
 def tfds(
@@ -27,17 +32,24 @@ def tfds(
     `label_key` is a feature. `crop` cuts the central square of so many pixels (140 of CelebA's), or else `image_size`
     the largest one, which it resizes; it is required where the images vary in size.
     `in_memory` decodes everything here and now: seconds for CIFAR-10, whose batches are then no work.
-    Raises FileNotFoundError where the dataset was not prepared there, ValueError where it cannot be used.
+    Raises FileNotFoundError where the dataset was not prepared there, ValueError where it cannot be used: its
+    description cannot be read, or a file of its examples is missing, damaged or holds another number of them.
     """
     import tensorflow_datasets as tfds
 
+    where = data_dir or tfds.core.constants.DATA_DIR
     try:
         builder = tfds.core.read_only_builder.builder_from_files(dataset, data_dir=data_dir or None)
     except tfds.core.DatasetNotFoundError as error:
-        where = data_dir or tfds.core.constants.DATA_DIR
         raise FileNotFoundError(
             f"TFDS dataset {dataset!r} is not prepared in {where}: prepare it once as array_record "
             "(cifar10: `make data-cifar10`; needs TensorFlow, reading does not) or set data_dir to the right folder"
+        ) from error
+    except Exception as error:  # a damaged description comes as any error of JSON, protobuf or TFDS
+        named = ", ".join(map(str, _damaged(Path(where, dataset)))) or " or ".join(DESCRIPTIONS)
+        raise ValueError(
+            f"TFDS dataset {dataset!r} in {where} cannot be read, {named} is missing or damaged: prepare it again "
+            f"({type(error).__name__}: {_line(error)})"
         ) from error
     features = builder.info.features
     if image_key not in features:
@@ -71,32 +83,88 @@ def tfds(
             raise ValueError(f"TFDS dataset {dataset!r} has no split {name!r}; it has {known}") from error
         decoding = {"channels": shape[-1], "size": image_size, "crop": crop}
         shards = builder.info.splits[name].file_instructions
-        records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, decoding, shards)
+        _check_files(shards)
+        records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, decoding, shards, shape)
         return Decoded(records) if in_memory else records
 
     classes = getattr(features[label_key], "num_classes", None) or 0 if label_key in features else 0  # of a ClassLabel
     return Source(f"tfds:{dataset}", split(train_split), split(test_split), shape, 256, classes)
 
 
+def _damaged(folder: Path) -> list[Path]:
+    """The descriptions below that are missing, or no JSON objects with something in them."""
+
+    def sound(file: Path) -> bool:
+        try:
+            described = json.loads(file.read_text())
+        except (OSError, ValueError):
+            return False
+        return isinstance(described, dict) and bool(described)
+
+    versions = {file.parent for name in DESCRIPTIONS for file in folder.rglob(name)}
+    return [version / name for version in sorted(versions) for name in DESCRIPTIONS if not sound(version / name)]
+
+
+def _check_files(shards: Sequence[Any]) -> None:
+    """ValueError where a file is missing or damaged, or holds another number of examples than TFDS has written down."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    for shard in shards:
+        name = str(shard.filename)
+        try:
+            reader = ArrayRecordReader(name)
+            found = reader.num_records()
+            reader.close()
+        except Exception as error:  # RuntimeErrors and others, by the kind of damage
+            raise ValueError(f"TFDS: {name} cannot be read, prepare the data set again ({_line(error)})") from error
+        if found != shard.examples_in_shard:
+            raise ValueError(
+                f"TFDS: {name} holds {found} examples, and dataset_info.json beside it says "
+                f"{shard.examples_in_shard}; prepare the data set again"
+            )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 class TfdsRecords:
     """Records of a TFDS data source, their images decoded when asked for."""
 
-    def __init__(self, name: str, source, image_key: str, label_key: str, decoding: dict[str, Any], shards: list[Any]):
+    def __init__(
+        self,
+        name: str,
+        source: Any,
+        image_key: str,
+        label_key: str,
+        decoding: dict[str, Any],
+        shards: Sequence[Any],
+        shape: tuple[int, ...],
+    ):
         """`decoding` are the options of `load_image`; `shards` TFDS's instructions: files and what of each is taken."""
-        self.name, self.source, self.decoding, self.shards = name, source, decoding, shards
+        self.name, self.source, self.decoding, self.shards, self.shape = name, source, decoding, shards, shape
         self.image_key, self.label_key = image_key, label_key
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: int) -> Example:
-        record = self.source[index]
         try:
+            record = self.source[index]
             image = load_image(record[self.image_key], **self.decoding)
-        except ValueError as error:
-            raise ValueError(f"cannot read image {index} of {self.name}: {error}") from error
+            if image.shape != self.shape:
+                raise ValueError(f"it is {image.shape} (height, width, channels), and the data set {self.shape}")
+        except Exception as error:  # damage comes as any error of ArrayRecord, protobuf or the decoder
+            raise Unreadable(
+                f"cannot read image {index} of {self.name} in {self._file(index)}: {_line(error)}"
+            ) from error
         label = {"label": np.int32(record[self.label_key])} if self.label_key in record else {}
         return {"image": image, **label}
+
+    def _file(self, index: int) -> str:
+        """The name of the file that holds example `index`."""
+        ends = np.cumsum([s.examples_in_shard - s.skip if s.take < 0 else s.take for s in self.shards])
+        return str(self.shards[np.searchsorted(ends, index, side="right")].filename)
 
     def fingerprint(self) -> str:
         """That of the stored files' content, of what is taken of each, and of how the images are read from them.

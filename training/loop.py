@@ -1,10 +1,11 @@
 """The training run: from the newest checkpoint, or the beginning, to the last step."""
 
+import contextlib
 import dataclasses
 import functools
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from tqdm import tqdm
 import samplers
 from data.geometry import LABELS
 from data.pipeline import batches, eval_batches
+from data.source import Unreadable
 from experiment import Experiment, Failure
 from experiment.build import EMA_FIELDS
 from experiment.captions import facts_of
@@ -174,6 +176,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
 
     Raises:
       Diverged: the loss became infinite or NaN; the checkpoints are from before.
+      Failure: an example cannot be read; the state of the last finished step is saved.
     """
     objective, adam, ema, devices, state = start_from
     config = experiment.config.training
@@ -216,7 +219,18 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     ahead = 0 if one_at_a_time() else IN_FLIGHT
     began, read_from = time.perf_counter(), start
 
-    with store, progress, StopRequest() as stop:
+    step = start
+
+    def checkpoint_of(step: int) -> tuple[int, dict, dict]:
+        """What is saved of `step`, the last that is finished; refuses numbers that are not finite."""
+        tree = to_host(devices.whole(placed).to_tree())
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):  # the loss is from before
+            raise _diverged(f"weights not finite at step {step}", store)
+        # Batch n is a pure function of (seed, n): the next batch's number is the data position.
+        return step, tree, {"config": experiment.config.to_dict(), "next_batch": step}
+
+    saving = _saving_before_unreadable(store, lambda: checkpoint_of(step) if step > start else None)
+    with store, progress, StopRequest() as stop, saving:
         for before in range(start, config.n_iters, config.n_jitted_steps):
             drawn = [next(data) for _ in range(config.n_jitted_steps)]
             batch = {name: np.stack([each[name] for each in drawn]) for name in experiment.batch_fields}
@@ -242,11 +256,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
                 progress.set_postfix_str(f"loss {values['loss']:.4g}, {values['images_per_second']:.0f} images/s")
                 began, read_from = time.perf_counter(), step
             if save:
-                tree = to_host(devices.whole(placed).to_tree())
-                if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):  # the loss is from before
-                    raise _diverged(f"weights not finite at step {step}", store)
-                # Batch n is a pure function of (seed, n): the next batch's number is the data position.
-                checkpoint = step, tree, {"config": experiment.config.to_dict(), "next_batch": step}
+                checkpoint = checkpoint_of(step)
             if signal is not None:  # whoever sent it may not wait
                 store.save(*checkpoint)
                 store.wait()
@@ -272,6 +282,25 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     if records:
         records.close()
     return step
+
+
+@contextlib.contextmanager
+def _saving_before_unreadable(store: Any, checkpoint: Callable[[], tuple[int, dict, dict] | None]) -> Iterator[None]:
+    """Where an example cannot be read, save the last finished step and end the run with a Failure that names the file.
+
+    `checkpoint` returns that step's, or None where no step was made. One of several processes cannot save alone: there
+    the run goes on from what had been saved before.
+    """
+    try:
+        yield
+    except Unreadable as error:
+        last = checkpoint() if jax.process_count() == 1 else None
+        if last:
+            store.save(*last)
+        store.wait()
+        kept = store.latest_step()
+        saved = f"step {kept} is saved" if kept is not None else "no checkpoint had been saved yet"
+        raise Failure(f"{error}; {saved}, and once the file is mended the same command continues the run") from error
 
 
 def _diverged(what: str, store: Any) -> Diverged:

@@ -1,3 +1,6 @@
+import struct
+import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +8,8 @@ import pytest
 from PIL import Image
 
 import data
-from data.images import load_image
+from data.images import check_image, load_image
+from data.source import Unreadable
 
 
 def photo(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -80,7 +84,7 @@ def test_a_file_cut_short_is_named_at_once(pictures, suffix):
     victim = pictures / f"victim.{suffix}"
     photo(64, 64).save(victim)
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size * 2 // 3])
-    with pytest.raises(ValueError, match=rf"1 damaged image.* {victim}") as error:
+    with pytest.raises(ValueError, match=rf"1 image file\(s\) cannot be read.* {victim}") as error:
         data.create("folder", path=pictures, image_size=8)
     assert "\n" not in str(error.value)
 
@@ -99,6 +103,63 @@ def test_a_file_damaged_later_is_named_when_read(pictures):
     victim.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=f"cannot read the image {victim}"):
         source.train[3]
+
+
+def png(file: Path, width: int, height: int, depth: int, colour: int, cut: int | None = None) -> None:
+    """A PNG of sound chunks, black, whose compressed data are `cut`."""
+    row = b"\0" * (1 + (width * depth * (3 if colour else 1) + 7) // 8)
+    chunks = (
+        (b"IHDR", struct.pack(">2I5B", width, height, depth, colour, 0, 0, 0)),
+        (b"IDAT", zlib.compress(row * height, 9)[:cut]),
+        (b"IEND", b""),
+    )
+    parts = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def bilevel(file: Path, width: int, height: int) -> None:
+    png(file, width, height, depth=1, colour=0)
+
+
+UNREADABLE = {
+    "grey16.png": (lambda f: Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(f), "more than 8 bits"),
+    "float.bmp": (lambda f: Image.fromarray(np.ones((8, 8), np.float32)).save(f, "TIFF"), "more than 8 bits"),
+    "short.png": (lambda f: png(f, 64, 64, depth=8, colour=2, cut=20), "truncated"),
+    "bomb.png": (lambda f: bilevel(f, 12_000, 12_000), "12000 x 12000 pixels, and 67108864 are allowed"),
+    "great.png": (lambda f: bilevel(f, 20_000, 20_000), "far more than 67108864 pixels"),
+    "text.jpg": (lambda f: f.write_text("no picture"), "not a picture"),
+    "empty.webp": (lambda f: f.write_bytes(b""), "not a picture"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_cannot_be_read_is_named_by_the_check_and_by_the_reader(tmp_path, name):
+    """The check passes nothing that the reader refuses, both say why, and neither decodes what is too large."""
+    for i in range(3):
+        photo(8, 8, seed=i).save(tmp_path / f"{i}.png")
+    write, reason = UNREADABLE[name]
+    write(tmp_path / name)
+    options = {"path": tmp_path, "image_size": 8, "test_fraction": 0}
+    with pytest.raises(ValueError, match=rf"1 image file\(s\) cannot be read.*{name} \(.*{reason}") as error:
+        data.create("folder", **options)
+    assert "\n" not in str(error.value)
+    records = data.create("folder", **options, verify=False).train
+    with pytest.raises(Unreadable, match=rf"{name}: .*{reason}"):
+        records[names(records).index(name)]
+
+
+@pytest.mark.parametrize("side", [8193, 12_000, 20_000])
+def test_the_size_is_looked_at_before_a_pixel_is_decoded(tmp_path, monkeypatch, side):
+    bilevel(tmp_path / "a.png", side, side)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("pixels were decoded"))
+    for read in (partial(load_image, size=8), check_image):
+        with pytest.raises(ValueError, match="67108864"):
+            read(tmp_path / "a.png", channels=1)
+
+
+def test_a_large_picture_is_read(tmp_path):
+    bilevel(tmp_path / "a.png", 8192, 4096)
+    assert load_image(tmp_path / "a.png", channels=1, size=4).shape == (4, 4, 1)
 
 
 def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):

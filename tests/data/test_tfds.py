@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from PIL import Image
 
 import data
 from data.pipeline import batches
+from data.source import Unreadable, take
 from experiment.build import _source as build_source
 from tests.experiment.command import run
 
@@ -286,3 +288,63 @@ def test_a_dataset_of_another_file_format_is_named(cifar, tmp_path):
             file.write_text(file.read_text().replace("array_record", "tfrecord"))
     with pytest.raises(ValueError, match="stored as tfrecord; prepare it again with file_format='array_record'"):
         data.create("tfds:cifar10", data_dir=copy)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def directory(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+SHARD = "cifar10-train.array_record-00000-of-00001"
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "reason"),
+    [
+        (SHARD, Path.unlink, "No such file"),
+        (SHARD, cut, "Corrupted"),
+        (SHARD, lambda file: file.write_bytes(b""), "64KB"),
+        (SHARD, directory, "Is a directory"),
+        (SHARD, lambda file: shutil.copy(str(file).replace("train", "test"), file), "holds 12 examples, .* says 30"),
+        ("dataset_info.json", Path.unlink, "DatasetInfoFileError"),
+        ("dataset_info.json", cut, "ParseError"),
+        ("dataset_info.json", lambda file: file.write_text("{}"), "version"),
+        ("dataset_info.json", lambda file: file.write_bytes(b"\xff\xfe"), "UnicodeDecodeError"),
+        ("features.json", cut, "JSONDecodeError"),
+        ("features.json", lambda file: file.write_text("[1]"), "ParseError"),
+    ],
+)
+def test_a_damaged_folder_is_one_line_that_names_the_file(cifar, tmp_path, name, harm, reason):
+    copy = shutil.copytree(cifar[0], tmp_path / "tfds")
+    file = copy / "cifar10" / "3.0.2" / name
+    harm(file)
+    with pytest.raises(ValueError, match=rf"{file}.*prepare .*again.*{reason}|{file} {reason}.*prepare") as error:
+        data.create("tfds:cifar10", data_dir=copy)
+    assert "\n" not in str(error.value)
+
+
+def test_a_record_that_is_damaged_is_named_with_its_file(cifar, tmp_path):
+    copy = shutil.copytree(cifar[0], tmp_path / "tfds")
+    file = copy / "cifar10" / "3.0.2" / SHARD
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 255
+    file.write_bytes(content)
+    options = {"data_dir": copy, "train_split": "train[10:]", "test_split": ""}
+    records = data.create("tfds:cifar10", **options).train
+    with pytest.raises(Unreadable, match=rf"cannot read image \d+ of cifar10 train\[10:\] in {re.escape(str(file))}: "):
+        take(records, np.arange(20))
+    with pytest.raises(ValueError, match=re.escape(str(file))):
+        data.create("tfds:cifar10", **options, in_memory=True)
+
+
+def test_an_image_of_another_shape_than_the_data_set_says_is_named(cifar, tmp_path):
+    copy = shutil.copytree(cifar[0], tmp_path / "tfds")
+    file = copy / "cifar10" / "3.0.2" / "features.json"
+    file.write_text(re.sub(r'"32",(\s*)"32"', r'"16",\1"16"', file.read_text()))
+    records = data.create("tfds:cifar10", data_dir=copy).train
+    with pytest.raises(Unreadable, match=rf"image 4 of cifar10 train in .*{SHARD}: it is \(32, 32, 3\).*\(16, 16, 3\)"):
+        records[4]
