@@ -3,6 +3,7 @@
 python main.py --mode=train --config=configs/vp/digits.py --workdir=runs/digits [--config.training.batch_size=64 ...]
 """
 
+import contextlib
 import logging as std_logging
 import sys
 from collections.abc import Callable
@@ -27,13 +28,24 @@ def run(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None)
 
 
 def prepare(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None) -> Callable[[], object]:
-    """What `mode` will do, after everything is checked."""
+    """What `mode` will do, after everything is checked; of a mode that writes, holding the lock of what it writes."""
     import modes
-    from experiment import refusing
+    from experiment import lock, refusing
     from experiment.workdir import Workdir
 
-    with refusing():
-        return modes.MODES[mode](config, Workdir(path), checkpoint)
+    workdir, part = Workdir(path), modes.LOCKS.get(mode)
+    with contextlib.ExitStack() as stack:
+        with refusing():
+            if part:
+                stack.enter_context(lock.held(workdir.path, part, mode, create=mode in modes.BEGIN))
+            act = modes.MODES[mode](config, workdir, checkpoint)
+        locked = stack.pop_all()
+
+    def act_and_release() -> object:
+        with locked:
+            return act()
+
+    return act_and_release
 
 
 def parse(arguments: list[str]) -> list[str]:

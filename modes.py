@@ -165,3 +165,14 @@ MODES: dict[str, Callable[[ConfigDict, Workdir, str | None], Act]] = {
     "import": import_,
     "export": export,
 }
+
+TRAINING, EVALUATION = "training", "evaluation"
+LOCKS = {  # which part of the folder a mode writes, for one command at a time; the others write pictures of their own
+    "train": TRAINING,
+    "import": TRAINING,
+    "evaluate": EVALUATION,
+    "compare": EVALUATION,
+    "reproduce": EVALUATION,
+    "stats": EVALUATION,
+}
+BEGIN = ("train", "import", "stats")  # the folder need not be there yet

@@ -64,6 +64,13 @@ def one_at_a_time() -> bool:
     return jax.default_backend() == "cpu" and jax.local_device_count() > 1
 
 
+def agreed(flag: bool) -> bool:
+    """What process 0 says, on every process."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.broadcast_one_to_all(np.bool_(flag)))
+
+
 def barrier(name: str) -> None:
     """Wait until every process is here; nothing with one process."""
     if jax.process_count() > 1:
