@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test test-all lint format lock data-cifar10 clean
+.PHONY: help install demo notebook test test-all lint format lock data-cifar10 clean
 
 help:  ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 16
@@ -23,6 +23,9 @@ demo: $(INSTALLED)  ## train on real digits, sample, evaluate: about ten minutes
 	$(RUN) main.py --mode=train --config=configs/vp/digits.py --workdir=runs/digits
 	$(RUN) main.py --mode=evaluate --config=configs/vp/digits.py --workdir=runs/digits
 	@echo "samples: runs/digits/evaluation/*/*.png   report: runs/digits/report.md"
+
+notebook: $(INSTALLED)  ## open the notebooks in JupyterLab
+	$(VENV)/bin/jupyter lab --notebook-dir=notebooks
 
 test: $(INSTALLED)  ## the tests, without those marked slow
 	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"

@@ -1,0 +1,90 @@
+"""Every block of Python and shell in README and docs runs as it stands, or says in its first line what it needs."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NEEDS = re.compile(r"# needs: \S")
+
+# What makes each training of the README a matter of seconds; what is done with its run afterwards stays as written.
+SMALL = {
+    "--mode=train": "--config.model.num_res_blocks=1 --config.training.batch_size=8 --config.training.n_iters=2 "
+    "--config.training.snapshot_freq=2 --config.training.snapshot_sampling=False --config.training.eval_freq=2 "
+    "--config.optim.decay_steps=0",
+    "--mode=sample": "--config.eval.batch_size=100",
+    "--mode=evaluate": "--config.eval.bpd_max_examples=8 --config.eval.num_samples=20 --config.eval.rtol=1e-1 "
+    "--config.eval.atol=1e-1",
+    "--mode=compare": "--config.eval.num_samples=20 --config.eval.batch_size=20 --config.eval.compare_evaluations=(5,) "
+    "--config.eval.compare_reference_evaluations=11",
+}
+
+
+def blocks(language: str) -> list[str]:
+    """The blocks of that language of all pages, in order."""
+    return [text for page in PAGES for kind, text in BLOCK.findall(page.read_text()) if kind == language]
+
+
+def runnable(language: str) -> list[str]:
+    """Those that say of nothing that they need it."""
+    return [text for text in blocks(language) if not NEEDS.match(text)]
+
+
+def commands(block: str) -> list[list[str]]:
+    """The commands of a block of shell, as words; continued lines are joined and comments left out."""
+    lines = (shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines())
+    return [words for words in lines if words]
+
+
+def test_every_language_is_known_and_some_blocks_of_each_kind_run() -> None:
+    kinds = {kind for page in PAGES for kind, _ in BLOCK.findall(page.read_text())}
+    assert kinds <= {"python", "bash"}
+    assert len(runnable("python")) >= 3 and len(runnable("bash")) >= 5
+
+
+def test_shell_that_runs_is_of_our_own_programs() -> None:
+    for block in runnable("bash"):
+        for words in commands(block):
+            assert words[:2] == ["python", "main.py"], f"say '# needs: ...' in the first line of {block!r}"
+
+
+def test_what_python_blocks_say_runs() -> None:
+    """One after another in one namespace, as a reader would paste them."""
+    namespace: dict[str, object] = {}
+    for block in runnable("python"):
+        exec(compile(block, "README.md", "exec"), namespace)  # in full
+
+
+@pytest.mark.slow
+def test_what_shell_blocks_say_runs(tmp_path: Path) -> None:
+    """One after another in one folder, where the pictures that they name lie; trainings are cut short."""
+    for name in ("main.py", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / "seven.png")
+    Image.fromarray(np.repeat(np.uint8([255, 0]), 32).reshape(8, 8)).save(tmp_path / "mask.png")
+    (tmp_path / "images").mkdir()
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / "images" / f"{i}.png")
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "PYTHONPATH": str(ROOT),
+    }
+    for block in runnable("bash"):
+        for words in commands(block):
+            mode = next(word for word in words if word.startswith("--mode="))
+            given = [*words[1:], *SMALL.get(mode, "").split()]
+            done = subprocess.run(
+                [sys.executable, *given], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
+            )
+            assert done.returncode == 0, f"{' '.join(words)}: {done.stderr[-2000:]}"
