@@ -34,7 +34,13 @@ def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     experiment = build(config)
     evaluation.run.check(experiment, likelihood=False)
     start = loop.prepare(experiment, workdir)
-    return lambda: loop.train(experiment, workdir, start)
+
+    def act() -> None:
+        step = loop.train(experiment, workdir, start)
+        if is_leader() and step >= config.training.n_iters:  # one that was stopped has said how to go on
+            print(_trained(experiment, workdir, step))
+
+    return act
 
 
 def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
@@ -133,6 +139,19 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
         barrier("exported")
 
     return act
+
+
+def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
+    """Where a training's results lie, and the commands that come next."""
+    pictures = "samples/*.png, " if (workdir.path / "samples").exists() else ""
+    modes = ["evaluate"] if experiment.classifies else ["sample", "evaluate"]
+    following = (f"  python main.py --mode={mode} --workdir={workdir.path}" for mode in modes)
+    return "\n".join(
+        [
+            f"trained to step {step}; in {workdir.path} are checkpoints, {pictures}metrics.jsonl and tensorboard. Next:",
+            *following,
+        ]
+    )
 
 
 def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True) -> Experiment:

@@ -12,9 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from evaluation.report import environment
 from experiment import Experiment, build
+from experiment.progress import waiting
 from experiment.weights import load
 from experiment.workdir import Workdir, write_text
 
@@ -76,14 +78,17 @@ def timed_in_turn(contenders: dict[str, Callable[[], Any]], repeats: int) -> dic
     Contenders alternate within a round, so that a busy neighbour or a hot chip slows all of them alike. Each
     returns the arrays to wait for.
     """
-    for run in contenders.values():
-        jax.block_until_ready(run())
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(repeats):
-        for name, run in contenders.items():
-            began = time.perf_counter()
+    for name, run in contenders.items():
+        with waiting(f"compiling {name}"):
             jax.block_until_ready(run())
-            seconds[name].append(time.perf_counter() - began)
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    with tqdm(total=repeats * len(contenders), desc="timing", unit="run", dynamic_ncols=True) as progress:
+        for _ in range(repeats):
+            for name, run in contenders.items():
+                began = time.perf_counter()
+                jax.block_until_ready(run())
+                seconds[name].append(time.perf_counter() - began)
+                progress.update()
     return seconds
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 import inverse
 import samplers
@@ -21,6 +22,7 @@ from experiment.captions import facts_of, file_name
 from experiment.guidance import guided_score, on_chain
 from experiment.pictures import save_array, save_decoded
 from experiment.processes import barrier, is_leader
+from experiment.progress import waiting
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, set_aside
 from models.conditions import NO_CLASS
@@ -60,11 +62,12 @@ def edit(experiment: Experiment, workdir: Workdir, plan: Plan) -> Path:
     """
     config, seed = experiment.config.edit, experiment.config.eval.seed
     began, results, spent, broken = time.perf_counter(), [], [], []
-    for i in range(len(plan.inputs)):
+    for i in tqdm(range(len(plan.inputs)), desc=config.task, unit="picture", disable=not is_leader()):
         given = plan.inputs.originals, plan.inputs.y, plan.inputs.others
         one = [None if a is None else jnp.asarray(a[i : i + 1]) for a in given]
-        x, evaluations = plan.apply(plan.variables, jax.random.fold_in(jax.random.key(seed), i), *one)
-        broken += [] if np.isfinite(x).all() else [i]
+        with waiting("compiling the edit and its first picture" if i == 0 else f"picture {i + 1}"):
+            x, evaluations = plan.apply(plan.variables, jax.random.fold_in(jax.random.key(seed), i), *one)
+            broken += [] if np.isfinite(x).all() else [i]
         results.append(np.nan_to_num(x))
         spent.append(np.asarray(evaluations).mean())
     levels = experiment.scaler.decode(np.stack(results))

@@ -10,6 +10,7 @@ from data.source import take
 from evaluation.devices import on_devices, on_each, one_ahead
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
+from experiment.progress import waiting
 
 
 def write_missing(
@@ -41,7 +42,9 @@ def write_missing(
         index = np.minimum(np.arange(first, first + rounds.size), rounds.total - 1)  # copies fill up the last round
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
         examples = take(test, index)
-        return compute(variables, {name: on_devices(examples[name]) for name in experiment.batch_fields}, keys)
+        batch = {name: on_devices(examples[name]) for name in experiment.batch_fields}
+        with waiting(f"compiling {what}"):  # later calls return at once
+            return compute(variables, batch, keys)
 
     with rounds.progress(missing, what) as progress:
         for i, out in one_ahead(dispatch, missing):

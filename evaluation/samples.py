@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from evaluation.devices import on_devices, on_each, one_ahead
 from evaluation.rounds import Rounds
@@ -13,6 +14,7 @@ from experiment import Experiment, Failure
 from experiment.captions import facts_of, file_name
 from experiment.pictures import save_array, save_samples
 from experiment.processes import barrier, is_leader
+from experiment.progress import waiting
 from experiment.workdir import Workdir, set_aside
 from models.materialize import network_jit
 
@@ -51,7 +53,9 @@ class Drawer:
         key_prior, key_path = jax.random.split(jax.random.fold_in(key, i))
         z = on_devices(self._start(key_prior))
         arguments = self.variables, key_path, z, jax.tree.map(on_devices, self._labels(i))
-        self._compiled = self._compiled or self._sampler.lower(*arguments).compile()
+        if self._compiled is None:
+            with waiting(f"compiling {self.method}"):
+                self._compiled = self._sampler.lower(*arguments).compile()
         return time.perf_counter(), self._compiled(*arguments)
 
     def fetch(self, started: tuple[float, Any]) -> Drawn:
@@ -113,7 +117,11 @@ def draw_grid(experiment: Experiment, workdir: Workdir, step: int, variables: di
     method, seed = experiment.settings.method, experiment.config.eval.seed
     size = min(GRID_SAMPLES, experiment.config.eval.batch_size)
     drawer = Drawer(experiment, variables, method, size)
-    parts = [drawer.draw(jax.random.key(seed), i) for i in range(-(-GRID_SAMPLES // size))]
+    parts, batches = [], -(-GRID_SAMPLES // size)
+    for i in tqdm(range(batches), desc=method, unit="batch", disable=batches == 1 or not is_leader()):
+        started = drawer.start(jax.random.key(seed), i)
+        with waiting(f"drawing {size} samples with {method}"):
+            parts.append(drawer.fetch(started))
     x, spent = (np.concatenate([getattr(part, name) for part in parts])[:GRID_SAMPLES] for name in ("x", "evaluations"))
     name = file_name(f"{method}_step_{step}_seed_{seed}", experiment)
     picture = workdir.path / "samples" / f"{name}.png"

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from checkpoints import importing
 from checkpoints.published import Weights
 from experiment.build import network_of
+from experiment.progress import waiting
 from experiment.workdir import Workdir
 
 
@@ -20,7 +21,8 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
       OSError: no such file.
     """
     importing.detect(file)  # before anything is built
-    weights = importing.read(file, network_of(config))
+    with waiting(f"reading {file}"):
+        weights = importing.read(file, network_of(config))
     wrapper = weights.metadata.get("preconditioning", config.model.preconditioning)
     if wrapper != config.model.preconditioning:
         raise ValueError(
@@ -47,7 +49,7 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
         raise ValueError(f"{workdir.path} already holds checkpoints of steps {others}; import into another --workdir")
     known = {"file": weights.file.name, "format": importing.detect(file), "sha256": importing.sha256(weights.file)}
     step, origin = weights.step, weights.metadata | known
-    with workdir.store() as store:
+    with waiting(f"writing the checkpoint of step {step}"), workdir.store() as store:
         store.save(step, _tree(weights), {"imported": origin, "config": config.to_dict()})
         del weights  # the store has its own copy, and is still writing
     if not workdir.config_file.exists():

@@ -20,6 +20,20 @@ from training import loop
 CONFIG = "--config=configs/vp/digits.py"
 
 
+def test_a_training_ends_by_saying_where_its_results_are_and_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    config = toy_mixture8_mlp.get_config()
+    config.training.n_iters = 6
+    for step, said in ((6, True), (4, False)):  # the second was stopped, and its signal has said how to go on
+        monkeypatch.setattr(loop, "train", lambda *_, step=step: step)
+        main.run("train", config, str(tmp_path / "run"))
+        out = capsys.readouterr().out
+        assert (f"step 6; in {tmp_path / 'run'}" in out) == said
+        for mode in ("sample", "evaluate"):
+            assert (f"python main.py --mode={mode} --workdir={tmp_path / 'run'}" in out) == said
+
+
 def _refused(mode: str, config: ConfigDict, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The one line that `main.run` refuses with; neither training nor drawing is reached, the folder is untouched."""
 

@@ -23,6 +23,7 @@ from experiment.build import EMA_FIELDS
 from experiment.captions import facts_of
 from experiment.pictures import save_samples
 from experiment.processes import one_at_a_time, to_host
+from experiment.progress import waiting
 from experiment.schedule import PREFIX
 from experiment.workdir import Workdir
 from models import CLASSIFIERS
@@ -234,7 +235,8 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
         for before in range(start, config.n_iters, config.n_jitted_steps):
             drawn = [next(data) for _ in range(config.n_jitted_steps)]
             batch = {name: np.stack([each[name] for each in drawn]) for name in experiment.batch_fields}
-            placed, metrics = run(placed, devices.split(batch, config.n_jitted_steps), key_train)
+            with waiting("compiling the training step") if before == start else contextlib.nullcontext():
+                placed, metrics = run(placed, devices.split(batch, config.n_jitted_steps), key_train)
             unread.append((before, metrics))
             if len(unread) > ahead:
                 jax.block_until_ready(unread[-1 - ahead])
@@ -263,11 +265,13 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
             if (leader or devices.joint) and (due(config.eval_freq) or (archive and pictured)):
                 variables = devices.whole(placed.variables(ema=True))
                 if due(config.eval_freq):
-                    scores = {f"test_{name}": value for name, value in evaluate(variables).items()}
+                    with waiting("computing the loss on the test set"):
+                        scores = {f"test_{name}": value for name, value in evaluate(variables).items()}
                     if records:
                         records.write(step, scores)
                 if archive and pictured:
-                    x, spent = draw(variables, jax.random.fold_in(key_sample, step))
+                    with waiting(f"drawing a grid of {GRID_SAMPLES} samples"):
+                        x, spent = draw(variables, jax.random.fold_in(key_sample, step))
                 if archive and pictured and leader:
                     drawn = {"step": step, "seed": experiment.config.seed, "evaluations": spent}
                     facts = facts_of(experiment, experiment.settings.method, **drawn)
