@@ -145,13 +145,9 @@ def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
     """Where a training's results lie, and the commands that come next."""
     pictures = "samples/*.png, " if (workdir.path / "samples").exists() else ""
     modes = ["evaluate"] if experiment.classifies else ["sample", "evaluate"]
-    following = (f"  python main.py --mode={mode} --workdir={workdir.path}" for mode in modes)
-    return "\n".join(
-        [
-            f"trained to step {step}; in {workdir.path} are checkpoints, {pictures}metrics.jsonl and tensorboard. Next:",
-            *following,
-        ]
-    )
+    following = [f"  python main.py --mode={mode} --workdir={workdir.path}" for mode in modes]
+    first = f"trained to step {step}; {workdir.path} holds checkpoints, {pictures}metrics.jsonl and tensorboard. Next:"
+    return "\n".join([first, *following])
 
 
 def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True) -> Experiment:

@@ -29,7 +29,7 @@ def test_a_training_ends_by_saying_where_its_results_are_and_what_comes_next(
         monkeypatch.setattr(loop, "train", lambda *_, step=step: step)
         main.run("train", config, str(tmp_path / "run"))
         out = capsys.readouterr().out
-        assert (f"step 6; in {tmp_path / 'run'}" in out) == said
+        assert (f"step 6; {tmp_path / 'run'} holds" in out) == said
         for mode in ("sample", "evaluate"):
             assert (f"python main.py --mode={mode} --workdir={tmp_path / 'run'}" in out) == said
 
