@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import sde_lib
+from evaluation import ingredients
 from evaluation.image_rounds import write_missing
 from evaluation.rounds import Rounds
 from experiment import Experiment
@@ -46,7 +47,8 @@ def accuracy(
     """
     config, count = experiment.config.eval, len(experiment.source.test)
     times = levels(experiment, config.accuracy_levels)
-    known = {**about, "t": times.tolist(), "key": np.asarray(jax.random.key_data(key)).tolist()}
+    examples = ingredients.of_examples(experiment, "test")
+    known = {**about, "t": times.tolist(), "data": examples, **ingredients.of_key(key)}
     rounds = Rounds(folder / "accuracy", known, count, min(config.batch_size, count))
     process, scores = experiment.noising(variables, chain=True), _make_scores(experiment)
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from evaluation import ingredients
 from evaluation.devices import each_on_its_own
 from evaluation.image_rounds import write_missing
 from evaluation.likelihood import bits_per_dim, log_likelihood
@@ -45,7 +46,7 @@ def bits(
         "rtol": config.rtol,
         "atol": config.atol,
     }
-    compute = _make_compute(experiment)
+    compute, examples = _make_compute(experiment), ingredients.of_examples(experiment, "test")
 
     def columns(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
         return dict(zip(("bits", "evaluations", "converged"), compute(variables, batch, keys), strict=True))
@@ -53,7 +54,7 @@ def bits(
     all_rounds = []
     for repeat in range(config.bpd_repeats):
         key_repeat = jax.random.fold_in(key, repeat)
-        known = {**about, **settings, "key": np.asarray(jax.random.key_data(key_repeat)).tolist()}
+        known = {**about, **settings, "data": examples, **ingredients.of_key(key_repeat)}
         rounds = Rounds(folder / f"repeat_{repeat}", known, count, min(config.batch_size, count))
         write_missing(experiment, variables, rounds, key_repeat, columns, what="bits/dim", wrong=_wrong)
         all_rounds.append(rounds)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from evaluation import ingredients
 from evaluation.image_rounds import not_finite, write_missing
 from evaluation.rounds import Rounds
 from evaluation.variational import Curve, normal_noise, progressive_coding, variational_bound
@@ -54,7 +55,8 @@ def variational(
         "decoder": config.vlb_decoder if source.levels else "density",
         "clip": bool(config.vlb_clip and source.levels),
     }
-    known = {**about, **settings, "num_scales": n, "key": np.asarray(jax.random.key_data(key)).tolist()}
+    examples = ingredients.of_examples(experiment, "test")
+    known = {**about, **settings, "data": examples, **ingredients.of_key(key)}
     rounds = Rounds(folder / "vlb", known, count, min(config.batch_size, count))
     compute = _make_compute(experiment, settings)
 

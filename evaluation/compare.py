@@ -13,13 +13,12 @@ import jax
 import numpy as np
 
 import samplers
-from evaluation import comparison, metrics, quality
+from evaluation import comparison, ingredients, metrics, quality
 from evaluation.devices import on_devices, on_each
 from evaluation.feature_rounds import extracted
 from evaluation.inception import InceptionV3
 from evaluation.report import environment
 from evaluation.rounds import Rounds
-from evaluation.run import fingerprint
 from experiment import Experiment, Failure
 from experiment.guidance import guided_score
 from experiment.processes import barrier, is_leader
@@ -200,9 +199,13 @@ class _Draws:
         self.variables = on_each(plan.variables, min(config.batch_size, config.num_samples))
         self.sde = experiment.process(plan.variables)
         self.folder = workdir.path / "comparison" / f"step_{plan.step:08d}{'' if config.ema else '_raw'}"
-        self.about = {"step": plan.step, "weights_crc32": fingerprint(plan.variables), "seed": config.seed}
-        if experiment.num_classes:
-            self.about["classes"] = experiment.num_classes
+        self.flow_settings = dataclasses.replace(
+            experiment.settings, method="ode", grid="uniform", rtol=FLOW_TOLERANCE, atol=FLOW_TOLERANCE
+        )
+        self.about = ingredients.of_weights(experiment, plan.step, plan.variables) | {
+            "seed": config.seed,
+            "flow": ingredients.of_sampler(self.flow_settings),
+        }
         self.longest: dict[str, int] = {}  # rows of each method's longest table
         for entry in (*plan.entries, plan.reference):
             self.longest[entry.settings.method] = max(self.longest.get(entry.settings.method, 0), entry.budget)
@@ -210,9 +213,7 @@ class _Draws:
 
     def flow(self) -> Rounds:
         """x and evaluations of the probability flow, solved adaptively."""
-        settings = dataclasses.replace(
-            self.experiment.settings, method="ode", grid="uniform", rtol=FLOW_TOLERANCE, atol=FLOW_TOLERANCE
-        )
+        settings = self.flow_settings
 
         def draw(variables: dict, key: jax.Array, z: jax.Array, labels: Any) -> samplers.Samples:
             score = guided_score(self.experiment, variables, settings, self.sde, labels)
@@ -250,7 +251,7 @@ class _Draws:
 
     def _rounds(self, name: str, settings: Settings) -> Rounds:
         config = self.experiment.config.eval
-        about = {**self.about, "settings": settings.used(), "method": settings.method, "flow_tolerance": FLOW_TOLERANCE}
+        about = {**self.about, **ingredients.of_sampler(settings)}
         return Rounds(self.folder / name, about, config.num_samples, min(config.batch_size, config.num_samples))
 
     def _missing(self, rounds: Rounds, name: str) -> Iterator[tuple]:

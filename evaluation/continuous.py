@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import sde_lib
+from evaluation import ingredients
 from evaluation.image_rounds import not_finite, write_missing
 from evaluation.rounds import Rounds
 from experiment import Experiment
@@ -38,7 +39,8 @@ def variational(
     config, source = experiment.config.eval, experiment.source
     count = min(len(source.test), config.vlb_max_examples or len(source.test))
     settings = {"times": config.vlb_times, "decoder": "softmax" if source.levels else "density"}
-    known = {**about, **settings, "key": np.asarray(jax.random.key_data(key)).tolist()}
+    examples = ingredients.of_examples(experiment, "test")
+    known = {**about, **settings, "data": examples, **ingredients.of_key(key)}
     rounds = Rounds(folder / "vlb", known, count, min(config.batch_size, count))
     compute = _make_compute(experiment, config.vlb_times)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from evaluation import accuracy, coding, continuous, metrics, quality, schedule
+from evaluation import accuracy, coding, continuous, ingredients, metrics, quality, schedule
 from evaluation import report as reports
 from evaluation.bits import DEQUANTIZATIONS, bits
 from evaluation.feature_rounds import extracted
@@ -143,9 +143,7 @@ def evaluate_checkpoint(
     """
     config = experiment.config
     folder = workdir.path / "evaluation" / f"step_{step:08d}{'' if config.eval.ema else '_raw'}"
-    about = {"step": step, "ema": config.eval.ema, "weights_crc32": fingerprint(variables)}
-    if experiment.num_classes:
-        about["classes"] = experiment.num_classes
+    about = ingredients.of_weights(experiment, step, variables)
     report: dict[str, Any] = {
         "dataset": config.data.dataset,
         "levels": experiment.source.levels,
@@ -168,9 +166,9 @@ def evaluate_checkpoint(
         bound = coding.variational if experiment.num_scales else continuous.variational
         report["variational_bound"] = bound(experiment, variables, key, folder, about)
     if config.eval.enable_sampling:
-        if guide:
-            about["guide_crc32"] = fingerprint(guide)
-        report |= _sampling(experiment, variables | (guide or {}), against, folder, about)
+        together = variables | (guide or {})
+        about = ingredients.of_weights(experiment, step, together) if guide else about
+        report |= _sampling(experiment, together, against, folder, about)
     if not is_leader():
         return None
     reports.write(folder, report)
@@ -230,12 +228,3 @@ def _row(
 def _key_of(seed: int, purpose: str) -> jax.Array:
     """A key for a sampler or for bits/dim, whatever else is evaluated."""
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
-
-
-def fingerprint(variables: dict) -> int:
-    """CRC-32 of the weights: rounds of other ones are not used again."""
-    crc = 0
-    for collection in sorted(variables):
-        for name in sorted(variables[collection]):
-            crc = zlib.crc32(np.ascontiguousarray(variables[collection][name]).reshape(-1).view(np.uint8), crc)
-    return crc

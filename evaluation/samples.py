@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from evaluation import ingredients
 from evaluation.devices import on_devices, on_each, one_ahead
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
@@ -87,8 +88,7 @@ def draw_rounds(
       Failure: a sample that is not finite.
     """
     config = experiment.config.eval
-    known = {**about, "settings": experiment.settings_of(method).used(), "method": method}
-    known["key"] = np.asarray(jax.random.key_data(key)).tolist()
+    known = {**about, **ingredients.of_sampler(experiment.settings_of(method)), **ingredients.of_key(key)}
     size = min(config.batch_size, config.num_samples)
     rounds = Rounds(folder, known, config.num_samples, size)
     missing = rounds.missing()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from data.source import take
+from evaluation import ingredients
 from evaluation.feature_rounds import extracted, write_features
 from evaluation.inception import InceptionV3
 from evaluation.metrics import Reference
@@ -20,7 +21,6 @@ from experiment.processes import barrier, is_leader
 from experiment.workdir import Workdir, set_aside
 
 SPLITS = ("train", "test")
-WITHOUT_EFFECT = ("centered", "uniform_dequantization", "random_flip", "augment", "in_memory")  # on stored levels
 
 
 def check_images(experiment: Experiment) -> None:
@@ -59,7 +59,6 @@ def path_of(experiment: Experiment, workdir: Workdir, inception: InceptionV3) ->
 def about(experiment: Experiment, inception: InceptionV3) -> dict[str, Any]:
     """Everything that the statistics of an experiment's data depend on, as JSON."""
     config, source = experiment.config, experiment.source
-    data = {name: value for name, value in config.data.items() if name not in WITHOUT_EFFECT}
     found = {
         "inception_sha256": inception.sha256,
         "resize": inception.resize,
@@ -67,8 +66,9 @@ def about(experiment: Experiment, inception: InceptionV3) -> dict[str, Any]:
         "split": config.eval.stats_split,
         "images": len(getattr(source, config.eval.stats_split)),
         "shape": list(source.shape),
+        "levels": source.levels,
         "features": config.eval.stats_features,
-        "data": data,
+        "data": ingredients.of_examples(experiment, config.eval.stats_split),
     }
     return json.loads(json.dumps(found))
 

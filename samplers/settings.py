@@ -4,13 +4,13 @@ import dataclasses
 import math
 
 from samplers import grids, guidance, spacings, threshold
-from samplers.methods import CHURNED, CORRECTORS, PREDICTORS, SOLVERS
+from samplers.idle import IDLE
+from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS
 from samplers.runge_kutta import Churn
 from sde_lib.chain import VARIANCES
 
 METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS)
 DENOISE = ("tweedie", "mean", "none")
-_OFF = {"guidance_low": 0.0, "guidance_high": math.inf, "guidance_rescale": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,46 +168,7 @@ class Settings:
         return self.method in SOLVERS
 
     def used(self) -> dict[str, object]:
-        """The fields that matter to this method, for reports."""
-        method = self.method
-        names: tuple[str, ...] = ()
-        if method == "ode":
-            names = ("rtol", "atol")
-        else:
-            if method == "pc":
-                names += ("predictor", "corrector")
-                if self.corrector != "none":
-                    names += ("snr", "n_steps_each")
-                if self.corrector == "langevin":
-                    names += ("corrector_norm",)
-            names += (
-                "evaluations" if self.few_step else "flow_steps" if method.startswith("flow") else "steps",
-                "grid",
-            )
-            if self.grid == "karras":
-                names += ("karras_power",)
-            if self.mover == "ancestral":
-                names += ("variance",)
-            on_levels = spacings.known(self.grid) or (self.discretization and not (self.flow or self.few_step))
-            kernels = self.mover in ("ancestral", "reverse_diffusion") or (method == "pc" and self.corrector != "none")
-            if on_levels or kernels:
-                names += ("discretization",)
-            if method == "ddim":
-                names += ("eta",)
-            if method in CHURNED and self.s_churn:
-                names += ("s_churn", "s_min", "s_max", "s_noise")
-        if self.threshold != "none":
-            names += ("threshold",)
-        if self.threshold == "dynamic":
-            names += ("threshold_quantile",)
-        if self.label >= 0:
-            names += ("label",)
-        if self.guidance_scale != 1.0 or self.guide:
-            names += ("guidance", "guidance_convention")
-            names += tuple(
-                n for n in ("guidance_low", "guidance_high", "guidance_rescale") if getattr(self, n) != _OFF[n]
-            )
-        if self.guide:
-            names += ("guide", "guide_checkpoint")
+        """The fields that matter to this method, which is not among them: all but those that `samplers.idle` names."""
         values = dataclasses.asdict(self)
-        return {name: values[name] for name in (*names, "t_min", "denoise")}
+        del values["method"]
+        return {name: value for name, value in values.items() if not (name in IDLE and IDLE[name](self))}

@@ -25,8 +25,11 @@ MAY_IMPORT = {
     "main": set(ROOMS) - {"main"},
     "modes": set(ROOMS) - {"main"},
 }
-DRIVER_NAMES = "bits coding compare comparison continuous feature_rounds features quality report reproduce rounds run "
-DRIVERS = {f"evaluation/{name}.py" for name in (DRIVER_NAMES + "samples schedule stats image_rounds accuracy").split()}
+DRIVER_NAMES = (
+    "accuracy bits coding compare comparison continuous feature_rounds features image_rounds ingredients quality "
+    "report reproduce rounds run samples schedule stats"
+)
+DRIVERS = {f"evaluation/{name}.py" for name in DRIVER_NAMES.split()}
 MAY_IMPORT_DRIVERS = MAY_IMPORT["evaluation"] | {"data", "models", "checkpoints", "experiment"}
 SDE_CLASSES = {"AffineSDE", "VP", "SubVP", "VE", "EDM", "Discrete", "LearnedVP"}
 

@@ -1,5 +1,6 @@
 """Reference statistics: of all images, with what they were computed with, and refused beside another network."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -31,6 +32,12 @@ class Inception:
     def __call__(self, images: np.ndarray) -> Features:
         pool = images.reshape(len(images), -1).astype(np.float32) @ PROJECTION
         return Features(pool, pool[:, :1008], pool[:, :2023])
+
+
+def _inception(**fields: str) -> Inception:
+    network = Inception()
+    vars(network).update(fields)
+    return network
 
 
 def _experiment(shape: tuple[int, ...] = (4, 4, 1), levels: int | None = 17, **fields: object) -> Experiment:
@@ -99,6 +106,51 @@ def test_statistics_of_other_data_are_not_current(written: tuple[Experiment, Pat
         other.config[section][field] = value
         assert not is_current(path, other, Inception())
     assert not is_current(path.with_name("absent.npz"), experiment, Inception())
+    assert not is_current(path, experiment, _inception(sha256="def"))
+    assert not is_current(path, experiment, _inception(resize="tf1"))
+
+
+def test_statistics_belong_to_the_pictures_and_not_to_their_place(written: tuple[Experiment, Path]) -> None:
+    """One level of one picture, the names and numbers being the same; then the same pictures elsewhere."""
+    experiment, path = written
+    source = experiment.source
+    image = source.train.arrays["image"].copy()
+    image[7, 0, 0, 0] ^= 1
+    changed = dataclasses.replace(source, train=Arrays({"image": image}))
+    assert not is_current(path, dataclasses.replace(experiment, source=changed), Inception())
+    changed = dataclasses.replace(source, test=Arrays({"image": image}))
+    assert is_current(path, dataclasses.replace(experiment, source=changed), Inception()), "they are of the other set"
+    moved = dataclasses.replace(experiment, config=ConfigDict(experiment.config.to_dict()))
+    with moved.config.unlocked():
+        moved.config.data.update(data_dir="elsewhere", random_flip=True)
+    assert is_current(path, moved, Inception())
+
+
+def test_statistics_of_pictures_that_were_changed_are_computed_anew(tmp_path: Path) -> None:
+    """Also the rounds of a killed computation, which would be of both."""
+    experiment, known = _experiment(), []
+    for level in (0, 16):
+        image = np.full((37, 4, 4, 1), level, np.uint8)
+        image[:, 0, 0, 0] = np.arange(37) % 17
+        source = dataclasses.replace(experiment.source, train=Arrays({"image": image}))
+        changed = dataclasses.replace(experiment, source=source)
+
+        class Killed(Inception):
+            calls = 0
+
+            def __call__(self, images: np.ndarray) -> Features:
+                Killed.calls += 1
+                if Killed.calls == 3 and not known:
+                    raise KeyboardInterrupt
+                return super().__call__(images)
+
+        with contextlib.suppress(KeyboardInterrupt):
+            path = compute_statistics(changed, Workdir(tmp_path), Killed())
+            found = load_statistics(path, Inception())
+            pool = np.asarray(Inception()(_shown(changed)).pool)
+            np.testing.assert_allclose(found.pool.mean, moments(pool).mean, rtol=1e-5, atol=1e-3)
+        known.append(level)
+    assert Killed.calls == 4
 
 
 def test_a_killed_computation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

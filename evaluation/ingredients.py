@@ -1,0 +1,95 @@
+"""What the kept numbers of an evaluation depend on, as JSON: weights, network, process, data and sampler.
+
+Rounds on disk are used again only where all of this is equal (`evaluation.rounds.Rounds`). Contents count, never names:
+a data set that has moved keeps its rounds, and a changed picture or a file that was replaced under its name loses them.
+So whole sections of the config are taken as they are, and nothing is picked out of them by hand.
+"""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from data.fingerprint import of_arrays, of_records
+from experiment import Experiment
+from experiment.guidance import GUIDE
+from experiment.processes import is_leader
+from experiment.workdir import MAY_MOVE
+from samplers import Settings
+
+FEEDING = ("data.centered", "data.uniform_dequantization", "data.random_flip", "data.augment")
+"""Fields of the config that say how examples are fed to a network; they change no example."""
+BY_CONTENT = ("guide", "guide_checkpoint")
+"""Settings of a sampler that name weights, which count by what they are: see `of_weights`."""
+
+
+def of_weights(experiment: Experiment, step: int, variables: dict[str, Any]) -> dict[str, Any]:
+    """A run's weights and all that says what they mean; those of a guide lie among the variables and count with it."""
+    config = experiment.config
+    found = {"step": step, "ema": config.eval.ema, "weights": fingerprint(variables), **_of_model(experiment)}
+    if experiment.guide and any(collection.startswith(GUIDE) for collection in variables):
+        found["guide"] = _of_model(experiment.guide)
+    return found
+
+
+def _of_model(experiment: Experiment) -> dict[str, Any]:
+    """What a network answers with given weights: its options, its process, the levels and the shape of its data."""
+    return {
+        "model": experiment.config.model.to_dict(),
+        "num_scales": experiment.num_scales,
+        "sde": plain(experiment.sde),
+        "scaler": plain(experiment.scaler),
+        "shape": list(experiment.source.shape),
+    }
+
+
+def of_examples(experiment: Experiment, split: str) -> dict[str, Any]:
+    """A whole set of examples, however many of them are used: a picture more and all is computed again.
+
+    The content is read once a process, and by the leader alone, who alone compares it.
+    """
+    options = {
+        name: value
+        for name, value in experiment.config.data.to_dict().items()
+        if f"data.{name}" not in (*FEEDING, *MAY_MOVE)
+    }
+    records = getattr(experiment.source, split)
+    return {"split": split, **options, "fingerprint": of_records(records) if is_leader() else None}
+
+
+def of_sampler(settings: Settings) -> dict[str, Any]:
+    """The method and every setting that changes its samples."""
+    used = {name: value for name, value in settings.used().items() if name not in BY_CONTENT}
+    return {"method": settings.method, "settings": used}
+
+
+def of_key(key: jax.Array) -> dict[str, Any]:
+    """A random key."""
+    return {"key": np.asarray(jax.random.key_data(key)).tolist()}
+
+
+def fingerprint(variables: dict[str, Any]) -> str:
+    """SHA-256 of all weights, with their names, kinds and shapes."""
+    arrays = {}
+    for collection, named in variables.items():
+        for name, value in named.items():
+            array = np.ascontiguousarray(value)
+            arrays[f"{collection}/{name} {array.dtype} {array.shape}"] = array.reshape(-1).view(np.uint8)
+    return of_arrays(dict(sorted(arrays.items())))
+
+
+def plain(value: Any) -> Any:
+    """A process or another object of plain parts as JSON, long rows of numbers by their SHA-256."""
+    if dataclasses.is_dataclass(value):
+        named = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **named}
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    array = np.ascontiguousarray(value)
+    if array.size <= 8:
+        return array.tolist()
+    return {"shape": list(array.shape), "sha256": hashlib.sha256(array.astype(np.float64).tobytes()).hexdigest()}

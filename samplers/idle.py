@@ -1,0 +1,77 @@
+"""Which of the sampler's settings change nothing for the method that they are given to.
+
+Reports leave such settings out, and samples that were drawn with other values of them are used again. A setting that
+has no rule here counts for every method, so that a new one can only be left out on purpose.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from samplers import spacings
+from samplers.methods import CHURNED
+
+if TYPE_CHECKING:
+    from samplers.settings import Settings
+
+
+def _adaptive(s: "Settings") -> bool:
+    return s.method == "ode"
+
+
+def _steps_of_flow(s: "Settings") -> bool:
+    return s.method.startswith("flow")
+
+
+def _corrects(s: "Settings") -> bool:
+    return s.method == "pc" and s.corrector != "none"
+
+
+def _churns(s: "Settings") -> bool:
+    return s.method in CHURNED and s.s_churn != 0.0
+
+
+def _guided(s: "Settings") -> bool:
+    return s.guidance_scale != 1.0 or bool(s.guide)
+
+
+def _names_a_chain(s: "Settings") -> bool:
+    """Whether the grid, the network or the steps depend on the number of levels of `discretization`."""
+    if _adaptive(s):
+        return False
+    chain = s.discretization > 0 and not (s.flow or s.few_step)
+    return spacings.known(s.grid) or chain or s.mover in ("ancestral", "reverse_diffusion") or _corrects(s)
+
+
+IDLE: dict[str, Callable[["Settings"], bool]] = {
+    "predictor": lambda s: s.method != "pc",
+    "corrector": lambda s: s.method != "pc",
+    "snr": lambda s: not _corrects(s),
+    "n_steps_each": lambda s: not _corrects(s),
+    "corrector_norm": lambda s: not (_corrects(s) and s.corrector == "langevin"),
+    "steps": lambda s: _adaptive(s) or _steps_of_flow(s) or s.few_step,
+    "flow_steps": lambda s: not _steps_of_flow(s),
+    "evaluations": lambda s: not s.few_step,
+    "grid": _adaptive,
+    "karras_power": lambda s: _adaptive(s) or s.grid != "karras",
+    "variance": lambda s: s.mover != "ancestral",
+    "discretization": lambda s: not _names_a_chain(s),
+    "eta": lambda s: s.method != "ddim",
+    "s_churn": lambda s: not _churns(s),
+    "s_min": lambda s: not _churns(s),
+    "s_max": lambda s: not _churns(s),
+    "s_noise": lambda s: not _churns(s),
+    "threshold": lambda s: s.threshold == "none",
+    "threshold_quantile": lambda s: s.threshold != "dynamic",
+    "rtol": lambda s: not _adaptive(s),
+    "atol": lambda s: not _adaptive(s),
+    "label": lambda s: s.label < 0,
+    "guidance": lambda s: not _guided(s),
+    "guidance_convention": lambda s: not _guided(s),
+    "guidance_low": lambda s: not _guided(s) or s.guidance_low == 0.0,
+    "guidance_high": lambda s: not _guided(s) or s.guidance_high == math.inf,
+    "guidance_rescale": lambda s: not _guided(s) or s.guidance_rescale == 0.0,
+    "guide": lambda s: not s.guide,
+    "guide_checkpoint": lambda s: not s.guide,
+}
+"""A field of `Settings`, and whether it changes nothing in these settings."""
