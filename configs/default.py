@@ -169,11 +169,11 @@ def get_config() -> ConfigDict:
     # --mode=edit, with the sampler of `sampling`; seed and checkpoint are those of `eval`.
     config.edit = edit = ConfigDict()
     edit.task = "inpaint"  # or colorize, super_resolve, vary, interpolate
-    edit.image = ""  # a picture file; "": images of the test set
+    edit.image = ""  # a picture file of any size, whose central square is taken; "": images of the test set
     edit.other = ""  # of interpolate: the picture at the other end
     edit.images = 4  # how many of the test set
     edit.count = 8  # results of each
-    edit.mask = "upper"  # what is known, of inpaint: upper, lower, left, right, border, or a picture file, white there
+    edit.mask = "upper"  # what is known, of inpaint: upper, lower, left, right, border; or a file, white or opaque
     edit.factor = 2  # of super_resolve
     edit.strength = 0.5  # of vary: the time t that the picture is noised to
     edit.method = "dps"  # how a measurement is followed, a name of inverse.METHODS

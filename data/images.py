@@ -37,9 +37,22 @@ def load_image(file: File, *, channels: int | None, size: int | None = None, cro
             if crop > min(image.size):
                 raise ValueError(f"crop={crop} does not fit into {image.width}x{image.height} pixels")
             image = _central_square(image, crop)
-        if size is not None and image.size != (size, size):
-            image = _central_square(image, min(image.size)).resize((size, size), Image.Resampling.LANCZOS)
+        if size is not None:
+            image = _squared(image, size)
     return np.array(image).reshape(image.height, image.width, -1)
+
+
+def squared(image: np.ndarray, size: int) -> np.ndarray:
+    """The central square of a picture, uint8 [h, w, 1 or 3], resized as `load_image` resizes: [size, size, ...]."""
+    pixels = image[..., 0] if image.shape[2] == 1 else image
+    return np.array(_squared(Image.fromarray(pixels), size)).reshape(size, size, -1)
+
+
+def squared_mask(mask: np.ndarray, size: int) -> np.ndarray:
+    """The central square of a mask, bool [h, w]: [size, size], True where more than half of a pixel's area is."""
+    whole = Image.fromarray(mask.astype(np.float32))
+    square = _central_square(whole, min(whole.size)).resize((size, size), Image.Resampling.BOX)
+    return np.asarray(square) > 0.5
 
 
 def check_image(file: File, *, channels: int) -> None:
@@ -92,6 +105,12 @@ def _on_white(image: Image.Image) -> Image.Image:
         return image
     image = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def _squared(image: Image.Image, size: int) -> Image.Image:
+    if image.size == (size, size):
+        return image
+    return _central_square(image, min(image.size)).resize((size, size), Image.Resampling.LANCZOS)
 
 
 def _central_square(image: Image.Image, side: int) -> Image.Image:

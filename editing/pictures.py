@@ -1,42 +1,55 @@
-"""Pictures and masks from files, and from a data set's test images, as levels of the experiment's data."""
+"""Pictures and masks from files, and from a data set's test images, as levels of the experiment's data.
+
+A file may have any size: its central square is cut out and resized to the model's pixels with antialiasing (Lanczos),
+as the pictures of data sets are; a pixel of a mask is known where more than half of its area is. What is transparent in
+a picture is laid on white.
+"""
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from absl import logging
 
-from data.images import load_image
+from data.images import load_image, squared, squared_mask
 from data.source import take
 from experiment import Experiment
 from inverse.ready import REC601
 
 MASKS = ("upper", "lower", "left", "right", "border")
+OPAQUE = WHITE = 127  # alpha and grey above it
 
 
-def read(path: str) -> np.ndarray:
-    """A picture as float [h, w, 1 or 3] in [0, 1]; one channel where the file is grey.
-
-    Raises:
-      ValueError: a file that is no picture.
-      OSError: none there.
-    """
+def _read(path: str, field: str, channels: int | None = None) -> np.ndarray:
+    """The file of ``edit.<field>``, uint8 [h, w, channels]; a ValueError, or an OSError, where it is none."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"edit.{field} is {path!r}, and there is no such file")
+    if not Path(path).is_file():
+        raise ValueError(f"edit.{field} is {path!r}, which is not a file; give it a picture")
     try:
-        with Image.open(path) as picture:
-            grey = picture.mode in ("1", "L", "LA")
-        return load_image(path, channels=1 if grey else 3) / 255.0
-    except (UnidentifiedImageError, ValueError) as error:
-        raise ValueError(f"{path} is not a picture that can be read: {error}") from error
+        return load_image(path, channels=channels)
+    except ValueError as error:
+        raise ValueError(f"edit.{field} is {path!r}, not a picture that can be read: {error}") from error
 
 
-def given(experiment: Experiment, path: str, count: int) -> np.ndarray:
+def given(
+    experiment: Experiment, path: str, count: int, field: str = "image", *, smaller: int | None = None
+) -> np.ndarray:
     """Pictures [n, h, w, c] in [0, 1]: that of a file, or, of path '', the first `count` of the test set.
 
+    The file's has one channel where it is grey, else three, and the model's size; or `smaller` pixels a side, where
+    that is given and the picture is smaller than the model's.
+
     Raises:
-      ValueError: a count that the test set has not, or images that are none.
+      ValueError: a count that the test set has not, or a file that is no picture.
       OSError: no such file.
     """
     if path:
-        return read(path)[None]
+        picture = _read(path, field)
+        side = experiment.source.shape[0]
+        if smaller is not None and min(picture.shape[:2]) < side:
+            side = smaller
+        _say_size(picture.shape, side, f"edit.{field} {path!r}")
+        return squared(picture, side)[None] / 255.0
     source = experiment.source
     if not 1 <= count <= len(source.test):
         raise ValueError(
@@ -44,6 +57,17 @@ def given(experiment: Experiment, path: str, count: int) -> np.ndarray:
             f"{len(source.test)}; give edit.image a file, or another number"
         )
     return take(source.test, np.arange(count))["image"] / (source.levels - 1.0)
+
+
+def _say_size(shape: tuple[int, ...], side: int, what: str) -> None:
+    """One line where a file has another size than is needed."""
+    height, width = shape[:2]
+    if (height, width) != (side, side):
+        square = min(height, width)
+        logging.info(
+            "%s is %d x %d pixels (width x height): its central %d x %d are resized to %d x %d",
+            *(what, width, height, square, square, side, side),
+        )
 
 
 def encoded(experiment: Experiment, pictures: np.ndarray) -> np.ndarray:
@@ -57,37 +81,21 @@ def encoded(experiment: Experiment, pictures: np.ndarray) -> np.ndarray:
     return (centres[0] + (centres[-1] - centres[0]) * pictures).astype(np.float32)
 
 
-def whole(experiment: Experiment, pictures: np.ndarray, field: str) -> np.ndarray:
-    """Pictures in [0, 1] of ``edit.<field>`` as the model sees them.
-
-    Raises:
-      ValueError: another size than the model's.
-    """
-    _check_size(experiment, pictures.shape[1:3], field)
-    return encoded(experiment, pictures)
-
-
-def _check_size(experiment: Experiment, size: tuple[int, ...], what: str) -> None:
-    """ValueError unless `size`, (height, width), is the model's."""
-    height, width = experiment.source.shape[:2]
-    if size != (height, width):
-        raise ValueError(
-            f"edit.{what} is {size[1]} x {size[0]} pixels (width x height), and the model draws {width} x {height}; "
-            "crop or resize the file"
-        )
-
-
 def luma(pictures: np.ndarray) -> np.ndarray:
     """One channel: that itself, or Rec. 601's sum of three."""
     return pictures if pictures.shape[3] == 1 else np.sum(pictures * np.array(REC601), axis=3, keepdims=True)
 
 
 def mask(experiment: Experiment, name: str) -> np.ndarray:
-    """True [h, w] where the image is known: a half of it, all but the middle, or a file's brighter pixels.
+    """True [h, w] where the image is known: a half of it, all but the middle, or what a file says.
+
+    A file without transparency is known where it is white, brighter than half. In one of which some pixels are
+    transparent the alpha alone counts: opaque is known, transparent is not, whatever the colours, so that a picture out
+    of which a hole was cut is a mask too. Such a file whose opaque part is itself painted black, or in black and white,
+    says two things and is refused.
 
     Raises:
-      ValueError: a file of another size, or with everything or nothing known.
-      OSError: neither a name nor a file.
+      ValueError: neither a name nor a file, no picture, two things said, or everything or nothing known.
     """
     height, width = experiment.source.shape[:2]
     y, x = np.mgrid[:height, :width]
@@ -99,8 +107,22 @@ def mask(experiment: Experiment, name: str) -> np.ndarray:
         raise ValueError(
             f"edit.mask is {name!r}; it is one of {', '.join(MASKS)}, or a picture file, white where known"
         )
-    known = luma(read(name)[None])[0, ..., 0] > 0.5
-    _check_size(experiment, known.shape, f"mask {name!r}")
+    grey, alpha = np.moveaxis(_read(name, "mask", channels=2), 2, 0)
+    opaque, transparency = alpha > OPAQUE, bool((alpha <= OPAQUE).any())
+    if transparency and _black_and_white(grey[opaque]):
+        raise ValueError(
+            f"edit.mask {name!r} has transparent pixels, and its opaque ones are painted black: fill the transparent "
+            "ones, with white where the picture is known, or paint no black"
+        )
+    _say_size(grey.shape, height, f"edit.mask {name!r}")
+    known, what = squared_mask(opaque if transparency else grey > WHITE, height), "opaque" if transparency else "white"
     if known.all() or not known.any():
-        raise ValueError(f"edit.mask {name!r}: {'all' if known.all() else 'none'} of it is white; white is known")
+        raise ValueError(f"edit.mask {name!r}: {'all' if known.all() else 'none'} of it is {what}; {what} is known")
+    logging.info("edit.mask %r: %.0f %% are known, where it is %s", name, 100 * known.mean(), what)
     return known
+
+
+def _black_and_white(grey: np.ndarray) -> bool:
+    """Whether nearly all of these grey levels, uint8, are black or white, and black is among them."""
+    black, white = grey < 16, grey > 239
+    return bool(black.any()) and float((black | white).mean()) > 0.9

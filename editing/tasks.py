@@ -39,7 +39,7 @@ def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
     """Read what ``config.edit`` names.
 
     Raises:
-      ValueError: an unknown task, a picture or mask of another size, or one that the task cannot take.
+      ValueError: an unknown task, a file that is no picture, or a picture that the task cannot take.
       OSError: no such file.
     """
     if config.task not in TASKS:
@@ -50,8 +50,7 @@ def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
 
 
 def _whole(experiment: Experiment, config: ConfigDict) -> Inputs:
-    found = pictures.given(experiment, config.image, config.images)
-    return Inputs(pictures.whole(experiment, found, "image"))
+    return Inputs(pictures.encoded(experiment, pictures.given(experiment, config.image, config.images)))
 
 
 def _inpaint(experiment: Experiment, config: ConfigDict) -> Inputs:
@@ -67,7 +66,7 @@ def _colorize(experiment: Experiment, config: ConfigDict) -> Inputs:
             "channel"
         )
     measurement, found = inverse.grey(noise=config.noise), pictures.given(experiment, config.image, config.images)
-    whole = pictures.whole(experiment, found, "image")
+    whole = pictures.encoded(experiment, found)
     return _measured(whole, measurement) if found.shape[3] == 3 else Inputs(None, measurement, whole[..., :1])
 
 
@@ -76,10 +75,10 @@ def _super_resolve(experiment: Experiment, config: ConfigDict) -> Inputs:
     measurement = inverse.downsample(factor, noise=config.noise)
     if height % factor or width % factor:
         raise ValueError(f"edit.factor is {factor}, which does not divide the model's {width} x {height} pixels")
-    found = pictures.given(experiment, config.image, config.images)
-    if found.shape[1:3] != (height // factor, width // factor):
-        return _measured(pictures.whole(experiment, found, "image"), measurement)
-    return Inputs(None, measurement, pictures.encoded(experiment, found))
+    found = pictures.given(experiment, config.image, config.images, smaller=height // factor)
+    encoded = pictures.encoded(experiment, found)
+    small = found.shape[1] < height  # then it is what was measured
+    return Inputs(None, measurement, encoded) if small else _measured(encoded, measurement)
 
 
 def _measured(whole: np.ndarray | None, measurement: LinearMeasurement) -> Inputs:
@@ -92,12 +91,11 @@ def _interpolate(experiment: Experiment, config: ConfigDict) -> Inputs:
             f"edit.image is {config.image!r} and edit.other {config.other!r}; 'interpolate' needs two files, or neither"
         )
     if config.image:
-        ends = [pictures.given(experiment, path, 1) for path in (config.image, config.other)]
+        ends = [pictures.given(experiment, config[field], 1, field) for field in ("image", "other")]
     else:
         both = pictures.given(experiment, "", 2 * config.images)
         ends = [both[0::2], both[1::2]]
-    fields = ("image", "other")
-    a, b = (pictures.whole(experiment, e, f) for e, f in zip(ends, fields, strict=True))
+    a, b = (pictures.encoded(experiment, end) for end in ends)
     return Inputs(a, others=b)
 
 

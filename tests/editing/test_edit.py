@@ -16,13 +16,15 @@ import main
 from configs.discrete import digits as discrete_digits
 from configs.vp import digits, digits_classes
 from configs.vp import photo_patches_ddpmpp as photo_patches
+from data.images import load_image
 from data.source import take
 from editing import pictures
 from editing.run import _known
-from editing.tasks import TASKS
+from editing.tasks import TASKS, inputs
 from experiment import Experiment, Refusal
 from experiment.build import build
 from experiment.workdir import Workdir
+from tests.data.test_folder import bilevel
 from tests.oracles import gaussian
 
 
@@ -193,22 +195,132 @@ def test_what_cannot_be_edited_is_refused_in_one_line(run: str, edit: dict, samp
     assert message in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-def test_files_of_another_size_are_refused(run: str, tmp_path: Path) -> None:
-    Image.fromarray(np.full((8, 12), 255, np.uint8)).save(tmp_path / "wide.png")
+def test_files_that_are_no_pictures_are_refused_in_one_line(run: str, tmp_path: Path) -> None:
+    """Texts, folders, nothing, and more pixels than are read, in each field that takes a file."""
     (tmp_path / "text.png").write_text("no picture")
-    for edit, message in (
-        (
-            {"image": str(tmp_path / "wide.png")},
-            "edit.image is 12 x 8 pixels (width x height), and the model draws 8 x 8",
-        ),
-        ({"mask": str(tmp_path / "wide.png")}, "is 12 x 8 pixels"),
-        ({"image": str(tmp_path / "text.png")}, "not a picture that can be read"),
+    (tmp_path / "folder.png").mkdir()
+    bilevel(tmp_path / "huge.png", 20_000, 20_000)
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "good.png")
+    reasons = {
+        "text": "not a picture",
+        "folder": "not a file",
+        "huge": "67108864 pixels",
+        "deep": "8 bits",
+        "no": "no such",
+    }
+    for name, reason in reasons.items():
+        path = str(tmp_path / f"{name}.png")
+        other = {"task": "interpolate", "image": str(tmp_path / "good.png"), "other": path}
+        for edit in ({"image": path}, {"mask": path}, other):
+            config = tiny(digits.get_config())
+            config.edit.update(edit)
+            with pytest.raises(Refusal) as refusal:
+                main.run("edit", config, run)
+            field = "other" if "other" in edit else next(iter(edit))
+            line = str(refusal.value)
+            assert line.startswith(f"edit.{field} is {path!r}") and "\n" not in line
+            assert reason in line or (field == "mask" and "one of upper" in line)
+
+
+def test_pictures_of_any_size_are_cut_to_the_central_square_and_resized(tmp_path: Path) -> None:
+    """Of 24 x 16 pixels the middle 16 x 16 as 8 x 8; where it is flat, no colour from outside or of antialiasing."""
+    experiment = build(tiny(photo_patches.get_config()))
+    wide = np.zeros((16, 24, 3), np.uint8)
+    wide[:, 4:20] = (100, 150, 200)
+    wide[8:, 4:20] = (50, 60, 70)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    found = pictures.given(experiment, str(tmp_path / "wide.png"), 1) * 255
+    assert found.shape == (1, 8, 8, 3)
+    np.testing.assert_allclose(found[0, [0, -1]], np.broadcast_to([[[100, 150, 200]], [[50, 60, 70]]], (2, 8, 3)))
+    np.testing.assert_array_equal(found[0], load_image(tmp_path / "wide.png", channels=3, size=8))
+    Image.fromarray(wide[:8, 4:12]).save(tmp_path / "exact.png")
+    found = pictures.given(experiment, str(tmp_path / "exact.png"), 1) * 255
+    np.testing.assert_array_equal(found[0], wide[:8, 4:12])
+
+
+def test_a_mask_of_another_size_is_known_where_most_of_a_pixel_is(tmp_path: Path) -> None:
+    """20 x 16: the columns beyond the central square do not count; blocks of 2 x 2 with 0 to 4 white pixels."""
+    experiment = build(tiny(digits.get_config()))
+    whites = np.random.default_rng(0).integers(0, 5, (8, 8))
+    blocks = (np.arange(4).reshape(2, 2)[None, None] < whites[..., None, None]).transpose(0, 2, 1, 3).reshape(16, 16)
+    large = np.pad(blocks, ((0, 0), (2, 2)), constant_values=True)
+    Image.fromarray(large.astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(pictures.mask(experiment, str(tmp_path / "mask.png")), whites > 2)
+    small = np.eye(4) > 0
+    Image.fromarray(small.astype(np.uint8) * 255).save(tmp_path / "small.png")
+    np.testing.assert_array_equal(
+        pictures.mask(experiment, str(tmp_path / "small.png")), np.kron(small, np.ones((2, 2)))
+    )
+
+
+def test_a_small_picture_of_any_size_is_what_super_resolution_measures(tmp_path: Path) -> None:
+    """6 x 5 pixels become the 4 x 4 of factor 2; a picture of the model's size or more is measured itself."""
+    config = tiny(digits.get_config())
+    config.edit.update(task="super_resolve", image=str(tmp_path / "a.png"))
+    for size, measured in (((6, 5), True), ((4, 4), True), ((8, 9), False), ((40, 30), False)):
+        Image.fromarray(np.full(size, 51, np.uint8)).save(tmp_path / "a.png")
+        found = inputs(build(config), config.edit)
+        assert found.y.shape == (1, 4, 4, 1) and (found.originals is None) == measured
+        experiment = build(config)
+        centres = experiment.scaler.centres()
+        np.testing.assert_allclose(found.y, centres[0] + 0.2 * (centres[-1] - centres[0]), atol=1e-6)
+
+
+def _rgba(colours: np.ndarray, alpha: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.dstack([colours, alpha]).astype(np.uint8))
+
+
+def test_a_mask_uses_its_alpha_where_there_is_some(tmp_path: Path) -> None:
+    """A white mask with a hole, a photograph with one, colours all black behind an alpha, palettes and keys."""
+    experiment, path = build(tiny(digits.get_config())), tmp_path / "mask.png"
+    known = np.random.default_rng(0).random((8, 8)) < 0.6
+    alpha, noise = 255 * known, np.random.default_rng(1).integers(0, 256, (8, 8, 3))
+    noise[~known] = 255  # hidden colours do not count
+    grey, key = np.where(known, 200, 7).astype(np.uint8), Image.fromarray(np.where(known, 255, 9).astype(np.uint8))
+    palette = Image.fromarray(known.astype(np.uint8), "P")
+    palette.putpalette([255] * 6)
+    holes = {
+        "white": (_rgba(np.full((8, 8, 3), 255), alpha), {}),
+        "photograph": (_rgba(noise, alpha), {}),
+        "grey": (Image.fromarray(np.dstack([grey, alpha.astype(np.uint8)]), "LA"), {}),
+        "key": (key, {"transparency": 9}),
+        "palette": (palette, {"transparency": 0}),
+    }
+    for name, (picture, options) in holes.items():
+        picture.save(path, **options)
+        np.testing.assert_array_equal(pictures.mask(experiment, str(path)), known, err_msg=name)
+    opaque = np.repeat(255 * known[..., None], 3, axis=2)
+    _rgba(opaque, np.full((8, 8), 255)).save(path)  # without transparent pixels the colours count
+    np.testing.assert_array_equal(pictures.mask(experiment, str(path)), known)
+
+
+def test_a_mask_that_says_two_things_or_nothing_is_refused(tmp_path: Path) -> None:
+    experiment, path = build(tiny(digits.get_config())), tmp_path / "mask.png"
+    half, black_and_white = np.repeat([[0], [255]], 4, axis=0) * np.ones((1, 8)), np.zeros((8, 8, 3))
+    black_and_white[:, ::2] = 255
+    for picture, message in (
+        (_rgba(black_and_white, half), "painted black"),
+        (_rgba(np.zeros((8, 8, 3)), half), "painted black"),
+        (_rgba(black_and_white, np.zeros((8, 8))), "none of it is opaque"),
+        (_rgba(np.full((8, 8, 3), 255), np.full((8, 8), 255)), "all of it is white"),
+        (_rgba(np.zeros((8, 8, 3)), np.full((8, 8), 255)), "none of it is white"),
     ):
-        config = tiny(digits.get_config())
-        config.edit.update(edit)
-        with pytest.raises(Refusal) as refusal:
-            main.run("edit", config, run)
-        assert message in str(refusal.value)
+        picture.save(path)
+        with pytest.raises(ValueError, match=message):
+            pictures.mask(experiment, str(path))
+
+
+def test_a_transparent_picture_is_edited_as_it_looks_on_white(tmp_path: Path) -> None:
+    experiment = build(tiny(photo_patches.get_config()))
+    for hidden in (0, 255):
+        colours = np.full((8, 8, 3), hidden)
+        colours[2:6, 2:6] = (200, 100, 0)
+        alpha = np.zeros((8, 8))
+        alpha[2:6, 2:6] = 255
+        _rgba(colours, alpha).save(tmp_path / "a.png")
+        found = pictures.given(experiment, str(tmp_path / "a.png"), 1)[0] * 255
+        np.testing.assert_array_equal(found, np.where(alpha[..., None] > 0, colours, 255))
 
 
 def test_a_network_of_classes_is_told_the_one_asked_for(tmp_path: Path) -> None:
