@@ -18,6 +18,7 @@ from experiment import Experiment, build
 from experiment.build import network_of
 from experiment.importing import import_weights
 from experiment.processes import barrier, is_leader
+from experiment.scheduler import as_scheduler
 from experiment.weights import load_guided, load_run
 from experiment.workdir import Workdir
 from models import CLASSIFIERS
@@ -120,7 +121,7 @@ def import_(config: ConfigDict, workdir: Workdir, checkpoint: str | None) -> Act
 
 
 def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
-    """The weights as a folder of diffusers: config.json and safetensors, in WORKDIR/diffusers_step_N."""
+    """The weights as a folder of diffusers: network, scheduler and safetensors, in WORKDIR/diffusers_step_N."""
     workdir.check(config, training=False)
     _refuse_classifier(config, "export")
     network = network_of(config)
@@ -133,7 +134,7 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     def act() -> None:
         if is_leader():
             with tempfile.TemporaryDirectory(dir=workdir.path) as unfinished:
-                diffusers.write(Path(unfinished) / folder.name, network, variables)
+                diffusers.write(Path(unfinished) / folder.name, network, variables, as_scheduler(config))
                 (Path(unfinished) / folder.name).rename(folder)
             print(folder)
         barrier("exported")

@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from models.functional import Network
 from models.ncsnpp import NCSNpp
 
-NEEDED = {"embedding_type": "fourier", "fir": True, "progressive_input": "residual", "scale_by_sigma": True}
+NEEDED = {
+    "embedding_type": "fourier",
+    "fir": True,
+    "progressive_input": "residual",
+    "scale_by_sigma": True,
+    "channels": (),
+}
 
 
 class Output(nn.Module):

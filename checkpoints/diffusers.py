@@ -1,8 +1,9 @@
 """Unconditional U-Nets of diffusers (UNet2DModel), google/ddpm-* and google/ncsnpp-*; and ours as such folders.
 
-A folder holds config.json and diffusion_pytorch_model.safetensors (or .bin, a pickle read without running it). DDPM's
-timestep is our noise label, the index 0 to 999 of its chain, and its output eps; NCSN++'s timestep is sigma and its
-output, divided by sigma, the score. The weights are the averaged ones; the folders hold no others.
+A folder holds config.json and diffusion_pytorch_model.safetensors (or .bin, a pickle read without running it), and
+beside them, or beside their folder unet/, the scheduler that says what noise the network was trained on. DDPM's
+timestep is our noise label, the index 0 to n - 1 of its chain; NCSN++'s timestep is sigma and its output, divided by
+sigma, the score. The weights are the averaged ones; the folders hold no others.
 """
 
 import json
@@ -14,12 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from checkpoints import safetensors_file, torch_file
+from checkpoints import diffusers_scheduler, safetensors_file, torch_file
+from checkpoints.diffusers_scheduler import Scheduler, load_json
 from checkpoints.layout import Place, check_network, effective_options, fill, leaf, spill
 from checkpoints.published import Weights
 from models.functional import Network
+from models.ncsnpp import level_widths
 
 WEIGHTS = "diffusion_pytorch_model"
+PIPELINE = "model_index.json"
 
 DEFAULTS = {
     "act_fn": "silu",
@@ -96,6 +100,8 @@ def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
       ValueError: a network that has no counterpart here; the message lists every field that is in the way.
     """
     given = {**DEFAULTS, **config}
+    if damaged := _damaged(given):
+        raise ValueError(f"this diffusers network cannot be read: {'; '.join(damaged)}")
     fourier = given["time_embedding_type"] == "fourier"
     allowed = dict(ALWAYS) if fourier else ALWAYS | DDPM_ALWAYS
     wrong = [
@@ -104,9 +110,9 @@ def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         if given.get(field) not in values
     ]
     kind = "Skip" if fourier else ""
-    channels, size = list(given.get("block_out_channels") or (224, 448, 672, 896)), given["sample_size"]
+    channels, size = list(given["block_out_channels"]), given["sample_size"]
     size = size[0] if isinstance(size, list | tuple) and len(set(size)) == 1 else size
-    down, up = list(given.get("down_block_types") or ()), list(given.get("up_block_types") or ())
+    down, up = list(given["down_block_types"]), list(given["up_block_types"])
     attends = [block == f"Attn{kind}DownBlock2D" for block in down]
     wrong += [
         message
@@ -126,7 +132,6 @@ def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
                 up != [f"{'Attn' * a}{kind}UpBlock2D" for a in reversed(attends)],
                 f"up_block_types {up} do not mirror down_block_types",
             ),
-            (any(c % channels[0] for c in channels), f"block_out_channels {channels} are no multiples of the first"),
             (
                 given["time_embedding_dim"] not in (None, 4 * channels[0]),
                 f"time_embedding_dim is {given['time_embedding_dim']}, not {4 * channels[0]}",
@@ -144,11 +149,13 @@ def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         wrong.append(f"attn_norm_num_groups is {given['attn_norm_num_groups']}, not null")
     if wrong:
         raise ValueError(f"this diffusers network has no counterpart here: {'; '.join(wrong)}")
+    multiples = not any(c % channels[0] for c in channels)
     options = {
         "image_size": size,
         "num_channels": given["in_channels"],
         "nf": channels[0],
-        "ch_mult": tuple(c // channels[0] for c in channels),
+        "ch_mult": tuple(c // channels[0] for c in channels) if multiples else (),
+        "channels": () if multiples else tuple(channels),
         "num_res_blocks": given["layers_per_block"],
         "attn_resolutions": tuple(size >> i for i, attend in enumerate(attends) if attend),
         "dropout": given["dropout"],
@@ -160,11 +167,32 @@ def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return "ncsnpp", options | NCSNPP | {"attention_groups": _attention_groups(options)}
 
 
+def _damaged(given: Mapping[str, Any]) -> list[str]:
+    """Every field that is of another type than the network needs, or missing."""
+
+    def listed(field: str, kind: type) -> bool:
+        return isinstance(given.get(field), list | tuple) and all(type(v) is kind for v in given[field])
+
+    counts = ("in_channels", "out_channels", "layers_per_block")
+    wrong = [f for f in counts if type(given[f]) is not int or given[f] < 1]
+    wrong += [f for f in ("dropout", "norm_eps", "mid_block_scale_factor") if not isinstance(given[f], int | float)]
+    channels = given.get("block_out_channels")
+    if not listed("block_out_channels", int) or not channels or min(channels) < 4:
+        wrong.append("block_out_channels")
+    wrong += [field for field in ("down_block_types", "up_block_types") if not listed(field, str)]
+    return [f"{field} is {given.get(field)!r}" for field in wrong]
+
+
 def _attention_groups(options: Mapping[str, Any]) -> int | None:
     """None where diffusers' number of groups is no other than ours: from 128 channels on."""
-    levels = enumerate(options["ch_mult"])
-    attending = [options["nf"] * m for i, m in levels if options["image_size"] >> i in options["attn_resolutions"]]
+    levels = enumerate(_widths(options))
+    attending = [width for i, width in levels if options["image_size"] >> i in options["attn_resolutions"]]
     return QUIRK if min(attending, default=128) < 128 else None
+
+
+def _widths(options: Mapping[str, Any]) -> tuple[int, ...]:
+    """The channels at each level."""
+    return level_widths(options["nf"], options["ch_mult"], options["channels"])
 
 
 def config_of(network: Network) -> dict[str, Any]:
@@ -177,7 +205,8 @@ def config_of(network: Network) -> dict[str, Any]:
         raise ValueError(f"diffusers has no counterpart of the network {network.name!r}; of ddpm and ncsnpp it has")
     options = effective_options(network)
     fourier = network.name == "ncsnpp"
-    sizes = [options["image_size"] >> i for i in range(len(options["ch_mult"]))]
+    channels = _widths(options)
+    sizes = [options["image_size"] >> i for i in range(len(channels))]
     attends = [size in options["attn_resolutions"] for size in sizes]
     needed = (
         dict(NCSNPP) if fourier else dict(DDPM) | {"attend_each_block": any(attends) or options["attend_each_block"]}
@@ -187,16 +216,15 @@ def config_of(network: Network) -> dict[str, Any]:
         same = _attention_groups(options) is None and options["attention_groups"] in (None, QUIRK)
         needed["attention_groups"] = options["attention_groups"] if same else QUIRK
     wrong = [f"{o} is {options[o]!r}, not {value!r}" for o, value in needed.items() if options[o] != value]
-    if options["ch_mult"][0] != 1:
-        wrong.append(f"ch_mult starts with {options['ch_mult'][0]}, not 1")
+    if channels[0] != options["nf"]:
+        wrong.append(f"the first level has {channels[0]} channels, not nf, which is {options['nf']}")
     if wrong:
         raise ValueError(f"diffusers has no counterpart of this {network.name}: {'; '.join(wrong)}")
     kind = "Skip" if fourier else ""
-    channels = [options["nf"] * m for m in options["ch_mult"]]
     return {"_class_name": "UNet2DModel"} | {
         **DEFAULTS,
         "attention_head_dim": None,
-        "block_out_channels": channels,
+        "block_out_channels": list(channels),
         "center_input_sample": not options["centered"],
         "down_block_types": [f"{'Attn' * a}{kind}DownBlock2D" for a in attends],
         "downsample_padding": 1 if fourier else 0,
@@ -248,7 +276,7 @@ OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_o
 def places(network: Network) -> dict[str, Place]:
     """Where diffusers keeps each of the network's arrays."""
     abstract = network.abstract()
-    last = len(effective_options(network)["ch_mult"]) - 1
+    last = len(_widths(effective_options(network))) - 1
     found = {}
     for name in (*abstract["params"], *abstract["fixed"]):
         module, array = leaf(name)
@@ -272,8 +300,7 @@ def read(path: str | Path, network: Network) -> Weights:
       OSError: no such folder.
     """
     folder = _folder(Path(path))
-    config = json.loads((folder / "config.json").read_text())
-    name, options = network_options(config)
+    config, name, options = _network(folder)
     check_network(str(folder), network, name, options)
     file = folder / f"{WEIGHTS}.safetensors"
     if file.exists():
@@ -287,12 +314,81 @@ def read(path: str | Path, network: Network) -> Weights:
     return Weights(variables["params"], variables["params"], variables["fixed"], 0, {"config": config}, file)
 
 
+def scheduler_of(path: str | Path) -> Scheduler | None:
+    """The scheduler beside a folder's network; None where the folder has none.
+
+    Raises:
+      ValueError: a scheduler, or a pipeline, that has no counterpart here.
+      OSError: no such folder.
+    """
+    folder = _folder(Path(path))
+    file = diffusers_scheduler.find(folder)
+    return diffusers_scheduler.read(file) if file else None
+
+
+def describe(path: str | Path) -> tuple[str, dict[str, Any], Scheduler]:
+    """(name, options) of our network for a folder, and its scheduler: all that a config says of a model.
+
+    Raises:
+      ValueError: a network, a scheduler or a pipeline that has no counterpart here, two that do not fit each other, or
+        a folder without a scheduler; the message names file and field.
+      OSError: no such folder.
+    """
+    folder = _folder(Path(path))
+    _, name, options = _network(folder)
+    scheduler = scheduler_of(folder)
+    if scheduler is None:
+        raise ValueError(
+            f"{folder} does not say what noise its network was trained on: there is no {diffusers_scheduler.FILE} in "
+            'it or in scheduler/; write one, {"_class_name": "DDPMScheduler"} for the 1000 levels of Ho et al., or '
+            "take a config that says it"
+        )
+    if scheduler.is_chain != (name == "ddpm"):
+        kind = "fourier" if name == "ncsnpp" else "positional"
+        told = "the index of a level" if scheduler.is_chain else "sigma"
+        raise ValueError(
+            f"{folder / 'config.json'} has time_embedding_type {kind!r}, and the {scheduler.name} of {scheduler.file} "
+            f"tells the network {told}; the two do not belong together"
+        )
+    if scheduler.is_chain and not options["centered"]:
+        raise ValueError(
+            f"{folder / 'config.json'} has center_input_sample True, for data in [0, 1], and a {scheduler.name} goes "
+            "with data in [-1, 1]"
+        )
+    return name, options, scheduler
+
+
+def _network(folder: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """config.json, and (name, options) of our network for it; the message of a ValueError names the file."""
+    config = load_json(folder / "config.json")
+    try:
+        return config, *network_options(config)
+    except ValueError as error:
+        raise ValueError(f"{folder / 'config.json'}: {error}") from None
+
+
 def _folder(path: Path) -> Path:
     path = path.parent if path.is_file() else path
     for folder in (path, path / "unet"):
         if (folder / "config.json").exists():
+            root = folder.parent if folder.name == "unet" else folder
+            _check_pipeline(root / PIPELINE)
             return folder
     raise FileNotFoundError(f"{path} is no diffusers folder: there is no config.json in it")
+
+
+def _check_pipeline(file: Path) -> None:
+    """Refuse a pipeline that has more than a network and a scheduler: its network works in a space of others."""
+    if not file.exists():
+        return
+    index = load_json(file)
+    parts = sorted(name for name, part in index.items() if isinstance(part, list) and any(part))
+    others = [name for name in parts if name not in ("unet", "scheduler")]
+    if others:
+        raise ValueError(
+            f"{file}: _class_name is {index.get('_class_name')!r}, with {', '.join(others)} beside unet and scheduler; "
+            "only pipelines of a network in the space of pictures can be imported"
+        )
 
 
 def _new_names(file: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -308,8 +404,15 @@ def _new_names(file: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     return renamed
 
 
-def write(path: str | Path, network: Network, variables: Mapping[str, Mapping[str, Any]]) -> None:
+def write(
+    path: str | Path,
+    network: Network,
+    variables: Mapping[str, Mapping[str, Any]],
+    scheduler: Mapping[str, Any] | None = None,
+) -> None:
     """Write a network and its variables {"params", "fixed"} as a folder for UNet2DModel.from_pretrained.
+
+    `scheduler`: the fields of the scheduler_config.json beside it, for SCHEDULER.from_pretrained of the same folder.
 
     Raises:
       ValueError: a network that diffusers does not have, or variables that are not the network's.
@@ -319,4 +422,6 @@ def write(path: str | Path, network: Network, variables: Mapping[str, Mapping[st
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     safetensors_file.save(folder / f"{WEIGHTS}.safetensors", arrays)
-    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    for name, fields in (("config.json", config), (diffusers_scheduler.FILE, scheduler)):
+        if fields is not None:
+            (folder / name).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")

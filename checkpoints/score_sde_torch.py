@@ -26,9 +26,20 @@ def read(path: str | Path, network: Network) -> Weights:
         params=of_raw["params"],
         fixed=averaged["fixed"],
         step=int(saved.get("step", 0)),
-        metadata={"ema_decay": float(saved["ema"].get("decay", 0))},
+        metadata={"ema_decay": float(saved["ema"].get("decay", 0)), **_noise_scales(saved["model"])},
         file=Path(path),
     )
+
+
+def _noise_scales(model: dict) -> dict[str, float]:
+    """SMLD's noise scales as the networks keep them, a buffer that falls from sigma_max to sigma_min; {} without one.
+
+    Networks of VP have it too, where it means nothing.
+    """
+    found = [np.asarray(value) for name, value in model.items() if name.rpartition(".")[2] == "sigmas"]
+    if not found or found[0].ndim != 1 or len(found[0]) < 2:
+        return {}
+    return {"sigma_min": float(found[0][-1]), "sigma_max": float(found[0][0]), "num_scales": len(found[0])}
 
 
 def split(saved: dict, file: str) -> tuple[Flat, Flat]:

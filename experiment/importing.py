@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
-from checkpoints import importing
+from checkpoints import diffusers, importing
 from checkpoints.published import Weights
 from experiment.build import network_of
 from experiment.progress import waiting
+from experiment.scheduler import differences, sampling_differences
 from experiment.workdir import Workdir
 
 
@@ -20,7 +22,8 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
       ValueError: a format that is not known, a pickle that names more than tensors, parameters that do not fit.
       OSError: no such file.
     """
-    importing.detect(file)  # before anything is built
+    if importing.detect(file) == "diffusers":  # before anything is built
+        _check_scheduler(config, file)
     with waiting(f"reading {file}"):
         weights = importing.read(file, network_of(config))
     wrapper = weights.metadata.get("preconditioning", config.model.preconditioning)
@@ -28,7 +31,39 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
         raise ValueError(
             f"model.preconditioning is {config.model.preconditioning!r}, and {file} was trained inside {wrapper!r}"
         )
+    _check_noise_scales(config, file, weights.metadata)
     return weights
+
+
+def _check_noise_scales(config: ConfigDict, file: Path, metadata: dict[str, Any]) -> None:
+    """Refuse a VE config whose range of sigma, or number of noise scales, is not that kept beside the weights."""
+    if config.sde.name != "ve":
+        return
+    ours = {f"sde.{field}": (field, config.sde.get(field)) for field in ("sigma_min", "sigma_max")}
+    if not config.training.continuous:
+        ours["model.num_scales"] = ("num_scales", config.model.get("num_scales"))
+    differing = [
+        f"{field} {metadata[field]:.6g}, here {name} {value}"
+        for name, (field, value) in ours.items()
+        if field in metadata and value is not None and not np.isclose(metadata[field], value, rtol=1e-4)
+    ]
+    if differing:
+        raise ValueError(f"the config is not that of {file}, which holds {'; '.join(differing)}; change the config")
+
+
+def _check_scheduler(config: ConfigDict, folder: Path) -> None:
+    """Refuse a config whose noise or prediction is not that of the folder's scheduler; how it samples is only told."""
+    scheduler = diffusers.scheduler_of(folder)
+    if scheduler is None:
+        logging.warning("%s has no scheduler_config.json: noise and prediction are taken from the config", folder)
+        return
+    if found := differences(config, scheduler):
+        raise ValueError(
+            f"the config is not that of {scheduler.file}: {'; '.join(found)}; change the config, or take "
+            f"--config=configs/diffusers/folder.py:{folder}, which reads the folder"
+        )
+    if found := sampling_differences(config, scheduler):
+        logging.warning("the config samples otherwise than %s: %s", scheduler.file, "; ".join(found))
 
 
 def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:

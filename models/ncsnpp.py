@@ -40,6 +40,7 @@ class NCSNpp(nnx.Module):
     Args:
       image_size, num_channels: images are [b, image_size, image_size, num_channels].
       nf, ch_mult: channels, and their multiple at each resolution; each level halves the image.
+      channels: the channels at each resolution themselves, where they are no multiples of nf; ch_mult is then ().
       num_res_blocks: residual blocks a level on the way down; one more on the way up.
       attn_resolutions: sizes at which features attend; the smallest one always does once.
       attend_each_block: on the way up attend behind each block, as DDPM did; False: behind a level's last one.
@@ -75,6 +76,7 @@ class NCSNpp(nnx.Module):
         num_channels: int,
         nf: int = 128,
         ch_mult: Sequence[int] = (1, 2, 2, 2),
+        channels: Sequence[int] = (),
         num_res_blocks: int = 4,
         attn_resolutions: Sequence[int] = (16,),
         attend_each_block: bool = False,
@@ -111,7 +113,9 @@ class NCSNpp(nnx.Module):
         check_known("embedding_type", embedding_type, ("fourier", "positional"))
         check_known("nonlinearity", nonlinearity, NONLINEARITIES)
         check_dropout(dropout)
-        sizes = level_sizes(image_size, ch_mult, attn_resolutions)
+        widths = level_widths(nf, ch_mult, channels)
+        levels, option = (channels, "channels") if channels else (ch_mult, "ch_mult")
+        sizes = level_sizes(image_size, levels, attn_resolutions, option=option)
         if num_res_blocks < 1:
             raise ValueError(f"num_res_blocks={num_res_blocks}: each level needs at least 1")
         if nf < 4 or nf % 2:
@@ -179,8 +183,8 @@ class NCSNpp(nnx.Module):
         for i, size in enumerate(sizes):
             level = Level()
             for _ in range(num_res_blocks):
-                level.blocks.append(block(c, nf * ch_mult[i]))
-                c = nf * ch_mult[i]
+                level.blocks.append(block(c, widths[i]))
+                c = widths[i]
                 if size in attn_resolutions:
                     level.attention.append(attend_level(c))
                 skips.append(c)
@@ -205,8 +209,8 @@ class NCSNpp(nnx.Module):
             for j in range(num_res_blocks + 1):
                 c_skip = skips.pop()
                 groups0 = min(c + c_skip // 4, attention_groups) if attends and attention_groups else None
-                level.blocks.append(block(c + c_skip, nf * ch_mult[i], groups0=groups0))
-                c = nf * ch_mult[i]
+                level.blocks.append(block(c + c_skip, widths[i], groups0=groups0))
+                c = widths[i]
                 if attends and (attend_each_block or j == num_res_blocks):
                     level.attention.append(attend_level(c))
             lowest = size == sizes[-1]
@@ -316,20 +320,37 @@ class NCSNpp(nnx.Module):
         return level.resize(h, time, keys) if isinstance(level.resize, ResBlock) else level.resize(h)
 
 
+def level_widths(nf: int, ch_mult: Sequence[int], channels: Sequence[int]) -> tuple[int, ...]:
+    """The channels at each level: nf times ch_mult, or `channels` as they are; ValueError where both are given."""
+    if channels and ch_mult:
+        raise ValueError(
+            f"channels={tuple(channels)} and ch_mult={tuple(ch_mult)} both say how wide each level is: give one of "
+            "them, and () for the other"
+        )
+    if min(channels, default=4) < 4:
+        raise ValueError(f"channels={tuple(channels)}: each level has a whole number of channels, at least 4")
+    return tuple(channels) or tuple(nf * multiple for multiple in ch_mult)
+
+
 def level_sizes(
-    image_size: int, ch_mult: Sequence[float], attn_resolutions: Sequence[int], *, least: float = 1
+    image_size: int,
+    ch_mult: Sequence[float],
+    attn_resolutions: Sequence[int],
+    *,
+    least: float = 1,
+    option: str = "ch_mult",
 ) -> list[int]:
     """The image size at each level; ValueError where it cannot be halved, or attention asks for one not among them.
 
-    `least`: the smallest multiple that the network takes.
+    `least`: the smallest multiple that the network takes. `option`: what the levels are called in a message.
     """
     halvings = len(ch_mult) - 1
     if halvings < 0 or min(ch_mult) < least:
         raise ValueError(f"ch_mult={tuple(ch_mult)}: give one positive multiple of nf for each resolution")
     if image_size < 1 or image_size % 2**halvings:
         raise ValueError(
-            f"image_size={image_size} cannot be halved {halvings} times, as ch_mult={tuple(ch_mult)} asks: "
-            f"use a multiple of {2**halvings} or a shorter ch_mult"
+            f"image_size={image_size} cannot be halved {halvings} times, as {option}={tuple(ch_mult)} asks: "
+            f"use a multiple of {2**halvings} or a shorter {option}"
         )
     sizes = [image_size >> i for i in range(halvings + 1)]
     missing = sorted(set(attn_resolutions) - set(sizes))

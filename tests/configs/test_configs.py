@@ -77,7 +77,7 @@ def test_the_docstring_holds_its_command(path: str) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_configs_import_nothing_but_configs(file: Path) -> None:
+def test_configs_import_nothing_but_configs_and_what_reads_published_folders(file: Path) -> None:
     imported = []
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -85,4 +85,4 @@ def test_configs_import_nothing_but_configs(file: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
             imported.append(node.module)
-    assert {name.split(".")[0] for name in imported} <= {"ml_collections", "configs"}
+    assert {name.split(".")[0] for name in imported} <= {"ml_collections", "configs", "checkpoints"}

@@ -1,7 +1,9 @@
 """--mode=import: a published file becomes a run that every other mode reads."""
 
 import functools
+import json
 import pickle
+import shutil
 import zipfile
 
 import jax
@@ -14,13 +16,15 @@ import sde_lib
 from benchmarks import import_checkpoint
 from checkpoints import safetensors_file, score_sde_torch, torch_file
 from configs.diffusers import ddpm_cifar10_32
+from configs.diffusers import folder as folder_config
 from configs.edm import cifar10_uncond_vp
 from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import toy_mixture8_mlp
 from evaluation import samples
 from experiment import Refusal
-from experiment.build import network_of
+from experiment.build import build, network_of
 from experiment.importing import read_weights
+from experiment.scheduler import as_scheduler
 from experiment.weights import load
 from experiment.workdir import Workdir
 from models.functional import Network
@@ -170,11 +174,7 @@ def test_reading_needs_no_data_set(tmp_path):
 
 def test_a_diffusers_folder_goes_in_and_out(tmp_path, capsys):
     """Imported and exported: the same tensors under the same names, and a config.json that is read again."""
-    config = ddpm_cifar10_32.get_config()
-    config.data.image_size = 16
-    config.model.update(nf=8, ch_mult=(1, 1, 2), num_res_blocks=1, attn_resolutions=(8,), dropout=0.0)
-    with config.unlocked():
-        config.model.num_groups = 4
+    config = ddpm_config()
     main.run("import", config, str(tmp_path / "run"), str(DIFFUSERS))
     main.run("export", config, str(tmp_path / "run"))
     folder = tmp_path / "run" / "diffusers_step_0"
@@ -187,6 +187,167 @@ def test_a_diffusers_folder_goes_in_and_out(tmp_path, capsys):
     main.run("import", config, str(tmp_path / "again"), str(folder))
     with pytest.raises(Refusal, match="nothing is overwritten"):
         main.run("export", config, str(tmp_path / "run"))
+
+
+def described(folder, scheduler: dict | None = None, **network):
+    """The recorded network as a folder of a pipeline: unet/, scheduler/ and model_index.json."""
+    shutil.copytree(DIFFUSERS, folder / "unet")
+    fields = json.loads((DIFFUSERS / "config.json").read_text()) | network
+    (folder / "unet" / "config.json").write_text(json.dumps(fields))
+    index = {"_class_name": "DDPMPipeline", "unet": ["diffusers", "UNet2DModel"]}
+    (folder / "model_index.json").write_text(json.dumps(index | {"scheduler": ["diffusers", "DDPMScheduler"]}))
+    if scheduler is not None:
+        (folder / "scheduler").mkdir()
+        (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
+    return folder
+
+
+def ddpm_config() -> ConfigDict:
+    """The published config at the size of the recorded network: eps, linear betas, 1000 levels."""
+    config = ddpm_cifar10_32.get_config()
+    config.data.image_size = 16
+    config.model.update(nf=8, ch_mult=(1, 1, 2), num_res_blocks=1, attn_resolutions=(8,), dropout=0.0)
+    with config.unlocked():
+        config.model.num_groups = 4
+    return config
+
+
+COSINE = {
+    "_class_name": "DDPMScheduler",
+    "num_train_timesteps": 400,
+    "beta_schedule": "squaredcos_cap_v2",
+    "prediction_type": "v_prediction",
+}
+
+
+def test_the_noise_scales_beside_the_weights_are_compared(tmp_path):
+    other = config()
+    other.sde.sigma_max = 348.0
+    with pytest.raises(Refusal, match=r"ve_ncsnpp_cont\.pth, which holds sigma_max 50, here sde\.sigma_max 348\.0"):
+        main.run("import", other, str(tmp_path / "run"), str(FILE))
+
+
+def test_a_folder_of_ncsnpp_gives_its_range_of_sigma(tmp_path):
+    shutil.copytree(REFERENCE.parent / "networks" / "ncsnpp_widths", tmp_path / "model")
+    scheduler = {"_class_name": "ScoreSdeVeScheduler", "sigma_max": 380, "num_train_timesteps": 500, "snr": 0.075}
+    (tmp_path / "model" / "scheduler_config.json").write_text(json.dumps(scheduler))
+    config = folder_config.get_config(str(tmp_path / "model"))
+    assert (config.sde.sigma_max, config.sampling.steps, config.sampling.snr) == (380.0, 500, 0.075)
+    assert (config.model.prediction, config.data.centered, config.model.channels) == ("score", False, (8, 12, 20))
+    read_weights(config, tmp_path / "model")
+    assert as_scheduler(config).items() >= scheduler.items()
+    config.sde.sigma_max = 50.0
+    with pytest.raises(ValueError, match=r"sigma_max 380, here sde\.sigma_max 50\.0"):
+        read_weights(config, tmp_path / "model")
+
+
+def test_a_scheduler_that_contradicts_the_config_is_listed_whole(tmp_path):
+    folder = described(tmp_path / "model", COSINE)
+    with pytest.raises(Refusal) as refusal:
+        main.run("import", ddpm_config(), str(tmp_path / "run"), str(folder))
+    line = str(refusal.value)
+    for part in (
+        "scheduler_config.json",
+        "prediction_type 'v_prediction', here model.prediction 'eps'",
+        "num_train_timesteps 400, here model.num_scales 1000",
+        "num_train_timesteps 400, here sde.n 1000",
+        "beta_schedule 'squaredcos_cap_v2', here sde.schedule 'linear'",
+        "configs/diffusers/folder.py",
+    ):
+        assert part in line
+    assert "\n" not in line and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        ({"beta_end": 0.03}, r"beta_end 0\.03, here sde\.beta_max 20\.0, a beta_end of 0\.02"),
+        ({"beta_start": 0.0002}, r"beta_start 0\.0002, here sde\.beta_min 0\.1"),
+        ({"beta_schedule": "sigmoid"}, "beta_schedule 'sigmoid', here sde.schedule 'linear'"),
+        ({"trained_betas": [0.01] * 1000}, "trained_betas, here sde.schedule 'linear'"),
+        ({"prediction_type": "sample"}, "prediction_type 'sample', here model.prediction 'eps'"),
+        ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is True"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "_class_name is 'FlowMatchEulerDiscreteScheduler'"),
+        ({"_class_name": "ScoreSdeVeScheduler"}, "ScoreSdeVeScheduler, here sde.name 'discrete'"),
+        ({"num_train_timesteps": "many"}, "num_train_timesteps is 'many'; it is a whole number"),
+    ],
+)
+def test_every_part_of_the_noise_is_compared(scheduler, message, tmp_path):
+    folder = described(tmp_path / "model", {"_class_name": "DDPMScheduler"} | scheduler)
+    with pytest.raises(Refusal, match=message):
+        main.run("import", ddpm_config(), str(tmp_path / "run"), str(folder / "unet"))
+
+
+def test_the_same_noise_in_other_words_is_taken_and_other_sampling_is_told(tmp_path, caplog):
+    linear = {"_class_name": "DDIMScheduler", "clip_sample": True, "beta_start": 1e-4, "beta_end": 0.02}
+    folder = described(tmp_path / "model", linear)
+    config = ddpm_config()
+    with config.unlocked():
+        config.sde = ConfigDict({"name": "vp", "t_min": 1e-5})  # whose published chain of 1000 levels is the same
+    read_weights(config, folder)
+    assert "clip_sample True, thresholding False, here sampling.threshold 'none'" in caplog.text
+
+
+def test_a_folder_that_describes_itself_is_its_own_config(tmp_path):
+    """Its predictions are those of the recorded network, read as v of the cosine chain of 400 levels."""
+    folder = described(tmp_path / "model", COSINE)
+    config = folder_config.get_config(str(folder))
+    main.run("import", config, str(tmp_path / "run"), str(folder))
+    experiment = build(config, needs_data=False)
+    assert experiment.num_scales == 400 and experiment.settings.steps == 400 and experiment.settings.threshold == "clip"
+    with Workdir(tmp_path / "run").store(read_only=True) as store:
+        _, variables = load(store, experiment.network, ema=True, step=None)
+    with np.load(DIFFUSERS / "io.npz") as file:
+        x, index, v = nhwc(file["sample"]), file["timestep"], nhwc(file["output"])
+    keep = index < 400
+    x, index, v = x[keep], index[keep], v[keep]
+    betas = np.load(REFERENCE.parent / "schedulers" / "betas.npz")["squaredcos_cap_v2"].astype(np.float64)
+    alpha_bar = np.cumprod(1 - betas)[index][:, None, None, None]
+    eps = np.sqrt(1 - alpha_bar) * x + np.sqrt(alpha_bar) * v
+    found = -np.sqrt(1 - alpha_bar) * compiled(experiment.score_fn(variables, chain=True))(
+        x, ((index + 1) / 400).astype(np.float32)
+    )
+    assert keep.sum() >= 2
+    np.testing.assert_allclose(found, eps, atol=2e-4)
+
+
+def test_an_export_describes_itself(tmp_path):
+    """Network and scheduler go out, and come in again as the same config."""
+    folder = described(tmp_path / "model", COSINE)
+    config = folder_config.get_config(str(folder))
+    main.run("import", config, str(tmp_path / "run"), str(folder))
+    main.run("export", config, str(tmp_path / "run"))
+    again = folder_config.get_config(str(tmp_path / "run" / "diffusers_step_0"))
+    assert again.to_dict() == config.to_dict()
+
+
+def damage(folder, name: str, text: str | None):
+    if text is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("unet/config.json", None, "there is no config.json"),
+        ("unet/config.json", '{"_class_name": "UNet', "config.json is damaged"),
+        ("unet/config.json", "[]", "config.json holds a list"),
+        ("unet/config.json", '{"_class_name": "UNet2DModel"}', "config.json: .*block_out_channels is None"),
+        ("scheduler/scheduler_config.json", None, "there is no scheduler_config.json"),
+        ("scheduler/scheduler_config.json", "\0", "scheduler_config.json is damaged"),
+        ("scheduler/scheduler_config.json", "{}", "scheduler_config.json: _class_name is None"),
+        ("scheduler/scheduler_config.json", '{"_class_name": "ScoreSdeVeScheduler"}', "do not belong together"),
+        ("model_index.json", '{"_class_name": "LDMPipeline", "vqvae": ["d", "VQModel"]}', "LDMPipeline', with vqvae"),
+    ],
+)
+def test_a_folder_that_cannot_be_a_config_is_one_line(name, text, message, tmp_path):
+    folder = described(tmp_path / "model", COSINE)
+    damage(folder, name, text)
+    with pytest.raises((ValueError, OSError), match=message) as error:
+        folder_config.get_config(str(folder))
+    assert "\n" not in str(error.value) and str(folder) in str(error.value)
 
 
 def test_an_edm_snapshot_denoises_as_recorded(tmp_path):
