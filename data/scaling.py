@@ -62,10 +62,12 @@ class Scaler:
         return self.stretch(self.decode(x))
 
     def stretch(self, levels: Shaped[AnyArray, "*d"]) -> Shaped[AnyArray, "*d"]:
-        """Levels stretched over 0..255, as uint8."""
+        """Stored levels stretched over 0..255, as uint8; ValueError for floats, whose range would be a guess."""
         if self.levels is None:
             raise ValueError("continuous data (levels=None) has no grey levels to display")
         xp = levels.__array_namespace__()
+        if not xp.isdtype(levels.dtype, "integral"):
+            raise ValueError(f"stored levels are whole numbers, and these are {levels.dtype}; decode them first")
         return xp.round(levels * xp.float32(255 / (self.levels - 1))).astype(xp.uint8)
 
     def bins(self) -> tuple[tuple[float, float], float]:

@@ -12,6 +12,7 @@ from checkpoints.importing import sha256
 from evaluation.inception import Features, InceptionV3
 from evaluation.metrics import Extracted
 from evaluation.moments import Accumulator
+from evaluation.rgb import as_rgb
 
 WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"
 
@@ -37,35 +38,13 @@ def load_inception(path: str, resize: str = "pytorch") -> InceptionV3:
     return InceptionV3(tensors, resize, sha256=sha256(file))
 
 
-def as_rgb(images: np.ndarray) -> np.ndarray:
-    """Images [n, h, w, 1 or 3] as uint8 [n, h, w, 3]: floats in 0..255 rounded and cut off, grey repeated.
-
-    Raises:
-      ValueError: another shape or type, or floats that seem to lie in [0, 1] or [-1, 1], or are not finite.
-    """
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ValueError(f"Inception features are of images [n, h, w, 1 or 3]; got {images.shape}")
-    if np.issubdtype(images.dtype, np.floating):
-        if not np.isfinite(images).all():
-            raise ValueError("images are not finite")
-        rounded = np.rint(images)
-        if len(images) and images.max() <= 1 and (rounded != images).any():
-            raise ValueError(
-                f"float images must lie in 0..255; these lie in {images.min():.3g}..{images.max():.3g} (decode them "
-                "with Scaler.to_uint8_display)"
-            )
-        images = np.clip(rounded, 0, 255).astype(np.uint8)
-    if images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8, or floats in 0..255; got {images.dtype}")
-    return images.repeat(3, axis=-1) if images.shape[-1] == 1 else images
-
-
-def _batches(chunks: Iterable[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, int]]:
+def _batches(
+    chunks: Iterable[np.ndarray], size: int, value_range: tuple[float, float] | None
+) -> Iterator[tuple[np.ndarray, int]]:
     """Batches of one size whatever the chunks', and how many of each are real: copies of the last fill up."""
     waiting: list[np.ndarray] = []
     for chunk in chunks:
-        waiting.append(as_rgb(chunk))
+        waiting.append(as_rgb(chunk, value_range))
         if sum(map(len, waiting)) >= size:
             images = np.concatenate(waiting)
             whole = len(images) - len(images) % size
@@ -81,6 +60,7 @@ def stream(
     images: np.ndarray | Iterable[np.ndarray],
     *,
     batch_size: int = 64,
+    value_range: tuple[float, float] | None = None,
 ) -> Iterator[tuple[Features, int]]:
     """Features of every image in order, batch by batch, as NumPy arrays, and how many images each holds.
 
@@ -92,7 +72,7 @@ def stream(
     devices = jax.local_device_count()
     size = -(-batch_size // devices) * devices
     waiting = None
-    for batch, real in _batches(images, size):
+    for batch, real in _batches(images, size, value_range):
         computing = inception(batch), real
         if waiting:
             yield _on_host(*waiting)
@@ -111,6 +91,7 @@ def extract(
     total: int,
     *,
     batch_size: int = 64,
+    value_range: tuple[float, float] | None = None,
     keep: np.ndarray | None = None,
     desc: str = "Inception",
 ) -> Extracted:
@@ -121,6 +102,7 @@ def extract(
       images: [n, h, w, c], or an iterable of such chunks of any length; see `as_rgb`.
       total: how many there are.
       batch_size: at once; rounded up to a multiple of the local devices.
+      value_range: what is black and what is white in them, (0, 1) or (-1, 1); None for uint8, or floats in 0..255.
       keep: places of the images whose pool features and logits are kept, ascending; None keeps all.
       desc: of the progress bar.
 
@@ -132,7 +114,7 @@ def extract(
     def parts() -> Iterator[Features]:
         nonlocal seen
         with tqdm(total=total, unit="image", desc=desc, dynamic_ncols=True) as progress:
-            for found, real in stream(inception, images, batch_size=batch_size):
+            for found, real in stream(inception, images, batch_size=batch_size, value_range=value_range):
                 if seen + real > total:
                     raise ValueError(f"more than the {total} images that were announced")
                 yield found

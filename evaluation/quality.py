@@ -86,9 +86,9 @@ def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) 
 
 
 def extract_rounds(experiment: Experiment, drawn: Rounds, inception: InceptionV3) -> Rounds:
-    """The Inception features of each round of samples, in rounds beside them; those that are there are kept."""
+    """The Inception features of each round of samples, in rounds within theirs, which they are set aside with."""
     name = f"inception_{inception.resize}_{inception.sha256[:8]}"
-    about = {"inception_sha256": inception.sha256, "resize": inception.resize, "samples": drawn.about}
+    about = {"inception_sha256": inception.sha256, "resize": inception.resize}
     rounds = Rounds(drawn.folder / name, about, drawn.total, drawn.size)
 
     def images(i: int) -> np.ndarray:

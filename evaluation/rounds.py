@@ -28,7 +28,7 @@ class Rounds:
 
     def __init__(self, folder: Path, about: dict[str, Any], total: int, size: int):
         self.folder, self.total, self.size = folder, total, size
-        self.about = about = json.loads(json.dumps({**about, "round_size": size}))
+        about = json.loads(json.dumps({**about, "round_size": size}))
         file = folder / "about.json"
         if is_leader():
             if folder.exists() and _read(file) != about:

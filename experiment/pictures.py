@@ -18,7 +18,13 @@ FONT_SIZE = 11
 
 
 def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """uint8 images [n, h, w, c] side by side with a line between: [H, W, c], white where the last row is short."""
+    """uint8 images [n, h, w, c] side by side with a line between: [H, W, c], white where the last row is short.
+
+    Raises:
+      ValueError: images of another type, whose range would be a guess.
+    """
+    if images.dtype != np.uint8:
+        raise ValueError(f"a grid is of uint8 images, and these are {images.dtype}; see Scaler.to_uint8_display")
     n, h, w, c = images.shape
     enlarge = max(1, math.ceil(MIN_SIDE / max(h, w)))
     images = images.repeat(enlarge, axis=1).repeat(enlarge, axis=2)

@@ -87,6 +87,9 @@ def test_misuse_is_refused():
         Scaler(17, True, "gauss")
     with pytest.raises(ValueError, match="257"):
         Scaler(257, True, "uniform")
+    for floats in (np.linspace(0, 1, 17), jnp.linspace(0, 1, 17)):
+        with pytest.raises(ValueError, match="stored levels are whole numbers, and these are float"):
+            Scaler(17, True, "none").stretch(floats)
 
 
 def test_random_flip():

@@ -30,6 +30,8 @@ def test_a_grid_holds_every_image_once_in_reading_order() -> None:
     for i, (top, left) in enumerate([(2, 2), (2, 36), (2, 70), (44, 2), (44, 36)]):
         assert (grid[top : top + 40, left : left + 32] == i).all()
     assert (grid[44:, 70:] == 255).all()  # the empty place
+    with pytest.raises(ValueError, match="uint8 images, and these are float64"):
+        image_grid(images / 255.0)  # bytes of them would be black
 
 
 def test_small_images_are_enlarged_and_all_levels_shown(tmp_path: Path) -> None:
