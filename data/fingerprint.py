@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from os import PathLike
-from typing import Any
+from typing import IO, Any, Protocol, runtime_checkable
 
 import numpy as np
 from tqdm import tqdm
@@ -19,6 +19,14 @@ from data.source import Records, take
 
 SECONDS_UNSEEN = 5.0  # a hash that takes longer shows how far it is
 AT_ONCE = 1024  # files given to the threads, and examples taken, at a time
+
+
+@runtime_checkable
+class Openable(Protocol):
+    """A file on a disk (a Path) or within another file."""
+
+    def open(self, mode: str) -> IO[bytes]:
+        """The file, to be read; OSError where that cannot be."""
 
 
 def of_records(records: Records) -> str:
@@ -40,13 +48,13 @@ def of_records(records: Records) -> str:
     return known
 
 
-def of_file(path: str | PathLike) -> str:
+def of_file(path: str | PathLike | Openable) -> str:
     """The SHA-256 of a file's content, in hexadecimal; OSError where it cannot be read."""
-    with open(path, "rb") as file:
+    with path.open("rb") if isinstance(path, Openable) else open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def of_files(paths: Sequence[str | PathLike], what: str) -> list[str]:
+def of_files(paths: Sequence[str | PathLike | Openable], what: str) -> list[str]:
     """The SHA-256 of each file, computed by several threads; `what` the files are is said beside the progress bar."""
 
     def digests() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A folder of image files."""
+"""A folder, or a zip file, of image files."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data.fingerprint import of_facts, of_files
+from data import labels
+from data.archive import of_archive
+from data.fingerprint import Openable, of_facts, of_files
 from data.images import check_image, load_image
+from data.listing import Listing, of_folder
 from data.source import Example, Source, Unreadable
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
 def folder(
@@ -24,9 +25,11 @@ def folder(
     verify: bool = True,
     classes: bool = False,
 ) -> Source:
-    """The images below `path`, cropped to the central square and resized to `image_size`.
+    """The images below `path`, a folder or a zip file, cropped to the central square and resized to `image_size`.
 
-    With `classes` the folders right below `path` are classes, numbered in the order of their names.
+    Links to folders are followed, hidden files left out (`data.listing`). With `classes` the labels are those of the
+    dataset.json there (`data.labels`), or where there is none the folders right below `path` are classes, numbered in
+    the order of their names.
 
     The test set is `test_path`, or else those files whose relative path hashes below `test_fraction`, so that
     adding files moves none from one set to the other. Every file is checked here (unless `verify` is off) and
@@ -34,35 +37,36 @@ def folder(
     """
     if num_channels not in (1, 3):
         raise ValueError(f"folder: num_channels must be 1 (grey) or 3 (RGB), got {num_channels}")
-    train, test = _files(Path(path)), []
-    if test_path:
-        test = _files(Path(test_path))
-    elif test_fraction > 0:
-        held_out = {file for file in train if _hash(file.relative_to(path).as_posix()) < test_fraction}
-        train, test = [f for f in train if f not in held_out], [f for f in train if f in held_out]
+    listing = _listing(Path(path))
+    test_listing = _listing(Path(test_path)) if test_path else listing
+    train, test = list(listing.pictures), list(test_listing.pictures) if test_path else []
+    if not test_path and test_fraction > 0:
+        held_out = {name for name in train if _hash(name) < test_fraction}
+        train, test = [name for name in train if name not in held_out], [name for name in train if name in held_out]
         if not train or not test:
             raise ValueError(
                 f"folder: test_fraction={test_fraction} splits the images of {path} into {len(train)} to "
                 f"train on and {len(test)} to test; change it, or give test_path (0: no test set)"
             )
+    known = _classes(listing, test_listing, train, test) if classes else None
+    shape, records = (image_size, image_size, num_channels), []
+    for names, of_set, label_of in zip((train, test), (listing, test_listing), known or (None, None), strict=True):
+        labels = None if label_of is None else [label_of[name] for name in names]
+        records.append(Files([of_set.pictures[name] for name in names], shape, labels))
     if verify:
         with ThreadPoolExecutor() as pool:
-            damaged = [line for line in pool.map(partial(_damage, channels=num_channels), train + test) if line]
+            files = [*records[0].files, *records[1].files]
+            damaged = [line for line in pool.map(partial(_damage, channels=num_channels), files) if line]
         if damaged:
             raise ValueError(f"folder: {len(damaged)} image file(s) cannot be read, the first {damaged[0]}")
-    shape = (image_size, image_size, num_channels)
-    if not classes:
-        return Source("folder", Files(train, shape), Files(test, shape), shape=shape, levels=256)
-    names = sorted({_class(file, path) for file in train})
-    sets = [_labels(train, path, names), _labels(test, test_path or path, names)]
-    records = [Files(files, shape, labels) for files, labels in zip((train, test), sets, strict=True)]
-    return Source("folder", *records, shape=shape, levels=256, num_classes=len(names))
+    count = 1 + max(label for label_of in known for label in label_of.values()) if known else 0
+    return Source("folder", *records, shape=shape, levels=256, num_classes=count)
 
 
 class Files:
     """Records of image files, decoded when asked for; with their `labels` where they have classes."""
 
-    def __init__(self, files: list[Path], shape: tuple[int, int, int], labels: list[int] | None = None):
+    def __init__(self, files: list[Openable], shape: tuple[int, int, int], labels: list[int] | None = None):
         self.files, self.shape, self.labels = files, shape, labels
 
     def __len__(self) -> int:
@@ -70,8 +74,8 @@ class Files:
 
     def __getitem__(self, index: int) -> Example:
         try:
-            image = load_image(self.files[index], channels=self.shape[2], size=self.shape[0])
-        except ValueError as error:
+            image = load_image(_content(self.files[index]), channels=self.shape[2], size=self.shape[0])
+        except (ValueError, OSError) as error:
             raise Unreadable(f"cannot read the image {self.files[index]}: {error}") from error
         return {"image": image} if self.labels is None else {"image": image, "label": np.int32(self.labels[index])}
 
@@ -80,28 +84,47 @@ class Files:
         return of_facts(["folder", self.shape, self.labels, of_files(self.files, "the image files")])
 
 
-def _files(path: Path) -> list[Path]:
+def _listing(path: Path) -> Listing:
+    """The pictures of a folder or a zip file."""
+    if path.is_file():
+        return of_archive(path)
     if not path.is_dir():
-        raise ValueError(f"folder: {path} is not a folder")
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not files:
-        raise ValueError(f"folder: no image file ({', '.join(sorted(SUFFIXES))}) below {path}")
-    return files
+        raise ValueError(f"folder: {path} is not a folder, nor a zip file")
+    return of_folder(path)
 
 
-def _class(file: Path, path: str | Path) -> str:
-    parts = file.relative_to(path).parts
-    if len(parts) < 2:
-        raise ValueError(f"folder: {file} lies in no class; put each image into a folder of its class below {path}")
-    return parts[0]
+def _classes(listing: Listing, test_listing: Listing, train: list[str], test: list[str]) -> list[dict[str, int]]:
+    """The labels by name, of both sets.
+
+    Raises:
+      ValueError: a picture has none, or a class is in the test set alone.
+    """
+    known = [labels.of_listing(each) for each in (listing, test_listing)]
+    if all(label_of is None for label_of in known):
+        folders = [labels.of_folders(each) for each in (listing, test_listing)]
+        names = sorted({folders[0][name] for name in train})
+        unknown = sorted({folders[1][name] for name in test} - set(names))
+        if unknown:
+            raise ValueError(f"folder: class {unknown[0]!r} is in the test set alone; known are {', '.join(names)}")
+        places = {name: place for place, name in enumerate(names)}
+        return [{name: places[folder] for name, folder in of.items() if folder in places} for of in folders]
+    if any(label_of is None for label_of in known):
+        raise ValueError(
+            f"folder: of {listing.root} and {test_listing.root} one has its labels in a {labels.LABELS_FILE}, and the "
+            "other is without; give it one too"
+        )
+    largest = max(known[0].values())
+    alone = next((name for name in test if known[1][name] > largest), None)
+    if alone is not None:
+        raise ValueError(
+            f"folder: class {known[1][alone]} of {alone} is in the test set alone; known are 0 to {largest}"
+        )
+    return known
 
 
-def _labels(files: list[Path], path: str | Path, names: list[str]) -> list[int]:
-    found = [_class(file, path) for file in files]
-    unknown = sorted(set(found) - set(names))
-    if unknown:
-        raise ValueError(f"folder: class {unknown[0]!r} is in the test set alone; known are {', '.join(names)}")
-    return [names.index(name) for name in found]
+def _content(file: Openable) -> Path | bytes:
+    """What a picture is decoded from: a file on the disk, of which the decoder reads what it needs, or bytes."""
+    return file if isinstance(file, Path) else file.open("rb").read()
 
 
 def _hash(name: str) -> float:
@@ -109,8 +132,8 @@ def _hash(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6]) / 2**48
 
 
-def _damage(file: Path, channels: int) -> str | None:
+def _damage(file: Openable, channels: int) -> str | None:
     try:
-        return check_image(file, channels=channels)
-    except ValueError as error:
+        return check_image(_content(file), channels=channels)
+    except (ValueError, OSError) as error:
         return f"{file} ({error})"
