@@ -14,13 +14,14 @@ from evaluation import ingredients
 from evaluation.feature_rounds import extracted, write_features
 from evaluation.inception import InceptionV3
 from evaluation.metrics import Reference
-from evaluation.moments import Moments
+from evaluation.moments import Accumulator, Moments
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
 from experiment.workdir import Workdir, set_aside
 
 SPLITS = ("train", "test")
+PUBLIC_FEATURES = 10_000  # of a public file, kept for KID, precision and recall; see eval.stats_features
 
 
 def check_images(experiment: Experiment) -> None:
@@ -134,7 +135,8 @@ def save_statistics(path: Path, reference: Reference) -> None:
 
 
 def load_statistics(path: str | Path, inception: InceptionV3) -> Reference:
-    """Statistics of this project, or the public .npz of pytorch-fid and EDM (mu, sigma) or guided-diffusion (and mu_s).
+    """Statistics of this project, or a public .npz: of pytorch-fid and EDM (mu, sigma), guided-diffusion (and mu_s) or
+    score_sde (pool_3, the pool features of every image, [n, 2048], of which KID, precision and recall are taken too).
 
     A public file does not say which network and resize it was made with: its `about` says so ("not recorded").
 
@@ -147,10 +149,12 @@ def load_statistics(path: str | Path, inception: InceptionV3) -> Reference:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not an .npz of statistics: {error}") from error
+    if "pool_3" in arrays and "mu" not in arrays:
+        return _of_features(path, arrays["pool_3"])
     missing = [name for name in ("mu", "sigma") if name not in arrays]
     if missing:
         raise ValueError(f"{path} holds no {' and no '.join(missing)}; it has {', '.join(arrays) or 'nothing'}")
-    recorded = {"inception_sha256": "not recorded", "resize": "not recorded", "dataset": Path(path).name}
+    recorded = _not_recorded(path)
     if "about" in arrays:
         recorded = json.loads(str(arrays["about"]))
         for field, now, what in (
@@ -166,6 +170,26 @@ def load_statistics(path: str | Path, inception: InceptionV3) -> Reference:
     pool = _moments(path, arrays, "", 2048, count)
     spatial = _moments(path, arrays, "_s", 2023, count) if "mu_s" in arrays else None
     return Reference(pool, spatial, arrays.get("features"), recorded)
+
+
+def _not_recorded(path: str | Path) -> dict[str, Any]:
+    return {"inception_sha256": "not recorded", "resize": "not recorded", "dataset": Path(path).name}
+
+
+def _of_features(path: str | Path, features: np.ndarray) -> Reference:
+    """Moments of all the pool features, and a random choice of them."""
+    if features.ndim != 2 or features.shape[1] != 2048 or len(features) < 2 or features.dtype.kind != "f":
+        raise ValueError(
+            f"{path} has pool_3 {features.dtype} {features.shape}; floats (n, 2048) of 2 images or more are needed"
+        )
+    try:
+        found = Accumulator()
+        for first in range(0, len(features), 1000):  # float64 of all at once would be twice the file
+            found.update(features[first : first + 1000])
+    except ValueError as error:
+        raise ValueError(f"{path}, pool_3: {error}") from None
+    order = np.random.default_rng(0).permutation(len(features))[:PUBLIC_FEATURES]
+    return Reference(found.moments(), None, np.asarray(features[order], np.float32), _not_recorded(path))
 
 
 def _moments(path: str | Path, arrays: dict[str, np.ndarray], suffix: str, size: int, count: int) -> Moments:

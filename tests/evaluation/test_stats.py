@@ -201,9 +201,25 @@ def test_public_statistics(tmp_path: Path) -> None:
     assert load_statistics(tmp_path / "adm.npz", Inception()).spatial.mean.shape == (2023,)
 
 
+def test_the_ancestors_file_of_features_is_statistics(tmp_path: Path) -> None:
+    """score_sde's cifar10_stats.npz holds pool_3 and no more: moments for FID, vectors for KID, precision and recall."""
+    random = np.random.default_rng(0)
+    real = random.normal(size=(60, 2048)).astype(np.float32)
+    np.savez(tmp_path / "cifar10_stats.npz", pool_3=real)
+    found = load_statistics(tmp_path / "cifar10_stats.npz", Inception())
+    np.testing.assert_allclose(found.pool.mean, real.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(found.pool.covariance, np.cov(real.astype(np.float64), rowvar=False), atol=1e-9)
+    assert found.pool.count == 60 and found.spatial is None and found.about["dataset"] == "cifar10_stats.npz"
+    assert sorted(map(tuple, found.features[:, :2])) == sorted(map(tuple, real[:, :2])), "all of them, each once"
+    assert (found.features != real).any(), "in random order"
+
+
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
+        ({"pool_3": np.zeros((5, 64), np.float32)}, r"pool_3 float32 \(5, 64\); floats \(n, 2048\)"),
+        ({"pool_3": np.full((3, 2048), np.inf, np.float32)}, "pool_3: 3 of 3 examples are not finite"),
+        ({"pool_3": np.zeros((5, 2048), np.uint8)}, "pool_3 uint8"),
         ({"arr_0": np.zeros(3)}, "no mu and no sigma; it has arr_0"),
         ({"mu": np.zeros(64), "sigma": np.eye(64)}, r"\(64,\).*\(2048,\)"),
         ({"mu": np.full(2048, np.nan), "sigma": np.eye(2048)}, "not finite"),
