@@ -1,25 +1,34 @@
-"""The command line: one config, one working folder, one mode.
+"""The command line: one working folder, one mode, and a config: of a file, or the one that the folder's run has saved.
 
 python main.py --mode=train --config=configs/vp/digits.py --workdir=runs/digits [--config.training.batch_size=64 ...]
+python main.py --mode=sample --workdir=runs/digits [--config.sampling.steps=50 ...]
 """
 
 import contextlib
 import logging as std_logging
+import re
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 MODES = ("train", "sample", "evaluate", "edit", "compare", "reproduce", "stats", "import", "export")
-CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file under configs/.", lock_config=True)
+CONFIG = flags.DEFINE_string(
+    "config", None, "The experiment, a file under configs/; may be left out where --workdir holds a run."
+)
 MODE = flags.DEFINE_enum("mode", None, MODES, "What to do.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: checkpoints, curves, samples, reports.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The published file or folder that --mode=import reads.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "Several processes: host:port of process 0, or auto.")
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes take part.")
 PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
+OVERRIDE = re.compile(r"--?(no)?config\.([^=]*)(?:=(.*))?", re.DOTALL)
+HELP = {"--help", "-help", "-h", "-?", "--helpshort", "-helpshort"}
+
+Changes = Sequence[tuple[str, str | None]]
+"""Fields of the config and what the command line says of them; None is a flag alone, as --config.eval.ema."""
 
 
 def run(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None) -> None:
@@ -30,15 +39,17 @@ def run(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None)
 def prepare(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None) -> Callable[[], object]:
     """What `mode` will do, after everything is checked; of a mode that writes, holding the lock of what it writes."""
     import modes
-    from experiment import lock, refusing
+    from experiment import fields, lock, refusing
+    from experiment.paths import expand, expand_fields
     from experiment.workdir import Workdir
 
-    workdir, part = Workdir(path), modes.LOCKS.get(mode)
     with contextlib.ExitStack() as stack:
         with refusing():
+            config, workdir, part = expand_fields(config), Workdir(path), modes.LOCKS.get(mode)
+            fields.check(config)
             if part:
                 stack.enter_context(lock.held(workdir.path, part, mode, create=mode in modes.BEGIN))
-            act = modes.MODES[mode](config, workdir, checkpoint)
+            act = modes.MODES[mode](config, workdir, checkpoint and expand(checkpoint))
         locked = stack.pop_all()
 
     def act_and_release() -> object:
@@ -48,44 +59,98 @@ def prepare(mode: str, config: ConfigDict, path: str, checkpoint: str | None = N
     return act_and_release
 
 
-def parse(arguments: list[str]) -> list[str]:
-    """Flags and config overrides; a wrong one ends the program in one line with exit code 2."""
+def config_of(file: str | None, path: str, changes: Changes = ()) -> ConfigDict:
+    """The config of a file, or else the one that the run in the folder `path` has saved, with these changes."""
+    from experiment import config_files, fields, refusing
+    from experiment.workdir import Workdir
+
+    with refusing():
+        workdir = Workdir(path)
+        if file is None and not workdir.config_file.exists():
+            raise ValueError(
+                f"missing --config; it may be left out where --workdir holds a run, and {path} holds none (no "
+                "config.json); give --config=FILE, an experiment under configs/"
+            )
+        return fields.override(workdir.config() if file is None else config_files.from_file(file), changes)
+
+
+def parse(arguments: list[str]) -> Changes:
+    """Read the flags, and return the changes to the config; a wrong flag ends the program with exit code 2."""
     try:
-        rest = flags.FLAGS(arguments)
-        missing = [name for name in ("mode", "config", "workdir") if flags.FLAGS[name].value is None]
+        arguments = [arguments[0], *flags.FLAGS.read_flags_from_files(arguments[1:], force_gnu=False)]
+        rest, changes = _split(arguments)
+        if HELP & set(rest[1:]):
+            _help()
+        rest = flags.FLAGS(rest)
+        missing = [name for name in ("mode", "workdir") if flags.FLAGS[name].value is None]
         if missing:
-            raise ValueError(f"missing --{missing[0]}; needed are --mode ({', '.join(MODES)}), --config and --workdir")
+            raise ValueError(f"missing --{missing[0]}; needed are --mode ({', '.join(MODES)}), --workdir and --config")
         if rest[1:]:
             raise ValueError(f"unexpected argument {rest[1]!r}; flags are written --name=value")
-        return rest
-    except (flags.Error, ValueError, TypeError, AttributeError, KeyError, ImportError, OSError, SyntaxError) as error:
+        return changes
+    except (flags.Error, ValueError, OSError) as error:
         _refuse(error)
+    except SystemExit:  # --helpfull, after which absl would exit with 1
+        sys.exit(0)
 
 
-def _refuse(error: Exception) -> None:
-    while error.args and isinstance(error.args[0], Exception):  # ml_collections wraps one in another
-        error = error.args[0]
-    text = str(error)
-    if isinstance(error, KeyError):  # whose str is a repr; ml_collections' alone names the wrong field and no more
-        text = f"unknown config field: {error.args[0]}; configs/default.py says what there is"
-    print("error:", " ".join(text.split()), file=sys.stderr)
+def _help() -> NoReturn:
+    """Say how the program is used, and end it."""
+    import modes
+
+    print(f"{__doc__}\nModes:")
+    for name, act in modes.MODES.items():
+        print(f"  {name:<10} {(act.__doc__ or '').splitlines()[0]}")
+    print("\nFlags:")
+    for name in (flag.name for flag in (MODE, CONFIG, WORKDIR, CHECKPOINT, COORDINATOR, PROCESSES, PROCESS)):
+        print(f"  --{name:<12} {flags.FLAGS[name].help}")
+    print(
+        "  --config.SECTION.FIELD=VALUE  Any field of configs/default.py, and any option of the process, network and\n"
+        "                data set that the config names. --helpfull lists the flags of the libraries too."
+    )
+    sys.exit(0)
+
+
+def _split(arguments: list[str]) -> tuple[list[str], Changes]:
+    """The arguments without those that change the config, --config.SECTION.FIELD=VALUE, and the changes."""
+    rest, changes, left = [], [], list(arguments)
+    while left:
+        argument = left.pop(0)
+        if argument == "--":
+            rest += [argument, *left]
+            break
+        found = OVERRIDE.fullmatch(argument)
+        if not found:
+            rest.append(argument)
+            continue
+        no, field, value = found.groups()
+        if value is None and not no and left and re.match(r"[^-]|-[.\d]", left[0]):
+            value = left.pop(0)
+        changes.append((field, "False" if no else value))
+    return rest, changes
+
+
+def _refuse(error: Exception) -> NoReturn:
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
     sys.exit(2)
 
 
-def main(_: list[str]) -> None:
+def main(changes: Changes) -> None:
     """Start JAX's processes if there are several, and run."""
     from checkpoints.store import CheckpointDamaged
     from data.source import Unreadable
     from experiment import Failure, Refusal, compilation_cache, refusing
     from experiment.processes import join
+    from experiment.workdir import Workdir
 
     logging.set_verbosity(logging.INFO)
     std_logging.getLogger("jax").setLevel(std_logging.WARNING)  # that there is no TPU is no news
     try:
+        config = config_of(CONFIG.value, WORKDIR.value, changes)
         with refusing():
             join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-        act = prepare(MODE.value, CONFIG.value, WORKDIR.value, CHECKPOINT.value)
-        compilation_cache.enable(Path(WORKDIR.value))
+        act = prepare(MODE.value, config, WORKDIR.value, CHECKPOINT.value)
+        compilation_cache.enable(Workdir(WORKDIR.value).path)
         act()
     except Refusal as refusal:
         _refuse(refusal)

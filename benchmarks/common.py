@@ -1,7 +1,6 @@
 """What every benchmark shares: contenders timed in turn, and a JSON record that says where and on what."""
 
 import argparse
-import importlib.util
 import json
 import os
 import time
@@ -11,11 +10,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from evaluation.report import environment
 from experiment import Experiment, build
+from experiment.config_files import from_file
 from experiment.progress import waiting
 from experiment.weights import load
 from experiment.workdir import Workdir, write_text
@@ -35,16 +34,6 @@ def parser(description: str, *, batch_size: int, several: bool = False) -> argpa
     return flags
 
 
-def load_config(path: str) -> ConfigDict:
-    """``get_config()`` of a config file."""
-    spec = importlib.util.spec_from_file_location("benchmark_config", path)
-    if spec is None or not Path(path).is_file():
-        raise FileNotFoundError(f"--config is {path!r}: no such file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
-
-
 def experiment_of(
     arguments: argparse.Namespace, *, needs_data: bool = True, **model: Any
 ) -> tuple[Experiment, dict[str, Any], str]:
@@ -53,7 +42,7 @@ def experiment_of(
     Untrained networks end in zeros; random numbers of deviation 0.02 are added to every weight, so that scores,
     divergences and the step sizes of adaptive solvers are not trivial.
     """
-    config = load_config(arguments.config)
+    config = from_file(arguments.config)
     with config.unlocked():
         config.model.update(model)
     experiment = build(config, needs_data=needs_data)

@@ -18,13 +18,14 @@ import numpy as np
 
 import inverse
 import samplers
-from benchmarks.common import RESULTS, load_config
+from benchmarks.common import RESULTS
 from data.source import take
 from evaluation.fid import frechet_distance
 from evaluation.moments import moments
 from evaluation.precision_recall import precision_recall
 from evaluation.report import environment
 from experiment import Experiment, build
+from experiment.config_files import from_file
 from experiment.guidance import guided_score
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, write_text
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags.add_argument("--seed", type=int, default=0)
     flags.add_argument("--out", type=Path, default=None)
     options = flags.parse_args(arguments)
-    config = load_config(options.config)
+    config = from_file(options.config)
     config.sampling.guide = options.guide
     experiment = build(config)
     step, variables = load_guided(Workdir(options.workdir), experiment)

@@ -10,7 +10,7 @@ import json
 import logging as std_logging
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Self
 
 import jax
@@ -31,6 +31,8 @@ class CheckpointDamaged(RuntimeError):
 class Store:
     """The checkpoints in one folder, by step: the newest `keep`, and for ever those divisible by `keep_period`.
 
+    Those in `keep_steps` are kept for ever as well.
+
     Trees are nested dicts with string keys whose leaves are arrays or numbers. With several processes all of them
     call every method, with equal trees; process 0 writes, to a folder that all can read. A folder has one
     writer at a time; `read_only` stores may look on, and create nothing.
@@ -42,6 +44,7 @@ class Store:
         *,
         keep: int = 3,
         keep_period: int | None = None,
+        keep_steps: Collection[int] = (),
         read_only: bool = False,
     ):
         import orbax.checkpoint as ocp  # here, because it takes most of a second
@@ -54,10 +57,11 @@ class Store:
         if read_only:
             options = {"create": False}
         else:
-            policies = [ocp.checkpoint_managers.LatestN(keep)]
+            managers = ocp.checkpoint_managers
+            policies = [managers.LatestN(keep), managers.CustomSteps(keep_steps)]
             if keep_period is not None:
-                policies.append(ocp.checkpoint_managers.EveryNSteps(keep_period))
-            policy = ocp.checkpoint_managers.AnyPreservationPolicy(policies)
+                policies.append(managers.EveryNSteps(keep_period))
+            policy = managers.AnyPreservationPolicy(policies)
             options = {"preservation_policy": policy, "cleanup_tmp_directories": True}
         # lightweight_initialize: one damaged checkpoint must not make the whole folder unreadable
         options = ocp.CheckpointManagerOptions(lightweight_initialize=True, **options)

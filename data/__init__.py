@@ -4,6 +4,7 @@ import difflib
 import inspect
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from data.digits import digits
 from data.folder import folder
@@ -28,19 +29,27 @@ def create(name: str, **options) -> Source:
 
     `options` are the constructor's keyword arguments. An unknown name or option is a ValueError.
     """
+    known = options_of(name)
+    for option in options:
+        if option not in known:
+            raise ValueError(_unknown(f"option of dataset {name!r}", option, list(known)))
     kind, _, dataset = name.partition(":")
-    if kind not in SOURCES or (dataset and kind != "tfds"):
-        raise ValueError(_unknown("dataset", name, [*SOURCES, "tfds:cifar10"]))
     if dataset:
         options["dataset"] = dataset
     parameters = inspect.signature(SOURCES[kind]).parameters
-    for option in options:
-        if option not in parameters:
-            raise ValueError(_unknown(f"option of dataset {name!r}", option, list(parameters)))
     missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in options]
     if missing:
         raise ValueError(f"dataset {name!r} needs the option {missing[0]!r}; its options are {', '.join(parameters)}")
     return SOURCES[kind](**options)
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """The options of the source of that name and the type of each, as an annotation; ValueError: an unknown name."""
+    kind, _, dataset = name.partition(":")
+    if kind not in SOURCES or (dataset and kind != "tfds"):
+        raise ValueError(_unknown("dataset", name, [*SOURCES, "tfds:cifar10"]))
+    parameters = inspect.signature(SOURCES[kind]).parameters
+    return {option: p.annotation for option, p in parameters.items() if not (dataset and option == "dataset")}
 
 
 def _unknown(what: str, received: str, known: list[str]) -> str:

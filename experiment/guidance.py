@@ -1,6 +1,5 @@
 """What a sampler of an experiment follows: the network's score for given classes, guided, kept in range."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from ml_collections import ConfigDict
 import samplers
 import sde_lib
 from configs import default
+from experiment import config_files
 from models.conditions import NO_CLASS
 from samplers.classifier import classifier_guided
 from samplers.guidance import autoguidance, classifier_free
@@ -129,7 +129,7 @@ def config_of_guide(config: ConfigDict) -> ConfigDict | None:
     """The config of the run in ``sampling.guide``, None where there is none.
 
     Raises:
-      ValueError: a folder that holds no run, or one of another process or other images.
+      ValueError: a folder that holds no run, a damaged config of one, or one of another process or other images.
     """
     folder = config.sampling.guide
     if not folder:
@@ -137,11 +137,10 @@ def config_of_guide(config: ConfigDict) -> ConfigDict | None:
     file = Path(folder) / "config.json"
     if not file.exists():
         raise ValueError(f"sampling.guide is {folder!r}, which holds no run (no config.json)")
-    saved, guide = json.loads(file.read_text()), default.get_config()
+    saved, guide = config_files.from_run(file), default.get_config()
     with guide.unlocked():
-        guide.sde = ConfigDict(saved["sde"])
-        for section in ("model", "data", "training"):  # an older run lacks newer fields
-            guide[section] = ConfigDict(guide[section].to_dict() | saved[section])
+        for section in ("sde", "model", "data", "training"):  # how it is sampled and evaluated does not matter
+            guide[section] = saved[section]
     for key in ("image_size", "num_channels", "centered"):
         ours, theirs = config.data.get(key), guide.data.get(key)
         if ours != theirs:

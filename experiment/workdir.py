@@ -9,12 +9,20 @@ from ml_collections import ConfigDict
 
 from checkpoints.store import Store
 from configs import default
+from experiment import config_files
+from experiment.paths import expand, expand_fields
 
 RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may differ when it is only used
-FREE_SECTIONS = ("eval", "edit", "published")  # nothing that is trained depends on them
-MAY_MOVE = ("data.path", "data.test_path", "data.data_dir", "data.in_memory", "data.verify")  # where the data lie
+FREE_SECTIONS = ("sampling", "eval", "edit", "published")  # nothing that is trained depends on them
+MAY_MOVE = ("data.path", "data.test_path", "data.data_dir")  # where the data lie
 MAY_GROW = ("training.n_iters",)  # nothing that is drawn or averaged depends on it
-MAY_CHANGE = ("training.parallelism", "training.remat")  # nor on this, beyond rounding
+FREQUENCIES = ("log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")  # nor on when it is told of
+OUTPUT = ("keep_checkpoints", "snapshot_sampling")  # or on what is kept and drawn
+MAY_CHANGE = (
+    *(f"training.{name}" for name in FREQUENCIES + OUTPUT),
+    *("training.parallelism", "training.remat"),  # nor on this, beyond rounding
+    *("data.in_memory", "data.verify"),
+)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -35,43 +43,64 @@ def set_aside(path: Path) -> Path:
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one dict of dotted names; tuples as the lists JSON makes of them."""
+    """Nested dicts as one dict of dotted names; tuples, at any depth, as the lists JSON makes of them."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):
             flat |= flatten(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+            flat[prefix + key] = _lists(value)
     return flat
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 class Workdir:
     """Paths of a run and the check that it is continued with the config it was begun with."""
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+        self.path = Path(expand(os.fspath(path)))
         self.config_file = self.path / "config.json"
 
-    def store(self, *, keep: int = 3, keep_period: int | None = None, read_only: bool = False) -> Store:
-        """Its checkpoints."""
-        return Store(self.path / "checkpoints", keep=keep, keep_period=keep_period, read_only=read_only)
+    def config(self) -> ConfigDict:
+        """The run's, as it was saved; what it is too old to know is as in configs/default.py.
+
+        Raises:
+          ValueError: a config.json that is damaged.
+          OSError: there is none.
+        """
+        return config_files.from_run(self.config_file)
+
+    def store(self, *, read_only: bool = False, **kept: Any) -> Store:
+        """Its checkpoints; `kept` says which of them stay (`Store`)."""
+        return Store(self.path / "checkpoints", read_only=read_only, **kept)
+
+    def archived(self) -> list[int]:
+        """The steps that were archived by the `training.snapshot_freq` of their time; the run may have changed it."""
+        with self.store(read_only=True) as store:
+            of_steps = {step: store.metadata(step).get("config", {}) for step in store.steps()}
+        frequencies = {step: config.get("training", {}).get("snapshot_freq") for step, config in of_steps.items()}
+        return [step for step, frequency in frequencies.items() if frequency and step % frequency == 0]
 
     def check(self, config: ConfigDict, *, training: bool) -> None:
         """Refuse a config that differs from the saved one, naming the fields.
 
-        Training compares every field but those of eval and published and how it runs on its devices, and
-        training.n_iters may grow; sampling and evaluation compare what the checkpoint depends on (sde, model, data),
-        but not where the data lie. A field that the saved config is too old to know had the value that is its default
-        now.
+        Training compares every field on which a number that is trained depends: not those of sampling, eval, edit and
+        published, nor how often something is written, nor how it runs on its devices; and training.n_iters may grow.
+        Sampling and evaluation compare what the checkpoint depends on (sde, model, data), but not where the data lie.
+        A field that the saved config is too old to know had the value that is its default now.
 
         Raises:
-          ValueError: the configs differ, or (training false) there is none saved.
+          ValueError: the configs differ, the saved one is damaged, or (training false) there is none.
         """
         if not self.config_file.exists():
             if training:
                 return
             raise ValueError(f"{self.path} holds no run (no config.json); train one with --mode=train first")
-        saved, given = flatten(json.loads(self.config_file.read_text())), flatten(config.to_dict())
+        saved = flatten(expand_fields(ConfigDict(config_files.saved(self.config_file))).to_dict())
+        given = flatten(config.to_dict())
         defaults, missing = flatten(default.get_config().to_dict()), "nothing"
         differing = [
             name
@@ -93,6 +122,8 @@ class Workdir:
             )
 
     def begin(self, config: ConfigDict) -> None:
-        """Create the folder and save the resolved config in it."""
+        """Create the folder and save the resolved config in it, unless that very config is there."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.config_file, json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n")
+        text = json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+        if not self.config_file.exists() or self.config_file.read_text() != text:
+            write_text(self.config_file, text)

@@ -46,12 +46,18 @@ def create(name: str, *, key: Key[Array, ""], **options: Any) -> nnx.Module:
     All checks are made while building, so `jax.eval_shape` of this function makes them without computing anything.
     Raises ValueError for an unknown name, an unknown or missing option, or a value no network can be built from.
     """
-    check_known("network", name, MODELS)
-    parameters = inspect.signature(MODELS[name].__init__).parameters
-    known = [option for option in parameters if option not in ("self", "rngs")]
+    known = options_of(name)
     for option in options:
         check_known(f"option of {name}", option, known)
+    parameters = inspect.signature(MODELS[name].__init__).parameters
     missing = [o for o in known if parameters[o].default is inspect.Parameter.empty and o not in options]
     if missing:
         raise ValueError(f"{name} needs the option {', '.join(missing)}; known: {', '.join(known)}")
     return MODELS[name](**options, rngs=Keys(key))
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """The options of the network of that name and the type of each, as an annotation; ValueError: an unknown name."""
+    check_known("network", name, MODELS)
+    parameters = inspect.signature(MODELS[name].__init__).parameters
+    return {option: p.annotation for option, p in parameters.items() if option not in ("self", "rngs")}

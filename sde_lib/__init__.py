@@ -1,7 +1,8 @@
 """Forward processes and their exact mathematics: how data is noised, and nothing of networks or data."""
 
+import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sde_lib.base import AffineSDE, Kernel, expand
@@ -64,6 +65,7 @@ __all__ = [
     "expand",
     "log_prob_fn",
     "logits_fn",
+    "options_of",
     "precondition",
     "respaced",
     "score_and_variance_fn",
@@ -73,7 +75,8 @@ __all__ = [
 
 def _scheduled(sde: type[VP] | type[SubVP]) -> Callable[..., AffineSDE]:
     def build(*, schedule: str = "linear", t_min: float = 1e-5, **options: Any) -> AffineSDE:
-        return sde(_construct("sde.schedule", schedule, SCHEDULES, options), t_min=t_min)
+        _check_known("sde.schedule", schedule, SCHEDULES)
+        return sde(SCHEDULES[schedule](**options), t_min=t_min)
 
     return build
 
@@ -88,15 +91,26 @@ SDES: dict[str, Callable[..., AffineSDE]] = {
 }
 
 
-def _construct(what: str, name: str, table: dict[str, Any], options: dict[str, Any]) -> Any:
-    if name not in table:
-        raise ValueError(f"{what} is {name!r}; known are {', '.join(table)}")
-    parameters = inspect.signature(table[name]).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    unknown = [] if open_ended else [key for key in options if key not in parameters]
-    if unknown:
-        raise ValueError(f"{what} {name!r} has no option {unknown[0]!r}; known are {', '.join(parameters)}")
-    return table[name](**options)
+def options_of(name: str, schedule: str | None = None) -> dict[str, Any]:
+    """The options of the process of that name, its schedule's among them, and the type of each as an annotation.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    _check_known("sde", name, SDES)
+    parameters = inspect.signature(SDES[name]).parameters
+    options = {option: p.annotation for option, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+    chosen = SCHEDULES.get(schedule or parameters["schedule"].default) if "schedule" in options else None
+    if chosen:
+        options |= {option: p.annotation for option, p in inspect.signature(chosen).parameters.items()}
+    return options
+
+
+def _check_known(what: str, received: str, known: Collection[str]) -> None:
+    if received not in known:
+        near = difflib.get_close_matches(received, known, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"{what} is {received!r}{hint}; known are {', '.join(known)}")
 
 
 def create(name: str, **options: Any) -> AffineSDE:
@@ -109,4 +123,7 @@ def create(name: str, **options: Any) -> AffineSDE:
     Raises:
       ValueError: an unknown name, option or value; the message names the known ones.
     """
-    return _construct("sde", name, SDES, options)
+    known, schedule = options_of(name, options.get("schedule")), options.get("schedule", "linear")
+    for option in options if schedule in SCHEDULES else ():  # others are refused, or read, by the constructor
+        _check_known(f"an option of sde {name!r}", option, known)
+    return SDES[name](**options)

@@ -262,7 +262,7 @@ def test_steered_digits_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         store.save(1, {"ema": variables["params"], "fixed": variables["fixed"]})
     for name, value in {"SAMPLES": 40, "INPAINTED": 4, "SCALES": (1.0, 2.0), "METHODS": ("consistent",)}.items():
         monkeypatch.setattr(digits_control, name, value)
-    monkeypatch.setattr(digits_control, "load_config", lambda _: config)
+    monkeypatch.setattr(digits_control, "from_file", lambda _: config)
     digits_control.main([f"--workdir={workdir.path}", f"--out={tmp_path / 'found.json'}"])
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["judge_on_real_test_digits"] > 0.97

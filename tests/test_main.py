@@ -1,5 +1,6 @@
 """The command line: wrong input is refused in one line before anything is compiled or written."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 import main
+import sde_lib
 from configs.vp import cifar10_ddpmpp_continuous, digits, toy_mixture8_mlp
 from evaluation import run as evaluation_run
 from evaluation import samples as evaluation_samples
 from experiment import Refusal
-from tests.experiment.command import contents, run
+from experiment.workdir import Workdir
+from tests.experiment.command import call, contents, run
 from training import loop
 
 CONFIG = "--config=configs/vp/digits.py"
@@ -66,7 +69,7 @@ def _refused(mode: str, config: ConfigDict, workdir: Path, monkeypatch: pytest.M
         (["batch_size=3"], ["batch_size=3", "--name=value"]),
     ],
 )
-def test_wrong_flags(arguments: list[str], named: list[str], tmp_path: Path) -> None:
+def test_wrong_flags(arguments: list[str], named: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     typo = tmp_path / "typo.py"
     typo.write_text(
         "from configs import digits\n\n\ndef get_config():\n"
@@ -74,7 +77,7 @@ def test_wrong_flags(arguments: list[str], named: list[str], tmp_path: Path) -> 
     )
     workdir = tmp_path / "run"
     arguments = [a.replace("TYPO", str(typo)) for a in arguments]
-    code, out, err = run("--mode=train", CONFIG, f"--workdir={workdir}", *arguments)
+    code, out, err = call(capsys, "--mode=train", CONFIG, f"--workdir={workdir}", *arguments)
     assert code == 2
     assert err.startswith("error: ") and err.count("\n") == 1, err
     assert "\\" not in err and out == ""
@@ -84,9 +87,9 @@ def test_wrong_flags(arguments: list[str], named: list[str], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("missing", ["--mode", "--config", "--workdir"])
-def test_missing_flags(missing: str, tmp_path: Path) -> None:
+def test_missing_flags(missing: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     given = ["--mode=train", CONFIG, f"--workdir={tmp_path / 'run'}"]
-    code, _, err = run(*(a for a in given if a.split("=")[0] != missing))
+    code, _, err = call(capsys, *(a for a in given if a.split("=")[0] != missing))
     assert code == 2 and err.startswith(f"error: missing {missing};") and err.count("\n") == 1
 
 
@@ -241,6 +244,77 @@ def test_a_finished_run_may_be_asked_again(trained: Path) -> None:
     before = contents(trained)
     main.run("train", _small(), str(trained))
     assert contents(trained) == before
+
+
+def test_without_a_config_the_run_says_it(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Each mode takes what the run has saved, and of that only what the command line changes is changed."""
+    workdir = tmp_path / "run"
+    shutil.copytree(trained, workdir)
+    of_run = f"--workdir={workdir}"
+    sampling = ("--config.sampling.method=flow_euler", "--config.sampling.flow_steps=2", "--config.eval.num_samples=8")
+    few = (*sampling, "--config.eval.samplers=flow_euler", "--config.eval.batch_size=8", "--config.eval.enable_bpd=0")
+    code, out, err = call(capsys, "--mode=sample", of_run, *sampling)
+    assert code == 0 and Path(out.split()[-1]).exists(), err
+    code, out, err = call(capsys, "--mode=evaluate", of_run, *few)
+    assert code == 0 and "flow_euler" in out, err
+    assert (workdir / "config.json").read_bytes() == (trained / "config.json").read_bytes()
+    code, _, err = call(capsys, "--mode=sample", of_run, "--config.model.width=16")
+    assert code == 2 and "model.width (saved 8, now 16)" in err and err.count("\n") == 1
+
+    more = ("--config.training.n_iters=7", "--config.training.log_freq=2", "--config.sampling.steps=7")
+    kept = ("--config.training.snapshot_freq=5", "--config.training.keep_checkpoints=1")
+    code, _, err = call(capsys, "--mode=train", of_run, *more, *kept)
+    assert code == 0, err
+    saved = Workdir(workdir).config()
+    assert (saved.training.n_iters, saved.training.log_freq, saved.sampling.steps) == (7, 2, 7)
+    with Workdir(workdir).store(read_only=True) as store:
+        assert store.steps() == [2, 5, 7]  # step 2 was archived by the frequency before
+    code, _, err = call(capsys, "--mode=train", of_run, "--config.sampling.steps=9")  # nothing is left to train
+    assert code == 0 and Workdir(workdir).config().sampling.steps == 9
+    code, _, err = call(capsys, "--mode=train", of_run, "--config.optim.lr=0.5")
+    assert code == 2 and "optim.lr (saved 0.002, now 0.5)" in err
+
+
+def test_options_that_the_config_does_not_mention(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """They reach the process and the network, and the saved config holds them and no others."""
+    given = []
+    monkeypatch.setattr(loop, "train", lambda experiment, workdir, start: given.append(experiment) or 0)
+    options = (
+        "--config.sde.beta_max=10",
+        "--config.model.fir=True",
+        "--config.model.label_dim=10",
+        "--config.model.nf=8",
+    )
+    classes = ("--config.data.classes=True", "--config.data.dataset=digits")
+    arguments = ("--mode=train", CONFIG, f"--workdir={tmp_path / 'run'}", *options)
+    code, _, err = call(capsys, *arguments)
+    assert code == 0, err
+    (experiment,) = given
+    assert experiment.sde == sde_lib.create("vp", beta_max=10.0, t_min=1e-5)
+    assert dict(experiment.network.options).items() >= {"fir": True, "label_dim": 10, "nf": 8}.items()
+    config = digits.get_config()
+    with config.unlocked():
+        config.sde.beta_max, config.model.fir, config.model.label_dim, config.model.nf = 10.0, True, 10, 8
+    assert experiment.config.to_dict() == config.to_dict()
+    code, _, err = call(capsys, *arguments, *classes)
+    assert code == 2 and "'data.classes'" in err and "(digits)" in err and err.count("\n") == 1
+
+
+def test_without_a_config_and_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for mode in ("train", "sample", "stats"):
+        code, out, err = call(capsys, f"--mode={mode}", f"--workdir={tmp_path / 'none'}")
+        assert code == 2 and err.startswith("error: missing --config;") and str(tmp_path / "none") in err
+        assert err.count("\n") == 1 and out == "" and not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "--helpshort"])
+def test_help(flag: str, capsys: pytest.CaptureFixture) -> None:
+    code, out, err = call(capsys, flag)
+    assert code == 0 and err == ""
+    for word in (*main.MODES, "--config", "--workdir", "--checkpoint", "--config.SECTION.FIELD=VALUE"):
+        assert word in out
 
 
 @pytest.mark.slow

@@ -189,11 +189,11 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
         with parallel.on_host():
             state = TrainState.create(experiment.network.init(key_init), adam, objective.history())
     start = int(state.step)
+    if leader:
+        workdir.begin(experiment.config)
     if start >= config.n_iters:
         logging.info("nothing to do: the checkpoint is of step %d, training.n_iters is %d", start, config.n_iters)
         return start
-    if leader:
-        workdir.begin(experiment.config)
 
     losses = devices.spread(make_losses(experiment, objective, devices.axis_size))
     step_options = {"ema": ema, "nan_to_num": config.nan_to_num, "axis_size": devices.axis_size}
@@ -210,7 +210,8 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
         process_count=jax.process_count(),
     )
     records = Records(workdir.path, start) if leader else None
-    store = workdir.store(keep=config.keep_checkpoints, keep_period=config.snapshot_freq)
+    archived = workdir.archived()
+    store = workdir.store(keep=config.keep_checkpoints, keep_period=config.snapshot_freq, keep_steps=archived)
     progress = tqdm(
         total=config.n_iters, initial=start, unit="step", disable=not leader, dynamic_ncols=True, mininterval=1.0
     )

@@ -1,9 +1,15 @@
-"""main.py as a person runs it, in a process of its own."""
+"""main.py as a person runs it, in a process of its own or within the test's."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from absl.testing import flagsaver
+
+import main
+from experiment import compilation_cache
 
 ROOT = Path(__file__).parents[2]
 TINY = (  # digits with the smallest network
@@ -39,6 +45,20 @@ def run(*arguments: str, devices: int = 1, cache: Path | None = None, platform: 
     process = start(*arguments, devices=devices, cache=cache, platform=platform)
     out, err = process.communicate(timeout=300)
     return process.returncode, out, err
+
+
+def call(capsys: pytest.CaptureFixture, *arguments: str) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of the same command within this process, without a folder of compiled programs."""
+    capsys.readouterr()
+    code = 0
+    with pytest.MonkeyPatch.context() as patch, flagsaver.flagsaver():
+        patch.setattr(sys, "argv", ["main.py", *arguments])
+        patch.setattr(compilation_cache, "enable", lambda beside: None)
+        try:
+            main.main(main.parse(sys.argv))
+        except SystemExit as stop:
+            code = stop.code
+    return code, *capsys.readouterr()
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs.vp import digits
-from experiment.workdir import Workdir
+from experiment.workdir import Workdir, flatten
 
 
 @pytest.fixture
@@ -34,6 +34,59 @@ def test_how_a_run_uses_its_devices_may_change(workdir: Workdir) -> None:
     config = digits.get_config()
     config.training.parallelism, config.training.remat = "fsdp", True
     workdir.check(config, training=True)
+
+
+def test_what_changes_no_trained_number_may_change(workdir: Workdir) -> None:
+    """How often something is written, what is kept and drawn, how it is evaluated; of the data, how they are read."""
+    config = digits.get_config()
+    training = config.training
+    training.log_freq, training.eval_freq, training.snapshot_freq, training.snapshot_freq_for_preemption = 7, 0, 9, 3
+    training.keep_checkpoints, training.snapshot_sampling = 1, False
+    config.sampling.method, config.sampling.steps, config.eval.seed, config.edit.factor = "ode", 3, 9, 4
+    with config.unlocked():
+        config.published.bits_per_dim = 2.0
+    workdir.check(config, training=True)
+    for section, name, value in (
+        ("training", "batch_size", 7),
+        ("training", "label_dropout", 0.5),
+        ("training", "n_jitted_steps", 2),
+        ("optim", "lr", 1.0),
+        ("model", "ema_rate", 0.5),
+        ("data", "random_flip", True),
+        ("sde", "t_min", 0.1),
+    ):
+        config = digits.get_config()
+        config[section][name] = value
+        with pytest.raises(ValueError, match=rf"{section}\.{name} \(saved .*, now {value}\)"):
+            workdir.check(config, training=True)
+    config = digits.get_config()
+    config.seed = 1
+    with pytest.raises(ValueError, match=r"seed \(saved 42, now 1\)"):
+        workdir.check(config, training=True)
+
+
+def test_the_saved_config_is_the_one_that_was_given(workdir: Workdir) -> None:
+    """Tuples at any depth, infinities, None and kinds of numbers come back from the file."""
+    config = digits.get_config()
+    with config.unlocked():
+        config.sampling.s_max, config.model.num_groups, config.optim.lr = float("inf"), None, 1.0
+        config.published.table = ((1, 2.0), ("a", None))
+    workdir.begin(config)
+    found, given = workdir.config(), flatten(config.to_dict())
+    assert found.to_dict() == config.to_dict() and found.is_locked
+    assert {n: type(v) for n, v in flatten(found.to_dict()).items()} == {n: type(v) for n, v in given.items()}
+    assert type(found.model.ch_mult) is tuple and type(found.published.table[0]) is tuple
+    workdir.check(config, training=True)
+
+
+def test_a_run_older_than_a_section_or_field_gets_its_default(workdir: Workdir) -> None:
+    saved = json.loads(workdir.config_file.read_text())
+    del saved["edit"], saved["training"]["weight"], saved["model"]["ema_rampup"], saved["sampling"]["guide"]
+    workdir.config_file.write_text(json.dumps(saved))
+    assert workdir.config().to_dict() == digits.get_config().to_dict()
+    saved["sde"] = {"name": "edm"}  # whose constructor has no t_min
+    workdir.config_file.write_text(json.dumps(saved))
+    assert workdir.config().sde.to_dict() == {"name": "edm"}
 
 
 def test_fields_added_and_removed_are_named(workdir: Workdir) -> None:

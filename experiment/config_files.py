@@ -1,0 +1,120 @@
+"""Where a config comes from: a Python file with get_config(), or the config.json of a run."""
+
+import json
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import default
+from experiment.paths import expand, expand_fields
+
+NAMED = ("sde", "model", "data")
+"""The sections without which a config means nothing."""
+
+
+def from_file(given: str) -> ConfigDict:
+    """What get_config() of a Python file returns; of FILE:ARGUMENT, what get_config(ARGUMENT) does.
+
+    Sections and fields that it leaves out are those of configs/default.py.
+
+    Raises:
+      ValueError: the file is not there, raises whatever it raises, or returns no config; one line that names it.
+    """
+    name, colon, argument = given.partition(":")
+    path = Path(expand(name))
+    if not path.is_file():
+        raise ValueError(f"--config is {given!r}: there is no such file; experiments are under configs/")
+    loader = SourceFileLoader("config_of_command_line", str(path))
+    module = module_from_spec(spec_from_loader(loader.name, loader))
+    try:
+        loader.exec_module(module)
+        if not callable(getattr(module, "get_config", None)):
+            raise ValueError("it has no function get_config()")
+        config = module.get_config(*[expand(argument)] if colon else [])
+        found = config.to_dict() if isinstance(config, ConfigDict) else config
+    except (Exception, SystemExit) as error:  # the file is the user's, and may raise anything
+        raise ValueError(f"the config file {given} cannot be used: {_in_words(error)}") from error
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"the config file {given} cannot be used: get_config() returns {_shown(found)}; needed is a ConfigDict, "
+            "as that of configs/default.py"
+        )
+    return complete(found, f"the config file {given}")
+
+
+def from_run(file: Path) -> ConfigDict:
+    """The config that a run saved in `file`, its config.json; what it is too old to know is as in configs/default.py.
+
+    Raises:
+      ValueError: the file is empty, cut, or holds something else; one line that names it.
+      OSError: it cannot be read.
+    """
+    return complete(_tuples(saved(file)), str(file))
+
+
+def saved(file: Path) -> dict[str, Any]:
+    """The sections and fields of a run's config.json as JSON has them; raises what `from_run` does."""
+    found = read_json(file, "move it away, and continue the run with the --config that it was begun with")
+    _check_sections(found, str(file))
+    return found
+
+
+def read_json(file: Path, mend: str) -> dict[str, Any]:
+    """The dictionary in a JSON file; ValueError, in one line that names the file and ends in `mend`, where it is none.
+
+    Raises:
+      ValueError: the file is empty, cut, or holds something else.
+      OSError: it cannot be read.
+    """
+    try:
+        found = json.loads(file.read_text())
+    except ValueError as error:  # also what is no UTF-8
+        what = "is empty" if not file.stat().st_size else f"is damaged: {error}"
+        raise ValueError(f"{file} {what}; {mend}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} is damaged: it holds {_shown(found)} in place of a dictionary; {mend}")
+    return found
+
+
+def complete(found: dict[str, Any], where: str) -> ConfigDict:
+    """A locked config of these sections over the defaults; a process is described by its own section alone."""
+    _check_sections(found, where)
+    config = default.get_config().to_dict()
+    for name, value in found.items():
+        config[name] = config[name] | value if isinstance(config.get(name), dict) and name != "sde" else value
+    return expand_fields(ConfigDict(config)).lock()
+
+
+def _check_sections(found: dict[str, Any], where: str) -> None:
+    """ValueError unless what should be a section is one, and those are there that say what is trained."""
+    for name in NAMED:
+        if name not in found:
+            raise ValueError(f"{where} has no section {name!r}, without which nothing can be built; add it")
+    for name, value in default.get_config().to_dict().items():
+        if isinstance(value, dict) and not isinstance(found.get(name, {}), dict):
+            raise ValueError(f"{where} has {_shown(found[name])} as {name!r}, where a section of fields belongs")
+    for section, field in (("sde", "name"), ("model", "name"), ("data", "dataset")):
+        if not isinstance(value := found[section].get(field, "" if section == "sde" else "default"), str) or not value:
+            raise ValueError(f"{where} has {_shown(value)} as {section}.{field}, where a name belongs")
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, which JSON makes of tuples, as tuples again, at any depth."""
+    if isinstance(value, dict):
+        return {name: _tuples(inner) for name, inner in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _in_words(error: BaseException) -> str:
+    while error.args and isinstance(error.args[0], BaseException):  # ml_collections wraps one in another
+        error = error.args[0]
+    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:56]} ..."

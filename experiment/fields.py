@@ -1,0 +1,216 @@
+"""The fields that a config may have, and how the command line sets one of them.
+
+They are those of configs/default.py and, in the sections that describe an object by its name, the keyword arguments of
+its constructor, whether the config mentions them or not: `sde` (sde_lib.SDES), `model` (models.MODELS) and `data`
+(data.SOURCES).
+"""
+
+import ast
+import difflib
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+import data
+import models
+import sde_lib
+from configs import default
+from experiment.config_files import complete
+
+ANYTHING = None | bool | int | float | tuple | str
+NAMES = ("sde.name", "sde.schedule", "model.name", "data.dataset")
+"""What decides which other fields there are, and is set before them."""
+OPEN = ("published",)  # a section of notes, which nothing reads by name
+OF_DATA = ("image_size", "num_channels", "centered", "shape")  # of networks, given by the section data
+
+
+def known(config: ConfigDict, section: str) -> dict[str, Any]:
+    """The fields of a section and the type of each, as an annotation.
+
+    Raises:
+      ValueError: the section names a process, network or data set that there is not.
+    """
+    if section == "sde":
+        options = sde_lib.options_of(config.sde.name, config.sde.get("schedule"))
+    elif section == "model":
+        options = {k: v for k, v in models.options_of(config.model.name).items() if k not in OF_DATA}
+        options.setdefault("num_scales", int | None)  # of discrete training, whether the network is told of it or not
+    elif section == "data":
+        options = data.options_of(config.data.dataset) | {"image_size": int, "num_channels": int}
+    else:
+        options = {}
+    return {name: _type_of(value) for name, value in config[section].items()} | options
+
+
+def check(config: ConfigDict) -> None:
+    """ValueError for a field that nothing reads; those of sde, model and data are checked by their constructors."""
+    for section, fields in default.get_config().items():
+        if isinstance(fields, ConfigDict) and section not in ("sde", "model", "data", *OPEN):
+            for name in config[section]:
+                if name not in fields:
+                    raise ValueError(_unknown(config, f"{section}.{name}", list(fields)))
+
+
+def override(config: ConfigDict, changes: Sequence[tuple[str, str | None]]) -> ConfigDict:
+    """A copy with these fields set, in any order: pairs of a dotted name and what the command line says.
+
+    A text of None is True, for fields that may be that. A tuple given in several pieces is all of them. A whole
+    section may be given as a dictionary.
+
+    Raises:
+      ValueError: an unknown field, with the known ones and the nearest; or a text that is not of the field's type.
+    """
+    config = ConfigDict(config.to_dict())
+    if not changes:
+        return config.lock()
+    texts: dict[str, list[str | None]] = {}
+    for field, text in changes:
+        texts.setdefault(field, []).append(text)
+    order = ("", *NAMES)  # sections and seed, names, all others
+
+    def rank(field: str) -> int:
+        return order.index(field) if field in order else 0 if "." not in field else len(order)
+
+    with config.ignore_type():
+        for field in sorted(texts, key=rank):
+            section, dot, name = field.partition(".")
+            beside = _fields_beside(config, section if dot else "")
+            if (name if dot else section) not in beside:
+                raise ValueError(_unknown(config, field, beside))
+            if dot:
+                config[section][name] = _read(field, texts[field], beside[name])
+            else:
+                value = _read(field, texts[field], beside[section])
+                config = complete(config.to_dict() | {section: value}, "the command line").unlock()
+    return config.lock()
+
+
+def _fields_beside(config: ConfigDict, section: str) -> dict[str, Any]:
+    """The fields of that section, those of the whole config for ''; none where there is no such section."""
+    if not section:
+        return {name: _type_of(value) for name, value in config.items()}
+    return known(config, section) if isinstance(config.get(section), ConfigDict) else {}
+
+
+def _unknown(config: ConfigDict, field: str, beside: Iterable[str]) -> str:
+    section, dot, name = field.partition(".")
+    beside = list(beside)
+    if not dot or not beside:  # no such section, or no such field beside the sections
+        section, name, beside = "", section, list(config)
+    near = difflib.get_close_matches(name, beside, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    if not near:
+        sections = [s for s, value in config.items() if isinstance(value, ConfigDict)]
+        elsewhere = [f"{s}.{name}" for s in sections if s != section and name in known(config, s)]
+        hint = f"; there is {' and '.join(elsewhere)}." if elsewhere else "."
+    of = f" of {section}" if section else ""
+    if section in ("sde", "model", "data"):
+        of += f" ({config[section]['dataset' if section == 'data' else 'name']})"
+    return (
+        f"unknown config field {field!r}{hint} The known fields{of} are {', '.join(sorted(beside))}; "
+        "configs/default.py and the constructors say what they mean"
+    )
+
+
+def _type_of(value: Any) -> Any:
+    """The annotation that a value might have had."""
+    if isinstance(value, ConfigDict):
+        return dict
+    if value is None:
+        return Any
+    if isinstance(value, tuple) and value and len({type(v) for v in value}) == 1:
+        return tuple[type(value[0]), ...]
+    return type(value)
+
+
+def _read(field: str, texts: list[str | None], annotation: Any) -> Any:
+    """The value that the texts mean for a field of this type."""
+    kinds = sorted(_kinds(annotation) or _kinds(ANYTHING), key=lambda kind: list(READERS).index(kind[0]))
+    joined = len(texts) > 1 and kinds[-1][0] is tuple
+    pieces = texts if joined else texts[-1:]
+    values = [_read_one(field, text, kinds) for text in pieces]
+    return tuple(part for value in values for part in value) if joined else values[0]
+
+
+def _read_one(field: str, text: str | None, kinds: list[tuple[type, Any]]) -> Any:
+    if text is None and any(kind is bool for kind, _ in kinds):
+        return True
+    for kind, element in kinds:
+        try:
+            if text is not None:
+                return READERS[kind](text, element)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    needed = " or ".join(dict.fromkeys(WORDS[kind] + ELEMENTS.get(element, "") for kind, element in reversed(kinds)))
+    given = "without a value" if text is None else f"is {text!r}"
+    raise ValueError(f"config.{field} {given}; needed is {needed}")
+
+
+def _kinds(annotation: Any) -> list[tuple[type, Any]]:
+    """(type, type of its elements) of every plain type that an annotation allows."""
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return [kind for part in typing.get_args(annotation) for kind in _kinds(part)]
+    plain = origin or annotation
+    if isinstance(plain, type) and issubclass(plain, Sequence) and plain is not str:
+        elements = [part for part in typing.get_args(annotation) if part is not Ellipsis]
+        return [(tuple, elements[0] if elements else object)]
+    return [(plain, object)] if isinstance(plain, type) and plain in READERS else []
+
+
+def _bool(text: str, _: Any) -> bool:
+    if text.lower() not in ("true", "t", "1", "false", "f", "0"):
+        raise ValueError
+    return text.lower() in ("true", "t", "1")
+
+
+def _none(text: str, _: Any) -> None:
+    if text != "None":
+        raise ValueError
+
+
+def _tuple(text: str, element: Any) -> tuple:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        if element not in (str, object) or text[:1] in ("(", "["):
+            raise
+        value = text  # a single text without its quotes
+    value = tuple(value) if isinstance(value, tuple | list) else (value,)
+    allowed = (int, float) if element is float else element
+    if not all(isinstance(v, allowed) and (element is object or not isinstance(v, bool)) for v in value):
+        raise ValueError
+    return value
+
+
+def _dict(text: str, _: Any) -> dict:
+    value = ast.literal_eval(text)
+    if not isinstance(value, dict):
+        raise ValueError
+    return value
+
+
+READERS: dict[type, Callable[[str, Any], Any]] = {
+    types.NoneType: _none,
+    bool: _bool,
+    int: lambda text, _: int(text),
+    float: lambda text, _: float(text),
+    tuple: _tuple,
+    dict: _dict,
+    str: lambda text, _: text,
+}
+"""What a text may be, from the narrowest to the widest."""
+
+WORDS = {
+    types.NoneType: "None",
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    tuple: "a tuple",
+    dict: "a dictionary of fields",
+    str: "a text",
+}
+ELEMENTS = {int: " of whole numbers, such as '(1, 2)'", float: " of numbers, such as '(0.5, 1)'", str: " of texts"}
