@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         "samples": SAMPLES,
         "inpainted": INPAINTED,
         "seed": options.seed,
-        "sampler": experiment.settings.used(),
+        "sampler": experiment.settings_of(experiment.settings.method).used(),
         "environment": environment(),
         "judge_on_real_test_digits": accuracy,
         "classes": classes,

@@ -123,8 +123,8 @@ def _check_label(experiment: Experiment) -> None:
 
 def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> Callable:
     """The compiled edit of one picture."""
-    config, settings = experiment.config.edit, experiment.settings
-    count, sde = config.count, experiment.process(variables)
+    config, sde = experiment.config.edit, experiment.process(variables)
+    count, settings = config.count, samplers.settled(sde, experiment.settings)
     _check_label(experiment)
 
     def score(variables: dict[str, Any], settings: Settings) -> Any:
@@ -154,7 +154,7 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
 
         return network_jit(measured)
     if config.task == "vary":
-        settings = inverse.exact_kernels(settings)
+        settings = samplers.settled(sde, experiment.settings, config.strength)
         noising = experiment.noising(variables, chain=on_chain(settings))
         inverse.vary(sde, lambda x, t: x, settings, config.strength, process=noising)
 

@@ -91,7 +91,7 @@ def check(experiment: Experiment) -> tuple[list[Entry], Entry]:
 def _entry(experiment: Experiment, field: str, name: str, settings: Settings, budget: int) -> Entry:
     """The entry with its steps; what is wrong with it, by its name."""
     try:
-        return Entry(name, budget, spending(experiment.sde, settings, budget))
+        return Entry(name, budget, samplers.settled(experiment.sde, spending(experiment.sde, settings, budget)))
     except ValueError as error:
         raise ValueError(f"eval.{field} has {name!r} with {budget} evaluations: {error}") from None
 

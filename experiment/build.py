@@ -133,8 +133,8 @@ class Experiment:
         return samplers.create(sde, guided_score(self, variables, settings, sde, labels), settings)
 
     def settings_of(self, method: str) -> samplers.Settings:
-        """This experiment's sampler settings for another method."""
-        return dataclasses.replace(self.settings, method=method)
+        """This experiment's sampler settings for another method, as they are carried out."""
+        return samplers.settled(self.sde, dataclasses.replace(self.settings, method=method))
 
 
 def _source(config: ConfigDict) -> data.Source:

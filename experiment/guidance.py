@@ -30,7 +30,10 @@ def guided_score(
     sde: sde_lib.AffineSDE,
     labels: Int[Array, " b"] | None,
 ) -> sde_lib.ScoreFn | sde_lib.ScoreAndVarianceFn:
-    """The network's score, on the chain that the settings ask for, for these classes, guided and thresholded."""
+    """The network's score, on the chain that the settings ask for, for these classes, guided and thresholded.
+
+    The settings are those that are carried out (`samplers.settled`).
+    """
     chain = on_chain(settings)
     process = sde_lib.Levels(sde, experiment.num_scales, exact=chain) if experiment.num_scales else sde
     return samplers.thresholded(
@@ -43,7 +46,10 @@ def guided_score(
 
 
 def on_chain(settings: samplers.Settings) -> bool:
-    """Whether the sampler asks a discretely trained network for its levels, rather than for what is smooth in t."""
+    """Whether the sampler asks a discretely trained network for its levels, rather than for what is smooth in t.
+
+    It does where it visits levels; the settings are those that are carried out (`samplers.settled`).
+    """
     stochastic = not (settings.method == "ode" or settings.flow or settings.few_step)
     return settings.discretization > 0 and stochastic
 

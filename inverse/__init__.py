@@ -10,7 +10,7 @@ from inverse.posterior import posterior_score
 from inverse.ready import blur, downsample, grey, mask, matrix
 from inverse.repaint import repaint
 from inverse.replacement import replacement
-from inverse.vary import exact_kernels, vary
+from inverse.vary import vary
 
 __all__ = [
     "METHODS",
@@ -22,7 +22,6 @@ __all__ = [
     "create",
     "downsample",
     "dps",
-    "exact_kernels",
     "grey",
     "interpolate",
     "linear",

@@ -1,6 +1,5 @@
 """Variations of an image: noised part of the way, and sampled back from there."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -8,7 +7,6 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 import samplers
-from samplers import spacings
 from samplers.base import Samples, normal_like
 from samplers.create import grid, stepper_of
 from samplers.nodes import host
@@ -16,13 +14,6 @@ from samplers.settings import Settings
 from sde_lib.base import AffineSDE
 from sde_lib.preconditioning import Process
 from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
-
-
-def exact_kernels(settings: Settings) -> Settings:
-    """The settings without the one-step kernels of a published chain, which are those of a grid from t = 1 alone."""
-    if settings.grid == "levels" or spacings.known(settings.grid):
-        return settings
-    return dataclasses.replace(settings, discretization=0)
 
 
 def vary(
@@ -44,7 +35,7 @@ def vary(
     Args:
       sde: the process.
       answer: the score, or with a learned variance the pair.
-      settings: the sampler's; of a published chain, `exact_kernels` of them.
+      settings: the sampler's; `samplers.settled` says what becomes of a published chain's kernels below t = 1.
       strength: t, above the settings' t_min, at most 1.
       process: what the network knows, where that is not the SDE: the levels of a discrete chain.
       trajectory: as in `samplers.create`.
@@ -52,7 +43,6 @@ def vary(
     Raises:
       ValueError: a strength out of bounds, or what `samplers.create` refuses.
     """
-    settings = exact_kernels(settings)
     sampler = samplers.create(sde, answer, settings, trajectory=trajectory, start=strength)
     first = (
         strength if settings.method == "ode" else grid(sde, stepper_of(sde, answer, settings), settings, strength)[0]

@@ -4,7 +4,7 @@ from samplers.adams import deis, ipndm, lms
 from samplers.ancestral import ancestral
 from samplers.base import Samples, State, Stepper, chain, sample, tweedie
 from samplers.classifier import classifier_guide, classifier_guided
-from samplers.create import create, draw
+from samplers.create import create, draw, settled
 from samplers.ddim import ddim
 from samplers.dpm_solver import dpm_solver
 from samplers.dpm_solver_singlestep import dpm_solver_2s, dpm_solver_sde, dpm_solver_singlestep
@@ -60,6 +60,7 @@ __all__ = [
     "lms",
     "reverse_diffusion",
     "sample",
+    "settled",
     "solve_flow",
     "thresholded",
     "tweedie",

@@ -1,5 +1,6 @@
 """A sampler from its settings."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float, Key
 from samplers import grids, spacings
 from samplers.base import Samples, Stepper, chain, sample, tweedie
 from samplers.methods import CHURNED, CORRECTORS, PREDICTORS, SOLVERS
+from samplers.nodes import own_chain
 from samplers.ode import solve_flow
 from samplers.runge_kutta import Churn
 from samplers.settings import Settings
@@ -21,7 +23,7 @@ from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
 def _predictor(name: str, sde: AffineSDE, score: Callable, settings: Settings) -> Stepper:
     options: dict[str, object] = {}
     if name in ("reverse_diffusion", "ancestral"):
-        options["discretization"] = kernels(settings)
+        options["discretization"] = _kernels(settings)
     if name == "ancestral":
         options["variance"] = settings.variance
     return PREDICTORS[name](sde, score, **options)
@@ -54,7 +56,7 @@ def stepper_of(sde: AffineSDE, answer: ScoreFn | ScoreAndVarianceFn, settings: S
     options: dict[str, object] = {"snr": settings.snr, "n_steps": settings.n_steps_each}
     if settings.corrector == "langevin":
         options["norm"] = settings.corrector_norm
-    corrector = CORRECTORS[settings.corrector](sde, score, discretization=kernels(settings), **options)
+    corrector = CORRECTORS[settings.corrector](sde, score, discretization=_kernels(settings), **options)
     if settings.predictor == "none":
         return corrector
     return chain(_predictor(settings.predictor, sde, both, settings), corrector)
@@ -91,9 +93,27 @@ def last_time(sde: AffineSDE, settings: Settings) -> float:
     return max(settings.t_min, sde.t_min) if sde.num_levels else settings.t_min
 
 
-def kernels(settings: Settings) -> int | None:
-    """The published chain whose one-step kernels are used: none on a grid that leaves levels out."""
+def _kernels(settings: Settings) -> int | None:
+    """The published chain whose one-step kernels are used on its own grid: none where levels are picked."""
     return None if spacings.known(settings.grid) else settings.discretization or None
+
+
+def settled(sde: AffineSDE, settings: Settings, start: float = 1.0) -> Settings:
+    """The settings as they are carried out on that process: what reports name, and what a network is asked for.
+
+    `discretization` is 0, which is exact kernels, where the grid is not the chain's own, level by level: with other
+    `steps`, a `start` below 1, or another `t_min`. Where a chain's levels are picked it names the chain.
+
+    Raises:
+      ValueError: a grid that cannot be made.
+    """
+    stochastic = not (settings.method == "ode" or settings.few_step)
+    if not (settings.discretization and stochastic) or spacings.known(settings.grid):
+        return settings
+    times = grid(sde, stepper_of(sde, lambda x, t: x, settings), settings, start)
+    if own_chain(sde, settings.discretization, times):
+        return settings
+    return dataclasses.replace(settings, discretization=0)
 
 
 def create(
@@ -143,12 +163,6 @@ def create(
         return run_ode
     stepper = stepper_of(sde, answer, settings)
     times = grid(sde, stepper, settings, start)
-    reverses = settings.mover in ("ancestral", "reverse_diffusion")
-    if start < 1.0 and reverses and kernels(settings) and settings.grid != "levels":
-        raise ValueError(
-            f"sampling.discretization is {settings.discretization}, whose kernels belong to a grid from t = 1; "
-            f"this one begins at {start}: set it to 0, or take grid 'levels'"
-        )
     if wrap is not None:
         stepper = wrap(stepper)
     if settings.few_step or wrap is not None:

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from samplers.base import State, Stepper, at, kernel_fn, normal_like
-from sde_lib.base import AffineSDE, Coefficient, expand
+from samplers.nodes import kernel_plan
+from sde_lib.base import AffineSDE, Coefficient, Kernel, expand
 from sde_lib.prediction import ScoreFn
 
 NORMS = ("sample", "batch")
@@ -41,7 +42,8 @@ def langevin(
     """x + h score + sqrt(2 h) z with h = 2 a^2 (snr |z| / |score|)^2 (Song et al. 2021, Algorithms 4 and 5).
 
     `snr` is the ratio of the drift's length to the noise's: larger moves further and errs more (published: 0.16 on
-    CIFAR-10, 0.075 at 256 px). a is the scale of the forward kernel from s to t, 1 for VE. Published code averages
+    CIFAR-10, 0.075 at 256 px). a is the scale of the forward kernel from s to t, 1 for VE; with `discretization` = N
+    that of the published N-step chain on its own grid, as in `samplers.reverse_diffusion`. Published code averages
     both norms over the batch (`norm` = 'batch'), so that a sample depends on its neighbours; here each has its own
     |score|, and sqrt(d) for |z|. A step that depends on where it is taken leaves p |score|^2 in place of p: the same
     in images, where |score| hardly varies, but not in a few dimensions: use `annealed_langevin` or 'batch' there.
@@ -53,8 +55,8 @@ def langevin(
     _check(norm, n_steps, snr)
     kernel = kernel_fn(sde, discretization)
 
-    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
-        scale = kernel(t, s).scale
+    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
+        scale = (row or kernel(t, s)).scale
 
         def correct(i: Array | int, state: State) -> State:
             x = state.x
@@ -65,7 +67,7 @@ def langevin(
 
         return jax.lax.fori_loop(0, n_steps, correct, state)
 
-    return Stepper(step, evaluations=n_steps)
+    return Stepper(step, evaluations=n_steps, plan=kernel_plan(sde, discretization))
 
 
 def annealed_langevin(
@@ -73,7 +75,8 @@ def annealed_langevin(
 ) -> Stepper:
     """x + h score + sqrt(2 h) z with h = 2 a^2 (snr sigma_t)^2 (Song and Ermon 2019, Algorithm 1; published 'ald').
 
-    The step depends on the noise level only, so no sample depends on its neighbours. `n_steps` evaluations.
+    The step depends on the noise level only, so no sample depends on its neighbours. `n_steps` evaluations; a and
+    `discretization` as in `langevin`.
 
     Raises:
       ValueError: no step, or a snr that is not positive.
@@ -81,8 +84,8 @@ def annealed_langevin(
     _check("sample", n_steps, snr)
     kernel = kernel_fn(sde, discretization)
 
-    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
-        h = 2.0 * (kernel(t, s).scale * snr * sde.sigma(t)) ** 2
+    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
+        h = 2.0 * ((row or kernel(t, s)).scale * snr * sde.sigma(t)) ** 2
 
         def correct(i: Array | int, state: State) -> State:
             x = state.x
@@ -91,4 +94,4 @@ def annealed_langevin(
 
         return jax.lax.fori_loop(0, n_steps, correct, state)
 
-    return Stepper(step, evaluations=n_steps)
+    return Stepper(step, evaluations=n_steps, plan=kernel_plan(sde, discretization))

@@ -50,15 +50,34 @@ def host(function: Callable[..., Any], *values: np.ndarray | float) -> Any:
         return jax.tree.map(lambda part: np.asarray(part, np.float64)[:size].reshape(shape), found)
 
 
-def kernel_plan(sde: AffineSDE, discretization: int | None) -> Callable[[Any], Plan]:
-    """Rows (t, s, the exact kernel from s to t), the kernel in float64; (t, s) for a published chain or a traced grid.
+OWN = 2e-3
+"""How far a time of a chain's own grid may lie from its level; the published grids are off by up to their t_min."""
 
-    In float32 two neighbours of 1000 times differ by 6e-5 of their distance from what they should, and so do kernels.
+
+def own_chain(sde: AffineSDE, n: int, times: Any) -> bool:
+    """Whether each step of the grid goes down one level of a chain of n; below its cleanest level lies the data.
+
+    The chain's one-step kernels take one level, so they are right on such a grid alone: on one of 100 times they would
+    take 100 of 1000 levels, and leave the noise of the other 900 in the sample.
+    """
+    t = np.maximum(np.asarray(times, np.float64), 0.0)
+    if len(t) - 1 > n or n < 2:
+        return False
+    first = host(lambda t: sde.level_position(t, n), t[:1])
+    levels = host(lambda index: sde.level_time(index, n), first - np.arange(len(t)))
+    return bool(np.all(np.abs(t - np.maximum(levels, 0.0)) <= OWN))
+
+
+def kernel_plan(sde: AffineSDE, discretization: int | None) -> Callable[[Any], Plan]:
+    """Rows (t, s) on the own grid of the published chain of `discretization` levels, or on a grid that is traced.
+
+    On every other grid they are (t, s, the exact kernel from s to t), the kernel in float64. In float32 two neighbours
+    of 1000 times differ by 6e-5 of their distance from what they should, and so do kernels.
     """
 
     def plan(times: Any) -> Plan:
         rows, ends = from_time_to_time(times)
-        if discretization is not None or isinstance(times, jax.core.Tracer):
+        if isinstance(times, jax.core.Tracer) or (discretization and own_chain(sde, discretization, times)):
             return Plan(rows, ends)
         t = np.asarray(times, np.float64)
         kernels = host(sde.transition, t[1:], t[:-1])

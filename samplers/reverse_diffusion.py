@@ -15,7 +15,8 @@ def reverse_diffusion(
 
     One evaluation a step, order 1. By default a and q are those of the exact transition; with
     `discretization` = N they are the published N-step chain's (DDPM for VP, SMLD for VE, Euler for sub-VP),
-    which a published number needs. `probability_flow` halves the score term and drops the noise.
+    which a published number needs, on the chain's own grid (`samplers.nodes.own_chain`), and exact on every other.
+    `probability_flow` halves the score term and drops the noise.
     """
     kernel = kernel_fn(sde, discretization)
 

@@ -37,7 +37,8 @@ class Settings:
         noise; nothing for deterministic methods) or 'none'. With either of the first two a few-step solver's last step
         is to t = 0, one of its evaluations.
       variance: of 'ancestral': 'small', 'large', 'learned_range' or 'learned'.
-      discretization: 0 for exact kernels, N for the published N-step chain.
+      discretization: 0 for exact kernels, N for those of the published N-step chain on its own grid; on any other grid
+        they are exact too (`samplers.settled` says which).
       eta: noise of 'ddim': 0 is deterministic, 1 is ancestral sampling.
       s_churn: of 'euler', 'heun' and 'dpm_2' (Karras et al. 2022): noise added in all steps together; 0: none.
       s_min: the lowest sigma / alpha at which it is added.

@@ -1,0 +1,152 @@
+"""The one-step kernels of a published chain are used on the chain's own grid; on every other grid they are exact.
+
+The data are a Gaussian of deviation 0.4, whose score is known, and samplers of 100 steps must meet mean and deviation.
+"""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+import samplers
+import sde_lib
+from configs.vp.ddpm import cifar10 as ddpm_cifar10
+from evaluation import compare
+from experiment import build
+from experiment.guidance import on_chain
+from samplers import Settings, grids
+from sde_lib import VE, VP, AffineSDE, SubVP
+from tests.oracles import compiled, gaussian
+
+MEAN, STD, N = np.array([0.5, -1.0]), 0.4, 2000
+DATA = gaussian(MEAN, STD)
+SDES: dict[str, AffineSDE] = {"vp": VP(), "subvp": SubVP(), "ve": VE(sigma_max=50.0)}
+ROOT = Path(__file__).parents[2]
+
+
+def meets_the_data(x: jax.Array, bias: float = 0.03) -> None:
+    """Mean and deviation within five standard errors and what 100 steps may err."""
+    assert np.all(np.abs(np.mean(x, axis=0) - MEAN) < 5 * STD / np.sqrt(N) + bias), np.mean(x, axis=0)
+    assert np.all(np.abs(np.std(x, axis=0) / STD - 1) < 5 / np.sqrt(2 * N) + bias / STD), np.std(x, axis=0)
+
+
+PAIRS = [
+    (predictor, corrector)
+    for predictor in ("reverse_diffusion", "ancestral", "euler_maruyama")
+    for corrector in ("none", "langevin", "ald")
+]
+QUICK = {
+    ("ve", "published", "reverse_diffusion", "none"),
+    ("subvp", "published", "reverse_diffusion", "langevin"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "grid", "predictor", "corrector"),
+    [
+        pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow)
+        for name in SDES
+        for grid in ("uniform", "published")
+        for case in [(name, grid, *pair) for pair in PAIRS]
+    ],
+)
+def test_a_hundred_steps_under_a_chain_of_a_thousand_meet_the_data(
+    name: str, grid: str, predictor: str, corrector: str
+) -> None:
+    """Reverse diffusion under VE ended with a deviation of 20 when it took 100 of the chain's 1000 kernels."""
+    settings = Settings(
+        method="pc",
+        predictor=predictor,
+        corrector=corrector,
+        corrector_norm="batch",
+        snr=0.1,
+        steps=100,
+        discretization=1000,
+        grid=grid,
+        t_min=1e-5 if name == "ve" else 1e-3,
+        denoise="mean",
+    )
+    sde = SDES[name]
+    sampler = compiled(samplers.create(sde, DATA.score(sde), settings))
+    meets_the_data(samplers.draw(sampler, sde, jax.random.key(1), (N, 2)).x)
+
+
+def test_a_stepper_of_a_chain_takes_exact_kernels_on_another_grid() -> None:
+    """Also where it is put together by hand."""
+    sde = SDES["ve"]
+    score = DATA.score(sde)
+    predictor = samplers.ancestral(sde, score, variance="large", discretization=1000)
+    stepper = samplers.chain(predictor, samplers.annealed_langevin(sde, score, snr=0.1, discretization=1000))
+    times = grids.create(sde, "uniform", 100, 1e-3)
+    z = sde.prior_sample(jax.random.key(2), (N, 2))
+    meets_the_data(compiled(lambda z: samplers.sample(stepper, jax.random.key(3), z, times).x)(z))
+
+
+def test_reports_say_which_kernels_were_taken() -> None:
+    """0 is exact kernels; a grid that picks levels names the chain that it picks them of."""
+    chain = {"predictor": "reverse_diffusion", "corrector": "none", "discretization": 1000, "denoise": "mean"}
+    for changed, known in (
+        ({"grid": "published"}, 1000),
+        ({"grid": "levels"}, 1000),
+        ({"grid": "uniform"}, 1000),
+        ({"grid": "published", "steps": 990}, 0),
+        ({"grid": "published", "t_min": 0.1}, 0),
+        ({"grid": "quadratic"}, 0),
+        ({"grid": "uniform", "discretization": 100, "steps": 100}, 0),
+        ({"grid": "trailing", "steps": 50}, 1000),
+    ):
+        settings = samplers.settled(VP(), Settings(**{**chain, **changed}))
+        assert settings.used()["discretization"] == known, changed
+        assert samplers.settled(VP(), settings) == settings
+    assert samplers.settled(VP(), Settings(grid="published", **chain), 0.5).discretization == 0
+    assert samplers.settled(VP(), Settings(grid="levels", **chain), 0.5).discretization == 1000
+    assert samplers.settled(VP(), Settings(**(chain | {"method": "euler_maruyama", "steps": 50}))).discretization == 0
+
+
+def _configs() -> dict[str, ConfigDict]:
+    """Every config of a published chain."""
+    found = {}
+    for path in sorted((ROOT / "configs").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        module = importlib.import_module(name)
+        if path.parent == ROOT / "configs" or inspect.signature(module.get_config).parameters:
+            continue  # an ingredient, or one that is read from a folder
+        if (config := module.get_config()).sampling.discretization:
+            found[name] = config
+    return found
+
+
+def test_every_config_of_a_chain_takes_its_kernels_at_its_own_steps_and_at_no_others() -> None:
+    configs = _configs()
+    assert len(configs) > 40
+    for name, config in configs.items():
+        sde, settings = sde_lib.create(**config.sde), config.sampling.to_dict()
+        assert samplers.settled(sde, Settings(**settings)).discretization == settings["discretization"], name
+        if settings["grid"] == "levels":
+            with pytest.raises(ValueError, match=r"visits each of sampling\.discretization"):
+                Settings(**(settings | {"steps": 100}))
+        else:
+            assert not samplers.settled(sde, Settings(**(settings | {"steps": 100}))).discretization, name
+
+
+def test_a_network_of_levels_is_asked_between_them_on_another_grid() -> None:
+    """So that its score is of the time that the exact kernel leaves; `--mode=compare` changes the steps by itself."""
+    config = ddpm_cifar10.get_config()
+    config.data.dataset = "digits"
+    config.data.update(image_size=8, num_channels=1)
+    with config.unlocked():
+        del config.data.data_dir, config.data.in_memory
+        config.model.update(nf=32, ch_mult=(1, 1), num_res_blocks=1, attn_resolutions=())
+    config.eval.compare, config.eval.compare_evaluations = ("ancestral/uniform", "ancestral/published"), (100, 1000)
+    config.eval.compare_reference = "ancestral/published"
+    experiment = build(config)
+    assert on_chain(experiment.settings_of("pc"))
+    found = {(entry.name, entry.budget): entry.settings for entry in compare.check(experiment)[0]}
+    assert found["ancestral/published", 1000].discretization == 1000 and on_chain(found["ancestral/published", 1000])
+    assert found["ancestral/published", 100].discretization == 0 and not on_chain(found["ancestral/published", 100])
+    config.sampling.steps = 100
+    assert not on_chain(build(config).settings_of("pc"))
