@@ -14,7 +14,7 @@ import editing
 import evaluation.run
 from checkpoints import diffusers
 from evaluation import compare, quality, reproduce, samples, stats
-from experiment import Experiment, build
+from experiment import Experiment, build, inputs
 from experiment.build import network_of
 from experiment.importing import import_weights
 from experiment.processes import barrier, is_leader
@@ -47,8 +47,10 @@ def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """A grid of samples of `sampling.method`."""
     workdir.check(config, training=False)
+    inputs.check_files(config, workdir)
     _refuse_classifier(config, "sample")
     experiment = build(config, needs_data=False)
+    inputs.check_classes(experiment, workdir)
     evaluation.run.check(experiment, likelihood=False)
     step, variables = load_guided(workdir, experiment)
     return lambda: print(samples.draw_grid(experiment, workdir, step, variables))
@@ -69,8 +71,10 @@ def evaluate(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 def edit(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """Inpainting, colourisation, super-resolution, variations, interpolation: a grid of pictures."""
     workdir.check(config, training=False)
+    inputs.check_files(config, workdir)
     _refuse_classifier(config, "edit")
     experiment = build(config, needs_data=not config.edit.image)
+    inputs.check_classes(experiment, workdir)
     plan = editing.prepare(experiment, workdir)
     return lambda: print(editing.edit(experiment, workdir, plan))
 
@@ -123,6 +127,7 @@ def import_(config: ConfigDict, workdir: Workdir, checkpoint: str | None) -> Act
 def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """The weights as a folder of diffusers: network, scheduler and safetensors, in WORKDIR/diffusers_step_N."""
     workdir.check(config, training=False)
+    inputs.check_files(config, workdir)
     _refuse_classifier(config, "export")
     network = network_of(config)
     diffusers.config_of(network)  # one that has no counterpart there is refused
@@ -154,9 +159,11 @@ def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
 def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True) -> Experiment:
     """The experiment of a run; its data may be absent where only public statistics are compared with."""
     workdir.check(config, training=False)
+    inputs.check_files(config, workdir)
     compared = config.eval.enable_sampling and not (config.eval.inception and config.eval.reference_stats)
     classifies = config.model.name in CLASSIFIERS
     experiment = build(config, needs_data=(likelihood and config.eval.enable_bpd) or compared or classifies)
+    inputs.check_classes(experiment, workdir)
     evaluation.run.check(experiment, likelihood=likelihood)
     return experiment
 

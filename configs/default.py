@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     data.dataset = "digits"
     data.centered = True  # [-1, 1]; False: [0, 1]
     data.uniform_dequantization = False
+    data.changed = "refuse"  # a run is not continued with other data; accept: it is, and what they are is recorded
     data.random_flip = False
     data.augment = 0.0  # probability of each of EDM's geometric augmentations, for networks with model.augment_dim 9
 

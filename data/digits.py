@@ -18,4 +18,5 @@ def digits() -> Source:
     def split(rows):
         return Arrays({"image": images[rows], "label": labels[rows].astype(np.int32)})
 
-    return Source("digits", split(order[:1500]), split(order[1500:]), shape=(8, 8, 1), levels=17, num_classes=10)
+    train, test, classes = split(order[:1500]), split(order[1500:]), tuple("0123456789")
+    return Source("digits", train, test, shape=(8, 8, 1), levels=17, num_classes=10, class_names=classes)

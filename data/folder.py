@@ -48,7 +48,7 @@ def folder(
                 f"folder: test_fraction={test_fraction} splits the images of {path} into {len(train)} to "
                 f"train on and {len(test)} to test; change it, or give test_path (0: no test set)"
             )
-    known = _classes(listing, test_listing, train, test) if classes else None
+    known, class_names = _classes(listing, test_listing, train, test) if classes else (None, ())
     shape, records = (image_size, image_size, num_channels), []
     for names, of_set, label_of in zip((train, test), (listing, test_listing), known or (None, None), strict=True):
         labels = None if label_of is None else [label_of[name] for name in names]
@@ -60,7 +60,7 @@ def folder(
         if damaged:
             raise ValueError(f"folder: {len(damaged)} image file(s) cannot be read, the first {damaged[0]}")
     count = 1 + max(label for label_of in known for label in label_of.values()) if known else 0
-    return Source("folder", *records, shape=shape, levels=256, num_classes=count)
+    return Source("folder", *records, shape=shape, levels=256, num_classes=count, class_names=class_names)
 
 
 class Files:
@@ -93,8 +93,10 @@ def _listing(path: Path) -> Listing:
     return of_folder(path)
 
 
-def _classes(listing: Listing, test_listing: Listing, train: list[str], test: list[str]) -> list[dict[str, int]]:
-    """The labels by name, of both sets.
+def _classes(
+    listing: Listing, test_listing: Listing, train: list[str], test: list[str]
+) -> tuple[list[dict[str, int]], tuple[str, ...]]:
+    """The labels by file name, of both sets; and the names of the classes, which a dataset.json does not say.
 
     Raises:
       ValueError: a picture has none, or a class is in the test set alone.
@@ -107,7 +109,8 @@ def _classes(listing: Listing, test_listing: Listing, train: list[str], test: li
         if unknown:
             raise ValueError(f"folder: class {unknown[0]!r} is in the test set alone; known are {', '.join(names)}")
         places = {name: place for place, name in enumerate(names)}
-        return [{name: places[folder] for name, folder in of.items() if folder in places} for of in folders]
+        found = [{name: places[folder] for name, folder in of.items() if folder in places} for of in folders]
+        return found, tuple(names)
     if any(label_of is None for label_of in known):
         raise ValueError(
             f"folder: of {listing.root} and {test_listing.root} one has its labels in a {labels.LABELS_FILE}, and the "
@@ -119,7 +122,7 @@ def _classes(listing: Listing, test_listing: Listing, train: list[str], test: li
         raise ValueError(
             f"folder: class {known[1][alone]} of {alone} is in the test set alone; known are 0 to {largest}"
         )
-    return known
+    return known, ()
 
 
 def _content(file: Openable) -> Path | bytes:

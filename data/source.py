@@ -30,7 +30,8 @@ class Records(Protocol):
 class Source:
     """A dataset: `shape` is an example's, `levels` how many grey levels it has (None: continuous).
 
-    `num_classes`: "label" counts from 0 to below it; 0 where examples have none.
+    `num_classes`: "label" counts from 0 to below it; 0 where examples have none. `class_names`: those of the labels in
+    their order; empty where they are not known.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Source:
     shape: tuple[int, ...]
     levels: int | None
     num_classes: int = 0
+    class_names: tuple[str, ...] = ()
 
 
 class Arrays:

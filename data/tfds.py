@@ -87,8 +87,9 @@ def tfds(
         records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, decoding, shards, shape)
         return Decoded(records) if in_memory else records
 
-    classes = getattr(features[label_key], "num_classes", None) or 0 if label_key in features else 0  # of a ClassLabel
-    return Source(f"tfds:{dataset}", split(train_split), split(test_split), shape, 256, classes)
+    label = dict(features.items()).get(label_key)
+    classes, names = getattr(label, "num_classes", None) or 0, getattr(label, "names", None) or ()  # of a ClassLabel
+    return Source(f"tfds:{dataset}", split(train_split), split(test_split), shape, 256, classes, tuple(names))
 
 
 def _damaged(folder: Path) -> list[Path]:

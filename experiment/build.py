@@ -20,7 +20,9 @@ from models import CLASSIFIERS, MODELS
 from models.conditions import one_hot
 from models.functional import Network
 
-DATA_FIELDS = ("dataset", "image_size", "num_channels", "centered", "uniform_dequantization", "random_flip", "augment")
+DATA_FIELDS = (
+    "dataset", "image_size", "num_channels", "centered", "uniform_dequantization", "random_flip", "augment", "changed",
+)  # fmt: skip
 EMA_FIELDS = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup")
 
 

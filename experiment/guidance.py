@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 import samplers
 import sde_lib
 from configs import default
-from experiment import config_files
+from experiment import config_files, inputs
+from experiment.workdir import Workdir
 from models.conditions import NO_CLASS
 from samplers.classifier import classifier_guided
 from samplers.guidance import autoguidance, classifier_free
@@ -154,4 +155,5 @@ def config_of_guide(config: ConfigDict) -> ConfigDict | None:
                 f"sampling.guide {folder!r} has data.{key} {theirs}, and this run {ours}; a guide must have seen the "
                 "same kind of images"
             )
+    inputs.check_files(guide, Workdir(folder))
     return guide

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from checkpoints import diffusers, importing
 from checkpoints.published import Weights
+from experiment import inputs
 from experiment.build import network_of
 from experiment.progress import waiting
 from experiment.scheduler import differences, sampling_differences
@@ -77,6 +78,7 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
     """
     if workdir.config_file.exists():
         workdir.check(config, training=False)
+        inputs.check_files(config, workdir)
     weights = read_weights(config, file)
     with workdir.store(read_only=True) as store:
         others = sorted(set(store.steps()) - {weights.step})
@@ -89,6 +91,7 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
         del weights  # the store has its own copy, and is still writing
     if not workdir.config_file.exists():
         workdir.begin(config)
+        inputs.write(workdir, inputs.of_config(config))
     return step
 
 

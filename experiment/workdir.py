@@ -21,8 +21,9 @@ OUTPUT = ("keep_checkpoints", "snapshot_sampling")  # or on what is kept and dra
 MAY_CHANGE = (
     *(f"training.{name}" for name in FREQUENCIES + OUTPUT),
     *("training.parallelism", "training.remat"),  # nor on this, beyond rounding
-    *("data.in_memory", "data.verify"),
+    *("data.in_memory", "data.verify", "data.changed"),
 )
+FOR_ONE_START = {"data.changed": "refuse"}  # said to one start, and saved as it is without a word
 
 
 def write_text(path: Path, text: str) -> None:
@@ -124,6 +125,8 @@ class Workdir:
     def begin(self, config: ConfigDict) -> None:
         """Create the folder and save the resolved config in it, unless that very config is there."""
         self.path.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+        saved = config.copy_and_resolve_references()
+        saved.update_from_flattened_dict(FOR_ONE_START)
+        text = json.dumps(saved.to_dict(), indent=2, sort_keys=True) + "\n"
         if not self.config_file.exists() or self.config_file.read_text() != text:
             write_text(self.config_file, text)

@@ -18,7 +18,7 @@ import samplers
 from data.geometry import LABELS
 from data.pipeline import batches, eval_batches
 from data.source import Unreadable
-from experiment import Experiment, Failure
+from experiment import Experiment, Failure, inputs
 from experiment.build import EMA_FIELDS
 from experiment.captions import facts_of
 from experiment.pictures import save_samples
@@ -48,13 +48,14 @@ class Diverged(Failure):
 
 
 class Start(NamedTuple):
-    """What a run begins with: loss, optimiser, average, its devices, and the checkpoint it continues (None: none)."""
+    """A run's loss, optimiser, average, devices, inputs, and the checkpoint that it continues (None: none)."""
 
     objective: Objective
     adam: optax.GradientTransformation
     ema: Callable[[jax.Array], jax.Array]
     devices: Devices
     checkpoint: TrainState | None
+    inputs: inputs.Inputs
 
 
 def prepare(experiment: Experiment, workdir: Workdir) -> Start:
@@ -62,7 +63,8 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
 
     Raises:
       ValueError: an unknown parallelism, a batch size that the devices do not divide, frequencies that the steps of a
-        call do not divide, a value out of range, or a checkpoint of another architecture (CheckpointMismatch).
+        call do not divide, a value out of range, a checkpoint of another architecture (CheckpointMismatch), or other
+        data than the run was begun with.
     """
     config = experiment.config.training
     devices = parallel.create(config.parallelism)
@@ -89,7 +91,8 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
     history = objective.history()
     abstract = experiment.network.abstract()
     template = jax.eval_shape(lambda variables: TrainState.create(variables, adam, history), abstract)
-    return Start(objective, adam, ema, devices, _restore(workdir, template, adam, history))
+    found = inputs.checked(experiment, workdir)
+    return Start(objective, adam, ema, devices, _restore(workdir, template, adam, history), found)
 
 
 def objective_of(experiment: Experiment) -> Objective:
@@ -179,7 +182,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
       Diverged: the loss became infinite or NaN; the checkpoints are from before.
       Failure: an example cannot be read; the state of the last finished step is saved.
     """
-    objective, adam, ema, devices, state = start_from
+    objective, adam, ema, devices, state, used = start_from
     config = experiment.config.training
     root = jax.random.key(experiment.config.seed)
     key_init, key_train, key_eval, key_sample = (jax.random.fold_in(root, i) for i in range(4))
@@ -191,6 +194,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
     start = int(state.step)
     if leader:
         workdir.begin(experiment.config)
+        inputs.write(workdir, used)
     if start >= config.n_iters:
         logging.info("nothing to do: the checkpoint is of step %d, training.n_iters is %d", start, config.n_iters)
         return start

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 def test_digits():
     source = data.create("digits")
     assert (source.name, source.shape, source.levels) == ("digits", (8, 8, 1), 17)
+    assert source.class_names == tuple("0123456789")
     assert (len(source.train), len(source.test)) == (1500, 297)
     train, test = take(source.train, np.arange(1500)), take(source.test, np.arange(297))
     for split in (train, test):

@@ -100,6 +100,7 @@ def test_cifar10(cifar, in_memory):
     data_dir, images = cifar
     source = data.create("tfds:cifar10", data_dir=data_dir, in_memory=in_memory)
     assert (source.name, source.shape, source.levels) == ("tfds:cifar10", (32, 32, 3), 256)
+    assert source.class_names == tuple("0123456789")
     for split, count in (("train", 30), ("test", 12)):
         records = getattr(source, split)
         assert len(records) == count

@@ -356,6 +356,7 @@ def test_an_edm_snapshot_denoises_as_recorded(tmp_path):
     config.data.image_size = 16
     config.model.update(nf=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(8,), dropout=0.1)
     main.run("import", config, str(tmp_path / "run"), str(SNAPSHOT))
+    assert json.loads((tmp_path / "run" / "inputs.json").read_text()) == {"files": {}}  # the data are not known
     with Workdir(tmp_path / "run").store(read_only=True) as store:
         _, variables = load(store, network_of(config), ema=True, step=None)
     sde = sde_lib.create(**config.sde)

@@ -1,0 +1,144 @@
+"""What a run was trained on beside its config: its data set and the files that the config names, by their content.
+
+A config says where these lie, not what they are. So the folder of a run holds ``inputs.json``: of the training and the
+test set how many examples they have and their fingerprint, the names of the classes in their order, and the SHA-256 of
+each named file. A run is continued, and used, with these and no others. One that has no such record yet (an older one,
+or an imported one of which the data are not known) is given it when it is trained on.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from data import Source
+from data.fingerprint import of_file, of_records
+from experiment import config_files
+from experiment.workdir import Workdir, write_text
+
+if TYPE_CHECKING:
+    from experiment.build import Experiment
+
+FILE = "inputs.json"
+NAMED_FILES = ("sde.betas",)  # fields that may hold the path of a file of numbers, which training and samples depend on
+CHANGED = ("refuse", "accept")  # what data.changed may be
+SHOWN = 3  # classes that one line names
+
+Inputs = dict[str, Any]
+"""``{"files": {field: SHA-256}, "data": {"train": {"examples", "fingerprint"}, "test": ..., "classes": [...]}}``."""
+
+
+def checked(experiment: "Experiment", workdir: Workdir) -> Inputs:
+    """What this training depends on, after a comparison with what the run was begun with, if it has begun.
+
+    Raises:
+      ValueError: a named file, or the data set unless ``data.changed`` is "accept", is not what it was.
+      OSError: a file cannot be read.
+    """
+    check_files(experiment.config, workdir)
+    now = {"files": _files(experiment.config), "data": _of_source(experiment.source)}
+    then = _read(workdir).get("data")
+    differences = _differences(then, now["data"]) if then else []
+    if differences and not _accepts(experiment.config):
+        raise ValueError(
+            f"the data set {experiment.source.name!r} is not what {workdir.path} was trained on: "
+            f"{'; '.join(differences)}; restore it, train in another --workdir, or go on with it as it is now "
+            "(--config.data.changed=accept)"
+        )
+    if differences:
+        logging.warning("data.changed is 'accept', and the run goes on with changed data: %s", "; ".join(differences))
+    return now
+
+
+def write(workdir: Workdir, inputs: Inputs) -> None:
+    """Record them with the run; what they leave out stays as it was recorded."""
+    write_text(workdir.path / FILE, json.dumps(_read(workdir) | inputs, indent=2, sort_keys=True) + "\n")
+
+
+def of_config(config: ConfigDict) -> Inputs:
+    """What is known of a run without its data set."""
+    return {"files": _files(config)}
+
+
+def check_files(config: ConfigDict, workdir: Workdir) -> None:
+    """ValueError where a file that the config names is not the one that the run was begun with."""
+    recorded = _read(workdir).get("files", {})
+    for field, digest in _files(config).items():
+        if digest != recorded.get(field, digest):
+            raise ValueError(
+                f"{field}: {_value(config, field)} has changed since {workdir.path} was begun (its SHA-256 was "
+                f"{recorded[field][:12]}, and is {digest[:12]}); restore the file, or use another --workdir"
+            )
+
+
+def check_classes(experiment: "Experiment", workdir: Workdir) -> None:
+    """ValueError where a class has one name for the network and another for the data set or for the guide.
+
+    A network that is told of classes, or tells them apart, knows them by number. Nothing is said of those whose names
+    are not known.
+    """
+    if not experiment.num_classes or _accepts(experiment.config):
+        return
+    learned = _read(workdir).get("data", {}).get("classes", [])
+    guide, others = experiment.guide, [(f"the data set {experiment.source.name!r}", experiment.source.class_names)]
+    if guide and guide.num_classes:
+        folder = experiment.settings.guide
+        others.append((f"sampling.guide {folder!r}", _read(Workdir(folder)).get("data", {}).get("classes", [])))
+    for name, classes in others:
+        if learned and classes and list(classes) != learned:
+            raise ValueError(
+                f"{name} has other classes than {workdir.path} was trained on: {_renamed(learned, classes)}; use one "
+                "of the same classes, or go on all the same (--config.data.changed=accept)"
+            )
+
+
+def _read(workdir: Workdir) -> Inputs:
+    file = workdir.path / FILE
+    if not file.exists():
+        return {}
+    return config_files.read_json(file, "remove it if the data set is still the one that the run was trained on")
+
+
+def _files(config: ConfigDict) -> dict[str, str]:
+    named = {field: _value(config, field) for field in NAMED_FILES}
+    return {field: of_file(path) for field, path in named.items() if isinstance(path, str)}
+
+
+def _value(config: ConfigDict, field: str) -> Any:
+    section, name = field.split(".")
+    return config[section].get(name)
+
+
+def _of_source(source: Source) -> dict[str, Any]:
+    sets = {"train": source.train, "test": source.test}
+    facts = {name: {"examples": len(each), "fingerprint": of_records(each)} for name, each in sets.items()}
+    return facts | {"classes": list(source.class_names)}
+
+
+def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs, each in words."""
+    found = []
+    for name, title in (("train", "the training set"), ("test", "the test set")):
+        before, after = then[name]["examples"], now[name]["examples"]
+        if before != after:
+            found.append(f"{title} had {before} examples and has {after}")
+        elif then[name]["fingerprint"] != now[name]["fingerprint"]:
+            found.append(f"{title} has {after} examples as before, and they themselves are others")
+    if then["classes"] != now["classes"]:
+        found.append(_renamed(then["classes"], now["classes"]))
+    return found
+
+
+def _renamed(then: list[str], now: list[str] | tuple[str, ...]) -> str:
+    if len(then) != len(now):
+        return f"there were {len(then)} classes and are {len(now)}"
+    places = [i for i, (before, after) in enumerate(zip(then, now, strict=True)) if before != after]
+    shown = ", ".join(f"class {i} was {then[i]!r} and is {now[i]!r}" for i in places[:SHOWN])
+    return shown + (f" and {len(places) - SHOWN} more" if len(places) > SHOWN else "")
+
+
+def _accepts(config: ConfigDict) -> bool:
+    if config.data.changed not in CHANGED:
+        raise ValueError(f"data.changed is {config.data.changed!r}; allowed are {', '.join(CHANGED)}")
+    return config.data.changed == "accept"
