@@ -11,6 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import interruption
+
+if __name__ == "__main__":
+    interruption.install()  # before the imports, which take seconds
+
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
@@ -137,7 +142,7 @@ def _refuse(error: Exception) -> NoReturn:
 
 def main(changes: Changes) -> None:
     """Start JAX's processes if there are several, and run."""
-    from checkpoints.store import CheckpointDamaged
+    from checkpoints.store import CheckpointDamaged, CheckpointNotSaved
     from data.source import Unreadable
     from experiment import Failure, Refusal, compilation_cache, refusing
     from experiment.processes import join
@@ -154,9 +159,14 @@ def main(changes: Changes) -> None:
         act()
     except Refusal as refusal:
         _refuse(refusal)
-    except (Failure, CheckpointDamaged, Unreadable) as failure:
+    except (Failure, CheckpointDamaged, CheckpointNotSaved, Unreadable) as failure:
         print("error:", failure, file=sys.stderr)
         sys.exit(1)
+    except OSError as error:  # a disk that is full, a folder that has gone
+        print(f"error: {error}; what was saved before stays", file=sys.stderr)
+        sys.exit(1)
+    if interruption.received:  # a training that has saved
+        sys.exit(interruption.exit_code(interruption.received))
 
 
 if __name__ == "__main__":

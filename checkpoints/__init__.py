@@ -1,5 +1,5 @@
 """Saving and restoring the state of a run."""
 
-from checkpoints.store import CheckpointDamaged, CheckpointMismatch, Store
+from checkpoints.store import CheckpointDamaged, CheckpointMismatch, CheckpointNotSaved, Store
 
-__all__ = ["CheckpointDamaged", "CheckpointMismatch", "Store"]
+__all__ = ["CheckpointDamaged", "CheckpointMismatch", "CheckpointNotSaved", "Store"]

@@ -7,15 +7,17 @@ that restoring notices what happened to the files since, and tells it from a che
 
 import enum
 import json
-import logging as std_logging
 import os
+import shutil
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self
 
 import jax
 import numpy as np
 from absl import logging
+
+from checkpoints.quiet import cause, quieten
 
 Tree = Mapping[str, Any]
 
@@ -26,6 +28,10 @@ class CheckpointMismatch(ValueError):
 
 class CheckpointDamaged(RuntimeError):
     """The checkpoint cannot be read, or holds something else than was saved."""
+
+
+class CheckpointNotSaved(RuntimeError):
+    """The checkpoint could not be written; those that were saved before are as they were."""
 
 
 class Store:
@@ -50,7 +56,7 @@ class Store:
         import orbax.checkpoint as ocp  # here, because it takes most of a second
         from etils import epath
 
-        std_logging.getLogger("absl").addFilter(_not_orbax_chatter)
+        quieten()
         self.directory = epath.Path(directory).resolve()
         self.read_only = read_only
         self._ocp = ocp
@@ -66,17 +72,20 @@ class Store:
         # lightweight_initialize: one damaged checkpoint must not make the whole folder unreadable
         options = ocp.CheckpointManagerOptions(lightweight_initialize=True, **options)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
+        self._saving: int | None = None
+        self._failed: int | None = None
 
     def save(self, step: int, tree: Tree, metadata: dict | None = None, *, force: bool = False) -> None:
         """Saves in the background; `tree` is copied before this returns, so its buffers may be donated.
 
         `metadata` is JSON. A step that already holds the same is left alone; one that holds something else is a
-        FileExistsError, unless it is damaged or `force` is given: then it is deleted first. Whatever made the
-        previous save fail is raised here.
+        FileExistsError, unless it is damaged or `force` is given: then it is deleted first. Where the previous save
+        has failed, CheckpointNotSaved says why.
         """
         if self.read_only:
             raise ValueError(f"the store of {self.directory} was opened with read_only=True")
         self.wait()
+        self._saving = step
         _flatten(tree)  # refuses what cannot be saved
         tree = jax.tree.map(np.asarray, jax.device_get(tree))  # Orbax copies NumPy arrays before it returns
         manifest = _manifest(tree, metadata or {})
@@ -86,14 +95,11 @@ class Store:
         if verdict is Verdict.OTHER:
             raise FileExistsError(f"{self.directory} holds another checkpoint of step {step}; force=True replaces it")
         if verdict is Verdict.REPLACE:
-            self._manager.delete(step)
+            self._writing(lambda: self._manager.delete(step))
         args = self._ocp.args
         # force: whether to save now was the caller's decision
-        self._manager.save(
-            step,
-            args=args.Composite(state=args.StandardSave(tree), manifest=args.JsonSave(manifest)),
-            force=True,
-        )
+        composite = args.Composite(state=args.StandardSave(tree), manifest=args.JsonSave(manifest))
+        self._writing(lambda: self._manager.save(step, args=composite, force=True))
 
     def restore(
         self, template: Tree | None = None, step: int | None = None, *, partial: bool = False
@@ -118,10 +124,10 @@ class Store:
             except CheckpointMismatch:
                 raise
             except Exception as error:  # damage comes as any error of Orbax, TensorStore, JSON or the disk
-                logging.warning("the checkpoint %s is damaged: %s", self.directory / str(candidate), error)
-                cause = error
+                logging.warning("the checkpoint %s is damaged: %s", self.directory / str(candidate), cause(error))
+                last = error
         which = "every checkpoint" if step is None else f"the checkpoint of step {step}"
-        raise CheckpointDamaged(f"{which} in {self.directory} is damaged; there are {steps}") from cause
+        raise CheckpointDamaged(f"{which} in {self.directory} is damaged; there are {steps}: {cause(last)}") from last
 
     def steps(self) -> list[int]:
         """The steps on disk, ascending; one still being saved is not yet among them."""
@@ -139,18 +145,37 @@ class Store:
         return max(self.steps(), default=None)
 
     def wait(self) -> None:
-        """Returns once nothing is being saved any more, and raises what made that fail if it did."""
-        self._manager.wait_until_finished()
+        """Returns once nothing is being saved any more; CheckpointNotSaved if that failed."""
+        self._writing(self._manager.wait_until_finished)
 
     def close(self) -> None:
-        """Waits, then frees the threads."""
-        self._manager.close()
+        """Waits, as `wait` does, then frees the threads."""
+        self._writing(self._manager.close)
+        if self._failed is not None:
+            self._remove_unfinished()  # again: some writes were in flight when the first of them failed
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:
         self.close()
+
+    def _writing(self, act: Callable[[], object]) -> None:
+        """Say in one line what made a save fail, and remove what it had written."""
+        try:
+            act()
+        except Exception as error:  # it comes as any error of Orbax, TensorStore or the disk
+            self._failed = self._saving
+            self._remove_unfinished()
+            raise CheckpointNotSaved(
+                f"the checkpoint of step {self._saving} could not be saved in {self.directory}: {cause(error)}; "
+                f"saved are {self.steps()}"
+            ) from error
+
+    def _remove_unfinished(self) -> None:
+        if jax.process_index() == 0:
+            for unfinished in self.directory.glob(f"{self._failed}.*tmp*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
 
     def _read(self, step: int, template: Tree | None = None, partial: bool = False) -> tuple[dict, dict]:
         """The manifest and the tree of a step, each compared with its checksum."""
@@ -189,7 +214,7 @@ class Store:
         try:
             saved, _ = self._read(step)
         except Exception as error:
-            logging.warning("replacing the damaged checkpoint %s: %s", self.directory / str(step), error)
+            logging.warning("replacing the damaged checkpoint %s: %s", self.directory / str(step), cause(error))
             return Verdict.REPLACE
         return Verdict.HELD if saved == manifest else Verdict.OTHER
 
@@ -253,8 +278,3 @@ def _check_template(template: Tree, saved: dict[str, list], what: str) -> None:
         )
         more = "; ..." if len(differing) > 3 else ""
         raise CheckpointMismatch(f"{what} is of another model: {len(differing)} leaves differ: {shown}{more}")
-
-
-def _not_orbax_chatter(record: std_logging.LogRecord) -> bool:
-    """A logging filter: what Orbax says at INFO, several lines a save, is left out."""
-    return record.levelno >= std_logging.WARNING or f"{os.sep}orbax{os.sep}" not in record.pathname

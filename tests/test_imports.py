@@ -7,17 +7,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
-    "checkpoints", "configs", "data", "editing", "evaluation", "experiment", "inverse", "main", "models", "modes",
-    "samplers", "sde_lib", "training",
+    "checkpoints", "configs", "data", "editing", "evaluation", "experiment", "interruption", "inverse", "main",
+    "models", "modes", "samplers", "sde_lib", "training",
 )  # fmt: skip
 MAY_IMPORT = {
     "configs": {"checkpoints"},  # a published folder that describes itself is a config
     "sde_lib": set(),
     "models": set(),
+    "interruption": set(),
     "data": set(),
     "samplers": {"sde_lib"},
     "inverse": {"sde_lib", "samplers"},
-    "training": {"sde_lib", "models", "data", "checkpoints", "samplers", "experiment"},
+    "training": {"sde_lib", "models", "data", "checkpoints", "samplers", "experiment", "interruption"},
     "checkpoints": {"models"},
     "experiment": {"sde_lib", "models", "data", "samplers", "checkpoints", "configs"},
     "editing": {"sde_lib", "models", "data", "samplers", "inverse", "experiment"},

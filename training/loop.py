@@ -242,6 +242,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
             batch = {name: np.stack([each[name] for each in drawn]) for name in experiment.batch_fields}
             with waiting("compiling the training step") if before == start else contextlib.nullcontext():
                 placed, metrics = run(placed, devices.split(batch, config.n_jitted_steps), key_train)
+            stop.arm()
             unread.append((before, metrics))
             if len(unread) > ahead:
                 jax.block_until_ready(unread[-1 - ahead])

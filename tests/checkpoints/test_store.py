@@ -326,3 +326,68 @@ def test_two_processes_share_a_store(tmp_path):
 def test_importing_does_not_load_orbax():
     code = "import sys, checkpoints; assert not any(m.startswith(('orbax', 'tensorstore')) for m in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def many(seed: int) -> dict:
+    """Enough arrays that many of them are being read when the first turns out damaged."""
+    rng = np.random.default_rng(seed)
+    return {"params": {f"a{i}": rng.standard_normal((60, 20), dtype=np.float32) for i in range(100)}}
+
+
+QUIET = """
+import os, sys
+sys.path.insert(0, {root!r})
+from checkpoints import Store
+from tests.checkpoints.test_store import many
+with Store({folder!r}, read_only=True) as store:
+    os.write(2, b"begun\\n")
+    assert store.restore(many(0))[0] == 1
+"""
+
+
+def test_damage_is_said_in_one_line_each(tmp_path: Path) -> None:
+    """In a process of its own: what the libraries print, they print past Python's sys.stderr."""
+    with Store(tmp_path / "run", keep=4) as store:
+        for step in range(1, 5):
+            store.save(step, many(step))
+    for step, damage in ((2, "bit flip"), (3, "truncation"), (4, "missing")):
+        files = [file for file in (tmp_path / "run" / str(step) / "state").rglob("*") if file.is_file()]
+        DAMAGE[damage](max(files, key=lambda file: file.stat().st_size))
+    code = QUIET.format(root=str(ROOT), folder=str(tmp_path / "run"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.partition("begun\n")[2].splitlines()
+    assert len(lines) == 3, done.stderr
+    for step, line in zip((4, 3, 2), lines, strict=True):
+        assert f"the checkpoint {tmp_path / 'run' / str(step)} is damaged: " in line
+        assert "tensorstore_spec" not in line and len(line) < 600
+
+
+FULL = """
+import os, resource, signal, sys
+sys.path.insert(0, {root!r})
+from checkpoints import CheckpointNotSaved, Store
+from tests.checkpoints.test_store import many
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with Store({folder!r}) as store:
+    store.save(1, {{"x": 1}})
+    store.wait()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    os.write(2, b"begun\\n")
+    store.save(2, many(0))
+    try:
+        store.wait()
+    except CheckpointNotSaved as error:
+        os.write(2, f"{{error}}\\n".encode())
+    assert store.restore()[0] == 1
+"""
+
+
+def test_a_full_disk_is_said_in_one_line_and_what_was_saved_stays(tmp_path: Path) -> None:
+    code = FULL.format(root=str(ROOT), folder=str(tmp_path / "run"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.partition("begun\n")[2].splitlines()
+    assert line.startswith(f"the checkpoint of step 2 could not be saved in {tmp_path / 'run'}: ")
+    assert "File too large" in line and line.endswith("; saved are [1]") and "tensorstore_spec" not in line
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["1"]
