@@ -81,6 +81,13 @@ class Scaler:
         low, high = (2 * y - 1 if self.centered else y for y in (margin, 1 - margin))
         return (low, high), 0.5 * (high - low) / (self.levels - 1)
 
+    def display_scale(self) -> float:
+        """How far apart, of 255, two pictures are shown (`stretch`) whose x differ by 1; 1 for continuous data."""
+        if self.levels is None:
+            return 1.0
+        (low, high), _ = self.bins()
+        return 255.0 / (high - low)
+
     def centres(self) -> Float[np.ndarray, " n"]:
         """The centres of all levels' bins in x, float64."""
         (low, _), half_bin = self.bins()

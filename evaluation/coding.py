@@ -70,8 +70,7 @@ def variational(
         return None
     prior, terms, x0_mse, eps_mse = (rounds.column(name).astype(np.float64) for name in COLUMNS)
     total = prior + terms.sum(axis=1)
-    scale = 1.0 if source.levels is None else (127.5 if experiment.scaler.centered else 255.0)
-    curve = progressive_coding(prior, terms, x0_mse, scale)
+    curve = progressive_coding(prior, terms, x0_mse, experiment.scaler.display_scale())
     _write_curve(folder / "progressive_coding.csv", curve, terms.mean(0), x0_mse.mean(0), eps_mse.mean(0))
     _draw_curve(folder / "progressive_coding.png", curve, "of 255" if source.levels else "of the data")
     return {

@@ -15,7 +15,7 @@ from evaluation import coding, report
 from evaluation.variational import normal_noise, variational_bound
 from experiment import Experiment, build
 from experiment.errors import Failure
-from sde_lib import Levels
+from sde_lib import Levels, expand
 from tests.oracles import compiled, gaussian
 
 ABOUT = {"step": 1}
@@ -92,6 +92,29 @@ def test_rounds_give_the_bound_of_all_images_at_once_its_parts_and_the_curve(tmp
     )
     assert f"**{found['mean']:.4f} +- {found['standard_error']:.4f} bits/dim**" in text
     assert "12 noise levels, variance learned_range, decoder exact, x0 clipped" in text
+
+
+@pytest.mark.parametrize("centered", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_the_distortion_is_that_of_the_levels_on_a_scale_of_0_to_255(tmp_path, monkeypatch, centered: bool) -> None:
+    """A model that expects the darkest level errs by 255 / 16 for each of 17 levels, dequantised or not.
+
+    The centres of dequantised levels do not fill the range of x: 16/17 of it.
+    """
+    config = _experiment(vlb_clip=False).config.copy_and_resolve_references()
+    config.data.update(uniform_dequantization=True, centered=centered)
+    experiment = build(config)
+    darkest = experiment.scaler.centres()[0]
+
+    def score(self, variables, *, chain, condition=None):
+        process = Levels(self.sde, 12)
+        return lambda x, t: expand(1 / process.sigma(t) ** 2, x) * (expand(process.alpha(t), x) * darkest - x)
+
+    monkeypatch.setattr(Experiment, "score_fn", score)
+    coding.variational(experiment, {}, jax.random.key(0), tmp_path, ABOUT)
+    levels = np.stack([experiment.source.test[i]["image"] for i in range(20)]).astype(np.float64)
+    with (tmp_path / "progressive_coding.csv").open() as file:
+        found = [float(row["distortion_rmse"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(found[:-1], 255 / 16 * np.sqrt(np.mean(levels**2)), rtol=1e-4)
 
 
 def test_terms_that_are_not_finite_are_a_failure(tmp_path, monkeypatch) -> None:
