@@ -15,11 +15,17 @@ from tqdm import tqdm
 from evaluation.report import environment
 from experiment import Experiment, build
 from experiment.config_files import from_file
+from experiment.paths import expand
 from experiment.progress import waiting
 from experiment.weights import load
 from experiment.workdir import Workdir, write_text
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def path_of(text: str) -> Path:
+    """A path as a flag says it, `~` for the home folder."""
+    return Path(expand(text))
 
 
 def parser(description: str, *, batch_size: int, several: bool = False) -> argparse.ArgumentParser:
@@ -30,7 +36,7 @@ def parser(description: str, *, batch_size: int, several: bool = False) -> argpa
     sizes = {"nargs": "+", "default": [batch_size]} if several else {"default": batch_size}
     flags.add_argument("--batch_size", type=int, help="of all devices together", **sizes)
     flags.add_argument("--repeats", type=int, default=5, help="rounds in which every contender is timed once")
-    flags.add_argument("--out", type=Path, default=None, help="JSON file; default benchmarks/results/NAME_CONFIG.json")
+    flags.add_argument("--out", type=path_of, default=None, help="JSON; default benchmarks/results/NAME_CONFIG.json")
     return flags
 
 

@@ -10,7 +10,6 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,7 @@ import numpy as np
 
 import inverse
 import samplers
-from benchmarks.common import RESULTS
+from benchmarks.common import RESULTS, path_of
 from data.source import take
 from evaluation.fid import frechet_distance
 from evaluation.moments import moments
@@ -124,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags.add_argument("--workdir", required=True, help="a run of it")
     flags.add_argument("--guide", default="", help="a classifier's run; '': the network's own unconditional score")
     flags.add_argument("--seed", type=int, default=0)
-    flags.add_argument("--out", type=Path, default=None)
+    flags.add_argument("--out", type=path_of, default=None)
     options = flags.parse_args(arguments)
     config = from_file(options.config)
     config.sampling.guide = options.guide

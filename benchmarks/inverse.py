@@ -12,7 +12,6 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import inverse
-from benchmarks.common import RESULTS
+from benchmarks.common import RESULTS, path_of
 from evaluation.report import environment
 from experiment.workdir import write_text
 from samplers import Settings
@@ -90,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     flags.add_argument("--sampler", default="ancestral", help="a sampling method; deterministic ones need no noise")
     flags.add_argument("--steps", type=int, default=1000, help="grid steps, or evaluations of a few-step solver")
     flags.add_argument("--samples", type=int, default=8192, help="of each run")
-    flags.add_argument("--out", type=Path, default=RESULTS / "inverse_gaussian.json", help="JSON file")
+    flags.add_argument("--out", type=path_of, default=RESULTS / "inverse_gaussian.json", help="JSON file")
     options = flags.parse_args(arguments)
     settings = Settings(method=options.sampler, steps=options.steps, evaluations=options.steps)
     n, cases = options.samples, problems()

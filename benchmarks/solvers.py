@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import RESULTS
+from benchmarks.common import RESULTS, path_of
 from evaluation.report import environment
 from experiment.workdir import write_text
 from samplers import Settings
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags.add_argument("--solvers", nargs="+", default=DETERMINISTIC, choices=DETERMINISTIC, help="which")
     flags.add_argument("--processes", nargs="+", default=tuple(PROCESSES), choices=tuple(PROCESSES), help="which")
     flags.add_argument("--powers", nargs="+", type=float, default=(2.0, 3.0, 5.0, 7.0), help="rho of the Karras grids")
-    flags.add_argument("--out", type=Path, default=RESULTS / "solvers_mixtures.json", help="JSON file")
+    flags.add_argument("--out", type=path_of, default=RESULTS / "solvers_mixtures.json", help="JSON file")
     options = flags.parse_args(arguments)
     rows = []
     with jax.enable_x64(True):

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from absl import logging
 
 from evaluation import metrics
+from experiment.config_files import read_json
 from experiment.workdir import set_aside, write_text
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -27,7 +29,7 @@ def environment() -> dict[str, Any]:
 def write(folder: Path, report: dict[str, Any]) -> None:
     """Write both forms; earlier ones that differ are kept as report.1.json, report.2.json, ..."""
     for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.md", markdown(report))):
-        if not (folder / name).exists() or (folder / name).read_text() != text:
+        if not (folder / name).exists() or (folder / name).read_bytes() != text.encode():
             set_aside(folder / name)
             write_text(folder / name, text)
 
@@ -149,16 +151,29 @@ def _of_seeds(report: dict[str, Any]) -> str:
 def table(folder: Path, *, ema: bool) -> str:
     """All evaluated checkpoints in a folder beside each other: bits/dim, and each sampler's FID, or pixel distance."""
     paths = sorted(folder.glob(f"step_*{'' if ema else '_raw'}/report.json"))
-    found = [json.loads(path.read_text()) for path in paths if path.parent.name.endswith("_raw") != ema]
-    methods = sorted({name for report in found for name in report.get("samplers", {})})
+    found = [_read(path) for path in paths if path.parent.name.endswith("_raw") != ema]
+    reports = [report for report in found if report]
+    methods = sorted({name for report in reports for name in report.get("samplers", {})})
     lines = [f"| step | bits/dim | {' | '.join(methods)} |", f"|---|---|{'---|' * len(methods)}"]
-    for report in found:
+    for report in reports:
         bits = report.get("bits_per_dim")
         rows = report.get("samplers", {})
         cells = [str(report["checkpoint"]["step"]), f"{bits['mean']:.4f}" if bits else ""]
         cells += [_cell(rows[name], report) if name in rows else "" for name in methods]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A report that was written before; None, and a line that names the file, where it is damaged."""
+    try:
+        report = read_json(path, "it is left out of the table; evaluate that checkpoint again")
+        if not isinstance(report.get("checkpoint"), dict) or "step" not in report["checkpoint"]:
+            raise ValueError(f"{path} says nothing of a checkpoint; it is left out of the table")
+        return report
+    except (OSError, ValueError) as error:
+        logging.warning("%s", error)
+        return None
 
 
 def _cell(row: dict[str, Any], report: dict[str, Any]) -> str:

@@ -57,7 +57,7 @@ def write(experiment: Experiment, workdir: Workdir, report: dict[str, Any]) -> s
     """Write reproduction.md into the folder, an earlier one that differs is set aside; its text."""
     text = markdown(experiment, report)
     path = workdir.path / "reproduction.md"
-    if not path.exists() or path.read_text() != text:
+    if not path.exists() or path.read_bytes() != text.encode():
         set_aside(path)
         write_text(path, text)
     return text

@@ -156,7 +156,7 @@ def load_statistics(path: str | Path, inception: InceptionV3) -> Reference:
         raise ValueError(f"{path} holds no {' and no '.join(missing)}; it has {', '.join(arrays) or 'nothing'}")
     recorded = _not_recorded(path)
     if "about" in arrays:
-        recorded = json.loads(str(arrays["about"]))
+        recorded = _recorded(path, str(arrays["about"]))
         for field, now, what in (
             ("resize", inception.resize, "eval.inception_resize"),
             ("inception_sha256", inception.sha256, "the SHA-256 of eval.inception"),
@@ -170,6 +170,16 @@ def load_statistics(path: str | Path, inception: InceptionV3) -> Reference:
     pool = _moments(path, arrays, "", 2048, count)
     spatial = _moments(path, arrays, "_s", 2023, count) if "mu_s" in arrays else None
     return Reference(pool, spatial, arrays.get("features"), recorded)
+
+
+def _recorded(path: str | Path, about: str) -> dict[str, Any]:
+    try:
+        recorded = json.loads(about)
+    except ValueError:
+        recorded = None
+    if not isinstance(recorded, dict):
+        raise ValueError(f"{path} is damaged: its entry 'about' does not say what made it; make it anew")
+    return recorded
 
 
 def _not_recorded(path: str | Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What a sampler of an experiment follows: the network's score for given classes, guided, kept in range."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ from ml_collections import ConfigDict
 import samplers
 import sde_lib
 from configs import default
-from experiment import config_files, inputs
+from experiment import inputs
 from experiment.workdir import Workdir
 from models.conditions import NO_CLASS
 from samplers.classifier import classifier_guided
@@ -141,10 +140,10 @@ def config_of_guide(config: ConfigDict) -> ConfigDict | None:
     folder = config.sampling.guide
     if not folder:
         return None
-    file = Path(folder) / "config.json"
-    if not file.exists():
+    run = Workdir(folder)
+    if not run.config_file.exists():
         raise ValueError(f"sampling.guide is {folder!r}, which holds no run (no config.json)")
-    saved, guide = config_files.from_run(file), default.get_config()
+    saved, guide = run.config(), default.get_config()
     with guide.unlocked():
         for section in ("sde", "model", "data", "training"):  # how it is sampled and evaluated does not matter
             guide[section] = saved[section]
@@ -155,5 +154,5 @@ def config_of_guide(config: ConfigDict) -> ConfigDict | None:
                 f"sampling.guide {folder!r} has data.{key} {theirs}, and this run {ours}; a guide must have seen the "
                 "same kind of images"
             )
-    inputs.check_files(guide, Workdir(folder))
+    inputs.check_files(guide, run)
     return guide

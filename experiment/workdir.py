@@ -58,11 +58,29 @@ def _lists(value: Any) -> Any:
     return [_lists(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+def _is_source(path: Path) -> bool:
+    """Whether this is the project's folder, or one inside it at or above which it holds Python files."""
+    root, path = Path(__file__).resolve().parents[1], path.resolve()
+    inside = [folder for folder in (path, *path.parents) if root in folder.parents]
+    return path == root or any(any(folder.glob("*.py")) for folder in inside)
+
+
 class Workdir:
-    """Paths of a run and the check that it is continued with the config it was begun with."""
+    """Paths of a run and the check that it is continued with the config it was begun with.
+
+    Raises:
+      ValueError: an empty path, or one among the project's own source code.
+    """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(expand(os.fspath(path)))
+        if not os.fspath(path).strip():
+            raise ValueError(f"the folder of the run is {os.fspath(path)!r}; give one, such as --workdir=runs/digits")
+        if _is_source(self.path):
+            raise ValueError(
+                f"{self.path} is a folder of the project's own source code, and a run would mix its files with it; "
+                "give another folder, such as --workdir=runs/digits"
+            )
         self.config_file = self.path / "config.json"
 
     def config(self) -> ConfigDict:
@@ -128,5 +146,5 @@ class Workdir:
         saved = config.copy_and_resolve_references()
         saved.update_from_flattened_dict(FOR_ONE_START)
         text = json.dumps(saved.to_dict(), indent=2, sort_keys=True) + "\n"
-        if not self.config_file.exists() or self.config_file.read_text() != text:
+        if not self.config_file.exists() or self.config_file.read_bytes() != text.encode():
             write_text(self.config_file, text)

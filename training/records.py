@@ -14,7 +14,7 @@ class Records:
 
         self._file = folder / "metrics.jsonl"
         if self._file.exists():
-            kept = [line for line in self._file.read_text().splitlines() if _step(line) <= start]
+            kept = [line for line in self._file.read_text(errors="replace").splitlines() if _step(line) <= start]
             write_text(self._file, "".join(f"{line}\n" for line in kept))
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
 
@@ -31,8 +31,8 @@ class Records:
 
 
 def _step(line: str) -> float:
-    """The step of a line; a line that a kill cut short belongs to no step."""
+    """The step of a line; a line that a kill cut short, or that is damaged otherwise, belongs to no step."""
     try:
-        return json.loads(line)["step"]
-    except (json.JSONDecodeError, KeyError, TypeError):
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
         return float("inf")

@@ -224,6 +224,11 @@ def test_the_ancestors_file_of_features_is_statistics(tmp_path: Path) -> None:
         ({"mu": np.zeros(64), "sigma": np.eye(64)}, r"\(64,\).*\(2048,\)"),
         ({"mu": np.full(2048, np.nan), "sigma": np.eye(2048)}, "not finite"),
         ({"mu": np.array([None]), "sigma": np.eye(2)}, "not an .npz of statistics"),
+        (
+            {"mu": np.zeros(2), "sigma": np.eye(2), "about": np.array('{"resize": ')},
+            r"other\.npz is damaged: .*'about'",
+        ),
+        ({"mu": np.zeros(2), "sigma": np.eye(2), "about": np.array("3")}, r"other\.npz is damaged: .*'about'"),
     ],
 )
 def test_other_contents_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], says: str) -> None:
