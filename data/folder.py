@@ -37,9 +37,9 @@ def folder(
     """
     if num_channels not in (1, 3):
         raise ValueError(f"folder: num_channels must be 1 (grey) or 3 (RGB), got {num_channels}")
-    if not path.strip():
+    if not str(path).strip():
         raise ValueError(
-            f"folder: data.path is {path!r}; give the folder of the pictures, as --config.data.path=FOLDER"
+            f"folder: data.path is {str(path)!r}; give the folder of the pictures, as --config.data.path=FOLDER"
         )
     listing = _listing(Path(path))
     test_listing = _listing(Path(test_path)) if test_path else listing
