@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 import data
 from benchmarks.common import experiment_of, parser, record, speedups, spread
@@ -24,6 +25,7 @@ from benchmarks.train_step import images_of
 from data.pipeline import Batch, batches
 from data.source import Arrays, Records
 from experiment.processes import one_at_a_time
+from experiment.progress import waiting
 from training import parallel
 from training.loop import IN_FLIGHT
 
@@ -79,14 +81,15 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     step = Steps(experiment, variables, options.batch_size).pmapped(1)
     examples = images_of(experiment, options.batch_size)
     fixed = {name: examples[name][None] for name in experiment.batch_fields}
-    jax.block_until_ready(step(fixed))
+    with waiting("compiling the training step"):
+        jax.block_until_ready(step(fixed))
 
     with tempfile.TemporaryDirectory() as folder:
         found = sources(Path(folder), options.files)
         seconds: dict[str, list[float]] = {name: [] for name in found}
         shares: dict[str, list[float]] = {name: [] for name in found}
         make = {"batch_size": options.batch_size, "seed": 0}
-        for start in range(options.repeats):
+        for start in tqdm(range(options.repeats), desc="timing", unit="round"):
             for name, records in found.items():
                 stream = batches(records, **make, start_step=start * options.batches)
                 next(stream)  # threads begin, and the epoch's order is drawn

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 import inverse
 import samplers
@@ -55,7 +56,7 @@ def classes_by_scale(experiment: Experiment, variables: dict, seed: int) -> tupl
     judge = SVC(gamma=0.001).fit(pixels(train["image"]), train["label"])
     accuracy = float(judge.score(pixels(test["image"]), test["label"]))
     rows, wanted = [], experiment.labels(0, SAMPLES)
-    for scale in SCALES:
+    for scale in tqdm(SCALES, desc="classes by scale", unit="scale"):
         found = pixels(drawn(experiment, variables, scale, seed))
         near = precision_recall(found, pixels(train["image"]))
         rows.append({
@@ -98,7 +99,7 @@ def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[
     print("\n| inpainting | error, levels of 16 | known pixels exact |\n|---|---|---|")
     for row in rows:
         print(f"| {row['method']} | {row['error']:.2f} | |", flush=True)
-    for method in METHODS:
+    for method in tqdm(METHODS, desc="inpainting", unit="method"):
         chosen = dataclasses.replace(settings, method="ddim", eta=1.0) if method == "repaint" else settings
 
         def fill(v: dict, z: jax.Array, method: str = method, chosen: samplers.Settings = chosen) -> jax.Array:
@@ -108,7 +109,7 @@ def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[
         levels = experiment.scaler.decode(np.asarray(jax.jit(fill)(variables, z)))
         exact = bool(np.array_equal(levels[:, :height], truth[:, :height]))
         rows.append({"method": method, "error": error(levels), "known_exact": exact})
-        print(f"| {method} | {error(levels):.2f} | {exact} |", flush=True)
+        tqdm.write(f"| {method} | {error(levels):.2f} | {exact} |")
     return rows
 
 

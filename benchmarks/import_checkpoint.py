@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from benchmarks.common import parser, record, speedups, spread
+from experiment.progress import waiting
 from tests import torch_writer
 
 BASELINE = "read the file"
@@ -56,10 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     options = flags.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.pth"
-        parameters = write_checkpoint(path)
+        with waiting("writing a checkpoint"):
+            parameters = write_checkpoint(path)
         seconds: dict[str, list[float]] = {BASELINE: [], "import": []}
         memory = []
-        for i in range(options.repeats):
+        for i in tqdm(range(options.repeats), desc="imports", unit="round"):
             began = time.perf_counter()
             with path.open("rb") as file:
                 hashlib.file_digest(file, "sha256")

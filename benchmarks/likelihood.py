@@ -31,6 +31,7 @@ import scipy.integrate
 from benchmarks.common import experiment_of, parser, record, speedups, spread, timed_in_turn
 from data.source import take
 from evaluation.likelihood import log_likelihood
+from experiment.progress import waiting
 from models.materialize import network_jit
 from samplers.adaptive import EVALUATIONS_TO_START, STAGES, solve_each
 from samplers.ode import draw_probes
@@ -146,7 +147,10 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     if options.reverse:
         compiled = network_jit(by_reverse_mode)
         functions[REVERSE] = lambda: compiled(variables, x)
-    results = {name: jax.device_get(run()) for name, run in functions.items()}
+    results = {}
+    for name, run in functions.items():
+        with waiting(f"compiling and solving, {name}"):
+            results[name] = jax.device_get(run())
     nats = {name: np.asarray(values, np.float64)[:size] for name, (values, _) in results.items()}
     apart = check_nats(nats, results[BASELINE][1], x, sde, tolerance)
     divergences = check_fields(variables, x)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from benchmarks.common import parser, record, speedups, spread
 from experiment.compilation_cache import FOLDER
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     given = [f"--config={options.config}", f"--config.training.batch_size={options.batch_size}", *options.overrides]
     found: dict[str, list[dict[str, float]]] = {"imports": [], BASELINE: [], "second start": []}
     stored = []
-    for _ in range(options.repeats):
+    for _ in tqdm(range(options.repeats), desc="starts", unit="round"):
         found["imports"].append(run("-c", "import main, modes"))
         with tempfile.TemporaryDirectory() as folder:
             for name in (BASELINE, "second start"):

@@ -30,6 +30,7 @@ from benchmarks.peak import products
 from benchmarks.steps import Steps
 from data.source import take
 from experiment import Experiment
+from experiment.progress import waiting
 from training import parallel
 
 GRADIENT = "gradient alone"
@@ -112,7 +113,8 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
     examples = images_of(experiment, k * size)
     batches = {name: examples[name].reshape(k, size, *examples[name].shape[1:]) for name in experiment.batch_fields}
     theirs, without = pytorchs(experiment, variables, batches["image"][0])
-    steps, compiled_in, held = ours(Steps(experiment, variables, size), batches, k)
+    with waiting("compiling our steps"):
+        steps, compiled_in, held = ours(Steps(experiment, variables, size), batches, k)
     steps |= theirs
     dtypes = ["float32"] if jax.default_backend() == "cpu" else ["float32", "bfloat16"]
     peaks = {dtype: products(dtype) for dtype in dtypes}
@@ -121,7 +123,8 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
     for name, call in steps.items():
         began = time.perf_counter()
         try:
-            jax.block_until_ready(call())
+            with waiting(f"compiling {name}"):
+                jax.block_until_ready(call())
         except RuntimeError as error:  # XLA's and PyTorch's
             if not any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "out of memory")):
                 raise
