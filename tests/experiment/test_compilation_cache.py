@@ -1,5 +1,6 @@
 """Compiled programs are kept beside the run: found again, swept of halves and of what is too much."""
 
+import grp
 import json
 import os
 import zlib
@@ -104,6 +105,129 @@ def test_a_folder_that_cannot_be_is_done_without(tmp_path: Path, settings: None)
     (tmp_path / "file").write_text("")
     compilation_cache.enable(tmp_path / "file" / "run")
     assert jax.config.jax_compilation_cache_dir is None
+
+
+def _not_kept(parent: Path, caplog: pytest.LogCaptureFixture) -> str:
+    """The one line that says why no programs are kept beside a run in this folder."""
+    caplog.clear()
+    compilation_cache.enable(parent / "run")
+    assert jax.config.jax_compilation_cache_dir is None
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("compiled programs are not kept: ") and "JAX_COMPILATION_CACHE_DIR" in line
+    return line
+
+
+def test_a_folder_that_others_may_write_to_is_not_used(
+    tmp_path: Path, settings: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program is native code: whoever may write it, or replace the folder, runs what they like as this user."""
+    caplog.set_level("WARNING", logger="absl")
+    parent = tmp_path / "runs"
+    folder = parent / compilation_cache.FOLDER
+    folder.mkdir(parents=True)
+    half = _write(folder, "jit_half", PROGRAM[:100])
+    for mode in (0o777, 0o1777, 0o757):
+        folder.chmod(mode)
+        assert f"{folder} may be written by others" in _not_kept(parent, caplog)
+    folder.chmod(0o700)
+    parent.chmod(0o757)
+    assert f"{parent} may be written by others" in _not_kept(parent, caplog)
+    assert half.exists()  # nothing there is touched
+    parent.chmod(0o1757)  # as /tmp: what lies there is its owner's
+    caplog.clear()
+    compilation_cache.enable(parent / "run")
+    assert jax.config.jax_compilation_cache_dir == str(folder) and not caplog.records and not half.exists()
+
+
+def test_a_link_is_followed_to_what_it_names(tmp_path: Path, settings: None, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING", logger="absl")
+    open_to_all, parent = tmp_path / "open", tmp_path / "runs"
+    (open_to_all / "theirs").mkdir(parents=True)
+    open_to_all.chmod(0o777)
+    parent.mkdir()
+    (parent / compilation_cache.FOLDER).symlink_to(open_to_all / "theirs")
+    assert f"{open_to_all} may be written by others" in _not_kept(parent, caplog)
+
+
+def _belongs_to_another(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.stat
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        found = real(path, **options)
+        if path != theirs:
+            return found
+        fields = list(found)
+        fields[4] = 54321  # st_uid
+        return os.stat_result(fields, {"st_mtime_ns": found.st_mtime_ns})
+
+    monkeypatch.setattr(Path, "stat", stat)
+
+
+def test_programs_of_another_user_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder may have been open to all before it was made one's own."""
+    ours, theirs = _write(tmp_path, "jit_ours"), _write(tmp_path, "jit_theirs")
+    _belongs_to_another(theirs, monkeypatch)
+    compilation_cache.sweep(tmp_path, 2**20)
+    assert ours.exists() and not theirs.exists()
+
+
+@pytest.mark.parametrize("whose", ["the folder", "its parent"])
+def test_a_folder_of_another_user_is_not_used(
+    tmp_path: Path, settings: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    caplog.set_level("WARNING", logger="absl")
+    parent = tmp_path / "runs"
+    folder = parent / compilation_cache.FOLDER
+    folder.mkdir(parents=True, mode=0o700)
+    theirs = folder if whose == "the folder" else parent
+    _belongs_to_another(theirs, monkeypatch)
+    assert f"{theirs} belongs to user 54321" in _not_kept(parent, caplog)
+
+
+def test_a_users_own_group_may_write(
+    tmp_path: Path, settings: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each user has a group of the same name, umask is 002 and every folder may be written by it."""
+    caplog.set_level("WARNING", logger="absl")
+    parent = tmp_path / "runs"
+    parent.mkdir()
+    parent.chmod(0o775)
+    me = compilation_cache._user(os.geteuid())
+    for group in ((me, "x", 1, []), (me, "x", 1, [me])):
+        monkeypatch.setattr("grp.getgrgid", lambda _, group=group: grp.struct_group(group))
+        compilation_cache.enable(parent / "run")
+        assert jax.config.jax_compilation_cache_dir == str(parent / compilation_cache.FOLDER) and not caplog.records
+        jax.config.update("jax_compilation_cache_dir", None)
+    for group in (("staff", "x", 1, []), (me, "x", 1, ["somebody"])):
+        monkeypatch.setattr("grp.getgrgid", lambda _, group=group: grp.struct_group(group))
+        assert f"{parent} may be written by others" in _not_kept(parent, caplog)
+
+
+def test_a_new_folder_is_its_makers_alone(tmp_path: Path, settings: None) -> None:
+    before = os.umask(0)
+    try:
+        compilation_cache.enable(tmp_path / "run")
+    finally:
+        os.umask(before)
+    assert (tmp_path / compilation_cache.FOLDER).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_jax_was_told_is_used_with_a_warning(
+    tmp_path: Path, settings: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", logger="absl")
+    own = tmp_path / "own"
+    for mode, said in ((0o700, 0), (0o777, 1)):
+        own.mkdir(exist_ok=True)
+        own.chmod(mode)
+        jax.config.update("jax_compilation_cache_dir", str(own))
+        compilation_cache.enable(tmp_path / "run")
+        assert jax.config.jax_compilation_cache_dir == str(own)
+        assert [f"{own} may be written by others" in record.getMessage() for record in caplog.records] == [True] * said
+    caplog.clear()
+    jax.config.update("jax_compilation_cache_dir", "gs://bucket/programs")  # whose rights are not on this machine
+    compilation_cache.enable(tmp_path / "run")
+    assert not caplog.records
 
 
 @pytest.mark.slow
