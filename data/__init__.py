@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import limits
 from data.digits import digits
 from data.folder import folder
 from data.photo_patches import photo_patches
@@ -23,11 +24,23 @@ SOURCES: dict[str, Callable[..., Source]] = {
     **{f"toy_{shape}": partial(toy, shape) for shape in SHAPES},
 }
 
+NUMBERS: dict[str, limits.Number] = {
+    "image_size": limits.Number(1, 10**6),
+    "num_channels": limits.Number(1, 3, note="grey or RGB"),
+    "size": limits.Number(1, 10**6),
+    "crop": limits.Number(1, 10**6),
+    "train_length": limits.Number(1, 10**9),
+    "test_length": limits.Number(0, 10**9),
+    "test_fraction": limits.share(below=True, note="0: no test set"),
+}
+"""What each number among the data sets' options may be, by name."""
+
 
 def create(name: str, **options) -> Source:
     """The source called `name`; `tfds:cifar10` is short for `tfds` with `dataset="cifar10"`.
 
-    `options` are the constructor's keyword arguments. An unknown name or option is a ValueError.
+    `options` are the constructor's keyword arguments. An unknown name or option, and a value that is not allowed, are a
+    ValueError.
     """
     known = options_of(name)
     for option in options:
@@ -40,6 +53,7 @@ def create(name: str, **options) -> Source:
     missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in options]
     if missing:
         raise ValueError(f"dataset {name!r} needs the option {missing[0]!r}; its options are {', '.join(parameters)}")
+    limits.check("data.", options, limits.of_options(SOURCES[kind], NUMBERS))
     return SOURCES[kind](**options)
 
 

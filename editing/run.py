@@ -47,8 +47,6 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
       OSError: a file or a checkpoint that is not there.
     """
     config = experiment.config.edit
-    if config.count < 1:
-        raise ValueError(f"edit.count is {config.count}; at least 1 result a picture is needed")
     read = inputs(experiment, config)
     step, variables = load_guided(workdir, experiment)
     return Plan(read, _apply(experiment, variables, read), step, variables)

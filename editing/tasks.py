@@ -13,7 +13,6 @@ from experiment import Experiment
 from inverse import LinearMeasurement
 
 MEASURED = ("inpaint", "colorize", "super_resolve")
-TASKS = (*MEASURED, "vary", "interpolate")
 
 
 class Inputs(NamedTuple):
@@ -39,11 +38,9 @@ def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
     """Read what ``config.edit`` names.
 
     Raises:
-      ValueError: an unknown task, a file that is no picture, or a picture that the task cannot take.
+      ValueError: a file that is no picture, or a picture that the task cannot take.
       OSError: no such file.
     """
-    if config.task not in TASKS:
-        raise ValueError(f"edit.task is {config.task!r}; known are {', '.join(TASKS)}")
     if len(experiment.source.shape) != 3 or experiment.source.levels is None:
         raise ValueError(f"--mode=edit is for images; the examples of {experiment.source.name!r} are points")
     return TASK_INPUTS[config.task](experiment, config)

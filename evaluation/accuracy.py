@@ -29,8 +29,6 @@ def check(experiment: Experiment, *, now: bool) -> None:
         )
     if now and not len(experiment.source.test):
         raise ValueError("there are no test images to classify; give the data set some")
-    if config.accuracy_levels < 2:
-        raise ValueError(f"eval.accuracy_levels is {config.accuracy_levels}; it must be at least 2, the two ends")
 
 
 def accuracy(

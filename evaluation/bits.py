@@ -19,9 +19,6 @@ from experiment.processes import barrier, is_leader
 from models.materialize import network_jit
 from sde_lib.bound import dequantized
 
-DEQUANTIZATIONS = ("uniform", "process")
-"""Of grey levels: uniform over their bins, or by the process's own noise at t_min, where the decoder takes it away."""
-
 
 def bits(
     experiment: Experiment, variables: dict, key: jax.Array, folder: Path, about: dict[str, Any]

@@ -16,18 +16,15 @@ from experiment import Experiment
 from experiment.processes import barrier, is_leader
 from models.materialize import network_jit
 from sde_lib import VARIANCES
-from sde_lib.variational import DECODERS
 
 COLUMNS = ("prior", "terms", "x0_mse", "eps_mse")
 
 
 def check(experiment: Experiment) -> None:
     """Check what ``eval.enable_vlb`` needs; ValueError says what is missing."""
-    config, variance = experiment.config.eval, experiment.settings.variance
+    variance = experiment.settings.variance
     if not len(experiment.source.test):
         raise ValueError("there are no test images for the bound; give the data set some, or set eval.enable_vlb=False")
-    if config.vlb_decoder not in DECODERS:
-        raise ValueError(f"eval.vlb_decoder is {config.vlb_decoder!r}; known are {', '.join(DECODERS)}")
     if variance not in VARIANCES:
         raise ValueError(f"sampling.variance is {variance!r}; the bound knows {', '.join(VARIANCES)}")
     if variance.startswith("learned") and not experiment.predicts_variance:

@@ -14,7 +14,7 @@ import numpy as np
 
 from evaluation import accuracy, coding, continuous, ingredients, metrics, quality, schedule
 from evaluation import report as reports
-from evaluation.bits import DEQUANTIZATIONS, bits
+from evaluation.bits import bits
 from evaluation.feature_rounds import extracted
 from evaluation.inception import InceptionV3
 from evaluation.rounds import Rounds
@@ -25,7 +25,7 @@ from experiment.pictures import save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.weights import load, load_guide, load_run
 from experiment.workdir import Workdir, write_text
-from samplers.ode import PROBES
+from limits import SEED
 
 Weights = tuple[int, dict[str, Any]]
 LEAST_FOR_INCEPTION = 10
@@ -46,26 +46,21 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
       ValueError: a value out of range, an unknown probe, or (with `likelihood`) no test set to take bits/dim of.
     """
     config = experiment.config.eval
-    least = {
-        "batch_size": 1,
-        "num_samples": 2,
-        "bpd_probes": 1,
-        "bpd_slots": 0,
-        "bpd_repeats": 1,
-        "seeds": 1,
-        "inception_batch_size": 1,
-        "vlb_times": 1,
-    }
-    for name, bound in least.items():
-        if config[name] < bound:
-            raise ValueError(f"eval.{name} is {config[name]}; it must be at least {bound}")
-    if config.bpd_dequantization not in DEQUANTIZATIONS:
-        known = ", ".join(DEQUANTIZATIONS)
-        raise ValueError(f"eval.bpd_dequantization is {config.bpd_dequantization!r}; known are {known}")
-    if config.bpd_probe not in PROBES:
-        raise ValueError(f"eval.bpd_probe is {config.bpd_probe!r}; known are {', '.join(PROBES)}")
-    if len(set(config.samplers)) < len(config.samplers):
-        raise ValueError(f"eval.samplers is {tuple(config.samplers)}; name each once")
+    if config.seed + config.seeds - 1 > SEED.high:
+        raise ValueError(
+            f"eval.seed is {config.seed} and eval.seeds {config.seeds}; the last seed, the sum less 1, must be at most "
+            f"{SEED.high}"
+        )
+    enabled = config.enable_bpd or config.enable_vlb or config.enable_sampling
+    if likelihood and not (enabled or experiment.classifies):
+        raise ValueError(
+            "eval.enable_bpd, eval.enable_vlb and eval.enable_sampling are all False, so there is nothing to evaluate; "
+            "set one of them to True"
+        )
+    if likelihood and config.enable_sampling and not config.samplers:
+        raise ValueError(
+            "eval.samplers is (), and eval.enable_sampling True; name at least one sampler, or set the latter to False"
+        )
     if config.inception and config.enable_sampling and config.num_samples < LEAST_FOR_INCEPTION:
         raise ValueError(
             f"eval.num_samples is {config.num_samples}; with eval.inception it must be at least {LEAST_FOR_INCEPTION}, "

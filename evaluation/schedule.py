@@ -21,10 +21,9 @@ def check(config: ConfigDict) -> None:
       ValueError: a range that is empty, or asked for together with a single step.
     """
     begin, end = config.begin_step, config.end_step
-    if min(begin, end, config.wait_minutes, config.checkpoint + 1) < 0 or (end and begin > end):
+    if end and begin > end:
         raise ValueError(
-            f"eval.begin_step is {begin}, eval.end_step {end}, eval.checkpoint {config.checkpoint}, eval.wait_minutes "
-            f"{config.wait_minutes}; none may be negative (but eval.checkpoint -1, the newest), nor the range empty"
+            f"eval.begin_step is {begin} and eval.end_step {end}, a range without a step; the former may not be above"
         )
     if end and config.checkpoint >= 0:
         raise ValueError(

@@ -15,6 +15,7 @@ import sde_lib
 from data.scaling import Scaler
 from experiment.guidance import check as check_guidance
 from experiment.guidance import config_of_guide, guided_score
+from experiment.ranges import check_config
 from experiment.schedule import joined, parameters_of
 from models import CLASSIFIERS, MODELS
 from models.conditions import one_hot
@@ -180,11 +181,6 @@ def num_scales(config: ConfigDict) -> int:
 
 def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) -> Network:
     """The network of ``config.model``; its keys are the network's own, but for what says how it is used."""
-    labels = (*sde_lib.NOISE_LABELS, *sde_lib.LEVEL_LABELS)
-    wrappers = ("none", *sde_lib.PRECONDITIONINGS)
-    for field, known in (("prediction", sde_lib.PREDICTIONS), ("noise_label", labels), ("preconditioning", wrappers)):
-        if config.model[field] not in known:
-            raise ValueError(f"model.{field} is {config.model[field]!r}; known are {', '.join(known)}")
     if config.model.name in CLASSIFIERS and config.model.preconditioning != "none":
         raise ValueError(
             f"model.preconditioning is {config.model.preconditioning!r}, and {config.model.name} is a classifier, "
@@ -215,6 +211,7 @@ def network_of(config: ConfigDict) -> Network:
     """The network of a config, whose data set need not be there where the config names the images' size."""
     if "image_size" not in config.data:
         return build(config).network
+    check_config(config)
     size = config.data.image_size
     return network(config, sde_lib.create(**config.sde), (size, size, config.data.num_channels))
 
@@ -233,6 +230,7 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
       ValueError: a name, option or value that is not allowed; the message says which are.
       OSError: a data set that is not there.
     """
+    check_config(config)
     sde = sde_lib.create(**config.sde)
     settings = samplers.Settings(**config.sampling)
     drawn_by = [dataclasses.replace(settings, method=method) for method in {settings.method, *config.eval.samplers}]

@@ -91,8 +91,6 @@ def check(experiment: "Experiment") -> None:
             f"model.label_dim is {told}, and the examples of {experiment.source.name!r} have "
             f"{experiment.source.num_classes or 'no'} classes; set it to {experiment.source.num_classes}"
         )
-    if not 0.0 <= config.training.label_dropout <= 1.0:
-        raise ValueError(f"training.label_dropout is {config.training.label_dropout}; it is a probability, 0 to 1")
     classes = told or (guide.num_classes if guide else 0)
     if guide and guide.num_classes and not guide.classifies and not told:
         raise ValueError(

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from inverse.measurement import LinearMeasurement
+from inverse.ranges import RANGES
 from inverse.steps import Place, placed
+from limits import check
 from samplers.base import Plan, State, Stepper, at
 from sde_lib.base import Coefficient, expand
 from sde_lib.preconditioning import Process
@@ -34,8 +36,7 @@ def dps(
     Raises:
       ValueError: a zeta that is not positive; when run, shapes that do not fit, or a traced grid.
     """
-    if not zeta > 0.0:
-        raise ValueError(f"dps: zeta is {zeta}; it must be positive (published: 0.3 to 1)")
+    check("dps: ", {"zeta": zeta}, RANGES)
 
     def distance(x: Float[Array, "b *d"], t: Coefficient) -> Array:
         times = jnp.full(len(x), t, x.dtype)

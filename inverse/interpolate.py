@@ -60,7 +60,7 @@ def interpolate(
     places = np.asarray(fractions, np.float64)
     if a.shape != b.shape:
         raise ValueError(f"interpolate: images of shape {a.shape} and {b.shape}; they must be the same")
-    if places.ndim != 1 or not len(places) or places.min() < 0.0 or places.max() > 1.0:
+    if places.ndim != 1 or not len(places) or not 0.0 <= places.min() <= places.max() <= 1.0:
         raise ValueError(f"interpolate: fractions are {fractions}; needed are one or more, from 0 (a) to 1 (b)")
     n, size = len(places), len(a)
     ends = encode(sde, score, jnp.concatenate([a, b]), rtol=rtol, atol=atol)

@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from inverse.ranges import RANGES
 from inverse.solve import conjugate_gradients
+from limits import check
 from sde_lib.base import Coefficient, expand
 
 PSEUDOINVERSE_STEPS = 100
@@ -31,8 +33,7 @@ class LinearMeasurement(abc.ABC):
     noise: float = dataclasses.field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not self.noise >= 0.0:
-            raise ValueError(f"measurement: noise is {self.noise}; it is a standard deviation, 0 or above")
+        check("measurement: ", {"noise": self.noise}, RANGES)
 
     @abc.abstractmethod
     def apply(self, x: Float[Array, "b *d"]) -> Float[Array, "b *m"]:

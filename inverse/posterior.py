@@ -7,7 +7,9 @@ import jax
 from jaxtyping import Array, Float
 
 from inverse.measurement import LinearMeasurement
+from inverse.ranges import RANGES
 from inverse.solve import conjugate_gradients
+from limits import check
 from sde_lib.base import expand
 from sde_lib.preconditioning import Process
 
@@ -52,8 +54,7 @@ def posterior_score(
     """
     if covariance not in COVARIANCES:
         raise ValueError(f"posterior: covariance is {covariance!r}; allowed are {', '.join(COVARIANCES)}")
-    if not data_std > 0.0 or iterations < 1:
-        raise ValueError(f"posterior: data_std {data_std}, iterations {iterations}; both must be positive")
+    check("posterior: ", {"data_std": data_std, "iterations": iterations}, RANGES)
     floor = measurement.noise**2
 
     def wrapped(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Any:

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from inverse.measurement import LinearMeasurement, Scale
+from inverse.ranges import RANGES
+from limits import check
 from sde_lib.base import expand
 
 REC601 = (0.299, 0.587, 0.114)
@@ -138,8 +140,7 @@ def downsample(factor: int, *, noise: float = 0.0) -> Downsample:
     Raises:
       ValueError: a factor below 2, or a negative noise; on use, one that does not divide the image.
     """
-    if factor < 2 or factor != int(factor):
-        raise ValueError(f"downsample: factor is {factor}; it is a whole number from 2")
+    check("downsample: ", {"factor": factor}, RANGES)
     return Downsample(int(factor), noise=noise)
 
 
@@ -182,8 +183,7 @@ def blur(std: float, *, noise: float = 0.0) -> Blur:
     Raises:
       ValueError: a deviation that is not positive, or a negative noise.
     """
-    if not std > 0.0:
-        raise ValueError(f"blur: std is {std} pixels; it must be positive")
+    check("blur: ", {"std": std}, RANGES)
     return Blur(float(std), noise=noise)
 
 

@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from inverse.measurement import LinearMeasurement
+from inverse.ranges import RANGES
 from inverse.replacement import replacement
 from inverse.steps import levels, visited
+from limits import check
 from samplers.base import Plan, State, Stepper, normal_like
 from sde_lib.preconditioning import Process
 
@@ -60,8 +62,7 @@ def repaint(
     """
     if not stepper.one_step:
         raise ValueError("repaint: takes steps again, and this method uses answers of earlier ones; use e.g. ancestral")
-    if resamplings < 1 or jump < 1:
-        raise ValueError(f"repaint: resamplings {resamplings}, jump {jump}; both are at least 1 (published: 10 and 10)")
+    check("repaint: ", {"resamplings": resamplings, "jump": jump}, RANGES)
     inner = replacement(stepper, process, measurement, y)
 
     def plan(times: Any) -> Plan:

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 import samplers
+from inverse.ranges import RANGES
+from limits import check
 from samplers.base import Samples, normal_like
 from samplers.create import grid, stepper_of
 from samplers.nodes import host
@@ -43,6 +45,7 @@ def vary(
     Raises:
       ValueError: a strength out of bounds, or what `samplers.create` refuses.
     """
+    check("vary: ", {"strength": strength}, RANGES)
     sampler = samplers.create(sde, answer, settings, trajectory=trajectory, start=strength)
     first = (
         strength if settings.method == "ode" else grid(sde, stepper_of(sde, answer, settings), settings, strength)[0]

@@ -6,6 +6,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from models.attention import Attention
+from models.checks import check_options
 from models.layers import Keys
 from models.residual_unet import EPSILON, ResidualUNet
 
@@ -50,6 +51,8 @@ class ADM(ResidualUNet):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
+        check_options(type(self), locals())
+
         def groups(channels: int) -> int:
             return min(channels // 4, 32)
 

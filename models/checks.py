@@ -1,10 +1,74 @@
 """Checks made while a network is built or traced, before anything is compiled."""
 
+import dataclasses
 import difflib
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array
+
+import limits
+
+LARGE = 10**6  # of channels, pixels and counts: no network is larger
+COUNT = limits.Number(1, LARGE)
+NUMBERS: dict[str, limits.Number] = {
+    "image_size": COUNT,
+    "num_channels": COUNT,
+    "out_channels": COUNT,
+    "shape": COUNT,
+    "nf": COUNT,
+    "width": COUNT,
+    "depth": limits.Number(1, 1000),
+    "ch_mult": limits.Number(0, LARGE, above=True),
+    "channels": limits.Number(4, LARGE, note="of each level, a whole number; (): by nf and ch_mult"),
+    "num_res_blocks": limits.Number(1, 1000),
+    "attn_resolutions": COUNT,
+    "num_groups": COUNT,
+    "attention_groups": COUNT,
+    "num_heads": COUNT,
+    "num_heads_up": COUNT,
+    "head_channels": COUNT,
+    "time_features": limits.Number(4, LARGE, note="half sines, half cosines"),
+    "label_dim": limits.Number(0, LARGE, note="the number of classes; 0: it is told none"),
+    "augment_dim": limits.Number(0, LARGE, note="EDM: 9; 0: it is told of no augmentation"),
+    "num_scales": limits.Number(0, LARGE, note="published: 1000"),
+    "dropout": limits.share(below=True, note="the share of features that is dropped"),
+    "fir_kernel": limits.Number(note="published: 1, 3, 3, 1"),
+    "init_scale": limits.not_negative(note="published: 0"),
+    "fourier_scale": limits.positive(note="published: 16"),
+    "fourier_features": limits.Number(0, 64, note="powers of 2 of the frequencies; published: 6, 7"),
+    "sigma_min": limits.positive(),
+    "sigma_max": limits.positive(),
+}
+"""What each number among the networks' options may be, by name; whole numbers where the constructor's type is int."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dtype:
+    """A type of floating-point numbers, by name or itself, or None."""
+
+    words: str = "known are float32, bfloat16, float16 and float64, or None for that of the inputs"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is one."""
+        try:
+            return value is None or bool(jnp.issubdtype(jnp.dtype(value), jnp.floating))
+        except TypeError:
+            return False
+
+
+@functools.cache
+def ranges_of(network: type) -> dict[str, limits.Range]:
+    """What each option of a network may be."""
+    return limits.of_options(network.__init__, NUMBERS, {DTypeLike | None: Dtype()})
+
+
+def check_options(network: type, given: Mapping[str, Any]) -> None:
+    """Raise ValueError where an option of the network is of another type or outside its range."""
+    limits.check("model.", given, ranges_of(network))
 
 
 def check_known(what: str, received: str, known: Iterable[str]) -> None:
@@ -14,12 +78,6 @@ def check_known(what: str, received: str, known: Iterable[str]) -> None:
         near = difflib.get_close_matches(str(received), known, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"unknown {what} {received!r}{hint}; known: {', '.join(sorted(known))}")
-
-
-def check_dropout(rate: float) -> None:
-    """Raise ValueError unless 0 <= rate < 1."""
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout={rate} is the share of features dropped: it must be at least 0 and below 1")
 
 
 def check_centered(centered: bool) -> None:

@@ -7,7 +7,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from models.checks import check_centered
+from models.checks import check_centered, check_options
 from models.embeddings import positional
 from models.layers import Keys, linear
 from models.ncsnpp import NCSNpp
@@ -46,6 +46,7 @@ class EDMUNet(NCSNpp):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
+        check_options(type(self), locals())
         check_centered(centered)
         super().__init__(
             image_size=image_size,

@@ -6,7 +6,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from models.attention import Attention
-from models.checks import check_known
+from models.checks import check_known, check_options
 from models.layers import Keys
 from models.residual_unet import EPSILON, ResidualUNet
 
@@ -63,6 +63,7 @@ class GuidedUNet(ResidualUNet):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
+        check_options(type(self), locals())
         check_known("attention_order", attention_order, ("legacy", "new"))
 
         def groups(_channels: int) -> int:
@@ -71,7 +72,7 @@ class GuidedUNet(ResidualUNet):
         def attend(channels: int, way: str) -> Attention:
             heads = num_heads_up if way == "up" and num_heads_up is not None else num_heads
             if head_channels is not None:
-                if head_channels < 1 or channels % head_channels:
+                if channels % head_channels:
                     raise ValueError(f"{channels} channels cannot attend in heads of head_channels={head_channels}")
                 heads = channels // head_channels
             options = {"groups": groups, "init_scale": 0.0, "skip_rescale": False, "epsilon": EPSILON}

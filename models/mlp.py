@@ -8,7 +8,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
-from models.checks import check_call, check_dropout, check_known
+from models.checks import check_call, check_known, check_options
 from models.embeddings import Fourier, positional
 from models.layers import NONLINEARITIES, Keys, dropout, linear
 
@@ -43,15 +43,11 @@ class MLP(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
+        check_options(type(self), locals())
         check_known("embedding_type", embedding_type, ("fourier", "positional"))
         check_known("nonlinearity", nonlinearity, NONLINEARITIES)
-        check_dropout(dropout)
-        if min(width, depth, *shape) < 1:
-            raise ValueError(f"shape={tuple(shape)}, width={width} and depth={depth} must all be at least 1")
-        if time_features < 4 or time_features % 2:
-            raise ValueError(
-                f"time_features={time_features}: half sines, half cosines; choose an even number from 4 on"
-            )
+        if time_features % 2:
+            raise ValueError(f"time_features={time_features}: half sines, half cosines; choose an even number")
         make = {"dtype": dtype, "rngs": rngs}
         size = math.prod(shape)
         self.shape, self.dropout = tuple(shape), dropout

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, Num
 
 from models.attention import Attention
 from models.blocks import ResBlock, residual
-from models.checks import check_call, check_dropout, check_known
+from models.checks import check_call, check_known, check_options
 from models.embeddings import Fourier, image_fourier, positional
 from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear
 from models.resample import Downsample, Upsample
@@ -106,18 +106,16 @@ class NCSNpp(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
+        check_options(type(self), locals())
         check_known("resblock_type", resblock_type, ("ddpm", "biggan"))
         check_known("progressive", progressive, ("none", "output_skip", "residual"))
         check_known("progressive_input", progressive_input, ("none", "input_skip", "residual"))
         check_known("progressive_combine", progressive_combine, ("sum", "cat"))
         check_known("embedding_type", embedding_type, ("fourier", "positional"))
         check_known("nonlinearity", nonlinearity, NONLINEARITIES)
-        check_dropout(dropout)
         widths = level_widths(nf, ch_mult, channels)
         levels, option = (channels, "channels") if channels else (ch_mult, "ch_mult")
         sizes = level_sizes(image_size, levels, attn_resolutions, option=option)
-        if num_res_blocks < 1:
-            raise ValueError(f"num_res_blocks={num_res_blocks}: each level needs at least 1")
         if nf < 4 or nf % 2:
             raise ValueError(f"nf={nf}: the time embedding is half sines, half cosines; choose an even nf of 4 or more")
         if label_dim and not conditional:
@@ -327,8 +325,6 @@ def level_widths(nf: int, ch_mult: Sequence[int], channels: Sequence[int]) -> tu
             f"channels={tuple(channels)} and ch_mult={tuple(ch_mult)} both say how wide each level is: give one of "
             "them, and () for the other"
         )
-    if min(channels, default=4) < 4:
-        raise ValueError(f"channels={tuple(channels)}: each level has a whole number of channels, at least 4")
     return tuple(channels) or tuple(nf * multiple for multiple in ch_mult)
 
 

@@ -7,7 +7,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
-from models.checks import check_call, check_known
+from models.checks import check_call, check_known, check_options
 from models.layers import NONLINEARITIES, Keys
 from models.refinenet import NORMS, Levels, Make, Norm, Refine, Residual
 
@@ -52,6 +52,7 @@ class NCSNv2(nnx.Module):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
+        check_options(type(self), locals())
         check_known("normalization", normalization, NORMS)
         check_known("nonlinearity", nonlinearity, NONLINEARITIES)
         halvings = sum(dilation == 1 for _, dilation in self.stages[1:])

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
 from models.attention import Attention
-from models.checks import check_call, check_known
+from models.checks import check_call, check_known, check_options
 from models.layers import Keys, linear
 from models.residual_unet import EPSILON, Bricks, ResidualEncoder
 
@@ -94,6 +94,7 @@ class NoisyClassifier(ResidualEncoder):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
+        check_options(type(self), locals())
         check_known("pool", pool, POOLS)
         if label_dim < 2:
             raise ValueError(f"label_dim={label_dim}: a classifier tells 2 or more classes apart")
@@ -102,7 +103,7 @@ class NoisyClassifier(ResidualEncoder):
             return min(channels // 4, 32)
 
         def heads(channels: int) -> int:
-            if head_channels < 1 or channels % head_channels:
+            if channels % head_channels:
                 raise ValueError(f"{channels} channels cannot attend in heads of head_channels={head_channels}")
             return channels // head_channels
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key, Num
 
 from models.attention import Attention
 from models.blocks import ResBlock
-from models.checks import check_call, check_centered, check_dropout
+from models.checks import check_call, check_centered
 from models.embeddings import positional
 from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear
 from models.ncsnpp import Level, level_sizes
@@ -48,7 +48,6 @@ class Bricks:
         dtype: DTypeLike | None,
         rngs: nnx.Rngs | Keys,
     ):
-        check_dropout(dropout)
         if nf < 4 or nf % 2:
             raise ValueError(f"nf={nf}: the time embedding is half sines, half cosines; choose an even nf of 4 or more")
         self.nf, self.groups, self.attend, self.act = nf, groups, attend, NONLINEARITIES["swish"]
@@ -112,8 +111,6 @@ class ResidualEncoder(nnx.Module):
         augment_dim: int = 0,
     ):
         sizes = level_sizes(image_size, ch_mult, attn_resolutions, least=0.5)
-        if num_res_blocks < 1:
-            raise ValueError(f"num_res_blocks={num_res_blocks}: each level needs at least 1")
         self.shape, self.nf = (image_size, image_size, num_channels), bricks.nf
         self.act = bricks.act
         self.label_dim, self.augment_dim = label_dim, augment_dim

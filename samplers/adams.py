@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from limits import check, whole
 from samplers.base import Stepper
 from samplers.dpm_solver import ramp
 from samplers.linear import Method, Move, Row, linear
@@ -25,8 +26,7 @@ QUADRATURE = np.polynomial.legendre.leggauss(48)
 
 
 def _check(name: str, order: int) -> None:
-    if not 1 <= order <= MAX_ORDER:
-        raise ValueError(f"{name}: order is {order}; allowed are 1 to {MAX_ORDER}")
+    check(f"{name}: ", {"order": order}, {"order": whole(1, MAX_ORDER)})
 
 
 def _lagrange(places: list[float], u: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from samplers.guidance import check, inside
+from samplers.guidance import inside, known_scale
 from sde_lib.base import expand
 from sde_lib.classifier import LogProbFn
 from sde_lib.preconditioning import Process
@@ -39,7 +39,7 @@ def classifier_guide(
     Raises:
       ValueError: a scale that is no finite number, or an interval out of bounds.
     """
-    check(scale if isinstance(scale, int | float) else 1.0, low, high, 0.0)
+    known_scale(scale, low, high, 0.0)
 
     def gradient(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
         return expand(jnp.asarray(scale, x.dtype), x) * jax.grad(lambda x: jnp.sum(log_prob(x, t)))(x)

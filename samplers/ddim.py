@@ -2,11 +2,14 @@
 
 import itertools
 
+from limits import check, not_negative
 from samplers.base import Stepper
 from samplers.linear import Method, Move, Row, linear
 from samplers.nodes import Node, ancestral
 from sde_lib.base import AffineSDE
 from sde_lib.prediction import ScoreFn
+
+ETA = not_negative(note="0 is deterministic, 1 is DDPM's ancestral sampler")
 
 
 def ddim(sde: AffineSDE, score: ScoreFn, *, eta: float = 0.0) -> Stepper:
@@ -20,8 +23,7 @@ def ddim(sde: AffineSDE, score: ScoreFn, *, eta: float = 0.0) -> Stepper:
     Raises:
       ValueError: a negative eta, or eta > 0 on a rising grid.
     """
-    if eta < 0.0:
-        raise ValueError(f"ddim: eta is {eta}; 0 is deterministic, 1 is DDPM's ancestral sampler")
+    check("ddim: ", {"eta": eta}, {"eta": ETA})
 
     def table(grid: list[Node]) -> list[Row]:
         rows = []

@@ -16,6 +16,7 @@ sigma_s sqrt(1 - e^(-2 eta h)) z (arXiv:2211.01095, App. F; eta = 1 there).
 
 import math
 
+from limits import check, not_negative, whole
 from samplers.base import Stepper
 from samplers.linear import PREDICTIONS, Method, Move, Row, linear
 from samplers.nodes import Node
@@ -25,11 +26,11 @@ from sde_lib.prediction import ScoreFn
 
 def check_solver(name: str, order: int, orders: tuple[int, ...], prediction: str, eta: float = 0.0) -> None:
     """Refuse in one line what no solver of the family has."""
-    if order not in orders:
-        raise ValueError(f"{name}: order is {order}; allowed are {', '.join(map(str, orders))}")
+    ranges = {"order": whole(min(orders), max(orders)), "eta": not_negative(note="1 is the reverse SDE")}
+    check(f"{name}: ", {"order": order, "eta": eta}, ranges)
     if prediction not in PREDICTIONS:
         raise ValueError(f"{name}: prediction is {prediction!r}; allowed are {', '.join(PREDICTIONS)}")
-    if eta < 0.0 or (eta > 0.0 and prediction != "x0"):
+    if eta > 0.0 and prediction != "x0":
         raise ValueError(f"{name}: eta is {eta} with prediction {prediction!r}; noise (eta > 0) needs 'x0'")
 
 

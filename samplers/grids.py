@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+import limits
 from samplers import spacings
 from samplers.nodes import host, nodes_at, nodes_of
 from sde_lib.base import AffineSDE
@@ -71,6 +72,14 @@ def _times(sde: AffineSDE, lams: np.ndarray, t_min: float, start: float) -> np.n
     return np.array([start, *(node.t for node in nodes_at(sde, list(lams[1:-1]), t_min)), t_min])
 
 
+RANGES: dict[str, limits.Range] = {
+    "steps": limits.whole(1),
+    "power": limits.positive(note="published: 7"),
+    "t_min": limits.share(above=True, below=True, note="usual: 1e-3"),
+    "chain": limits.whole(0),
+}
+
+
 GRIDS: dict[str, Callable[..., np.ndarray]] = {
     "uniform": uniform,
     "quadratic": quadratic,
@@ -106,8 +115,8 @@ def create(
     """
     if name not in GRIDS and not spacings.known(name):
         raise ValueError(unknown(name))
-    if n < 1 or not 0.0 < t_min < 1.0:
-        raise ValueError(f"grid: {n} steps from 1 to t_min {t_min}; needed are at least 1 step and 0 < t_min < 1")
+    given = {"steps": n, "power": power, "t_min": t_min, "chain": chain}
+    limits.check("grid: ", given, RANGES)
     if not t_min < start <= 1.0:
         raise ValueError(f"grid: it starts at {start} and ends at t_min {t_min}; needed is t_min < start <= 1")
     if name in ("published", "levels") and n < 2:

@@ -14,25 +14,32 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+import limits
 from sde_lib.base import expand
 from sde_lib.preconditioning import Process
 from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
 
 CONVENTIONS = ("scale", "weight")
+RANGES: dict[str, limits.Range] = {
+    "guidance": limits.Number(note="1 is without"),
+    "guidance_convention": limits.OneOf(CONVENTIONS),
+    "guidance_low": limits.not_negative(note="of sigma / alpha"),
+    "guidance_high": limits.not_negative(infinite=True, note="of sigma / alpha"),
+    "guidance_rescale": limits.share(note="published: 0.7; 0 is without"),
+}
 ConditionalFn = Callable[[Float[Array, "b *d"], Float[Array, " b"], Any], Any]
 """(x [b, ...], t [b], condition: arrays [b, ...]) -> the score, or the score and a learned variance's answer."""
 
 
 def check(scale: float, low: float, high: float, rescale: float) -> None:
     """ValueError for numbers that are none of guidance's."""
-    if not math.isfinite(scale):
-        raise ValueError(f"guidance is {scale}; it must be a finite number (1 is without)")
-    if not 0.0 <= low < high:
-        raise ValueError(f"guidance_low is {low}, guidance_high {high}; needed is 0 <= low < high, of sigma / alpha")
-    if not 0.0 <= rescale <= 1.0:
-        raise ValueError(f"guidance_rescale is {rescale}; it must lie in [0, 1] (published: 0.7; 0 is without)")
+    given = {"guidance": scale, "guidance_low": low, "guidance_high": high, "guidance_rescale": rescale}
+    limits.check("", given, RANGES)
+    if low >= high:
+        raise ValueError(f"guidance_low is {low}, guidance_high {high}; needed is low < high, of sigma / alpha")
 
 
 def scale_of(guidance: float, convention: str) -> float:
@@ -41,8 +48,7 @@ def scale_of(guidance: float, convention: str) -> float:
     Raises:
       ValueError: an unknown convention.
     """
-    if convention not in CONVENTIONS:
-        raise ValueError(f"guidance_convention is {convention!r}; allowed are {', '.join(CONVENTIONS)}")
+    limits.check("", {"guidance_convention": convention}, RANGES)
     return guidance + 1.0 if convention == "weight" else guidance
 
 
@@ -74,7 +80,7 @@ def classifier_free(
     Raises:
       ValueError: an interval or share out of bounds.
     """
-    known = _known(scale, low, high, rescale)
+    known = known_scale(scale, low, high, rescale)
     if known == 1.0:
         return lambda x, t: score(x, t, condition)
     if known == 0.0 and not rescale and _everywhere(low, high):
@@ -108,7 +114,7 @@ def autoguidance(
     Raises:
       ValueError: an interval or share out of bounds.
     """
-    if _known(scale, low, high, rescale) == 1.0:
+    if known_scale(scale, low, high, rescale) == 1.0:
         return score
     return _guided(process, score, lambda x, t: (_parts(score(x, t)), weak(x, t)), scale, low, high, rescale)
 
@@ -149,8 +155,10 @@ def _everywhere(low: float, high: float) -> bool:
     return low == 0.0 and high == math.inf
 
 
-def _known(scale: float | Array, low: float, high: float, rescale: float) -> float | None:
+def known_scale(scale: float | Array, low: float, high: float, rescale: float) -> float | None:
     """The scale where it is a number; None where it is an array. Checks all."""
-    number = scale if isinstance(scale, int | float) else None
-    check(1.0 if number is None else number, low, high, rescale)
-    return number
+    if isinstance(scale, jax.Array | np.ndarray):
+        check(1.0, low, high, rescale)
+        return None
+    check(scale, low, high, rescale)
+    return scale

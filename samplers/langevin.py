@@ -4,12 +4,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from limits import OneOf, Range, check, positive, whole
 from samplers.base import State, Stepper, at, kernel_fn, normal_like
 from samplers.nodes import kernel_plan
 from sde_lib.base import AffineSDE, Coefficient, Kernel, expand
 from sde_lib.prediction import ScoreFn
 
 NORMS = ("sample", "batch")
+RANGES: dict[str, Range] = {
+    "norm": OneOf(NORMS),
+    "n_steps": whole(1, note="published: 1"),
+    "snr": positive(note="published: 0.16"),
+}
 
 
 def _ratio(z: Float[Array, "b *d"], gradient: Float[Array, "b *d"], norm: str) -> Coefficient:
@@ -21,13 +27,6 @@ def _ratio(z: Float[Array, "b *d"], gradient: Float[Array, "b *d"], norm: str) -
         # A step that grows with its own noise is hotter than its drift, (d + 2) / d times: no |z| here.
         noise = jnp.full_like(pull, z[0].size ** 0.5)
     return noise / jnp.maximum(pull, jnp.finfo(z.dtype).tiny)
-
-
-def _check(norm: str, n_steps: int, snr: float) -> None:
-    if norm not in NORMS:
-        raise ValueError(f"corrector: norm is {norm!r}; allowed are {', '.join(NORMS)}")
-    if n_steps < 1 or snr <= 0.0:
-        raise ValueError(f"corrector: {n_steps} steps at snr {snr}; at least 1 step and a positive snr are needed")
 
 
 def langevin(
@@ -52,7 +51,7 @@ def langevin(
     Raises:
       ValueError: an unknown norm, no step, or a snr that is not positive.
     """
-    _check(norm, n_steps, snr)
+    check("corrector: ", {"norm": norm, "n_steps": n_steps, "snr": snr}, RANGES)
     kernel = kernel_fn(sde, discretization)
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
@@ -81,7 +80,7 @@ def annealed_langevin(
     Raises:
       ValueError: no step, or a snr that is not positive.
     """
-    _check("sample", n_steps, snr)
+    check("corrector: ", {"n_steps": n_steps, "snr": snr}, RANGES)
     kernel = kernel_fn(sde, discretization)
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:

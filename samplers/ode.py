@@ -16,12 +16,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from limits import check, positive, whole
 from samplers.adaptive import EVALUATIONS_TO_START, STAGES, solve_each
 from samplers.guidance import ConditionalFn
 from sde_lib.base import AffineSDE, expand
 from sde_lib.prediction import ScoreFn
 
 PROBES = ("rademacher", "gaussian", "exact")
+TOLERANCE = positive(note="published: 1e-5")
+RANGES = {
+    "rtol": TOLERANCE,
+    "atol": TOLERANCE,
+    "slots": whole(0, note="0: all examples at once"),
+    "max_steps": whole(1),
+}
 
 
 class FlowSolution(NamedTuple):
@@ -90,10 +98,7 @@ def solve_flow(
     Raises:
       ValueError: a tolerance that is not positive, fewer slots than none, or a score that answers another batch.
     """
-    if rtol <= 0.0 or atol <= 0.0:
-        raise ValueError(f"ode: rtol {rtol}, atol {atol}; both must be positive, e.g. 1e-5")
-    if slots < 0:
-        raise ValueError(f"ode: slots is {slots}; needed is 1 or more, or 0 for all examples at once")
+    check("ode: ", {"rtol": rtol, "atol": atol, "slots": slots, "max_steps": max_steps}, RANGES)
     power = 1.0 / sde.noise_exponent
     ask: Any = score
 

@@ -8,11 +8,19 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+from limits import check, not_negative
 from samplers.base import Stepper
 from samplers.linear import Method, Move, Row, linear
 from samplers.nodes import Node, ancestral, nodes_at
 from sde_lib.base import AffineSDE
 from sde_lib.prediction import ScoreFn
+
+CHURN = {
+    "amount": not_negative(note="published: 40; 0 is deterministic"),
+    "low": not_negative(note="published: 0.05"),
+    "high": not_negative(infinite=True, note="published: 50"),
+    "noise": not_negative(note="published: 1.003"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +41,9 @@ class Churn:
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.amount < 0.0 or self.noise < 0.0 or self.low > self.high:
-            raise ValueError(
-                f"churn: amount {self.amount}, from {self.low} to {self.high}, noise {self.noise}; needed are amount "
-                "and noise >= 0 and low <= high (published: 40, 0.05 to 50, 1.003)"
-            )
+        check("churn: ", vars(self), CHURN)
+        if self.low > self.high:
+            raise ValueError(f"churn: low is {self.low} and high {self.high}; needed is low <= high")
 
     def starts(self, sde: AffineSDE, grid: list[Node]) -> list[tuple[Node, tuple[float, float]]]:
         """Where each step begins, and what leads there from the grid: the sample's factor and the noise."""

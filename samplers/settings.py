@@ -3,14 +3,46 @@
 import dataclasses
 import math
 
+import limits
 from samplers import grids, guidance, spacings, threshold
+from samplers.ddim import ETA
 from samplers.idle import IDLE
+from samplers.langevin import RANGES as OF_CORRECTORS
 from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS
-from samplers.runge_kutta import Churn
+from samplers.ode import TOLERANCE
+from samplers.runge_kutta import CHURN
 from sde_lib.chain import VARIANCES
 
 METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS)
+CHURN_FIELDS = {"churn": "amount", "min": "low", "max": "high", "noise": "noise"}
 DENOISE = ("tweedie", "mean", "none")
+RANGES: dict[str, limits.Range] = {
+    "method": limits.OneOf(METHODS),
+    "predictor": limits.OneOf((*PREDICTORS, "none")),
+    "corrector": limits.OneOf((*CORRECTORS, "none")),
+    "snr": OF_CORRECTORS["snr"],
+    "n_steps_each": OF_CORRECTORS["n_steps"],
+    "corrector_norm": OF_CORRECTORS["norm"],
+    "steps": grids.RANGES["steps"],
+    "flow_steps": grids.RANGES["steps"],
+    "evaluations": limits.whole(1),
+    "grid": limits.Text(),
+    "karras_power": grids.RANGES["power"],
+    "t_min": grids.RANGES["t_min"],
+    "denoise": limits.OneOf(DENOISE),
+    "variance": limits.OneOf(VARIANCES),
+    "discretization": limits.whole(0, note="0 is exact, N the published chain"),
+    "eta": ETA,
+    **{f"s_{name}": CHURN[field] for name, field in CHURN_FIELDS.items()},
+    **threshold.RANGES,
+    "rtol": TOLERANCE,
+    "atol": TOLERANCE,
+    "label": limits.whole(-1, note="a class, or -1 for each in turn"),
+    **guidance.RANGES,
+    "guide": limits.Text(),
+    "guide_checkpoint": limits.whole(-1, note="a step, or -1 for the newest"),
+}
+"""What each field may be; that of `grid` is looked up by `samplers.grids`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,32 +126,20 @@ class Settings:
     guide_checkpoint: int = -1
 
     def __post_init__(self) -> None:
-        for field, allowed in (
-            ("method", METHODS),
-            ("predictor", (*PREDICTORS, "none")),
-            ("corrector", (*CORRECTORS, "none")),
-            ("denoise", DENOISE),
-            ("variance", VARIANCES),
-            ("threshold", threshold.RULES),
-        ):
-            if getattr(self, field) not in allowed:
-                raise ValueError(f"sampling.{field} is {getattr(self, field)!r}; known are {', '.join(allowed)}")
+        limits.check("sampling.", vars(self), RANGES)
         if self.grid not in grids.GRIDS and not spacings.known(self.grid):
             raise ValueError(f"sampling.{grids.unknown(self.grid)}")
-        if self.discretization < 0:
-            raise ValueError(f"sampling.discretization is {self.discretization}; 0 is exact, N the published chain")
         if self.predictor == self.corrector == "none":
             raise ValueError("sampling.predictor and sampling.corrector are both 'none'; one of them must move")
-        if self.karras_power <= 0.0:
-            raise ValueError(f"sampling.karras_power is {self.karras_power}; it must be positive (published: 7)")
-        threshold.check(self.threshold, self.threshold_quantile)
-        if self.label < -1:
-            raise ValueError(f"sampling.label is {self.label}; it is a class, 0 or above, or -1 for each in turn")
-        try:
-            guidance.check(self.guidance_scale, self.guidance_low, self.guidance_high, self.guidance_rescale)
-        except ValueError as error:
-            raise ValueError(f"sampling.{error}") from None
-        Churn(self.s_churn, self.s_min, self.s_max, self.s_noise)
+        if self.guidance_low >= self.guidance_high:
+            raise ValueError(
+                f"sampling.guidance_low is {self.guidance_low} and sampling.guidance_high {self.guidance_high}; needed "
+                "is guidance_low < guidance_high, of sigma / alpha"
+            )
+        if self.s_min > self.s_max:
+            raise ValueError(
+                f"sampling.s_min is {self.s_min} and sampling.s_max {self.s_max}; needed is s_min <= s_max"
+            )
         if self.method != "ode":
             self._check_grid()
 

@@ -6,23 +6,26 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+import limits
 from sde_lib.base import expand
 from sde_lib.preconditioning import Process
 
 RULES = ("none", "clip", "dynamic")
+RANGES: dict[str, limits.Range] = {
+    "threshold": limits.OneOf(RULES),
+    "threshold_quantile": limits.share(above=True, note="published: 0.995"),
+}
 
 
 def check(rule: str, quantile: float) -> None:
     """Refuse an unknown rule, or a quantile that is none."""
-    if rule not in RULES:
-        raise ValueError(f"threshold is {rule!r}; allowed are {', '.join(RULES)}")
-    if not 0.0 < quantile <= 1.0:
-        raise ValueError(f"threshold_quantile is {quantile}; it must lie in (0, 1] (published: 0.995)")
+    limits.check("", {"threshold": rule, "threshold_quantile": quantile}, RANGES)
 
 
 def _rule(name: str, quantile: float, low: float, high: float) -> Callable[[Array], Array]:
     """x0 [b, ...] -> x0 within range."""
     check(name, quantile)
+    limits.check("threshold: ", {"low": low, "high": high}, {"low": limits.Number(), "high": limits.Number()})
     if low >= high:
         raise ValueError(f"threshold: the range is {low} to {high}; needed is low < high")
     if name == "clip":

@@ -107,8 +107,8 @@ def options_of(name: str, schedule: str | None = None) -> dict[str, Any]:
 
 
 def _check_known(what: str, received: str, known: Collection[str]) -> None:
-    if received not in known:
-        near = difflib.get_close_matches(received, known, n=1)
+    if not isinstance(received, str) or received not in known:
+        near = difflib.get_close_matches(str(received), known, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"{what} is {received!r}{hint}; known are {', '.join(known)}")
 

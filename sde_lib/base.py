@@ -23,6 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from limits import check, share
+
+T_MIN = share(above=True, below=True, note="published: 1e-5")
 Coefficient = Float[Array, "..."]
 """A number per time: a scalar, or one per example, shape [b]."""
 
@@ -68,8 +71,7 @@ class AffineSDE(abc.ABC):
     noise_exponent: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.t_min < 1.0:
-            raise ValueError(f"sde: t_min is {self.t_min}; it must lie in (0, 1), e.g. 1e-5")
+        check("sde.", {"t_min": self.t_min}, {"t_min": T_MIN})
 
     @property
     def parameters(self) -> dict[str, Array]:

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from sde_lib.base import Coefficient
+from limits import Maybe, Range, check, whole
+from sde_lib.base import T_MIN, Coefficient
 from sde_lib.schedules import SCHEDULES, TableBeta
 from sde_lib.vp import VP
+
+CHAIN: dict[str, Range] = {"n": whole(2, 1_000_000, note="published: 1000"), "t_min": Maybe(T_MIN)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +75,7 @@ def discrete(
       ValueError: an unknown schedule or option, or betas outside (0, 1).
       OSError: a file of betas that is not there.
     """
+    check("sde.", {"n": n, "t_min": t_min}, CHAIN)
     if (schedule == "table") != (betas is not None):
         raise ValueError(f"sde.schedule is {schedule!r} and sde.betas {betas!r}; betas belong to schedule 'table'")
     if betas is not None:
@@ -85,8 +89,6 @@ def discrete(
         unknown = [key for key in options if key not in known]
         if unknown:
             raise ValueError(f"sde.schedule {schedule!r} has no option {unknown[0]!r}; known are {', '.join(known)}")
-        if n < 2:
-            raise ValueError(f"sde.n is {n}; a chain has at least 2 steps (published: 1000)")
         table = SCHEDULES[schedule](**options).discrete_betas(n)
     return _of_betas(table, t_min)
 

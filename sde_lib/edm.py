@@ -4,7 +4,9 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from limits import check
 from sde_lib.base import AffineSDE, Coefficient, Kernel
+from sde_lib.ve import SIGMAS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +20,7 @@ class EDM(AffineSDE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.sigma_max > 0.0:
-            raise ValueError(f"sde: sigma_max {self.sigma_max}; it must be positive (published: 80)")
+        check("sde.", vars(self), SIGMAS)
 
     def alpha(self, t: Coefficient) -> Coefficient:
         """1."""
@@ -53,7 +54,8 @@ def edm(*, sigma_min: float = 0.002, sigma_max: float = 80.0) -> EDM:
     Raises:
       ValueError: bounds that are not 0 < sigma_min < sigma_max.
     """
-    if not 0.0 < sigma_min < sigma_max:
+    check("sde.", {"sigma_min": sigma_min, "sigma_max": sigma_max}, SIGMAS)
+    if not sigma_min < sigma_max:
         raise ValueError(
             f"sde: sigma_min {sigma_min}, sigma_max {sigma_max}; allowed is 0 < sigma_min < sigma_max (published: "
             "0.002 and 80)"

@@ -14,7 +14,6 @@ says how much noise the bound's estimate has.
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import jax
@@ -23,9 +22,16 @@ import numpy as np
 from jax.nn import sigmoid, softplus
 from jaxtyping import Array
 
+from limits import Flag, Number, Range, check, whole
 from sde_lib.base import AffineSDE, Coefficient, Kernel
 
 INTERIOR = ("l1", "l2", "bias", "l3")
+GAMMAS: dict[str, Range] = {
+    "gamma_min": Number(-80.0, 80.0, note="published: -13.3"),
+    "gamma_max": Number(-80.0, 80.0, note="published: 5"),
+    "features": whole(0, 2**20, note="published: 1024; 0 is a linear gamma"),
+    "learned": Flag(),
+}
 STEEPNESS = 20.0  # of a feature at first: it rises over a fifth of the time
 
 
@@ -156,7 +162,9 @@ def learned_vp(
     Raises:
       ValueError: gamma_min not below gamma_max, or features that are neither 0 nor at least 16.
     """
-    if not -math.inf < gamma_min < gamma_max < math.inf:
+    given = {"gamma_min": gamma_min, "gamma_max": gamma_max, "features": features, "learned": learned}
+    check("sde.", given, GAMMAS)
+    if gamma_min >= gamma_max:
         raise ValueError(
             f"sde: gamma_min {gamma_min}, gamma_max {gamma_max}; needed is gamma_min < gamma_max (published: -13.3, 5)"
         )

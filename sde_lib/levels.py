@@ -5,7 +5,9 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from limits import check
 from sde_lib.base import AffineSDE, Coefficient, expand
+from sde_lib.discrete import CHAIN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +29,7 @@ class Levels:
     exact: bool = True
 
     def __post_init__(self) -> None:
-        if self.n < 2:
-            raise ValueError(f"sde: {self.n} noise levels; discrete training needs at least 2 (model.num_scales)")
+        check("model.", {"num_scales": self.n}, {"num_scales": CHAIN["n"]})
         self.sde.levels(self.n)
 
     def alpha(self, t: Coefficient) -> Coefficient:

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from limits import Number, check, share
 from sde_lib.base import Coefficient
+
+BETAS = {
+    "beta_min": Number(0.0, 150.0),
+    "beta_max": Number(0.0, 150.0, above=True, note="published: 20; beyond 150 alpha^2 is 0 in float32"),
+}
+COSINE = {"s": share(note="published: 0.008"), "t_max": share(above=True, below=True)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +45,8 @@ class LinearBeta(BetaSchedule):
     beta_max: float = 20.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.beta_min <= self.beta_max or self.beta_max == 0.0:
+        check("sde.", vars(self), BETAS)
+        if self.beta_min > self.beta_max:
             raise ValueError(
                 f"sde: beta_min {self.beta_min}, beta_max {self.beta_max}; allowed is 0 <= beta_min <= beta_max "
                 "with beta_max > 0 (published: 0.1 and 20)"
@@ -70,8 +78,7 @@ class CosineBeta(BetaSchedule):
     t_max: float = 0.9946
 
     def __post_init__(self) -> None:
-        if not (self.s >= 0.0 and 0.0 < self.t_max < 1.0):
-            raise ValueError(f"sde: s {self.s}, t_max {self.t_max}; allowed is s >= 0 and 0 < t_max < 1")
+        check("sde.", vars(self), COSINE)
 
     def _complement(self, t: Coefficient) -> Coefficient:
         """pi/2 - a(t), the angle whose sine is cos a(t): no cancellation as t -> 1."""

@@ -6,7 +6,10 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
+from limits import check, positive
 from sde_lib.base import AffineSDE, Coefficient, Kernel
+
+SIGMAS = {"sigma_min": positive(), "sigma_max": positive()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +24,8 @@ class VE(AffineSDE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 < self.sigma_min < self.sigma_max:
+        check("sde.", vars(self), SIGMAS)
+        if not self.sigma_min < self.sigma_max:
             raise ValueError(
                 f"sde: sigma_min {self.sigma_min}, sigma_max {self.sigma_max}; "
                 "allowed is 0 < sigma_min < sigma_max (published for CIFAR-10: 0.01 and 50)"

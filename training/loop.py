@@ -72,10 +72,10 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
     steps = config.n_jitted_steps
     names = ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")
     for name in names:
-        if steps < 1 or config[name] % steps or config[name] < (0 if name == "eval_freq" else 1):
+        if config[name] % steps:
             raise ValueError(
                 f"training.{name} is {config[name]} and training.n_jitted_steps {steps}: "
-                "it must be a positive multiple of the steps of one call"
+                "it must be a multiple of the steps of one call"
             )
     if config.eval_freq and not len(experiment.source.test):
         raise ValueError(
@@ -145,8 +145,6 @@ def _check_augmentation(experiment: Experiment) -> None:
     """ValueError where the network cannot be told of the augmentation of its images."""
     probability = experiment.config.data.augment
     told = experiment.config.model.get("augment_dim", 0)
-    if not 0.0 <= probability <= 1.0:
-        raise ValueError(f"data.augment is {probability}; it is a probability, and 0 is without")
     if probability and told != LABELS:
         raise ValueError(
             f"data.augment is {probability} and model.augment_dim {told}: a network that is not told of the "

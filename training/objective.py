@@ -29,14 +29,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from sde_lib import VARIANCES, AffineSDE, Levels, expand
+from experiment.ranges import of_section
+from limits import check
+from sde_lib import AffineSDE, Levels, expand
 from sde_lib.bound import bound_times
 from training import hybrid, times, vdm
 from training.importance import LossHistory
 from training.times import TIMES
 from training.weights import WEIGHTS, options_of
 
-LOSSES = ("simple", "hybrid", "variational", "vdm", "cross_entropy")
 Model = Callable[[Array, Array], Array | tuple[Array, Array | None]]
 """(x, t) -> eps_hat, or eps_hat and the variance output."""
 
@@ -90,21 +91,8 @@ class Objective:
     bounds: tuple[float, float] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
-        samplings = (*TIMES, "loss_aware")
-        choices = (("weight", WEIGHTS), ("time_sampling", samplings), ("loss", LOSSES), ("variance", VARIANCES))
-        for field, known in choices:
-            if getattr(self, field) not in known:
-                raise ValueError(f"training.{field} is {getattr(self, field)!r}; known are {', '.join(known)}")
-        positive = {name: getattr(self, name) for name in ("P_std", "min_snr_gamma", "sigma_data")}
-        not_negative = {name: getattr(self, name) for name in ("p2_k", "p2_gamma")}
-        for name, value in (positive | not_negative).items():
-            if value < 0.0 or (value == 0.0 and name in positive):
-                raise ValueError(f"training.{name} is {value}; it must be {'> 0' if name in positive else '>= 0'}")
-        if self.loss_history < 1 or not 0.0 < self.uniform_probability <= 1.0:
-            raise ValueError(
-                f"training.loss_history is {self.loss_history}, training.uniform_probability "
-                f"{self.uniform_probability}; allowed are at least 1, and a probability above 0 (published: 10, 0.001)"
-            )
+        check("training.", vars(self), of_section("training"))
+        check("model.", {"num_scales": self.num_scales}, of_section("model"))
         self._refuse_contradictions()
         hybrid.check(self)
         vdm.check(self)

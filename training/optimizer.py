@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-OPTIMIZERS = ("Adam", "AdamW")
+from experiment.ranges import of_section
+from limits import check
 
 
 def create(
@@ -39,13 +40,7 @@ def create(
     Raises:
       ValueError: an unknown optimizer, or a number out of range.
     """
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optim.optimizer is {optimizer!r}; allowed are {', '.join(OPTIMIZERS)}")
-    if lr <= 0.0 or warmup < 0 or warmup_images < 0 or decay_steps < 0:
-        raise ValueError(
-            f"optim: lr {lr}, warmup {warmup}, warmup_images {warmup_images}, decay_steps {decay_steps}; needed: lr > "
-            "0, the others >= 0"
-        )
+    check("optim.", locals(), of_section("optim"))
     if warmup_images and batch_size < 1:
         raise ValueError(f"optim.warmup_images is {warmup_images}, which needs the batch size, and it is {batch_size}")
     steps = warmup_images / batch_size if warmup_images else warmup
@@ -104,11 +99,7 @@ def create_ema(
     Raises:
       ValueError: a number out of range.
     """
-    if not 0.0 <= ema_rate < 1.0 or ema_halflife_images < 0.0 or ema_rampup < 0.0:
-        raise ValueError(
-            f"model: ema_rate {ema_rate}, ema_halflife_images {ema_halflife_images}, ema_rampup {ema_rampup}; needed: "
-            "0 <= ema_rate < 1, the others >= 0"
-        )
+    check("model.", locals(), of_section("model"))
 
     def decay(step: Array) -> Array:
         if not ema_halflife_images:

@@ -37,7 +37,7 @@ class Settings(Protocol):
 def check(settings: Settings) -> None:
     """ValueError where the bound is to be trained of what it does not bound."""
     vdm = settings.loss == "vdm"
-    if settings.bound_steps < 0 or (settings.bound_steps and not vdm):
+    if settings.bound_steps and not vdm:
         raise ValueError(
             f"training.bound_steps is {settings.bound_steps} and training.loss {settings.loss!r}; with 'vdm' 0 is "
             "continuous time, T a chain of T steps; else leave it at 0"

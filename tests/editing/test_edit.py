@@ -20,7 +20,7 @@ from data.images import load_image
 from data.source import take
 from editing import pictures
 from editing.run import _known
-from editing.tasks import TASKS, inputs
+from editing.tasks import TASK_INPUTS, inputs
 from experiment import Experiment, Refusal
 from experiment.build import build
 from experiment.workdir import Workdir
@@ -171,7 +171,7 @@ def test_the_named_masks_are_what_they_say() -> None:
 @pytest.mark.parametrize(
     ("edit", "sampling", "message"),
     [
-        ({"task": "erase"}, {}, f"edit.task is 'erase'; known are {', '.join(TASKS)}"),
+        ({"task": "erase"}, {}, f"edit.task is 'erase'; known are {', '.join(TASK_INPUTS)}"),
         ({"mask": "middle"}, {}, "edit.mask is 'middle'; it is one of upper"),
         ({"images": 298}, {}, "edit.images is 298, which takes 298 test images, and 'digits' has 297"),
         ({"task": "colorize"}, {}, "needs a model of colour images"),
@@ -182,7 +182,7 @@ def test_the_named_masks_are_what_they_say() -> None:
         ({"method": "replacement"}, {"method": "ode"}, "acts between steps"),
         ({"noise": 0.1}, {}, "noise"),
         ({"count": 0}, {}, "edit.count is 0"),
-        ({"task": "interpolate"}, {"rtol": 0.0}, "sampling.rtol 0.0"),
+        ({"task": "interpolate"}, {"rtol": 0.0}, "sampling.rtol is 0.0"),
         ({"task": "vary", "strength": 1.5}, {}, "1.5"),
     ],
 )

@@ -119,7 +119,6 @@ def test_what_cannot_be_examined_is_refused():
     for settings, named in (
         ({"enable_bpd": True}, "a classifier, without likelihood or samples"),
         ({"enable_sampling": True}, "eval.enable_sampling to False"),
-        ({"accuracy_levels": 1}, "eval.accuracy_levels is 1"),
     ):
         experiment = experiment_of(vp.get_config(), by_mean, **settings)
         with pytest.raises(ValueError, match=re.escape(named)):

@@ -253,8 +253,6 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
         ({"shape": (2,), "levels": None}, r"are of grey or RGB images; the examples of 'levels' are \(2,\)"),
         ({"shape": (4, 4, 2)}, r"\(4, 4, 2\)"),
         ({"shape": (4, 4, 3), "levels": None}, "without grey levels"),
-        ({"stats_split": "validation"}, "'validation'; known are train, test"),
-        ({"stats_features": 3}, "stats_features is 3"),
     ],
 )
 def test_what_has_no_statistics_is_refused_at_once(options: dict, says: str) -> None:

@@ -52,8 +52,8 @@ def test_a_wrong_condition_is_named(name):
         ("adm", {"head_channels": 6, "nf": 20, "ch_mult": (1, 1)}, "20 channels cannot attend in 3 heads"),
         ("adm", {"attn_resolutions": (16,)}, r"attn_resolutions \[16\] never occur"),
         ("adm", {"nf": 9}, "nf=9: .* choose an even nf"),
-        ("adm", {"num_res_blocks": 0}, "each level needs at least 1"),
-        ("adm", {"dropout": 1.5}, "dropout=1.5"),
+        ("adm", {"num_res_blocks": 0}, "num_res_blocks is 0; .*at least 1"),
+        ("adm", {"dropout": 1.5}, "dropout is 1.5"),
         ("ncsnpp", {"num_groups": 3}, "8 channels cannot be normalised in 3 equal groups"),
     ],
 )

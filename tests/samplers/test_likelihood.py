@@ -135,5 +135,5 @@ def test_errors_name_what_is_allowed() -> None:
         draw_probes(None, x, "radmacher")
     with pytest.raises(ValueError, match="key per example"):
         draw_probes(None, x, "gaussian")
-    with pytest.raises(ValueError, match=r"rtol 0\.0.*positive"):
+    with pytest.raises(ValueError, match=r"rtol is 0\.0.*above 0"):
         solve_flow(sde, lambda x, t: x, x, 1.0, 1e-3, rtol=0.0)

@@ -61,7 +61,7 @@ def test_a_network_in_levels_may_keep_a_continuous_label() -> None:
     ("make", "message"),
     [
         (lambda: Levels(SubVP(), 1000), r"SubVP has no published chain.*training\.continuous=True"),
-        (lambda: Levels(VE(), 1), "1 noise levels.*at least 2"),
+        (lambda: Levels(VE(), 1), "num_scales is 1; .*at least 2"),
         (lambda: Levels(VP(), 10), "10 noise levels are too few: beta_i reaches 2"),
         (lambda: eps_fn(VE(), lambda x, c: x, "eps", "index_down"), "'index_down', which counts.*t999, sigma"),
         (lambda: eps_fn(Levels(VE(), 9), lambda x, c: x, "eps", "indx"), "'indx'.*t999.*index, index_down"),

@@ -137,7 +137,7 @@ def test_the_weighted_loss_has_the_expectation_of_uniform_levels() -> None:
     [
         ({"time_sampling": "loss_aware"}, "'loss_aware', which is for noise levels; set training.continuous=False"),
         ({"time_sampling": "loss_aware", "num_scales": 1000, "loss_history": 0}, "loss_history is 0"),
-        ({"uniform_probability": 0.0}, "a probability above 0"),
+        ({"uniform_probability": 0.0}, r"uniform_probability is 0\.0.*above 0"),
     ],
 )
 def test_refused(options: dict, message: str) -> None:

@@ -82,9 +82,9 @@ def test_adam_takes_the_same_steps_for_a_sum_and_a_mean() -> None:
     ("make", "named"),
     [
         (lambda: optimizer.create(warmup_images=1e7), r"warmup_images is 10000000\.0, which needs the batch size"),
-        (lambda: optimizer.create(warmup_images=-1.0), r"warmup_images -1\.0"),
-        (lambda: optimizer.create_ema(ema_rate=1.5, ema_warmup=True, batch_size=1), r"ema_rate 1\.5"),
-        (lambda: optimizer.create_ema(**RATE, ema_rampup=-0.1, batch_size=1), r"ema_rampup -0\.1"),
+        (lambda: optimizer.create(warmup_images=-1.0), r"warmup_images is -1\.0"),
+        (lambda: optimizer.create_ema(ema_rate=1.5, ema_warmup=True, batch_size=1), r"ema_rate is 1\.5"),
+        (lambda: optimizer.create_ema(**RATE, ema_rampup=-0.1, batch_size=1), r"ema_rampup is -0\.1"),
     ],
 )
 def test_numbers_out_of_range_are_named(make: Any, named: str) -> None:
@@ -192,7 +192,10 @@ def test_the_blocks_are_recomputed_where_the_config_says_so(tmp_path: Any) -> No
 
 @pytest.mark.parametrize(
     ("augment", "named"),
-    [(0.12, r"data\.augment is 0\.12 and model\.augment_dim 0.*augment_dim to 9"), (1.5, r"augment is 1\.5; it is a")],
+    [
+        (0.12, r"data\.augment is 0\.12 and model\.augment_dim 0.*augment_dim to 9"),
+        (1.5, r"augment is 1\.5; it must be a number of at least 0 and at most 1"),
+    ],
 )
 def test_an_untold_network_is_refused(augment: float, named: str, tmp_path: Any) -> None:
     config = toy_mixture8_mlp.get_config()

@@ -145,8 +145,8 @@ def test_the_published_names_are_names_of_weights() -> None:
         ({"time_sampling": "lognormal", "num_scales": 10}, r"'lognormal'.*training\.continuous=False"),
         ({"weight": "edm", "importance_sampling": True}, r"importance_sampling is for"),
         ({"weight": "likelihood", "time_sampling": "log_snr"}, r"'log_snr', and the weight 'likelihood'"),
-        ({"P_std": 0.0}, r"P_std is 0\.0; it must be > 0"),
-        ({"p2_k": -1.0}, r"p2_k is -1\.0; it must be >= 0"),
+        ({"P_std": 0.0}, r"P_std is 0\.0; it must be a number above 0"),
+        ({"p2_k": -1.0}, r"p2_k is -1\.0; it must be a number of at least 0"),
     ],
 )
 def test_contradictions_are_refused(settings: dict, named: str) -> None:

@@ -1,0 +1,170 @@
+"""What every field of a config may be: one table, checked before data are read and before anything compiles.
+
+The options of a process, a network, a data set and a sampler are their constructors' own, which check them wherever
+they are called from. Names that a table of another room defines are repeated here, so that a config is checked as a
+whole in every mode; a test compares the two.
+"""
+
+from ml_collections import ConfigDict
+
+import sde_lib
+from inverse import METHODS
+from inverse.ranges import RANGES as OF_INVERSE
+from limits import (
+    SEED,
+    Flag,
+    Number,
+    OneOf,
+    Range,
+    Several,
+    Text,
+    check,
+    not_negative,
+    positive,
+    share,
+    whole,
+)
+from models import MODELS
+from models.checks import NUMBERS, check_options
+from samplers import settings
+from samplers.ode import PROBES, TOLERANCE
+from sde_lib.base import T_MIN
+from sde_lib.variational import DECODERS
+
+_FREQUENCY = whole(1, note="in steps")
+_EXAMPLES = whole(0, note="0: the whole test set")
+
+FIELDS: dict[str, Range] = {
+    "seed": SEED,
+    "sde.name": OneOf(tuple(sde_lib.SDES)),
+    "sde.t_min": T_MIN,
+    "model.name": Text(),
+    "model.prediction": OneOf(sde_lib.PREDICTIONS),
+    "model.noise_label": OneOf((*sde_lib.NOISE_LABELS, *sde_lib.LEVEL_LABELS)),
+    "model.preconditioning": OneOf(("none", *sde_lib.PRECONDITIONINGS)),
+    "model.num_scales": whole(0, int(NUMBERS["num_scales"].high), note=NUMBERS["num_scales"].note),
+    "model.ema_rate": share(below=True, note="published: 0.9999"),
+    "model.ema_warmup": Flag(),
+    "model.ema_halflife_images": not_negative(note="published: 500000; 0: by the rate"),
+    "model.ema_rampup": not_negative(note="published: 0.05; 0 is without"),
+    "data.dataset": Text(),
+    "data.image_size": whole(1, int(NUMBERS["image_size"].high)),
+    "data.num_channels": whole(1, int(NUMBERS["num_channels"].high)),
+    "data.centered": Flag(),
+    "data.uniform_dequantization": Flag(),
+    "data.random_flip": Flag(),
+    "data.augment": share(note="a probability; published: 0.12; 0 is without"),
+    "data.changed": OneOf(("refuse", "accept")),
+    "training.batch_size": whole(1),
+    "training.n_iters": whole(1),
+    "training.n_jitted_steps": whole(1, 100_000),
+    "training.parallelism": OneOf(("pmap", "fsdp")),
+    "training.remat": Flag(),
+    "training.continuous": Flag(),
+    "training.time_sampling": OneOf(("uniform", "log_snr", "lognormal", "loss_aware")),
+    "training.P_mean": Number(-80.0, 80.0, note="published: -1.2"),
+    "training.P_std": positive(note="published: 1.2"),
+    "training.weight": OneOf(("uniform", "snr", "truncated_snr", "min_snr", "p2", "edm", "likelihood")),
+    "training.min_snr_gamma": positive(note="published: 5"),
+    "training.p2_k": not_negative(note="published: 1"),
+    "training.p2_gamma": not_negative(note="published: 1"),
+    "training.sigma_data": positive(note="published: 0.5"),
+    "training.loss": OneOf(("simple", "hybrid", "variational", "vdm", "cross_entropy")),
+    "training.variance": OneOf(sde_lib.VARIANCES),
+    "training.vlb_weight": not_negative(note="published: 0.001"),
+    "training.bound_steps": whole(0, note="0 is continuous time"),
+    "training.loss_history": whole(1, 100_000, note="published: 10"),
+    "training.uniform_probability": share(above=True, note="published: 0.001"),
+    "training.likelihood_weighting": Flag(),
+    "training.importance_sampling": Flag(),
+    "training.reduce_mean": Flag(),
+    "training.stratified": Flag(),
+    "training.label_dropout": share(note="a probability; published: 0.1"),
+    "training.nan_to_num": Flag(),
+    "training.log_freq": _FREQUENCY,
+    "training.eval_freq": whole(0, note="in steps; 0: never"),
+    "training.snapshot_freq": _FREQUENCY,
+    "training.snapshot_freq_for_preemption": _FREQUENCY,
+    "training.keep_checkpoints": whole(1, note="the rolling ones"),
+    "training.snapshot_sampling": Flag(),
+    "optim.optimizer": OneOf(("Adam", "AdamW")),
+    "optim.lr": positive(note="published: 2e-4"),
+    "optim.beta1": share(below=True, note="published: 0.9"),
+    "optim.beta2": share(below=True, note="published: 0.999"),
+    "optim.eps": positive(note="published: 1e-8"),
+    "optim.weight_decay": not_negative(note="0 is without"),
+    "optim.warmup": whole(0, note="in steps"),
+    "optim.warmup_images": not_negative(note="0: optim.warmup steps"),
+    "optim.grad_clip": Number(note="0 and below is without"),
+    "optim.decay_steps": whole(0, note="0: the rate does not fall"),
+    **{f"sampling.{name}": allowed for name, allowed in settings.RANGES.items()},
+    "eval.batch_size": whole(1),
+    "eval.seed": SEED,
+    "eval.seeds": whole(1, 1_000_000),
+    "eval.ema": Flag(),
+    "eval.checkpoint": whole(-1, note="a step, or -1 for the newest"),
+    "eval.begin_step": whole(0),
+    "eval.end_step": whole(0, note="0: no range of steps"),
+    "eval.wait_minutes": whole(0, 1_000_000, note="for each checkpoint that is still to come"),
+    "eval.num_samples": whole(2),
+    "eval.samplers": Several(OneOf(settings.METHODS), distinct=True),
+    "eval.enable_bpd": Flag(),
+    "eval.enable_sampling": Flag(),
+    "eval.bpd_probe": OneOf(PROBES),
+    "eval.bpd_probes": whole(1),
+    "eval.bpd_slots": whole(0, note="0: all of a batch at once"),
+    "eval.bpd_repeats": whole(1),
+    "eval.bpd_max_examples": _EXAMPLES,
+    "eval.bpd_dequantization": OneOf(("uniform", "process")),
+    "eval.enable_vlb": Flag(),
+    "eval.vlb_times": whole(1),
+    "eval.vlb_max_examples": _EXAMPLES,
+    "eval.vlb_clip": Flag(),
+    "eval.vlb_decoder": OneOf(DECODERS),
+    "eval.accuracy_levels": whole(2, note="the two ends among them"),
+    "eval.rtol": TOLERANCE,
+    "eval.atol": TOLERANCE,
+    "eval.inception": Text(),
+    "eval.inception_resize": OneOf(("pytorch", "tf1")),
+    "eval.inception_batch_size": whole(1),
+    "eval.reference_stats": Text(),
+    "eval.stats_split": OneOf(("train", "test")),
+    "eval.stats_features": whole(4),
+    "eval.compare": Several(Text(), distinct=True),
+    "eval.compare_evaluations": Several(whole(1), distinct=True),
+    "eval.compare_reference": Text(),
+    "eval.compare_reference_evaluations": whole(1),
+    "edit.task": OneOf(("inpaint", "colorize", "super_resolve", "vary", "interpolate")),
+    "edit.image": Text(),
+    "edit.other": Text(),
+    "edit.images": whole(1),
+    "edit.count": whole(1),
+    "edit.mask": Text(),
+    "edit.factor": OF_INVERSE["factor"],
+    "edit.strength": OF_INVERSE["strength"],
+    "edit.method": OneOf(tuple(METHODS)),
+    "edit.noise": OF_INVERSE["noise"],
+    "edit.iterations": OF_INVERSE["iterations"],
+    "edit.data_std": OF_INVERSE["data_std"],
+    "edit.zeta": OF_INVERSE["zeta"],
+    "edit.resamplings": OF_INVERSE["resamplings"],
+    "edit.jump": OF_INVERSE["jump"],
+}
+
+
+def of_section(section: str) -> dict[str, Range]:
+    """What each field of one section may be, by the field's own name."""
+    return {name.removeprefix(f"{section}."): FIELDS[name] for name in FIELDS if name.startswith(f"{section}.")}
+
+
+def check_config(config: ConfigDict) -> None:
+    """Check every field of a config, whichever mode it is for.
+
+    Raises:
+      ValueError: a field that is outside its range, by its name, with what it is and what is allowed.
+    """
+    check("", {"seed": config.seed}, FIELDS)
+    for section in ("sde", "model", "data", "training", "optim", "sampling", "eval", "edit"):
+        check(f"{section}.", config[section], of_section(section))
+    if config.model.name in MODELS:
+        check_options(MODELS[config.model.name], config.model)

@@ -1,0 +1,232 @@
+"""What a setting may be: ranges of numbers, names and flags that say themselves in words.
+
+Every room states the ranges of its own options with these, and `check` refuses what lies outside in one line that names
+the field, what was received and what is allowed. Numbers are compared as float32, which is what computes with them: a
+rate of 0.999999999 is 1 there, and is no rate below 1.
+"""
+
+import dataclasses
+import inspect
+import math
+import numbers
+import os
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+MOST = 2**31 - 1  # JAX counts in int32
+LARGEST = 1e18  # the square of what is larger overflows float32
+TINY = float(np.finfo(np.float32).tiny)  # what is smaller is 0 on an accelerator
+
+
+class Range(Protocol):
+    """What a setting may be."""
+
+    @property
+    def words(self) -> str:
+        """The clause of an error message that says what is allowed."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether the value is allowed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """A number that is not NaN, between two bounds; infinity only where `infinite` says that it means something.
+
+    Attributes:
+      low, high: the bounds, which are allowed themselves.
+      above, below: whether they are not: greater than `low`, less than `high`.
+      whole: an integer, neither a float of a whole value nor a truth value.
+      infinite: whether plus infinity is allowed too.
+      note: what a reader should know of the usual values, in brackets behind the range.
+    """
+
+    low: float = -LARGEST
+    high: float = LARGEST
+    above: bool = False
+    below: bool = False
+    whole: bool = False
+    infinite: bool = False
+    note: str = ""
+
+    @property
+    def words(self) -> str:
+        """For example "it must be a number above 0 and at most 1 (published: 0.995)"."""
+        low, high = (f"{bound}" if self.whole else f"{bound:g}" for bound in (self.low, self.high))
+        lower = f"{'above' if self.above else 'of at least'} {low}"
+        upper = f"{'below' if self.below else 'at most'} {high}"
+        infinity, note = ", or infinity" if self.infinite else "", f" ({self.note})" if self.note else ""
+        return f"it must be a {'whole ' * self.whole}number {lower} and {upper}{infinity}{note}"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is a number of this kind within the bounds."""
+        if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+            return False
+        if self.whole:
+            return isinstance(value, numbers.Integral) and self.low <= value <= self.high
+        if value == math.inf:
+            return self.infinite
+        if not abs(value) <= LARGEST:  # NaN as well
+            return False
+        number, low, high = (0.0 if abs(n) < TINY else float(np.float32(n)) for n in (value, self.low, self.high))
+        return (number > low if self.above else number >= low) and (number < high if self.below else number <= high)
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """One of a few names."""
+
+    names: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The known names."""
+        return f"known are {', '.join(self.names)}"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is one of them."""
+        return isinstance(value, str) and value in self.names
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """Any text, or a path: a file, or a name that is looked up where it is used."""
+
+    words: str = "it must be a text"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is a text or a path."""
+        return isinstance(value, str | os.PathLike)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """True or False, and no number in their place."""
+
+    words: str = "it must be True or False"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is a truth value."""
+        return isinstance(value, bool | np.bool_)
+
+
+@dataclasses.dataclass(frozen=True)
+class Several:
+    """A sequence of at least so many values of one range."""
+
+    each: Range
+    least: int = 0
+    distinct: bool = False
+
+    @property
+    def words(self) -> str:
+        """What each must be, and how many there must be."""
+        count = f" of at least {self.least}" if self.least else ""
+        return f"it must be a sequence{count}{', each given once' * self.distinct}; of each value: {self.each.words}"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is such a sequence."""
+        if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+            return False
+        values = list(value)
+        distinct = not self.distinct or len(set(map(repr, values))) == len(values)
+        return len(values) >= self.least and distinct and all(map(self.each.allows, values))
+
+
+@dataclasses.dataclass(frozen=True)
+class Maybe:
+    """A range, or None where nothing is given."""
+
+    given: Range
+
+    @property
+    def words(self) -> str:
+        """The range's, and None."""
+        return f"{self.given.words}; or None"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is None or within the range."""
+        return value is None or self.given.allows(value)
+
+
+def whole(low: float, high: float = MOST, *, note: str = "") -> Number:
+    """An integer from `low` to `high`."""
+    return Number(low, high, whole=True, note=note)
+
+
+def positive(*, note: str = "") -> Number:
+    """A number above 0."""
+    return Number(0.0, above=True, note=note)
+
+
+def not_negative(*, infinite: bool = False, note: str = "") -> Number:
+    """A number of at least 0."""
+    return Number(0.0, infinite=infinite, note=note)
+
+
+def share(*, above: bool = False, below: bool = False, note: str = "") -> Number:
+    """A number from 0 to 1, without 0 where `above`, without 1 where `below`."""
+    return Number(0.0, 1.0, above=above, below=below, note=note)
+
+
+SEED = whole(0, 2**32 - 1)
+"""JAX makes the key of 2^32 + 5 from 5, and NumPy takes no negative one."""
+
+
+def shown(value: Any) -> str:
+    """The value as an error message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:45]}... ({len(text)} characters)"
+
+
+def of_options(
+    function: Callable, numbers: Mapping[str, Number], others: Mapping[Any, Range] | None = None
+) -> dict[str, Range]:
+    """What each option of a constructor may be, by the types of its signature and the ranges of its `numbers` by name.
+
+    Args:
+      function: the constructor.
+      numbers: the range of each number by its option's name; an option of type int is a whole number in it.
+      others: the range of each further type.
+    """
+
+    def of(name: str, kind: Any) -> Range | None:
+        inner = typing.get_args(kind)
+        if others and kind in others:
+            return others[kind]
+        if isinstance(kind, types.UnionType) and inner[1:] == (type(None),):
+            given = of(name, inner[0])
+            return given and Maybe(given)
+        if typing.get_origin(kind) in (Sequence, tuple):
+            each = of(name, inner[0])
+            return each and Several(each)
+        if kind is int and name in numbers:
+            number = numbers[name]
+            return dataclasses.replace(number, whole=True, low=number.low + number.above, above=False)
+        if kind is float:
+            return numbers.get(name)
+        return {bool: Flag(), str: Text()}.get(kind)
+
+    parameters = inspect.signature(function).parameters
+    found = {name: of(name, parameter.annotation) for name, parameter in parameters.items()}
+    return {name: known for name, known in found.items() if known}
+
+
+def check(section: str, values: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+    """Refuse the first of `values` that its range does not allow; those without a range are left alone.
+
+    Args:
+      section: what stands ahead of a name in the message, for example "sampling.".
+      values: the settings by name.
+      ranges: what each may be.
+
+    Raises:
+      ValueError: a value outside its range, named with what was received and what is allowed.
+    """
+    for name in values:
+        if name in ranges and not ranges[name].allows(values[name]):
+            raise ValueError(f"{section}{name} is {shown(values[name])}; {ranges[name].words}")
