@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol, runtime_checkable
 import numpy as np
 from tqdm import tqdm
 
-from data.source import Records, take
+from data.source import Records, Unreadable, take
 
 SECONDS_UNSEEN = 5.0  # a hash that takes longer shows how far it is
 AT_ONCE = 1024  # files given to the threads, and examples taken, at a time
@@ -36,8 +36,7 @@ def of_records(records: Records) -> str:
     each object and kept with it, so that later changes of files are not seen by this process.
 
     Raises:
-      OSError: a file of the set cannot be read.
-      ValueError: an example cannot be decoded.
+      Unreadable: a file of the set cannot be read, or an example not decoded.
     """
     known = getattr(records, "_fingerprint", None)
     if known is None:
@@ -60,9 +59,16 @@ def of_files(paths: Sequence[str | PathLike | Openable], what: str) -> list[str]
     def digests() -> Iterator[str]:
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(paths), AT_ONCE):
-                yield from pool.map(of_file, paths[start : start + AT_ONCE])
+                yield from pool.map(_of_named, paths[start : start + AT_ONCE])
 
     return list(_shown(digests(), total=len(paths), unit="file", what=what))
+
+
+def _of_named(path: str | PathLike | Openable) -> str:
+    try:
+        return of_file(path)
+    except OSError as error:
+        raise Unreadable(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def of_arrays(arrays: Mapping[str, np.ndarray]) -> str:

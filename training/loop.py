@@ -308,7 +308,8 @@ def _saving_before_unreadable(store: Any, checkpoint: Callable[[], tuple[int, di
         store.wait()
         kept = store.latest_step()
         saved = f"step {kept} is saved" if kept is not None else "no checkpoint had been saved yet"
-        raise Failure(f"{error}; {saved}, and once the file is mended the same command continues the run") from error
+        mend = "restore the file, and the same command continues; with other data, --config.data.changed=accept does"
+        raise Failure(f"{error}; {saved}; {mend}") from error
 
 
 def _diverged(what: str, store: Any) -> Diverged:

@@ -178,6 +178,8 @@ def test_what_is_no_zip_file_or_damaged_is_named(tmp_path):
         read(path)
     with pytest.raises(Unreadable, match=rf"cannot read the image {path}/{NAMES[0]}: .*CRC"):
         read(path, verify=False).train[0]
+    with pytest.raises(Unreadable, match=rf"cannot read {path}/{NAMES[0]}: .*CRC"):
+        fingerprint.of_records(read(path, verify=False).train)
 
 
 def test_what_would_be_too_large_or_cannot_be_decompressed_is_refused_before_it_is_read(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from PIL import Image
 
 import data
 from data import Arrays, fingerprint
+from data.source import Unreadable
 from tests.data.test_tfds import noise, prepare
 
 
@@ -86,6 +87,13 @@ def test_a_moved_folder_is_the_same_and_a_changed_one_is_not(tmp_path):
 
     (path / "cats").rename(path / "wolves")  # the labels 0 and 1 change places
     assert of_folder(path) not in (before, of_folder(tmp_path / "elsewhere"))
+
+
+def test_a_file_that_has_gone_is_named(tmp_path):
+    records = data.create("folder", path=str(classes(tmp_path / "pictures")), image_size=8, test_fraction=0).train
+    records.files[4].unlink()
+    with pytest.raises(Unreadable, match=f"cannot read {records.files[4]}: No such file"):
+        fingerprint.of_records(records)
 
 
 def test_it_is_computed_once_for_each_set(tmp_path, monkeypatch):
