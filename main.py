@@ -26,6 +26,9 @@ CONFIG = flags.DEFINE_string(
 MODE = flags.DEFINE_enum("mode", None, MODES, "What to do.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: checkpoints, curves, samples, reports.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The published file or folder that --mode=import reads.")
+SAMPLES = flags.DEFINE_string(
+    "samples", None, "Pictures that --mode=evaluate compares with eval.reference_stats: a folder, a .zip or an .npz."
+)
 COORDINATOR = flags.DEFINE_string("coordinator", None, "Several processes: host:port of process 0, or auto.")
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes take part.")
 PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
@@ -36,13 +39,16 @@ Changes = Sequence[tuple[str, str | None]]
 """Fields of the config and what the command line says of them; None is a flag alone, as --config.eval.ema."""
 
 
-def run(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None) -> None:
-    """Check everything, then do what `mode` says."""
-    prepare(mode, config, path, checkpoint)()
+def run(mode: str, config: ConfigDict, path: str, given: str | None = None) -> None:
+    """Check everything, then do what `mode` says; `given` as in `prepare`."""
+    prepare(mode, config, path, given)()
 
 
-def prepare(mode: str, config: ConfigDict, path: str, checkpoint: str | None = None) -> Callable[[], object]:
-    """What `mode` will do, after everything is checked; of a mode that writes, holding the lock of what it writes."""
+def prepare(mode: str, config: ConfigDict, path: str, given: str | None = None) -> Callable[[], object]:
+    """What `mode` will do, after everything is checked; of a mode that writes, holding the lock of what it writes.
+
+    `given` is what the mode reads besides a run: the --checkpoint of import, the --samples of evaluate.
+    """
     import modes
     from experiment import fields, lock, refusing
     from experiment.paths import expand, expand_fields
@@ -53,8 +59,8 @@ def prepare(mode: str, config: ConfigDict, path: str, checkpoint: str | None = N
             config, workdir, part = expand_fields(config), Workdir(path), modes.LOCKS.get(mode)
             fields.check(config)
             if part:
-                stack.enter_context(lock.held(workdir.path, part, mode, create=mode in modes.BEGIN))
-            act = modes.MODES[mode](config, workdir, checkpoint and expand(checkpoint))
+                stack.enter_context(lock.held(workdir.path, part, mode, create=mode in modes.BEGIN or bool(given)))
+            act = modes.MODES[mode](config, workdir, given and expand(given))
         locked = stack.pop_all()
 
     def act_and_release() -> object:
@@ -64,14 +70,20 @@ def prepare(mode: str, config: ConfigDict, path: str, checkpoint: str | None = N
     return act_and_release
 
 
-def config_of(file: str | None, path: str, changes: Changes = ()) -> ConfigDict:
-    """The config of a file, or else the one that the run in the folder `path` has saved, with these changes."""
+def config_of(file: str | None, path: str, changes: Changes = (), *, needs_run: bool = True) -> ConfigDict:
+    """The config of a file, or else the one that the run in the folder `path` has saved, with these changes.
+
+    Where neither is there and no run is needed, it is that of configs/default.py.
+    """
+    from configs import default
     from experiment import config_files, fields, refusing
     from experiment.workdir import Workdir
 
     with refusing():
         workdir = Workdir(path)
         if file is None and not workdir.config_file.exists():
+            if not needs_run:
+                return fields.override(default.get_config(), changes)
             raise ValueError(
                 f"missing --config; it may be left out where --workdir holds a run, and {path} holds none (no "
                 "config.json); give --config=FILE, an experiment under configs/"
@@ -107,7 +119,7 @@ def _help() -> NoReturn:
     for name, act in modes.MODES.items():
         print(f"  {name:<10} {(act.__doc__ or '').splitlines()[0]}")
     print("\nFlags:")
-    for name in (flag.name for flag in (MODE, CONFIG, WORKDIR, CHECKPOINT, COORDINATOR, PROCESSES, PROCESS)):
+    for name in (flag.name for flag in (MODE, CONFIG, WORKDIR, CHECKPOINT, SAMPLES, COORDINATOR, PROCESSES, PROCESS)):
         print(f"  --{name:<12} {flags.FLAGS[name].help}")
     print(
         "  --config.SECTION.FIELD=VALUE  Any field of configs/default.py, and any option of the process, network and\n"
@@ -140,6 +152,21 @@ def _refuse(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
+def _given() -> str | None:
+    """The file or folder that the mode reads besides a run; a `Refusal` where another mode reads the one that is named.
+
+    Raises:
+      Refusal: --samples without --mode=evaluate, or --checkpoint without --mode=import.
+    """
+    from experiment import Refusal
+
+    readers = {"samples": (SAMPLES, "evaluate"), "checkpoint": (CHECKPOINT, "import")}
+    for name, (flag, mode) in readers.items():
+        if flag.value and MODE.value != mode:
+            raise Refusal(f"--{name} is for --mode={mode}, and --mode is {MODE.value}; leave it out")
+    return SAMPLES.value or CHECKPOINT.value
+
+
 def main(changes: Changes) -> None:
     """Start JAX's processes if there are several, and run."""
     from checkpoints.store import CheckpointDamaged, CheckpointNotSaved
@@ -151,10 +178,11 @@ def main(changes: Changes) -> None:
     logging.set_verbosity(logging.INFO)
     std_logging.getLogger("jax").setLevel(std_logging.WARNING)  # that there is no TPU is no news
     try:
-        config = config_of(CONFIG.value, WORKDIR.value, changes)
+        given = _given()
+        config = config_of(CONFIG.value, WORKDIR.value, changes, needs_run=not SAMPLES.value)
         with refusing():
             join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-        act = prepare(MODE.value, config, WORKDIR.value, CHECKPOINT.value)
+        act = prepare(MODE.value, config, WORKDIR.value, given)
         compilation_cache.enable(Workdir(WORKDIR.value).path)
         act()
     except Refusal as refusal:

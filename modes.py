@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
 import editing
 import evaluation.run
 from checkpoints import diffusers
-from evaluation import compare, quality, reproduce, samples, stats
+from evaluation import compare, given, quality, reproduce, samples, snapshot_fid, stats
+from evaluation import report as reports
 from experiment import Experiment, build, inputs
 from experiment.build import network_of
 from experiment.importing import import_weights
@@ -34,10 +36,11 @@ def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
         raise ValueError("sampling.guide is for the samples of a trained run; leave it '' in training")
     experiment = build(config)
     evaluation.run.check(experiment, likelihood=False)
+    measure = snapshot_fid.prepare(experiment)
     start = loop.prepare(experiment, workdir)
 
     def act() -> None:
-        step = loop.train(experiment, workdir, start)
+        step = loop.train(experiment, workdir, start, measure)
         if is_leader() and step >= config.training.n_iters:  # one that was stopped has said how to go on
             print(_trained(experiment, workdir, step))
 
@@ -56,14 +59,31 @@ def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     return lambda: print(samples.draw_grid(experiment, workdir, step, variables))
 
 
-def evaluate(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
-    """bits/dim, samples, FID; of a classifier its accuracy: report.md."""
+def evaluate(config: ConfigDict, workdir: Workdir, pictures: str | None) -> Act:
+    """bits/dim, samples, FID; of a classifier its accuracy; of --samples, which need no run, FID: report.md."""
+    if pictures:
+        return _evaluate_given(config, workdir, Path(pictures))
     experiment = _evaluable(config, workdir)
     plan = evaluation.run.prepare(experiment, workdir)
 
     def act() -> None:
         if evaluation.run.evaluate(experiment, workdir, plan):
             print((workdir.path / "report.md").read_text())
+
+    return act
+
+
+def _evaluate_given(config: ConfigDict, workdir: Workdir, pictures: Path) -> Act:
+    """FID and its family of pictures that are there already."""
+    if jax.process_count() > 1:
+        raise ValueError(f"--samples are for one process, and {jax.process_count()} take part; start it alone")
+    plan = given.prepare(config, pictures)
+
+    def act() -> None:
+        report = given.evaluate(plan)
+        workdir.path.mkdir(parents=True, exist_ok=True)
+        reports.write(workdir.path, report, given.markdown(report))
+        print((workdir.path / "report.md").read_text())
 
     return act
 

@@ -65,6 +65,8 @@ def get_config() -> ConfigDict:
     training.snapshot_freq_for_preemption = 10_000  # steps between rolling checkpoints
     training.keep_checkpoints = 3  # rolling ones
     training.snapshot_sampling = True
+    training.snapshot_fid_samples = 0  # > 0: the FID of so many at each snapshot, which needs eval.inception and
+    # eval.reference_stats; the checkpoint with the lowest is named in best_fid.json, and kept
 
     config.optim = optim = ConfigDict()
     optim.optimizer = "Adam"

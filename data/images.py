@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 2**26  # 8192 x 8192; with a channel of transparency they take 256 MiB
 GREY_MODES = ("1", "L", "LA", "La")  # Pillow's names
 MODES = {1: "L", 2: "LA", 3: "RGB"}  # by the number of channels
+ORIENTATION = 0x0112  # the tag of Exif
 File = str | PathLike | bytes
 
 # Pillow warns of pictures somewhat larger than MAX_PIXELS; here they are refused in words of our own.
@@ -40,6 +41,19 @@ def load_image(file: File, *, channels: int | None, size: int | None = None, cro
         if size is not None:
             image = _squared(image, size)
     return np.array(image).reshape(image.height, image.width, -1)
+
+
+def picture_size(file: File) -> tuple[int, int]:
+    """The height and width of a picture as `load_image` would decode it, upright.
+
+    A JPEG is read as far as its header; a PNG, which may say its orientation at its end, whole.
+
+    Raises:
+      ValueError: as `load_image`, as far as was read.
+    """
+    with _one_line(), _opened(file) as image:
+        sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        return (image.width, image.height) if sideways else (image.height, image.width)
 
 
 def squared(image: np.ndarray, size: int) -> np.ndarray:

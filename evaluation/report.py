@@ -26,9 +26,13 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write(folder: Path, report: dict[str, Any]) -> None:
-    """Write both forms; earlier ones that differ are kept as report.1.json, report.2.json, ..."""
-    for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.md", markdown(report))):
+def write(folder: Path, report: dict[str, Any], text: str | None = None) -> None:
+    """Write both forms; earlier ones that differ are kept as report.1.json, report.2.json, ...
+
+    `text` is the form for people of a report that is none of a checkpoint.
+    """
+    forms = {"report.json": json.dumps(report, indent=2) + "\n", "report.md": text or markdown(report)}
+    for name, text in forms.items():
         if not (folder / name).exists() or (folder / name).read_bytes() != text.encode():
             set_aside(folder / name)
             write_text(folder / name, text)

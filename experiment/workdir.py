@@ -17,7 +17,7 @@ FREE_SECTIONS = ("sampling", "eval", "edit", "published")  # nothing that is tra
 MAY_MOVE = ("data.path", "data.test_path", "data.data_dir")  # where the data lie
 MAY_GROW = ("training.n_iters",)  # nothing that is drawn or averaged depends on it
 FREQUENCIES = ("log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")  # nor on when it is told of
-OUTPUT = ("keep_checkpoints", "snapshot_sampling")  # or on what is kept and drawn
+OUTPUT = ("keep_checkpoints", "snapshot_sampling", "snapshot_fid_samples")  # or on what is kept and drawn
 MAY_CHANGE = (
     *(f"training.{name}" for name in FREQUENCIES + OUTPUT),
     *("training.parallelism", "training.remat"),  # nor on this, beyond rounding

@@ -29,8 +29,8 @@ MAY_IMPORT = {
     "modes": set(ROOMS) - {"main"},
 }
 DRIVER_NAMES = (
-    "accuracy bits coding compare comparison continuous feature_rounds features image_rounds ingredients quality "
-    "report reproduce rounds run samples schedule stats"
+    "accuracy bits coding compare comparison continuous feature_rounds features given image_rounds ingredients quality "
+    "report reproduce rounds run samples schedule snapshot_fid stats"
 )
 DRIVERS = {f"evaluation/{name}.py" for name in DRIVER_NAMES.split()}
 MAY_IMPORT_DRIVERS = MAY_IMPORT["evaluation"] | {"data", "models", "checkpoints", "experiment"}

@@ -30,6 +30,7 @@ from models import CLASSIFIERS
 from models.functional import Network
 from sde_lib import AffineSDE
 from training import optimizer, parallel
+from training.best import Best, Measure
 from training.classification import batch_scores
 from training.devices import Devices
 from training.importance import LossHistory
@@ -170,11 +171,12 @@ def _restore(
     return found and template.from_tree(found[1])
 
 
-def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
+def train(experiment: Experiment, workdir: Workdir, start_from: Start, measure: Measure | None = None) -> int:
     """Train to ``training.n_iters`` and return the last step; continues bit for bit where a killed run had saved.
 
-    `start_from` is what `prepare` returns. Writes checkpoints, metrics.jsonl, TensorBoard curves and sample
-    grids into `workdir`; process 0 alone writes the latter three.
+    `start_from` is what `prepare` returns; `measure` gives the FID of each archived checkpoint, on one process. Writes
+    checkpoints, metrics.jsonl, TensorBoard curves and sample grids into `workdir`, and with `measure` best_fid.json;
+    process 0 alone writes all but the first.
 
     Raises:
       Diverged: the loss became infinite or NaN; the checkpoints are from before.
@@ -212,7 +214,8 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
         process_count=jax.process_count(),
     )
     records = Records(workdir.path, start) if leader else None
-    archived = workdir.archived()
+    best = Best(workdir.path, measure.about, start) if measure else None
+    archived = [*workdir.archived(), *(best.kept if best else ())]
     store = workdir.store(keep=config.keep_checkpoints, keep_period=config.snapshot_freq, keep_steps=archived)
     progress = tqdm(
         total=config.n_iters, initial=start, unit="step", disable=not leader, dynamic_ncols=True, mininterval=1.0
@@ -266,7 +269,8 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
             if signal is not None:  # whoever sent it may not wait
                 store.save(*checkpoint)
                 store.wait()
-            if (leader or devices.joint) and (due(config.eval_freq) or (archive and pictured)):
+            measured = measure is not None and archive and signal is None
+            if (leader or devices.joint) and (due(config.eval_freq) or (archive and pictured) or measured):
                 variables = devices.whole(placed.variables(ema=True))
                 if due(config.eval_freq):
                     with waiting("computing the loss on the test set"):
@@ -280,6 +284,10 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start) -> int:
                     drawn = {"step": step, "seed": experiment.config.seed, "evaluations": spent}
                     facts = facts_of(experiment, experiment.settings.method, **drawn)
                     save_samples(workdir.path / "samples" / f"step_{step:08d}.png", x, experiment.scaler, facts)
+                if measured and (fid := measure(to_host(variables))) is not None:
+                    records.write(step, {f"fid_{measure.about['samples']}": fid})
+                    lowest = best.add(step, fid)
+                    logging.info("step %d: FID %.4f%s", step, fid, ", the lowest so far" if lowest else "")
                 began = time.perf_counter()
             if signal is not None:
                 progress.close()

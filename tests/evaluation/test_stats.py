@@ -202,7 +202,7 @@ def test_public_statistics(tmp_path: Path) -> None:
 
 
 def test_the_ancestors_file_of_features_is_statistics(tmp_path: Path) -> None:
-    """score_sde's cifar10_stats.npz holds pool_3 and no more: moments for FID, vectors for KID, precision and recall."""
+    """score_sde's cifar10_stats.npz holds pool_3 alone: moments for FID, vectors for KID, precision and recall."""
     random = np.random.default_rng(0)
     real = random.normal(size=(60, 2048)).astype(np.float32)
     np.savez(tmp_path / "cifar10_stats.npz", pool_3=real)

@@ -1,0 +1,73 @@
+"""An array of an .npz read a few rows at a time, so that one larger than the memory can be looked through."""
+
+import math
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class Header(NamedTuple):
+    """What an array will be; `columns` is True where its first axis is the fastest."""
+
+    shape: tuple[int, ...]
+    columns: bool
+    dtype: np.dtype
+
+
+def headers(path: Path) -> dict[str, Header]:
+    """Those of all arrays of an .npz by name; no number is read.
+
+    Raises:
+      ValueError: a file that is no .npz, or is damaged; one line that does not name the file.
+      OSError: no such file.
+    """
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                found = {}
+                for info in archive.infolist():
+                    with archive.open(info) as stream:
+                        found[info.filename.removesuffix(".npy")] = _header(stream)
+                return found
+        except Exception as error:  # damage comes as any error of zipfile, zlib, struct or NumPy
+            raise ValueError(_one_line(error)) from None
+
+
+def rows(path: Path, name: str, count: int) -> Iterator[np.ndarray]:
+    """The array [n, ...] in order, `count` rows at a time, the last ones fewer.
+
+    Raises:
+      ValueError: the file is cut or damaged; the array must not be one of `columns`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
+            shape, _, dtype = _header(stream)
+            size = math.prod(shape[1:]) * dtype.itemsize
+            for first in range(0, shape[0], count):
+                here = min(count, shape[0] - first)
+                content = stream.read(here * size)
+                if len(content) < here * size:
+                    raise ValueError(f"{name} ends after {first} of {shape[0]} rows and a part")
+                yield np.frombuffer(content, dtype).reshape(here, *shape[1:])
+            stream.read(1)  # the end of it, where zipfile compares the checksum
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"it cannot be read: {_one_line(error)}") from error
+
+
+def _header(stream: IO[bytes]) -> Header:
+    version = np.lib.format.read_magic(stream)
+    if version not in READERS:
+        raise ValueError(f"an array of an unknown version {version}")
+    shape, columns, dtype = READERS[version](stream)
+    if dtype.hasobject or any(length < 0 for length in shape):
+        raise ValueError(f"{dtype} of shape {shape} are no numbers")
+    return Header(shape, columns, dtype)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,208 @@
+"""FID and its family of pictures that are there already, whoever made them: of a folder, a zip file or an array.
+
+No run is needed: the Inception network, the pictures and statistics of real ones are all that is compared.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from data.archive import of_archive
+from data.fingerprint import Openable, of_facts, of_file, of_files
+from data.images import load_image, picture_size
+from data.listing import of_folder
+from evaluation import features, metrics, report, stats
+from evaluation.array_rows import Header, headers, rows
+from evaluation.inception import InceptionV3
+from evaluation.rgb import as_rgb
+from experiment import Failure
+
+ARRAYS = ("samples", "arr_0")
+CHUNK = 256
+LEAST = 10  # the splits of the Inception Score
+
+
+class Pictures(NamedTuple):
+    """Pictures of one size, in a fixed order.
+
+    Attributes:
+      path: where they are.
+      count: how many.
+      size: height and width.
+      chunks: reads them, uint8 [b, h, w, 3], once for each call.
+      fingerprint: computes that of their content.
+    """
+
+    path: Path
+    count: int
+    size: tuple[int, int]
+    chunks: Callable[[], Iterator[np.ndarray]]
+    fingerprint: Callable[[], str]
+
+
+class Plan(NamedTuple):
+    """Everything that an evaluation of given pictures begins with."""
+
+    config: ConfigDict
+    pictures: Pictures
+    inception: InceptionV3
+    reference: metrics.Reference
+
+
+def prepare(config: ConfigDict, path: Path) -> Plan:
+    """Look at the pictures, and read the Inception network and the statistics; computes and writes nothing.
+
+    Raises:
+      ValueError: no `eval.inception` or `eval.reference_stats`, files that are neither, or pictures that cannot be
+        compared: fewer than ten, of several sizes, or none.
+      OSError: a file that is not there.
+    """
+    if not config.eval.reference_stats:
+        raise ValueError(
+            "eval.reference_stats is empty; pictures are compared with statistics of real ones: give the .npz of "
+            "--mode=stats, or a public one"
+        )
+    pictures = find(path)
+    if pictures.count < LEAST:
+        raise ValueError(f"{path} holds {pictures.count} pictures; the Inception Score needs {LEAST} at least")
+    inception = features.load_inception(config.eval.inception, config.eval.inception_resize)
+    return Plan(config, pictures, inception, stats.load_statistics(config.eval.reference_stats, inception))
+
+
+def evaluate(plan: Plan) -> dict[str, Any]:
+    """The report: what was compared with what, and every metric.
+
+    Raises:
+      Failure: a picture that cannot be decoded, which is named, or floats of which it is unclear what is white.
+    """
+    config, pictures = plan.config.eval, plan.pictures
+    try:
+        found = features.extract(
+            plan.inception, pictures.chunks(), pictures.count, batch_size=config.inception_batch_size
+        )
+    except (ValueError, OSError) as error:
+        raise Failure(" ".join(f"{pictures.path}: {error}".split())) from error
+    return {
+        "pictures": {
+            "path": str(pictures.path),
+            "count": pictures.count,
+            "size": list(pictures.size),
+            "fingerprint": pictures.fingerprint(),
+        },
+        "inception_sha256": plan.inception.sha256,
+        "resize": plan.inception.resize,
+        "inception": metrics.of_set(plan.reference, found, seed=config.seed),
+        "environment": report.environment(),
+    }
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """The report for people."""
+    pictures, against = found["pictures"], found["inception"]["reference"]
+    height, width = pictures["size"]
+    lines = [
+        f"# {pictures['path']}",
+        "",
+        f"{pictures['count']} pictures of {height} x {width} pixels, resized as {found['resize']} does.",
+        "",
+        *(f"- {line}" for line in metrics.describe(found["inception"])),
+        "",
+        "Against " + ", ".join(f"{name} {value}" for name, value in against.items() if name != "data") + ".",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def find(path: Path) -> Pictures:
+    """The pictures below a folder, in a zip file, or in an .npz under `samples` or `arr_0`.
+
+    Raises:
+      ValueError: none of these, no picture in it, or pictures of several sizes.
+      FileNotFoundError: nothing there.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"--samples is {str(path)!r}; there is no such file or folder")
+    if path.suffix.lower() == ".npz":
+        return _of_array(path)
+    if path.is_file() and path.suffix.lower() != ".zip":
+        raise ValueError(f"--samples is {str(path)!r}; it may be a folder of pictures, a .zip of them, or an .npz")
+    listing = of_archive(path) if path.is_file() else of_folder(path)
+    return _of_files(path, listing.pictures)
+
+
+def _of_files(path: Path, named: dict[str, Openable]) -> Pictures:
+    with ThreadPoolExecutor() as pool:
+        sizes = dict(zip(named, pool.map(_size, named.values()), strict=True))
+    first, size = next(iter(sizes.items()))
+    other = next((name for name in sizes if sizes[name] != size), None)
+    if other is not None:
+        raise ValueError(
+            f"{path} holds pictures of several sizes, {first} of {size[0]} x {size[1]} and {other} of "
+            f"{sizes[other][0]} x {sizes[other][1]} (height x width); a distance is of pictures of one"
+        )
+    files = list(named.values())
+
+    def chunks() -> Iterator[np.ndarray]:
+        with ThreadPoolExecutor() as pool:
+            for begin in range(0, len(files), CHUNK):
+                yield np.stack(list(pool.map(_load, files[begin : begin + CHUNK])))
+
+    return Pictures(path, len(files), size, chunks, lambda: of_facts(of_files(files, "the pictures")))
+
+
+def _content(file: Openable) -> Path | bytes:
+    return file if isinstance(file, Path) else file.open("rb").read()
+
+
+def _size(file: Openable) -> tuple[int, int]:
+    return _named(file, picture_size)
+
+
+def _load(file: Openable) -> np.ndarray:
+    return _named(file, lambda content: load_image(content, channels=3))
+
+
+def _named(file: Openable, read: Callable[[Path | bytes], Any]) -> Any:
+    """What `read` makes of a file; the message of a ValueError names the file."""
+    try:
+        return read(_content(file))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+
+
+def _of_array(path: Path) -> Pictures:
+    try:
+        known = headers(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is not an .npz of pictures: {error}") from None
+    name = next((name for name in ARRAYS if name in known), None)
+    if name is None:
+        raise ValueError(f"{path} holds no {' and no '.join(ARRAYS)}; it has {', '.join(known) or 'nothing'}")
+    shape, columns, dtype = known[name]
+    fits = len(shape) == 4 and shape[0] and shape[-1] in (1, 3) and not columns
+    if not fits or not (dtype == np.uint8 or dtype.kind == "f"):
+        raise ValueError(
+            f"{name} of {path} is {dtype} {shape}{' in the order of Fortran' if columns else ''}; pictures are uint8, "
+            "or floats in 0 to 255, [n, height, width, 1 or 3]"
+        )
+    levels = _levels(path, known)
+
+    def chunks() -> Iterator[np.ndarray]:
+        for part in rows(path, name, CHUNK):
+            yield as_rgb(part if levels == 256 else np.rint(part * (255 / (levels - 1))).astype(np.uint8))
+
+    return Pictures(path, shape[0], shape[1:3], chunks, lambda: of_file(path))
+
+
+def _levels(path: Path, known: dict[str, Header]) -> int:
+    """The grey levels of an array that this project has written, which are stretched over 0 to 255; else 256."""
+    if "levels" not in known or known["levels"].shape or known["levels"].dtype.kind not in "iu":
+        return 256
+    with np.load(path, allow_pickle=False) as archive:
+        levels = int(archive["levels"])
+    if not 2 <= levels <= 256:
+        raise ValueError(f"{path} says that it has {levels} grey levels; 2 to 256 are allowed")
+    return levels

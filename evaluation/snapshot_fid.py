@@ -1,0 +1,85 @@
+"""The FID of each archived checkpoint while a run trains, of fewer samples than a published one has."""
+
+import math
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+
+from data.fingerprint import of_file
+from evaluation import features, ingredients, quality
+from evaluation.fid import frechet_distance
+from evaluation.inception import InceptionV3
+from evaluation.metrics import Reference
+from evaluation.samples import Drawer
+from evaluation.stats import load_statistics
+from experiment import Experiment, Failure
+
+
+class SnapshotFid:
+    """(variables) -> FID of `training.snapshot_fid_samples` samples of the config's sampler, always of the same noise.
+
+    So checkpoints of one run compare with less noise than their number of samples suggests; such an FID is biased
+    upwards, and no published one of 50,000.
+    """
+
+    def __init__(self, experiment: Experiment, inception: InceptionV3, reference: Reference):
+        config = experiment.config
+        self._experiment, self._inception, self._reference = experiment, inception, reference
+        self._count = config.training.snapshot_fid_samples
+        self._key = jax.random.fold_in(jax.random.key(config.eval.seed), zlib.crc32(b"snapshot_fid"))
+        self._size = min(config.eval.batch_size, self._count)
+        self.about: dict[str, Any] = {
+            "samples": self._count,
+            "batch_size": self._size,
+            "inception_sha256": inception.sha256,
+            "resize": inception.resize,
+            "reference_sha256": of_file(config.eval.reference_stats),
+            **ingredients.of_sampler(experiment.settings),
+            **ingredients.of_key(self._key),
+        }
+
+    def __call__(self, variables: dict[str, Any]) -> float | None:
+        """It; None, with a warning, where a sample is not finite."""
+        experiment, batch = self._experiment, self._experiment.config.eval.inception_batch_size
+        drawer = Drawer(experiment, variables, experiment.settings.method, self._size)
+
+        def chunks() -> Iterator[np.ndarray]:
+            for i in range(math.ceil(self._count / self._size)):
+                levels = experiment.scaler.decode(drawer.draw(self._key, i).x)
+                yield experiment.scaler.stretch(levels[: self._count - i * self._size])
+
+        try:
+            found = features.extract(self._inception, chunks(), self._count, batch_size=batch, desc="snapshot FID")
+        except Failure as failure:
+            logging.warning("no FID of this snapshot: %s", failure)
+            return None
+        return frechet_distance(self._reference.pool, found.pool_moments)
+
+
+def prepare(experiment: Experiment) -> SnapshotFid | None:
+    """What measures the snapshots of a training; None where `training.snapshot_fid_samples` is 0.
+
+    Raises:
+      ValueError: a count of 1 or below 0, no `eval.inception` or `eval.reference_stats`, files that are neither, data
+        that are no images, a classifier, or several processes.
+      OSError: a file that is not there.
+    """
+    config, count = experiment.config, experiment.config.training.snapshot_fid_samples
+    if count == 0:
+        return None
+    what = f"training.snapshot_fid_samples is {count}"
+    if count < 2:
+        raise ValueError(f"{what}; a FID is of 2 samples or more (published: 50000), and 0 measures none")
+    if experiment.classifies:
+        raise ValueError(f"{what}, and model.name is {config.model.name!r}, which draws no samples; set it to 0")
+    if jax.process_count() > 1:
+        raise ValueError(f"{what}, and {jax.process_count()} processes train together; only one alone can, so set it 0")
+    for field in ("inception", "reference_stats"):
+        if not config.eval[field]:
+            raise ValueError(f"{what}, and eval.{field} is empty; a FID needs it, or set the samples to 0")
+    inception = quality.load_inception(experiment)
+    return SnapshotFid(experiment, inception, load_statistics(config.eval.reference_stats, inception))
