@@ -16,7 +16,7 @@ from data.fingerprint import of_arrays, of_records
 from experiment import Experiment
 from experiment.guidance import GUIDE
 from experiment.processes import is_leader
-from experiment.workdir import MAY_MOVE
+from experiment.workdir import MAY_CHANGE, MAY_MOVE
 from samplers import Settings
 
 FEEDING = ("data.centered", "data.uniform_dequantization", "data.random_flip", "data.augment")
@@ -53,7 +53,7 @@ def of_examples(experiment: Experiment, split: str) -> dict[str, Any]:
     options = {
         name: value
         for name, value in experiment.config.data.to_dict().items()
-        if f"data.{name}" not in (*FEEDING, *MAY_MOVE)
+        if f"data.{name}" not in (*FEEDING, *MAY_MOVE, *MAY_CHANGE)
     }
     records = getattr(experiment.source, split)
     return {"split": split, **options, "fingerprint": of_records(records) if is_leader() else None}

@@ -20,7 +20,6 @@ from experiment.workdir import Workdir, write_text
 if TYPE_CHECKING:
     from experiment.build import Experiment
 
-FILE = "inputs.json"
 NAMED_FILES = ("sde.betas",)  # fields that may hold the path of a file of numbers, which training and samples depend on
 SHOWN = 3  # classes that one line names
 
@@ -52,7 +51,7 @@ def checked(experiment: "Experiment", workdir: Workdir) -> Inputs:
 
 def write(workdir: Workdir, inputs: Inputs) -> None:
     """Record them with the run; what they leave out stays as it was recorded."""
-    write_text(workdir.path / FILE, json.dumps(_read(workdir) | inputs, indent=2, sort_keys=True) + "\n")
+    write_text(workdir.inputs_file, json.dumps(_read(workdir) | inputs, indent=2, sort_keys=True) + "\n")
 
 
 def of_config(config: ConfigDict) -> Inputs:
@@ -93,10 +92,8 @@ def check_classes(experiment: "Experiment", workdir: Workdir) -> None:
 
 
 def _read(workdir: Workdir) -> Inputs:
-    file = workdir.path / FILE
-    if not file.exists():
-        return {}
-    return config_files.read_json(file, "remove it if the data set is still the one that the run was trained on")
+    mend = "remove it if the data set is still the one that the run was trained on"
+    return config_files.read_json(workdir.inputs_file, mend) if workdir.inputs_file.exists() else {}
 
 
 def _files(config: ConfigDict) -> dict[str, str]:

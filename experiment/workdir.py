@@ -82,6 +82,7 @@ class Workdir:
                 "give another folder, such as --workdir=runs/digits"
             )
         self.config_file = self.path / "config.json"
+        self.inputs_file = self.path / "inputs.json"
 
     def config(self) -> ConfigDict:
         """The run's, as it was saved; what it is too old to know is as in configs/default.py.
@@ -108,6 +109,7 @@ class Workdir:
 
         Training compares every field on which a number that is trained depends: not those of sampling, eval, edit and
         published, nor how often something is written, nor how it runs on its devices; and training.n_iters may grow.
+        Where the data lie it compares only in a run too old to have recorded what they are (`experiment.inputs`).
         Sampling and evaluation compare what the checkpoint depends on (sde, model, data), but not where the data lie.
         A field that the saved config is too old to know had the value that is its default now.
 
@@ -126,7 +128,7 @@ class Workdir:
             for name in sorted(saved.keys() | given.keys())
             if saved.get(name, missing) != given.get(name, missing)
             and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
-            and (training or name not in MAY_MOVE)
+            and (name not in MAY_MOVE or (training and not self.inputs_file.exists()))
             and name not in MAY_CHANGE
             and not (name in MAY_GROW and given.get(name, 0) >= saved.get(name, 0))
             and not (name not in saved and name in defaults and given[name] == defaults[name])

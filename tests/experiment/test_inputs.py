@@ -98,17 +98,21 @@ def test_the_test_set_counts_too_and_the_place_does_not(tmp_path):
     (tmp_path / "more" / "dogs" / "new.png").unlink()
     (tmp_path / "data").rename(tmp_path / "moved")
     config.data.path = str(tmp_path / "moved")
-    inputs.checked(build(config), workdir)
+    main.prepare("train", config, str(workdir.path))
+    config.data.path = str(tmp_path / "more")
+    assert "the training set had 6 examples and has 2" in refusal("train", config, workdir)
+    workdir.inputs_file.unlink()  # a run too old to say what they were: then by where they were
+    assert "data.path" in refusal("train", config, workdir)
 
 
 def test_an_older_run_is_continued_and_given_its_record(tmp_path):
     folder = pictures(tmp_path / "data")
     config = of_folder(folder)
     workdir = begun(config, tmp_path / "run")
-    (workdir.path / "inputs.json").unlink()
+    workdir.inputs_file.unlink()
     add(folder)
     begun(config, workdir.path)
-    assert json.loads((workdir.path / "inputs.json").read_text())["data"]["train"]["examples"] == 7
+    assert json.loads(workdir.inputs_file.read_text())["data"]["train"]["examples"] == 7
 
 
 @pytest.mark.parametrize("mode", ["evaluate", "edit"])
@@ -157,7 +161,7 @@ def test_a_named_file_that_changed_is_refused_wherever_the_run_is_used(tmp_path)
     np.savetxt(file, np.linspace(0.01, 0.2, 10))
     config, workdir = of_table(file), Workdir(tmp_path / "run")
     main.run("train", config, str(workdir.path))
-    recorded = json.loads((workdir.path / "inputs.json").read_text())
+    recorded = json.loads(workdir.inputs_file.read_text())
     assert recorded["data"]["train"]["examples"] == 64
     config.training.n_iters = 3
     main.prepare("train", config, str(workdir.path))
@@ -181,9 +185,9 @@ def test_a_named_file_that_changed_is_refused_wherever_the_run_is_used(tmp_path)
 def test_a_damaged_record_is_named(tmp_path, content):
     config = of_folder(pictures(tmp_path / "data"))
     workdir = begun(config, tmp_path / "run")
-    (workdir.path / "inputs.json").write_text(content)
+    workdir.inputs_file.write_text(content)
     line = refusal("train", config, workdir)
-    assert line.startswith(f"{workdir.path / 'inputs.json'} is ") and "remove it" in line
+    assert line.startswith(f"{workdir.inputs_file} is ") and "remove it" in line
 
 
 def test_another_word_for_changed_data(tmp_path):
