@@ -88,3 +88,15 @@ def test_what_shell_blocks_say_runs(tmp_path: Path) -> None:
                 [sys.executable, *given], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
             )
             assert done.returncode == 0, f"{' '.join(words)}: {done.stderr[-2000:]}"
+
+
+MEASURED = re.compile(r"(\d\.\d{3} \+- 0\.\d{3})\*{0,2}\s+bits/dim")
+
+
+def test_readme_and_configs_state_the_same_bits_per_dim() -> None:
+    """Each measured figure of the README is that of a config's docstring, word for word."""
+    configs = (" ".join(path.read_text().split()) for path in (ROOT / "configs").rglob("*.py"))
+    of_configs = {figure for text in configs for figure in MEASURED.findall(text)}
+    of_pages = {figure for page in PAGES for figure in MEASURED.findall(" ".join(page.read_text().split()))}
+    assert len(of_pages) >= 3
+    assert of_pages <= of_configs
