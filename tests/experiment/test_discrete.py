@@ -127,13 +127,14 @@ def test_the_score_is_that_of_the_levels_with_their_sigma_or_the_sdes(monkeypatc
 def test_chain_samplers_ask_for_the_levels_and_flows_for_the_smooth_process(monkeypatch) -> None:
     asked = []
     monkeypatch.setattr(Experiment, "score_fn", lambda self, variables, *, chain, **_: asked.append(chain) or Levels)
-    config = discrete()
-    config.sampling.grid = "uniform"
-    experiment = build(config)
-    methods = ("pc", "ancestral", "reverse_diffusion", "euler_maruyama", "ode", "flow_euler", "flow_heun")
-    for method in methods:
-        experiment.sampler({}, method)
-    assert asked == [True, True, True, True, False, False, False]
+    config, chain = discrete(), ("pc", "ancestral", "reverse_diffusion", "euler_maruyama")
+    for method in chain:
+        build(config).sampler({}, method)
+    assert asked == [True, True, True, True]
+    config.sampling.grid = "uniform"  # which is not the chain's own
+    for method in (*chain, "ode", "flow_euler", "flow_heun"):
+        build(config).sampler({}, method)
+    assert asked[4:] == [False] * 7
     config.sampling.discretization = 0  # exact kernels: no chain
     build(config).sampler({}, "ancestral")
     assert asked[-1] is False

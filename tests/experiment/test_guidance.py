@@ -129,9 +129,9 @@ def test_samples_take_the_classes_in_turn_or_the_one_asked_for(runs: dict) -> No
     config = tiny(digits_classes, label=3, guidance=2.0)
     config.eval.batch_size = 50
     main.run("sample", config, runs["classes"])
-    drawn = np.load(Path(runs["classes"]) / "samples" / "ddim_step_7_seed_0.npz")["samples"]
+    drawn = np.load(Path(runs["classes"]) / "samples" / "ddim_step_7_seed_0_label_3_guidance_2.npz")["samples"]
     main.run("sample", tiny(digits_classes, label=4, guidance=2.0), runs["classes"])
-    others = np.load(Path(runs["classes"]) / "samples" / "ddim_step_7_seed_0.npz")["samples"]
+    others = np.load(Path(runs["classes"]) / "samples" / "ddim_step_7_seed_0_label_4_guidance_2.npz")["samples"]
     assert drawn.shape == others.shape == (100, 8, 8, 1) and (drawn != others).any()
 
 
