@@ -145,6 +145,7 @@ def get_config() -> ConfigDict:
     # FID and its family. The resize before Inception: pytorch, as pytorch-fid, whose weights these are, or tf1, as
     # TensorFlow's graph of 2015, which the papers of 2021 used; features are 1 to 10 % apart.
     evaluate.inception = ""  # path of pt_inception-2015-12-05-6726825d.pth; "": no such metrics
+    evaluate.inception_sha256 = ""  # of that file where another than the published one is meant
     evaluate.inception_resize = "pytorch"
     evaluate.inception_batch_size = 32  # 1.6 GiB at work, whatever the size of the images
     evaluate.reference_stats = ""  # path of an .npz of --mode=stats, or of a public one

@@ -15,13 +15,18 @@ from evaluation.moments import Accumulator
 from evaluation.rgb import as_rgb
 
 WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"
+PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""The SHA-256 of that file; its first eight digits are in the name."""
 
 
-def load_inception(path: str, resize: str = "pytorch") -> InceptionV3:
+def load_inception(path: str, resize: str = "pytorch", expected: str = "") -> InceptionV3:
     """The network of `eval.inception`; the file's SHA-256 is in its `sha256`, and goes into statistics and reports.
 
+    A file other than the published one gives distances that no publication can be compared with, so it is taken only
+    where its SHA-256 is `expected` (`eval.inception_sha256`). The sum is compared before the file is interpreted.
+
     Raises:
-      ValueError: no path, an unknown resize, or a file that holds other tensors.
+      ValueError: no path, an unknown resize, another file than expected, or one that holds other tensors.
       OSError: no such file.
     """
     if not path:
@@ -32,10 +37,18 @@ def load_inception(path: str, resize: str = "pytorch") -> InceptionV3:
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"eval.inception is {path!r}; there is no such file")
+    found = sha256(file)
+    if expected and found != expected.lower():
+        raise ValueError(f"eval.inception is {path!r}, whose SHA-256 is {found}, and eval.inception_sha256 {expected}")
+    if not expected and found != PUBLISHED:
+        raise ValueError(
+            f"eval.inception is {path!r}, whose SHA-256 is {found}; that of {WEIGHTS} is {PUBLISHED}: download it "
+            f"again, or set eval.inception_sha256 to {found} if this file is meant"
+        )
     tensors = torch_file.load(file)
     if not isinstance(tensors, Mapping):
         raise ValueError(f"{path} holds a {type(tensors).__name__}, not a dictionary of tensors such as {WEIGHTS}")
-    return InceptionV3(tensors, resize, sha256=sha256(file))
+    return InceptionV3(tensors, resize, sha256=found)
 
 
 def _batches(

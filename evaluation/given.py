@@ -15,8 +15,7 @@ from data.archive import of_archive
 from data.fingerprint import Openable, of_facts, of_file, of_files
 from data.images import load_image, picture_size
 from data.listing import of_folder
-from evaluation import features, metrics, report, stats
-from evaluation.array_rows import Header, headers, rows
+from evaluation import features, metrics, npz, report, stats
 from evaluation.inception import InceptionV3
 from evaluation.rgb import as_rgb
 from experiment import Failure
@@ -69,7 +68,9 @@ def prepare(config: ConfigDict, path: Path) -> Plan:
     pictures = find(path)
     if pictures.count < LEAST:
         raise ValueError(f"{path} holds {pictures.count} pictures; the Inception Score needs {LEAST} at least")
-    inception = features.load_inception(config.eval.inception, config.eval.inception_resize)
+    inception = features.load_inception(
+        config.eval.inception, config.eval.inception_resize, config.eval.inception_sha256
+    )
     return Plan(config, pictures, inception, stats.load_statistics(config.eval.reference_stats, inception))
 
 
@@ -175,13 +176,13 @@ def _named(file: Openable, read: Callable[[Path | bytes], Any]) -> Any:
 
 def _of_array(path: Path) -> Pictures:
     try:
-        known = headers(path)
+        known = npz.headers(path)
     except ValueError as error:
         raise ValueError(f"{path} is not an .npz of pictures: {error}") from None
     name = next((name for name in ARRAYS if name in known), None)
     if name is None:
         raise ValueError(f"{path} holds no {' and no '.join(ARRAYS)}; it has {', '.join(known) or 'nothing'}")
-    shape, columns, dtype = known[name]
+    shape, columns, dtype, _ = known[name]
     fits = len(shape) == 4 and shape[0] and shape[-1] in (1, 3) and not columns
     if not fits or not (dtype == np.uint8 or dtype.kind == "f"):
         raise ValueError(
@@ -191,18 +192,17 @@ def _of_array(path: Path) -> Pictures:
     levels = _levels(path, known)
 
     def chunks() -> Iterator[np.ndarray]:
-        for part in rows(path, name, CHUNK):
+        for part in npz.rows(path, name, CHUNK):
             yield as_rgb(part if levels == 256 else np.rint(part * (255 / (levels - 1))).astype(np.uint8))
 
     return Pictures(path, shape[0], shape[1:3], chunks, lambda: of_file(path))
 
 
-def _levels(path: Path, known: dict[str, Header]) -> int:
+def _levels(path: Path, known: dict[str, npz.Header]) -> int:
     """The grey levels of an array that this project has written, which are stretched over 0 to 255; else 256."""
     if "levels" not in known or known["levels"].shape or known["levels"].dtype.kind not in "iu":
         return 256
-    with np.load(path, allow_pickle=False) as archive:
-        levels = int(archive["levels"])
+    levels = int(npz.read(path, ["levels"])["levels"])
     if not 2 <= levels <= 256:
         raise ValueError(f"{path} says that it has {levels} grey levels; 2 to 256 are allowed")
     return levels

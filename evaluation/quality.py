@@ -110,4 +110,4 @@ def load_inception(experiment: Experiment, *, needed: bool = False) -> Inception
     if not config.inception and not needed:
         return None
     (stats.check_images if config.reference_stats and not needed else stats.check)(experiment)
-    return features.load_inception(config.inception, config.inception_resize)
+    return features.load_inception(config.inception, config.inception_resize, config.inception_sha256)

@@ -61,6 +61,11 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
         raise ValueError(
             "eval.samplers is (), and eval.enable_sampling True; name at least one sampler, or set the latter to False"
         )
+    if config.reference_stats and not config.inception:
+        raise ValueError(
+            f"eval.reference_stats is {config.reference_stats!r} and eval.inception is empty; statistics are of the "
+            "features of that network: give eval.inception its weights, or leave eval.reference_stats empty"
+        )
     if config.inception and config.enable_sampling and config.num_samples < LEAST_FOR_INCEPTION:
         raise ValueError(
             f"eval.num_samples is {config.num_samples}; with eval.inception it must be at least {LEAST_FOR_INCEPTION}, "

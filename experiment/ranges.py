@@ -125,6 +125,7 @@ FIELDS: dict[str, Range] = {
     "eval.rtol": TOLERANCE,
     "eval.atol": TOLERANCE,
     "eval.inception": Text(),
+    "eval.inception_sha256": Text(),
     "eval.inception_resize": OneOf(("pytorch", "tf1")),
     "eval.inception_batch_size": whole(1),
     "eval.reference_stats": Text(),

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.features import extract, load_inception
+from checkpoints import torch_file
+from checkpoints.importing import sha256
+from evaluation.features import PUBLISHED, WEIGHTS, extract, load_inception
 from evaluation.inception import Features, fold
 from evaluation.moments import moments
 from evaluation.rgb import as_rgb
@@ -156,8 +158,9 @@ def published(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
 
 def test_the_published_file(published: tuple[Path, dict[str, np.ndarray]]) -> None:
     path, values = published
-    network = load_inception(str(path), "tf1")
-    assert network.sha256 == hashlib.sha256(path.read_bytes()).hexdigest() and network.resize == "tf1"
+    known = hashlib.sha256(path.read_bytes()).hexdigest()
+    network = load_inception(str(path), "tf1", known)
+    assert network.sha256 == known and network.resize == "tf1"
     known = fold(values)
     assert network.weights.keys() == known.keys()
     for name in ("Conv2d_1a_3x3.kernel", "Mixed_6d.branch7x7_2.kernel", "Mixed_7c.branch_pool.bias", "fc.kernel"):
@@ -170,5 +173,21 @@ def test_no_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file"):
         load_inception(str(tmp_path / "nowhere.pth"))
     (tmp_path / "other.pth").write_bytes(pickle.dumps([1, 2], 2))
-    with pytest.raises(ValueError, match=r"other\.pth"):
-        load_inception(str(tmp_path / "other.pth"))
+    with pytest.raises(ValueError, match=r"other\.pth holds a list"):
+        load_inception(str(tmp_path / "other.pth"), expected=sha256(tmp_path / "other.pth"))
+
+
+def test_another_file_than_the_published_one_is_taken_only_on_purpose(
+    published: tuple[Path, dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One changed weight, in a file whose tensors all have the right names and shapes; it is refused uninterpreted."""
+    path, _ = published
+    found = sha256(path)
+    monkeypatch.setattr(torch_file, "load", lambda file: pytest.fail("it was read"))
+    assert WEIGHTS.removesuffix(".pth").endswith(PUBLISHED[:8])
+    with pytest.raises(ValueError, match=f"SHA-256 is {found}; that of {WEIGHTS} is {PUBLISHED}.*inception_sha256 to"):
+        load_inception(str(path))
+    with pytest.raises(ValueError, match=f"SHA-256 is {found}, and eval.inception_sha256 {'0' * 64}"):
+        load_inception(str(path), expected="0" * 64)
+    monkeypatch.undo()
+    assert load_inception(str(path), expected=found.upper()).sha256 == found

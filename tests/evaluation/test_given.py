@@ -31,7 +31,7 @@ class Inception:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "load_inception", lambda path, resize: Inception())
+    monkeypatch.setattr(features, "load_inception", lambda path, resize, expected: Inception())
     # the roots of covariances of 2048 numbers take seconds; test_fid.py has the distance itself
     monkeypatch.setattr(metrics, "frechet_distance", lambda a, b: float(((a.mean - b.mean) ** 2).sum()))
 

@@ -270,6 +270,7 @@ def test_a_changed_ingredient_is_computed_anew(change: str, tmp_path: Path, aske
         lambda c: None,
         lambda c: c.configure("data", path="moved", in_memory=True, verify=False, changed="accept"),
         lambda c: c.configure("data", random_flip=True, augment=0.1),
+        lambda c: c.configure("data", verify=False, in_memory=True, changed="accept"),
         lambda c: c.configure("eval", bpd_slots=3),
         lambda c: c.configure("training", log_freq=7),
         lambda c: c.configure("optim", lr=1.0),

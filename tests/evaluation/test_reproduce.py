@@ -51,7 +51,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "load_inception", lambda path, resize: Quick(resize))
+    monkeypatch.setattr(features, "load_inception", lambda path, resize, expected: Quick(resize))
     # roots of covariances of 2048 numbers take seconds; test_fid.py has the distance itself
     monkeypatch.setattr(metrics, "frechet_distance", lambda a, b: float(np.abs(a.covariance - b.covariance).sum()))
 
@@ -90,7 +90,7 @@ def test_a_reproduction_names_every_difference(workdir: Path, capsys: pytest.Cap
             "40 samples",
             "Seed: 0",
             "moving average (EMA), rate",
-            "2 network",
+            "3 network evaluations each; flow_steps 2",
             "flow_steps 2",
             SHA,
             "pytorch",
@@ -137,6 +137,11 @@ def test_several_seeds_give_minimum_mean_and_spread(workdir: Path) -> None:
             "none of fid, bits_per_dim",
         ),
         ({"fid": 2.5}, {"num_samples": 9}, "eval.num_samples is 9"),
+        (
+            {"bits_per_dim": 3.1},
+            {"inception": "", "reference_stats": "stats.npz"},
+            "eval.reference_stats is 'stats.npz' and eval.inception is empty",
+        ),
         ({"fid": 2.5}, {"samplers": ("ode", "flow_euler", "ode")}, "name each once"),
     ],
 )

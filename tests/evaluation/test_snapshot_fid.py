@@ -44,7 +44,7 @@ def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     known = np.load(file)
     np.savez(file, mu=known["mu"], sigma=known["sigma"])
     monkeypatch.setattr(snapshot_fid, "Drawer", Drawer)
-    monkeypatch.setattr(features, "load_inception", lambda path, resize: Inception())
+    monkeypatch.setattr(features, "load_inception", lambda path, resize, expected: Inception())
     # the roots of covariances of 2048 numbers take seconds; test_fid.py has the distance itself
     monkeypatch.setattr(snapshot_fid, "frechet_distance", lambda a, b: float(b.mean[0] - a.mean[0]))
     config = digits.get_config()

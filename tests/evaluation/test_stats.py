@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import samplers
 from configs.vp import toy_mixture8_mlp
 from data import Arrays, Source
 from data.scaling import Scaler
+from evaluation import npz
 from evaluation.features import extract
 from evaluation.inception import Features
 from evaluation.moments import moments
@@ -217,22 +220,89 @@ def test_the_ancestors_file_of_features_is_statistics(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"pool_3": np.zeros((5, 64), np.float32)}, r"pool_3 float32 \(5, 64\); floats \(n, 2048\)"),
-        ({"pool_3": np.full((3, 2048), np.inf, np.float32)}, "pool_3: 3 of 3 examples are not finite"),
-        ({"pool_3": np.zeros((5, 2048), np.uint8)}, "pool_3 uint8"),
+        (
+            {"pool_3": np.zeros((5, 64), np.float32)},
+            r"pool_3 of float32 and shape \(5, 64\); floats of shape \(n, 2048\)",
+        ),
+        ({"pool_3": np.full((3, 2048), np.inf, np.float32)}, r"statistics that are not finite \(pool_3\)"),
+        ({"pool_3": np.zeros((5, 2048), np.uint8)}, "pool_3 of uint8"),
         ({"arr_0": np.zeros(3)}, "no mu and no sigma; it has arr_0"),
         ({"mu": np.zeros(64), "sigma": np.eye(64)}, r"\(64,\).*\(2048,\)"),
         ({"mu": np.full(2048, np.nan), "sigma": np.eye(2048)}, "not finite"),
-        ({"mu": np.array([None]), "sigma": np.eye(2)}, "not an .npz of statistics"),
+        ({"mu": np.array([None]), "sigma": np.eye(2)}, r"mu of object and shape \(1,\); floats of shape \(2048,\)"),
         (
-            {"mu": np.zeros(2), "sigma": np.eye(2), "about": np.array('{"resize": ')},
+            {"mu": np.zeros(2048), "sigma": np.eye(2048), "about": np.array('{"resize": ')},
             r"other\.npz is damaged: .*'about'",
         ),
-        ({"mu": np.zeros(2), "sigma": np.eye(2), "about": np.array("3")}, r"other\.npz is damaged: .*'about'"),
+        ({"mu": np.zeros(2048), "sigma": np.eye(2048), "about": np.array("3")}, r"other\.npz is damaged: .*'about'"),
     ],
 )
 def test_other_contents_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], says: str) -> None:
     np.savez(tmp_path / "other.npz", **arrays)
+    with pytest.raises(ValueError, match=says):
+        load_statistics(tmp_path / "other.npz", Inception())
+
+
+def _header(shape: tuple[int, ...], kind: str = "<f8") -> bytes:
+    """The beginning of an array that claims to be of that shape."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "kind", "says"),
+    [
+        ("mu", (10**12,), "<f8", r"mu of float64 and shape \(1000000000000,\); floats of shape \(2048,\) are needed"),
+        ("sigma", (2048, 10**9), "<f8", r"floats of shape \(2048, 2048\)"),
+        ("sigma_s", (32768, 16384), "<f8", r"floats of shape \(2023, 2023\)"),
+        ("features", (12, 2047), "<f4", r"features of float32 and shape \(12, 2047\); floats of shape \(n, 2048\)"),
+        ("features", (12,), "<f4", r"\(n, 2048\)"),
+        ("features", (12, 2048), "<i8", "floats of shape"),
+        (
+            "features",
+            (500_000, 2048),
+            "<f4",
+            r"\(500000, 2048\), 3906 MiB, packed into 0\.0 MiB; these are",
+        ),
+        ("pool_3", (500_000, 2048), "<f4", "these are no features"),
+        ("count", (3,), "<i8", r"an integer of shape \(\)"),
+        ("about", (), "<U300000000", r"about of 1200000000 bytes; it is at most 1048576"),
+    ],
+)
+def test_arrays_are_refused_by_their_headers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, shape: tuple[int, ...], kind: str, says: str
+) -> None:
+    """Before a number is read, whatever it would expand to."""
+    monkeypatch.setattr(npz, "read", lambda *_: pytest.fail("it was read"))
+    arrays = {"mu": _header((2048,)), "sigma": _header((2048, 2048))}
+    arrays |= {"mu_s": _header((2023,)), "sigma_s": _header((2023, 2023)), name: _header(shape, kind)}
+    with zipfile.ZipFile(tmp_path / "large.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for each, start in arrays.items():
+            archive.writestr(f"{each}.npy", start + bytes(1000))
+    with pytest.raises(ValueError, match=says) as caught:
+        load_statistics(tmp_path / "large.npz", Inception())
+    assert "\n" not in str(caught.value) and "large.npz" in str(caught.value)
+    assert not is_current(tmp_path / "large.npz", _experiment(), Inception())
+
+
+def test_images_beside_public_statistics_are_not_read(tmp_path: Path) -> None:
+    """guided-diffusion's files hold ten thousand of them; a claim of more than there is memory does not matter."""
+    np.savez(tmp_path / "adm.npz", mu=np.zeros(2048), sigma=np.eye(2048))
+    with zipfile.ZipFile(tmp_path / "adm.npz", "a") as archive:
+        archive.writestr("arr_0.npy", _header((10**12, 256, 256, 3), "|u1"))
+    assert load_statistics(tmp_path / "adm.npz", Inception()).pool.mean.shape == (2048,)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"features": np.full((5, 2048), np.inf, np.float32)}, r"not finite \(features\)"),
+        ({"mu_s": np.zeros(2023)}, "one of mu_s and sigma_s"),
+    ],
+)
+def test_contents_that_contradict_themselves_are_refused(tmp_path: Path, arrays: dict, says: str) -> None:
+    np.savez(tmp_path / "other.npz", mu=np.zeros(2048), sigma=np.eye(2048), **arrays)
     with pytest.raises(ValueError, match=says):
         load_statistics(tmp_path / "other.npz", Inception())
 

@@ -1,0 +1,113 @@
+"""Arrays of .npz files whose headers are looked at before any number is read.
+
+A header says how large an array becomes, and a few kilobytes may say a terabyte. So whoever reads a file that others
+have made first asks for the `headers`, refuses what is not of the shape that it expects, and only then reads the rest:
+whole, or a few rows at a time, so that an array larger than the memory can be looked through.
+"""
+
+import math
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class Header(NamedTuple):
+    """What an array will be.
+
+    Attributes:
+      shape: its lengths.
+      columns: True where its first axis is the fastest.
+      dtype: the kind of its numbers; objects cannot be read.
+      packed: how many bytes of the file it is made of, which no packing of random numbers makes much fewer.
+    """
+
+    shape: tuple[int, ...]
+    columns: bool
+    dtype: np.dtype
+    packed: int
+
+    @property
+    def bytes(self) -> int:
+        """Its size in memory."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def headers(path: str | Path) -> dict[str, Header]:
+    """Those of all arrays of an .npz by name; no number is read.
+
+    Raises:
+      ValueError: a file that is no .npz, or is damaged; one line that does not name the file.
+      OSError: no such file, or one that cannot be opened.
+    """
+    with open(path, "rb") as file:
+        size = Path(path).stat().st_size  # no part is larger, whatever it says
+        try:
+            with zipfile.ZipFile(file) as archive:
+                found = {}
+                for info in archive.infolist():
+                    with archive.open(info) as stream:
+                        what = Header(*_header(stream), min(info.compress_size, size))
+                    found[info.filename.removesuffix(".npy")] = what
+                return found
+        except Exception as error:  # damage comes as any error of zipfile, zlib, struct or NumPy
+            raise ValueError(_one_line(error)) from None
+
+
+def read(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """The arrays of these names, each as large as its header says and no larger.
+
+    Raises:
+      ValueError: a file that is damaged, or an array of objects; one line that does not name the file.
+      OSError: no such file, or one that cannot be opened.
+    """
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                found = {}
+                for name in names:
+                    with archive.open(f"{name}.npy") as stream:
+                        found[name] = np.lib.format.read_array(stream, allow_pickle=False)
+                        stream.read(1)  # the end of it, where zipfile compares the checksum
+                return found
+        except Exception as error:
+            raise ValueError(_one_line(error)) from None
+
+
+def rows(path: Path, name: str, count: int) -> Iterator[np.ndarray]:
+    """The array [n, ...] in order, `count` rows at a time, the last ones fewer.
+
+    Raises:
+      ValueError: the file is cut or damaged; the array must not be one of `columns`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
+            shape, _, dtype = _header(stream)
+            size = math.prod(shape[1:]) * dtype.itemsize
+            for first in range(0, shape[0], count):
+                here = min(count, shape[0] - first)
+                content = stream.read(here * size)
+                if len(content) < here * size:
+                    raise ValueError(f"{name} ends after {first} of {shape[0]} rows and a part")
+                yield np.frombuffer(content, dtype).reshape(here, *shape[1:])
+            stream.read(1)  # the end of it, where zipfile compares the checksum
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"it cannot be read: {_one_line(error)}") from error
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(stream)
+    if version not in READERS:
+        raise ValueError(f"an array of an unknown version {version}")
+    shape, columns, dtype = READERS[version](stream)
+    if any(length < 0 for length in shape):
+        raise ValueError(f"an array of shape {shape}")
+    return shape, columns, dtype
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,82 @@
+"""The arrays of a file of statistics: those of known names and shapes, found sound before any of them is read."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from evaluation import npz
+
+POOL, SPATIAL = 2048, 2023  # the numbers of Inception's two feature sets that statistics are of
+EXPECTED: dict[str, tuple[str, tuple[int | None, ...]]] = {
+    "mu": ("f", (POOL,)),
+    "sigma": ("f", (POOL, POOL)),
+    "mu_s": ("f", (SPATIAL,)),
+    "sigma_s": ("f", (SPATIAL, SPATIAL)),
+    "features": ("f", (None, POOL)),
+    "pool_3": ("f", (None, POOL)),
+    "count": ("iu", ()),
+    "about": ("U", ()),
+}
+"""Of each array that is known its kind in NumPy's letters, and its shape; None is any number of images."""
+KINDS = {"f": "floats", "iu": "an integer", "U": "text"}
+LONGEST_TEXT = 2**20
+DENSEST = 20
+"""Features are floats without a pattern, which no packing makes this many times smaller."""
+
+
+def contents(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of known names; others, such as the images in guided-diffusion's files, are left unread.
+
+    Raises:
+      ValueError: a file that is no .npz, damaged, without mu and sigma or pool_3, or with an array of a known name and
+        another kind or shape, or larger than its file can hold; one line, before an array is read.
+      OSError: no such file.
+    """
+    try:
+        found = npz.headers(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is not an .npz of statistics: {error}") from error
+    named = {name: header for name, header in found.items() if name in EXPECTED}
+    if "pool_3" not in named or "mu" in named:
+        missing = [name for name in ("mu", "sigma") if name not in named]
+        if missing:
+            raise ValueError(f"{path} holds no {' and no '.join(missing)}; it has {', '.join(found) or 'nothing'}")
+    if ("mu_s" in named) != ("sigma_s" in named):
+        raise ValueError(f"{path} holds one of mu_s and sigma_s; it needs both, or neither")
+    for name, header in named.items():
+        _check(path, name, header)
+    try:
+        arrays = npz.read(path, named)
+    except ValueError as error:
+        raise ValueError(f"{path} is not an .npz of statistics: {error}") from error
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{path} holds statistics that are not finite ({name})")
+    return arrays
+
+
+def text(path: str | Path, name: str) -> str:
+    """The text of that name in such a file; it raises what `contents` does, and ValueError where it is not there."""
+    found = npz.headers(path)
+    if name not in found:
+        raise ValueError(f"{path} holds no {name}")
+    _check(path, name, found[name])
+    return str(npz.read(path, [name])[name])
+
+
+def _check(path: str | Path, name: str, header: npz.Header) -> None:
+    kinds, shape = EXPECTED[name]
+    fits = len(header.shape) == len(shape) and all(n in (None, m) for n, m in zip(shape, header.shape, strict=True))
+    if header.dtype.kind not in kinds or not fits:
+        needed = f"({', '.join('n' if n is None else str(n) for n in shape)}{',' if len(shape) == 1 else ''})"
+        raise ValueError(
+            f"{path} has {name} of {header.dtype} and shape {header.shape}; {KINDS[kinds]} of shape {needed} are needed"
+        )
+    if header.dtype.kind == "U" and header.bytes > LONGEST_TEXT:
+        raise ValueError(f"{path} has {name} of {header.bytes} bytes; it is at most {LONGEST_TEXT}")
+    if None in shape and header.bytes > DENSEST * header.packed + 4 * math.prod(n or 1 for n in shape):
+        raise ValueError(
+            f"{path} has {name} of shape {header.shape}, {header.bytes / 2**20:.0f} MiB, packed into "
+            f"{header.packed / 2**20:.1f} MiB; these are no features of images"
+        )
