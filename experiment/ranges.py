@@ -87,6 +87,7 @@ FIELDS: dict[str, Range] = {
     "training.snapshot_freq_for_preemption": _FREQUENCY,
     "training.keep_checkpoints": whole(1, note="the rolling ones"),
     "training.snapshot_sampling": Flag(),
+    "training.snapshot_fid_samples": whole(0, note="0: no FID while training"),
     "optim.optimizer": OneOf(("Adam", "AdamW")),
     "optim.lr": positive(note="published: 2e-4"),
     "optim.beta1": share(below=True, note="published: 0.9"),

@@ -15,7 +15,6 @@ from experiment.paths import expand, expand_fields
 RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may differ when it is only used
 FREE_SECTIONS = ("sampling", "eval", "edit", "published")  # nothing that is trained depends on them
 MAY_MOVE = ("data.path", "data.test_path", "data.data_dir")  # where the data lie
-MAY_GROW = ("training.n_iters",)  # nothing that is drawn or averaged depends on it
 FREQUENCIES = ("log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")  # nor on when it is told of
 OUTPUT = ("keep_checkpoints", "snapshot_sampling", "snapshot_fid_samples")  # or on what is kept and drawn
 MAY_CHANGE = (
@@ -56,6 +55,23 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _lists(value: Any) -> Any:
     return [_lists(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _differ(saved: Any, given: Any) -> bool:
+    """Whether two values differ; NaN, as older runs may have it, is the same as NaN."""
+    return saved != given and (saved == saved or given == given)
+
+
+def _lengthens(name: str, saved: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Whether a field only makes the run longer: its end, or, where that is later, the end of the rate's fall.
+
+    Nothing that is drawn or averaged depends on the end. The rate does depend on how long it falls: it goes on at its
+    place on the longer curve.
+    """
+    more = given.get("training.n_iters", 0) - saved.get("training.n_iters", 0)
+    if name == "training.n_iters":
+        return more >= 0
+    return name == "optim.decay_steps" and more > 0 and 0 < saved.get(name, 0) <= given.get(name, 0)
 
 
 def _is_source(path: Path) -> bool:
@@ -108,7 +124,8 @@ class Workdir:
         """Refuse a config that differs from the saved one, naming the fields.
 
         Training compares every field on which a number that is trained depends: not those of sampling, eval, edit and
-        published, nor how often something is written, nor how it runs on its devices; and training.n_iters may grow.
+        published, nor how often something is written, nor how it runs on its devices; and training.n_iters may grow,
+        with it optim.decay_steps.
         Where the data lie it compares only in a run too old to have recorded what they are (`experiment.inputs`).
         Sampling and evaluation compare what the checkpoint depends on (sde, model, data), but not where the data lie.
         A field that the saved config is too old to know had the value that is its default now.
@@ -126,11 +143,11 @@ class Workdir:
         differing = [
             name
             for name in sorted(saved.keys() | given.keys())
-            if saved.get(name, missing) != given.get(name, missing)
+            if _differ(saved.get(name, missing), given.get(name, missing))
             and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
             and (name not in MAY_MOVE or (training and not self.inputs_file.exists()))
             and name not in MAY_CHANGE
-            and not (name in MAY_GROW and given.get(name, 0) >= saved.get(name, 0))
+            and not _lengthens(name, saved, given)
             and not (name not in saved and name in defaults and given[name] == defaults[name])
         ]
         if differing:

@@ -29,7 +29,7 @@ from experiment.workdir import Workdir
 from models import CLASSIFIERS
 from models.functional import Network
 from sde_lib import AffineSDE
-from training import optimizer, parallel
+from training import length, optimizer, parallel
 from training.best import Best, Measure
 from training.classification import batch_scores
 from training.devices import Devices
@@ -64,8 +64,8 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
 
     Raises:
       ValueError: an unknown parallelism, a batch size that the devices do not divide, frequencies that the steps of a
-        call do not divide, a value out of range, a checkpoint of another architecture (CheckpointMismatch), or other
-        data than the run was begun with.
+        call do not divide, a value out of range, steps behind the end of the learning rate's fall, a checkpoint of
+        another architecture (CheckpointMismatch), or other data than the run was begun with.
     """
     config = experiment.config.training
     devices = parallel.create(config.parallelism)
@@ -93,7 +93,9 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
     abstract = experiment.network.abstract()
     template = jax.eval_shape(lambda variables: TrainState.create(variables, adam, history), abstract)
     found = inputs.checked(experiment, workdir)
-    return Start(objective, adam, ema, devices, _restore(workdir, template, adam, history), found)
+    state = _restore(workdir, template, adam, history)
+    length.check_decay(experiment.config, state)
+    return Start(objective, adam, ema, devices, state, found)
 
 
 def objective_of(experiment: Experiment) -> Objective:
@@ -198,6 +200,8 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start, measure: 
     if start >= config.n_iters:
         logging.info("nothing to do: the checkpoint is of step %d, training.n_iters is %d", start, config.n_iters)
         return start
+    for doubt in length.doubts(experiment.config, experiment.num_scales) if leader else ():
+        logging.warning("%s", doubt)
 
     losses = devices.spread(make_losses(experiment, objective, devices.axis_size))
     step_options = {"ema": ema, "nan_to_num": config.nan_to_num, "axis_size": devices.axis_size}

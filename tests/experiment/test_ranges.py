@@ -61,6 +61,7 @@ ALLOWED = {
         "training.bound_steps": "it is continuous time",
         "training.label_dropout": "every example's class is told",
         "training.eval_freq": "no losses on the test set",
+        "training.snapshot_fid_samples": "no FID while training",
         "optim.beta1": "no momentum",
         "optim.beta2": "each gradient is scaled by itself",
         "optim.weight_decay": "no decay",
