@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from data import labels
 from data.archive import of_archive
@@ -32,8 +33,8 @@ def folder(
     the order of their names.
 
     The test set is `test_path`, or else those files whose relative path hashes below `test_fraction`, so that
-    adding files moves none from one set to the other. Every file is checked here (unless `verify` is off) and
-    again when it is read: a damaged one, a missing folder or an empty set is a ValueError that names it.
+    adding files moves none from one set to the other. Every file is decoded here once (unless `verify` is off), which
+    takes as long as an epoch of reading: a damaged one, a missing folder or an empty set is a ValueError that names it.
     """
     if num_channels not in (1, 3):
         raise ValueError(f"folder: num_channels must be 1 (grey) or 3 (RGB), got {num_channels}")
@@ -60,7 +61,9 @@ def folder(
     if verify:
         with ThreadPoolExecutor() as pool:
             files = [*records[0].files, *records[1].files]
-            damaged = [line for line in pool.map(partial(_damage, channels=num_channels), files) if line]
+            lines = pool.map(partial(_damage, channels=num_channels), files)
+            shown = tqdm(lines, "checking the image files", len(files), unit="file", delay=5.0, dynamic_ncols=True)
+            damaged = [line for line in shown if line]
         if damaged:
             raise ValueError(f"folder: {len(damaged)} image file(s) cannot be read, the first {damaged[0]}")
     count = 1 + max(label for label_of in known for label in label_of.values()) if known else 0

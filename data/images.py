@@ -70,7 +70,7 @@ def squared_mask(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def check_image(file: File, *, channels: int) -> None:
-    """Raises ValueError where `load_image` does, or where a PNG's checksums are wrong; decodes a JPEG at an eighth."""
+    """Raises ValueError where `load_image` does, or where a PNG's checksums are wrong; decodes a JPEG to an eighth."""
     with _one_line():
         with _opened(file) as image:
             if image.format == "PNG":

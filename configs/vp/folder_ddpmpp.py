@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config = photo_patches_ddpmpp.get_config()
     config.data.dataset = "folder"
     with config.unlocked():
-        config.data.path = "data/images"
+        config.data.path = "data/images"  # or a zip file; data.classes=True: labels of its dataset.json or folders
         config.data.test_fraction = 0.1  # held out by the hash of their names; or give data.test_path
         config.data.test_path = ""
     return config

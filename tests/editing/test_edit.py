@@ -223,9 +223,10 @@ def test_files_that_are_no_pictures_are_refused_in_one_line(run: str, tmp_path: 
             assert reason in line or (field == "mask" and "one of upper" in line)
 
 
-def test_pictures_of_any_size_are_cut_to_the_central_square_and_resized(tmp_path: Path) -> None:
+def test_pictures_of_any_size_are_cut_to_the_central_square_and_resized(tmp_path: Path, monkeypatch) -> None:
     """Of 24 x 16 pixels the middle 16 x 16 as 8 x 8; where it is flat, no colour from outside or of antialiasing."""
-    experiment = build(tiny(photo_patches.get_config()))
+    experiment, lines = build(tiny(photo_patches.get_config())), []
+    monkeypatch.setattr("absl.logging.info", lambda text, *values: lines.append(text % values))
     wide = np.zeros((16, 24, 3), np.uint8)
     wide[:, 4:20] = (100, 150, 200)
     wide[8:, 4:20] = (50, 60, 70)
@@ -234,9 +235,12 @@ def test_pictures_of_any_size_are_cut_to_the_central_square_and_resized(tmp_path
     assert found.shape == (1, 8, 8, 3)
     np.testing.assert_allclose(found[0, [0, -1]], np.broadcast_to([[[100, 150, 200]], [[50, 60, 70]]], (2, 8, 3)))
     np.testing.assert_array_equal(found[0], load_image(tmp_path / "wide.png", channels=3, size=8))
+    said = "wide.png' is 24 x 16 pixels (width x height): its central 16 x 16 are resized to 8 x 8"
+    assert len(lines) == 1 and said in lines[0]
     Image.fromarray(wide[:8, 4:12]).save(tmp_path / "exact.png")
     found = pictures.given(experiment, str(tmp_path / "exact.png"), 1) * 255
     np.testing.assert_array_equal(found[0], wide[:8, 4:12])
+    assert len(lines) == 1
 
 
 def test_a_mask_of_another_size_is_known_where_most_of_a_pixel_is(tmp_path: Path) -> None:
