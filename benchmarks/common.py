@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from evaluation.report import environment
-from experiment import Experiment, build
+from experiment import Experiment, build, inputs
 from experiment.config_files import from_file
 from experiment.paths import expand
 from experiment.progress import waiting
@@ -55,6 +55,7 @@ def experiment_of(
     if arguments.workdir:
         workdir = Workdir(arguments.workdir)
         workdir.check(experiment.config, training=False)
+        inputs.check_files(experiment.config, workdir)
         with workdir.store(read_only=True) as store:
             step, variables = load(store, experiment.network, ema=True, step=None)
         return experiment, variables, f"EMA of step {step}"

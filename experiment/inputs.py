@@ -66,7 +66,7 @@ def check_files(config: ConfigDict, workdir: Workdir) -> None:
         if digest != recorded.get(field, digest):
             raise ValueError(
                 f"{field}: {_value(config, field)} has changed since {workdir.path} was begun (its SHA-256 was "
-                f"{recorded[field][:12]}, and is {digest[:12]}); restore the file, or use another --workdir"
+                f"{recorded[field]!s:.12}, and is {digest[:12]}); restore the file, or use another --workdir"
             )
 
 
@@ -93,7 +93,25 @@ def check_classes(experiment: "Experiment", workdir: Workdir) -> None:
 
 def _read(workdir: Workdir) -> Inputs:
     mend = "remove it if the data set is still the one that the run was trained on"
-    return config_files.read_json(workdir.inputs_file, mend) if workdir.inputs_file.exists() else {}
+    found = config_files.read_json(workdir.inputs_file, mend) if workdir.inputs_file.exists() else {}
+    if not _is_record(found):
+        raise ValueError(f"{workdir.inputs_file} is damaged: it is not what a run writes; {mend}")
+    return found
+
+
+def _is_record(found: Inputs) -> bool:
+    """Whether it has what `write` writes."""
+    if not isinstance(found.get("files", {}), dict):
+        return False
+    try:
+        if "data" not in found:
+            return True
+        sets = [found["data"][name].keys() for name in ("train", "test")]
+        return all({"examples", "fingerprint"} <= facts for facts in sets) and isinstance(
+            found["data"]["classes"], list
+        )
+    except (KeyError, TypeError, AttributeError):
+        return False
 
 
 def _files(config: ConfigDict) -> dict[str, str]:
@@ -120,7 +138,7 @@ def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if before != after:
             found.append(f"{title} had {before} examples and has {after}")
         elif then[name]["fingerprint"] != now[name]["fingerprint"]:
-            found.append(f"{title} has {after} examples as before, and they themselves are others")
+            found.append(f"{title} has {after} examples as before, but other ones (in content, label or order)")
     if then["classes"] != now["classes"]:
         found.append(_renamed(then["classes"], now["classes"]))
     return found

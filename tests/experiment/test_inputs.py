@@ -70,7 +70,7 @@ def paint(folder: Path) -> None:
     [
         (add, "the training set had 6 examples and has 7"),
         (rename, "class 0 was 'cats' and is 'dogs', class 1 was 'dogs' and is 'wolves'"),
-        (paint, "the training set has 6 examples as before, and they themselves are others"),
+        (paint, "the training set has 6 examples as before, but other ones (in content, label or order)"),
     ],
 )
 def test_changed_data_are_refused_by_name_or_accepted_and_recorded(tmp_path, change, said):
@@ -181,7 +181,9 @@ def test_a_named_file_that_changed_is_refused_wherever_the_run_is_used(tmp_path)
     assert refusal("sample", of_others, other).startswith("sde.betas: ")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[1]", '{"data": 3}', '{"data": {"train": {"examples": 3}}}', '{"files": 1}']
+)
 def test_a_damaged_record_is_named(tmp_path, content):
     config = of_folder(pictures(tmp_path / "data"))
     workdir = begun(config, tmp_path / "run")
