@@ -152,11 +152,14 @@ def _of_seeds(report: dict[str, Any]) -> str:
     return f", over {report['seeds']} seeds" if report["seeds"] > 1 else ""
 
 
-def table(folder: Path, *, ema: bool) -> str:
-    """All evaluated checkpoints in a folder beside each other: bits/dim, and each sampler's FID, or pixel distance."""
+def table(folder: Path, *, ema: bool, data: dict[str, str] | None = None) -> str:
+    """All evaluated checkpoints in a folder beside each other: bits/dim, and each sampler's FID, or pixel distance.
+
+    With `data`, the fingerprints that a report says under that name, those of other examples are left out.
+    """
     paths = sorted(folder.glob(f"step_*{'' if ema else '_raw'}/report.json"))
     found = [_read(path) for path in paths if path.parent.name.endswith("_raw") != ema]
-    reports = [report for report in found if report]
+    reports = [report for report in found if report and (data is None or report.get("data") == data)]
     methods = sorted({name for report in reports for name in report.get("samplers", {})})
     lines = [f"| step | bits/dim | {' | '.join(methods)} |", f"|---|---|{'---|' * len(methods)}"]
     for report in reports:

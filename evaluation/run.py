@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from data.fingerprint import of_file
 from evaluation import accuracy, coding, continuous, ingredients, metrics, quality, schedule
 from evaluation import report as reports
 from evaluation.bits import bits
@@ -118,7 +119,7 @@ def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[
                 found.append(report)
                 if config.end_step:
                     folder = workdir.path / "evaluation"
-                    write_text(folder / "checkpoints.md", reports.table(folder, ema=config.ema))
+                    write_text(folder / "checkpoints.md", reports.table(folder, ema=config.ema, data=report["data"]))
     if found:
         reports.write(workdir.path, found[-1])
     barrier("evaluated")
@@ -152,6 +153,7 @@ def evaluate_checkpoint(
         "parameters": experiment.network.count(),
         "seed": config.eval.seed,
         "seeds": config.eval.seeds,
+        "data": _data(experiment, against),
         "environment": reports.environment(),
     }
     if origin:
@@ -173,6 +175,24 @@ def evaluate_checkpoint(
         return None
     reports.write(folder, report)
     return report
+
+
+def _data(experiment: Experiment, against: quality.Measures) -> dict[str, str]:
+    """The fingerprints of what the numbers of a report are of: of the test set, and of what samples are compared with.
+
+    Process 0 computes them, as for its rounds; the others, which write no report, get nothing.
+    """
+    config, found = experiment.config.eval, {}
+    if not is_leader():
+        return found
+    if config.enable_bpd or config.enable_vlb or experiment.classifies:
+        found["test"] = ingredients.of_examples(experiment, "test")["fingerprint"]
+    if config.enable_sampling and against.inception and config.reference_stats:
+        found["reference"] = of_file(config.reference_stats)
+    elif config.enable_sampling and (against.inception or against.pixels):
+        split = config.stats_split if against.inception else "train"
+        found["reference"] = ingredients.of_examples(experiment, split)["fingerprint"]
+    return found
 
 
 def _sampling(

@@ -47,11 +47,21 @@ class Discrete(VP):
 
 
 def _read(betas: tuple[float, ...] | str) -> np.ndarray:
-    """The numbers, or those of a file: .npy, or text of one number a line."""
+    """The numbers, or those of a file: .npy, or text of one number a line.
+
+    The former is mapped, so that one that claims more numbers than it holds is refused before memory is taken.
+    """
     if not isinstance(betas, str):
         return np.asarray(betas, np.float64)
     path = Path(betas)
-    table = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, ndmin=1)
+    try:
+        array = path.suffix == ".npy"
+        with np.errstate(over="ignore"):  # of the size that a header claims
+            table = np.load(path, mmap_mode="r", allow_pickle=False) if array else np.loadtxt(path, ndmin=1)
+    except (ValueError, EOFError, OverflowError) as error:
+        raise ValueError(f"sde.betas: {path} cannot be read as numbers: {' '.join(str(error).split())}") from error
+    if not isinstance(table, np.ndarray) or table.dtype.kind not in "fiu":
+        raise ValueError(f"sde.betas: {path} holds no array of numbers; needed is one row of betas")
     if table.ndim != 1:
         raise ValueError(f"sde.betas: {path} holds an array of shape {table.shape}; needed is one row of betas")
     return table.astype(np.float64)

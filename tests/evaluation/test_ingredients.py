@@ -303,6 +303,18 @@ def test_another_guide_draws_anew(change: Callable[[Case], None], tmp_path: Path
     assert len(asked) == 9
 
 
+def test_checkpoints_are_listed_beside_those_of_the_same_examples(tmp_path: Path, asked: list[str]) -> None:
+    """An earlier one, and a later one of a test set with another pixel."""
+    case, folder = Case("bits"), tmp_path / "evaluation"
+    for step, apply, listed in ((3, None, "3"), (4, None, "34"), (5, _one_level, "5"), (6, None, "56")):
+        case.step = step
+        if apply:
+            apply(case)
+        found = case.evaluate(tmp_path)
+        rows = run.reports.table(folder, ema=True, data=found["data"]).splitlines()[2:]
+        assert "".join(row.split("|")[1].strip() for row in rows) == listed
+
+
 def test_a_table_of_betas_counts_by_its_numbers(tmp_path: Path, asked: list[str]) -> None:
     case = Case()
     for last, computed in ((0.2, 3), (0.2, 3), (0.2000001, 6)):
