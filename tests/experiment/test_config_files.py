@@ -9,6 +9,7 @@ from configs.vp import digits, toy_mixture8_mlp
 from experiment import build, config_files
 from experiment.workdir import Workdir
 from tests.experiment.command import call
+from training import loop
 
 START = "from configs.vp import digits\n\n\ndef get_config():\n    config = digits.get_config()\n"
 FILES = {
@@ -39,6 +40,12 @@ FILES = {
         ["sde.name", "a name belongs"],
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What should have been refused does not train."""
+    monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("a wrong config was let through"))
 
 
 @pytest.mark.parametrize("kind", FILES)

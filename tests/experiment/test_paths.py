@@ -12,6 +12,18 @@ from configs.vp import digits, toy_mixture8_mlp
 from experiment import build, paths
 from experiment.workdir import Workdir
 from tests.experiment.command import ROOT, call
+from training import loop
+
+EVERY_PATH = (
+    *("data.path", "data.test_path", "data.data_dir", "eval.inception", "eval.reference_stats", "sampling.guide"),
+    *("edit.image", "edit.other", "edit.mask", "sde.betas"),
+)
+
+
+@pytest.fixture(autouse=True)
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What should have been refused does not train."""
+    monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("a wrong path was let through"))
 
 
 @pytest.fixture
@@ -37,15 +49,17 @@ def test_a_tilde_is_the_home_folder_in_every_path_of_a_command(
         "from ml_collections import ConfigDict\n\n\ndef get_config():\n"
         f"    return ConfigDict({{k: v for k, v in {config.to_dict()!r}.items()}})\n".replace(" inf", " float('inf')")
     )
-    fields = [f"--config.{field}=~/{field}" for field in paths.FIELDS if field != "data.data_dir"]
+    fields = [f"--config.{field}=~/{field}" for field in EVERY_PATH if field != "data.data_dir"]
     arguments = ("--mode=export", "--config=~/mine.py", "--workdir=~/run", "--checkpoint=~/file.pth", *fields)
     code, _, err = call(capsys, *arguments)
     assert code == 0, err
     ((found, workdir, checkpoint),) = given
-    for field in paths.FIELDS:
-        if field != "data.data_dir":
-            section, name = field.split(".")
-            assert found[section][name] == f"{home}/{field}"
+    with found.unlocked():
+        found.data.data_dir = "~/data.data_dir"  # of another kind of data set than data.path
+    found = paths.expand_fields(found)
+    for field in EVERY_PATH:
+        section, name = field.split(".")
+        assert found[section][name] == f"{home}/{field}"
     assert workdir.path == home / "run" and checkpoint == f"{home}/file.pth"
     assert list(Path.cwd().iterdir()) == []
 
