@@ -156,7 +156,8 @@ class Workdir:
             )
             more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
             raise ValueError(
-                f"{self.path} was begun with another config: {shown}{more}; use the saved values or another --workdir"
+                f"{self.path} was begun with another config: {shown}{more}; use the saved values (all of them, where "
+                "--config is left out) or another --workdir"
             )
 
     def begin(self, config: ConfigDict) -> None:
