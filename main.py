@@ -50,7 +50,7 @@ def prepare(mode: str, config: ConfigDict, path: str, given: str | None = None) 
     `given` is what the mode reads besides a run: the --checkpoint of import, the --samples of evaluate.
     """
     import modes
-    from experiment import fields, lock, refusing
+    from experiment import fields, lock, refusing, writing
     from experiment.paths import expand, expand_fields
     from experiment.workdir import Workdir
 
@@ -58,6 +58,8 @@ def prepare(mode: str, config: ConfigDict, path: str, given: str | None = None) 
         with refusing():
             config, workdir, part = expand_fields(config), Workdir(path), modes.LOCKS.get(mode)
             fields.check(config)
+            if mode in modes.BEGIN or workdir.path.is_dir():
+                writing.check(workdir.path, *modes.PLACES[mode])
             if part:
                 stack.enter_context(lock.held(workdir.path, part, mode, create=mode in modes.BEGIN or bool(given)))
             act = modes.MODES[mode](config, workdir, given and expand(given))

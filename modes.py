@@ -218,4 +218,15 @@ LOCKS = {  # which part of the folder a mode writes, for one command at a time; 
     "reproduce": EVALUATION,
     "stats": EVALUATION,
 }
+PLACES = {  # what a mode writes in the folder, to be looked at before it computes; a name that ends in / is a folder
+    "train": ("config.json", "metrics.jsonl", "inputs.json", "checkpoints/", "samples/", "tensorboard/"),
+    "import": ("config.json", "checkpoints/"),
+    "sample": ("samples/",),
+    "evaluate": ("evaluation/", "report.json", "report.md"),
+    "edit": ("edits/",),
+    "compare": ("comparison/", "comparison.md", "comparison.csv", "comparison.json", "comparison.png"),
+    "reproduce": ("evaluation/", "report.json", "report.md", "reproduction.md"),
+    "stats": ("stats/",),
+    "export": (),
+}
 BEGIN = ("train", "import", "stats")  # the folder need not be there yet

@@ -1,6 +1,7 @@
 """How well a classifier of noisy data tells the test set's classes, level by level, in rounds on disk."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from evaluation.image_rounds import write_missing
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
+from experiment.workdir import write_text
+from experiment.writing import replacing
 from models.materialize import network_jit
 
 COLUMNS = ("cross_entropy", "correct")
@@ -109,10 +112,11 @@ def _wrong(arrays: dict[str, np.ndarray], examples: str) -> str | None:
 
 
 def _write(path: Path, table: dict[str, list[float]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(table)
-        writer.writerows([f"{value:.8g}" for value in row] for row in zip(*table.values(), strict=True))
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(table)
+    writer.writerows([f"{value:.8g}" for value in row] for row in zip(*table.values(), strict=True))
+    write_text(path, file.getvalue())
 
 
 def _draw(path: Path, table: dict[str, list[float]], classes: int) -> None:
@@ -129,4 +133,5 @@ def _draw(path: Path, table: dict[str, list[float]], classes: int) -> None:
         axis.set_ylim(bottom=0.0)
         axis.invert_xaxis()
         axis.legend()
-    figure.savefig(path, dpi=100)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=100)

@@ -1,6 +1,7 @@
 """The variational bound of the test set, image by image, in rounds on disk; and the curve of progressive coding."""
 
 import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from evaluation.rounds import Rounds
 from evaluation.variational import Curve, normal_noise, progressive_coding, variational_bound
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
+from experiment.workdir import write_text
+from experiment.writing import replacing
 from models.materialize import network_jit
 from sde_lib import VARIANCES
 
@@ -111,13 +114,14 @@ def _write_curve(path: Path, curve: Curve, *at_level: np.ndarray) -> None:
     """One row for each point of the curve: what is known, and of that level the term and the errors."""
     names = ("known", "rate_bits_per_dim", "distortion_rmse", "term_bits_per_dim", "x0_mse", "l_simple")
     n = len(at_level[0])
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(names)
-        for k in range(n):
-            values = curve.rate[k], curve.distortion[k], *(column[n - 1 - k] for column in at_level)
-            writer.writerow([f"x_{n - 1 - k}", *(f"{value:.8g}" for value in values)])
-        writer.writerow(["data", f"{curve.rate[n]:.8g}", "0", "", "", ""])
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(names)
+    for k in range(n):
+        values = curve.rate[k], curve.distortion[k], *(column[n - 1 - k] for column in at_level)
+        writer.writerow([f"x_{n - 1 - k}", *(f"{value:.8g}" for value in values)])
+    writer.writerow(["data", f"{curve.rate[n]:.8g}", "0", "", "", ""])
+    write_text(path, file.getvalue())
 
 
 def _draw_curve(path: Path, curve: Curve, units: str) -> None:
@@ -135,4 +139,5 @@ def _draw_curve(path: Path, curve: Curve, units: str) -> None:
     ):
         axis.plot(x, y)
         axis.set(xlabel=labels[0], ylabel=labels[1])
-    figure.savefig(path, dpi=100)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=100)

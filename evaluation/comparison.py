@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment.workdir import write_text
+from experiment.writing import replacing
 
 COLUMNS = ("solver", "budget", "evaluations", "seconds", "quality", "ratio", "flow_error")
 STYLES = ("-", "--", ":", "-.")
@@ -117,7 +118,8 @@ def picture(path: Path, result: dict[str, Any]) -> None:
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=110)
 
 
 def _named(row: dict[str, Any]) -> str:

@@ -5,7 +5,6 @@ P is, so that neither a kill nor the number of processes changes a number. All p
 """
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tqdm import tqdm
 from evaluation import npz
 from experiment.processes import barrier, is_leader
 from experiment.workdir import set_aside, write_text
+from experiment.writing import replacing
 
 
 class Rounds:
@@ -58,10 +58,8 @@ class Rounds:
 
     def write(self, i: int, **arrays: np.ndarray) -> None:
         """Save a round whole or not at all; every array has `size` rows or as many as the last round has examples."""
-        temporary = self.folder / f".round_{i:05d}.{os.getpid()}.npz"
-        with temporary.open("wb") as file:
+        with replacing(self._path(i)) as file:
             np.savez(file, **arrays)
-        os.replace(temporary, self._path(i))
 
     def real(self, i: int) -> int:
         """How many examples of round i count."""

@@ -1,7 +1,6 @@
 """Reference statistics of a data set: computed once, kept in a file that says what they were computed with."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
 from experiment.workdir import Workdir, set_aside
+from experiment.writing import replacing
 
 PUBLIC_FEATURES = 10_000  # of a public file, kept for KID, precision and recall; see eval.stats_features
 
@@ -111,8 +111,7 @@ def is_current(path: Path, experiment: Experiment, inception: InceptionV3) -> bo
 def save_statistics(path: Path, reference: Reference) -> None:
     """Write an .npz with the public names mu, sigma (pool) and mu_s, sigma_s (spatial); an earlier one is set aside."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    with replacing(path) as file:
         np.savez(
             file,
             mu=reference.pool.mean,
@@ -123,8 +122,8 @@ def save_statistics(path: Path, reference: Reference) -> None:
             features=reference.features,
             about=json.dumps(reference.about),
         )
-    set_aside(path)
-    os.replace(temporary, path)
+        file.flush()  # before the earlier one leaves its place
+        set_aside(path)
 
 
 def load_statistics(path: str | Path, inception: InceptionV3) -> Reference:

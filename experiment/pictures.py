@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from data.scaling import Scaler
 from experiment.captions import Facts, caption
+from experiment.writing import replacing
 
 MIN_SIDE = 32  # smaller images are enlarged, pixel by pixel, so that a person can see them
 FONT_SIZE = 11
@@ -56,7 +56,8 @@ def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler, facts: Facts,
         chunks = PngImagePlugin.PngInfo()
         for name, value in text.items():
             chunks.add_text(name, value)
-        picture.save(path, pnginfo=chunks)
+        with replacing(path) as file:
+            picture.save(file, format="png", pnginfo=chunks)
         return
     from matplotlib.figure import Figure  # slow to import, and images do not need it
 
@@ -65,16 +66,15 @@ def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler, facts: Facts,
     axes.scatter(examples[:, 0], examples[:, min(1, examples.shape[1] - 1)], s=2)
     axes.set_aspect("equal")
     axes.set_title("\n".join(textwrap.wrap(caption(facts), 60)), fontsize=8)
-    figure.savefig(path, dpi=100, metadata=text)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=100, metadata=text)
 
 
 def save_array(path: Path, facts: Facts, **arrays: np.ndarray) -> None:
     """Write an .npz of `arrays` that holds each of `facts` as a field beside them; a kill leaves no half of it."""
     fields: dict[str, Any] = {name: np.asarray("none" if value is None else value) for name, value in facts.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    with temporary.open("wb") as file:
+    with replacing(path) as file:
         np.savez_compressed(file, **fields, **arrays)
-    os.replace(temporary, path)
 
 
 def _captioned(picture: Image.Image, text: str) -> Image.Image:

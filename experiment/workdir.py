@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from checkpoints.store import Store
 from configs import default
 from experiment import config_files
 from experiment.paths import expand, expand_fields
+from experiment.writing import replacing
 
 RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may differ when it is only used
 FREE_SECTIONS = ("sampling", "eval", "edit", "published")  # nothing that is trained depends on them
@@ -22,14 +24,14 @@ MAY_CHANGE = (
     *("training.parallelism", "training.remat"),  # nor on this, beyond rounding
     *("data.in_memory", "data.verify", "data.changed"),
 )
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 FOR_ONE_START = {"data.changed": "refuse"}  # said to one start, and saved as it is without a word
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a kill leaves the old one or the new one, never a half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def set_aside(path: Path) -> Path:
@@ -85,13 +87,18 @@ class Workdir:
     """Paths of a run and the check that it is continued with the config it was begun with.
 
     Raises:
-      ValueError: an empty path, or one among the project's own source code.
+      ValueError: an empty path, an address such as gs://..., or one among the project's own source code.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(expand(os.fspath(path)))
         if not os.fspath(path).strip():
             raise ValueError(f"the folder of the run is {os.fspath(path)!r}; give one, such as --workdir=runs/digits")
+        if ADDRESS.match(os.fspath(path)):
+            raise ValueError(
+                f"the folder of the run is {os.fspath(path)!r}, an address that only the checkpoints would understand; "
+                "give a folder of this machine, under which that place is mounted"
+            )
         if _is_source(self.path):
             raise ValueError(
                 f"{self.path} is a folder of the project's own source code, and a run would mix its files with it; "
