@@ -33,7 +33,7 @@ def test_a_second_training_is_refused_and_writes_nothing(tmp_path: Path, monkeyp
     """The second comes while the first trains; the first goes on, and leaves no lock behind."""
     folder, lines = tmp_path / "run", []
 
-    def training(_: Any, workdir: Any, __: Any) -> int:
+    def training(_: Any, workdir: Any, *__: Any) -> int:
         if lines:
             pytest.fail("two trainings in one folder")
         workdir.begin(_config())
