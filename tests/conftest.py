@@ -1,7 +1,8 @@
-"""Set before JAX is imported: the CPU, eight virtual devices, and run-time checks of the array annotations."""
+"""Set before JAX computes: the CPU, eight virtual devices, run-time checks of the array annotations, a shared cache."""
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,23 @@ ARRAYS = ("ancestral", "base", "create", "euler_maruyama", "flow", "langevin", "
 jaxtyping.install_import_hook(["sde_lib", "inverse", *(f"samplers.{name}" for name in ARRAYS)], "beartype.beartype")
 
 
+# Compiling takes most of the tests' time. What takes longer than a moment is kept by JAX, which finds it by everything
+# that it depends on: the workers share it, and the next run has it. Processes that tests start have their own caches.
+CACHE = Path(__file__).parents[1] / ".jax_cache" / "tests"
+if jax.config.jax_compilation_cache_dir is None:
+    jax.config.update("jax_compilation_cache_dir", str(CACHE))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 COSTLY_FIXTURES = ("test_resume.py", "test_killed.py", "test_end_to_end.py", "test_published_steps.py")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The cache stays below the limit of a run's own; one worker more or less makes no difference."""
+    if CACHE.is_dir() and not hasattr(session.config, "workerinput"):
+        from experiment import compilation_cache
+
+        compilation_cache.sweep(CACHE, compilation_cache.LIMIT)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
