@@ -15,7 +15,6 @@ import numpy as np
 from data.fingerprint import of_arrays, of_records
 from experiment import Experiment
 from experiment.guidance import GUIDE
-from experiment.processes import is_leader
 from experiment.workdir import MAY_CHANGE, MAY_MOVE
 from samplers import Settings
 
@@ -48,7 +47,7 @@ def _of_model(experiment: Experiment) -> dict[str, Any]:
 def of_examples(experiment: Experiment, split: str) -> dict[str, Any]:
     """A whole set of examples, however many of them are used: a picture more and all is computed again.
 
-    The content is read once a process, and by the leader alone, who alone compares it.
+    The content is read once by each process, since each finds out for itself whether there is something to compute.
     """
     options = {
         name: value
@@ -56,7 +55,7 @@ def of_examples(experiment: Experiment, split: str) -> dict[str, Any]:
         if f"data.{name}" not in (*FEEDING, *MAY_MOVE, *MAY_CHANGE)
     }
     records = getattr(experiment.source, split)
-    return {"split": split, **options, "fingerprint": of_records(records) if is_leader() else None}
+    return {"split": split, **options, "fingerprint": of_records(records)}
 
 
 def of_sampler(settings: Settings) -> dict[str, Any]:

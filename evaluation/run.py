@@ -178,13 +178,8 @@ def evaluate_checkpoint(
 
 
 def _data(experiment: Experiment, against: quality.Measures) -> dict[str, str]:
-    """The fingerprints of what the numbers of a report are of: of the test set, and of what samples are compared with.
-
-    Process 0 computes them, as for its rounds; the others, which write no report, get nothing.
-    """
+    """The fingerprints of what the numbers of a report are of: of the test set, and of what samples are compared with."""
     config, found = experiment.config.eval, {}
-    if not is_leader():
-        return found
     if config.enable_bpd or config.enable_vlb or experiment.classifies:
         found["test"] = ingredients.of_examples(experiment, "test")["fingerprint"]
     if config.enable_sampling and against.inception and config.reference_stats:

@@ -129,6 +129,17 @@ def test_statistics_belong_to_the_pictures_and_not_to_their_place(written: tuple
     assert is_current(path, moved, Inception())
 
 
+def test_every_process_finds_the_statistics_current(
+    written: tuple[Experiment, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that thought otherwise would wait for ever for the others to compute with it."""
+    experiment, path = written
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    train = Arrays(dict(experiment.source.train.arrays))
+    again = dataclasses.replace(experiment, source=dataclasses.replace(experiment.source, train=train))
+    assert is_current(path, again, Inception()), "a fingerprint of its own"
+
+
 def test_statistics_of_pictures_that_were_changed_are_computed_anew(tmp_path: Path) -> None:
     """Also the rounds of a killed computation, which would be of both."""
     experiment, known = _experiment(), []
