@@ -28,7 +28,7 @@ class Archive:
 
     def members(self) -> list[zipfile.ZipInfo]:
         """The files in it, folders left out."""
-        return [info for info in self._zip.infolist() if not info.is_dir()]
+        return [info for info in self._zip.infolist() if not info.filename.endswith("/")]
 
     def read(self, name: str) -> bytes:
         """The content of a file; its size is looked at first. Raises OSError, also where its checksum is wrong."""

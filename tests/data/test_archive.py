@@ -201,6 +201,8 @@ def test_hidden_files_of_a_zip_are_left_out_and_a_name_counts_once(tmp_path):
     with zipfile.ZipFile(file, "w") as archive:
         for name in ("./a.png", "b/c.PNG", ".hidden.png", "__MACOSX/._a.png", "d/.e/f.png", "notes.txt"):
             archive.writestr(name, picture)
+        archive.writestr("QQQ", b"a name that begins with a zero byte is empty")
+    file.write_bytes(file.read_bytes().replace(b"QQQ", b"\0QQ"))
     source = read(file)
     assert [str(f) for f in source.train.files] == [f"{file}/./a.png", f"{file}/b/c.PNG"]
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(file, "a") as archive:
