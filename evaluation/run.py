@@ -178,7 +178,7 @@ def evaluate_checkpoint(
 
 
 def _data(experiment: Experiment, against: quality.Measures) -> dict[str, str]:
-    """The fingerprints of what the numbers of a report are of: of the test set, and of what samples are compared with."""
+    """The fingerprints of what the numbers of a report are of: the test set, and what samples are compared with."""
     config, found = experiment.config.eval, {}
     if config.enable_bpd or config.enable_vlb or experiment.classifies:
         found["test"] = ingredients.of_examples(experiment, "test")["fingerprint"]

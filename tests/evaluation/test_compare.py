@@ -126,7 +126,7 @@ def test_a_killed_comparison_draws_only_what_is_missing(workdir: Path, monkeypat
         ({"compare": ("ddmi",)}, ["eval.compare", "'ddmi'", "dpmpp_2m"]),
         ({"compare": ("ddim/quadratik",)}, ["'ddim/quadratik'", "quadratic", "karras"]),
         ({"compare": ("ode",)}, ["'ode'", "tolerances"]),
-        ({"compare": ("ddim", "ddim")}, ["eval.compare", "each once"]),
+        ({"compare": ("ddim", "ddim")}, ["eval.compare", "each given once"]),
         ({"compare": ("flow_heun/published",)}, ["'flow_heun/published'", "t = 0"]),
         ({"compare": ("ddim/trailing",)}, ["'trailing'", "chain"]),
         ({"compare_evaluations": ()}, ["eval.compare_evaluations"]),
