@@ -133,7 +133,9 @@ def test_wrong_values(change: Callable, named: list[str], tmp_path: Path, monkey
 
 def test_unknown_options_of_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The options of the process, the network and the data set are theirs: a wrong one is named, with the known."""
-    for section, option, known in (("sde", "sigma_mx", "beta_min"), ("model", "nff", "nf"), ("data", "pth", "digits")):
+    of_names = (("sde", "sigma_mx", "beta_min"), ("model", "nff", "nf"), ("data", "pth", "digits"))
+    of_default = (("sampling", "stepz", "'steps'"), ("training", "batchsize", "'batch_size'"), ("optim", "lrr", "'lr'"))
+    for section, option, known in (*of_names, *of_default):
         config = digits.get_config()
         with config.unlocked():
             config[section][option] = 3

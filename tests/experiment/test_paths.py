@@ -40,7 +40,7 @@ def test_a_tilde_is_the_home_folder_in_every_path_of_a_command(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     given: list[Any] = []
-    monkeypatch.setitem(modes.MODES, "export", lambda *arguments: given.append(arguments) or (lambda: None))
+    monkeypatch.setitem(modes.MODES, "import", lambda *arguments: given.append(arguments) or (lambda: None))
     config = digits.get_config()
     with config.unlocked():
         config.sde.update(name="discrete", schedule="table")
@@ -50,7 +50,7 @@ def test_a_tilde_is_the_home_folder_in_every_path_of_a_command(
         f"    return ConfigDict({{k: v for k, v in {config.to_dict()!r}.items()}})\n".replace(" inf", " float('inf')")
     )
     fields = [f"--config.{field}=~/{field}" for field in EVERY_PATH if field != "data.data_dir"]
-    arguments = ("--mode=export", "--config=~/mine.py", "--workdir=~/run", "--checkpoint=~/file.pth", *fields)
+    arguments = ("--mode=import", "--config=~/mine.py", "--workdir=~/run", "--checkpoint=~/file.pth", *fields)
     code, _, err = call(capsys, *arguments)
     assert code == 0, err
     ((found, workdir, checkpoint),) = given
@@ -92,7 +92,7 @@ def test_a_home_folder_that_is_not_there_is_refused(home: Path, capsys: pytest.C
         "--config.eval.inception=~nobody-here/x",
         "--checkpoint=~nobody-here/x",
     ):
-        code, _, err = call(capsys, "--mode=train", config, "--workdir=run", wrong)
+        code, _, err = call(capsys, "--mode=import", config, "--workdir=run", wrong)
         assert code == 2 and "'~nobody-here/" in err and "no such user" in err and err.count("\n") == 1, err
     assert list(Path.cwd().iterdir()) == []
 
