@@ -25,6 +25,7 @@ from experiment.weights import load_guided, load_run
 from experiment.workdir import Workdir
 from models import CLASSIFIERS
 from training import loop
+from training.best import FILE as BEST
 
 Act = Callable[[], object]
 
@@ -173,7 +174,9 @@ def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
     modes = ["evaluate"] if experiment.classifies else ["sample", "evaluate"]
     following = [f"  python main.py --mode={mode} --workdir={workdir.path}" for mode in modes]
     first = f"trained to step {step}; {workdir.path} holds checkpoints, {pictures}metrics.jsonl and tensorboard. Next:"
-    return "\n".join([first, *following])
+    best = workdir.path / BEST
+    lowest = [f"{best} names the step with the lowest FID"] if best.exists() else []
+    return "\n".join([*lowest, first, *following])
 
 
 def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True) -> Experiment:

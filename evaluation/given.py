@@ -108,7 +108,7 @@ def markdown(found: dict[str, Any]) -> str:
     lines = [
         f"# {pictures['path']}",
         "",
-        f"{pictures['count']} pictures of {height} x {width} pixels, resized as {found['resize']} does.",
+        f"{pictures['count']} pictures of {height} x {width} pixels, resized to Inception as {found['resize']!r}.",
         "",
         *(f"- {line}" for line in metrics.describe(found["inception"])),
         "",
