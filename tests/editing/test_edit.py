@@ -83,7 +83,8 @@ def edited(workdir: str, config: ConfigDict, **edit: object) -> np.ndarray:
     """The results of a new edit, levels [n, count, h, w, c]."""
     config.edit.update(edit)
     main.run("edit", config, workdir)
-    name = f"{config.edit.task}_step_7_seed_0"
+    label = config.sampling.label
+    name = f"{config.edit.task}_step_7_seed_0" + (f"_label_{label}" if label >= 0 else "")
     assert (Path(workdir) / "edits" / f"{name}.png").exists()
     return np.load(Path(workdir) / "edits" / f"{name}.npz")["results"]
 
