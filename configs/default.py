@@ -91,7 +91,7 @@ def get_config() -> ConfigDict:
     sampling.steps = 1000
     sampling.flow_steps = 50
     sampling.evaluations = 20  # of the few-step solvers: ddim, dpmpp_2m, unipc_3, heun, ...
-    sampling.grid = "uniform"
+    sampling.grid = "auto"  # uniform, or what is best for a few-step solver: samplers.defaults
     sampling.karras_power = 7.0
     sampling.t_min = 1e-3
     sampling.denoise = "tweedie"

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from samplers import grids, spacings
 from samplers.base import Samples, Stepper, chain, sample, tweedie
+from samplers.defaults import chosen
 from samplers.methods import CHURNED, CORRECTORS, PREDICTORS, SOLVERS
 from samplers.nodes import own_chain
 from samplers.ode import solve_flow
@@ -46,7 +47,7 @@ def score_of(answer: ScoreFn | ScoreAndVarianceFn, settings: Settings) -> ScoreF
 
 def stepper_of(sde: AffineSDE, answer: ScoreFn | ScoreAndVarianceFn, settings: Settings) -> Stepper:
     """The stepper of the settings; the adaptive ODE has none."""
-    score, both = score_of(answer, settings), answer
+    settings, score, both = chosen(sde, settings), score_of(answer, settings), answer
     if settings.few_step:
         return _solver(sde, score, settings)
     if settings.method != "pc":
@@ -71,6 +72,7 @@ def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.
     Raises:
       ValueError: too few evaluations for one step, or whatever `grids.create` refuses.
     """
+    settings = chosen(sde, settings)
     chain, end = settings.discretization or sde.num_levels, last_time(sde, settings)
 
     def times(n: int) -> np.ndarray:
@@ -90,7 +92,8 @@ def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.
 
 def last_time(sde: AffineSDE, settings: Settings) -> float:
     """Where the grid ends: `t_min`; of a chain not below its cleanest level, which its network has never seen."""
-    return max(settings.t_min, sde.t_min) if sde.num_levels else settings.t_min
+    t_min = chosen(sde, settings).t_min
+    return max(t_min, sde.t_min) if sde.num_levels else t_min
 
 
 def _kernels(settings: Settings) -> int | None:
@@ -101,12 +104,14 @@ def _kernels(settings: Settings) -> int | None:
 def settled(sde: AffineSDE, settings: Settings, start: float = 1.0) -> Settings:
     """The settings as they are carried out on that process: what reports name, and what a network is asked for.
 
+    Grid 'auto' is the one that was chosen (`samplers.defaults`), with its end.
     `discretization` is 0, which is exact kernels, where the grid is not the chain's own, level by level: with other
     `steps`, a `start` below 1, or another `t_min`. Where a chain's levels are picked it names the chain.
 
     Raises:
       ValueError: a grid that cannot be made.
     """
+    settings = chosen(sde, settings)
     stochastic = not (settings.method == "ode" or settings.few_step)
     if not (settings.discretization and stochastic) or spacings.known(settings.grid):
         return settings
@@ -137,7 +142,7 @@ def create(
     Raises:
       ValueError: a setting out of range, before anything is traced.
     """
-    score = score_of(answer, settings)
+    settings, score = chosen(sde, settings), score_of(answer, settings)
     denoiser = tweedie(sde, score) if settings.denoise == "tweedie" else None
     if settings.method == "ode":
         if trajectory:

@@ -92,7 +92,7 @@ GRIDS: dict[str, Callable[..., np.ndarray]] = {
 
 def unknown(name: str) -> str:
     """What to say of a name that is neither a grid's nor a spacing's."""
-    return f"grid is {name!r}; known are {', '.join(GRIDS)}; and, of a chain, {spacings.KNOWN}"
+    return f"grid is {name!r}; known are auto, {', '.join(GRIDS)}; and, of a chain, {spacings.KNOWN}"
 
 
 def create(

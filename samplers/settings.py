@@ -61,8 +61,9 @@ class Settings:
       flow_steps: grid steps of the fixed-step flow methods.
       evaluations: score evaluations of a few-step solver, the step to data included; its grid gets as many points as
         they allow.
-      grid: 'uniform', 'quadratic', 'log_snr', 'karras', 'published', 'levels' (those of a chain, which
-        `discretization` names), or levels of a chain by one of `samplers.spacings`: 'trailing', 'ddim50', ...
+      grid: 'auto' (what is best for a few-step solver on that process, as is its end, else uniform: see
+        `samplers.defaults`), 'uniform', 'quadratic', 'log_snr', 'karras', 'published', 'levels' (those of a chain,
+        which `discretization` names), or levels of a chain by one of `samplers.spacings`: 'trailing', 'ddim50', ...
       karras_power: rho of 'karras'.
       t_min: where the grid ends.
       denoise: the last step to data: 'tweedie' (one more evaluation), 'mean' (published: the last step without its
@@ -101,7 +102,7 @@ class Settings:
     steps: int = 1000
     flow_steps: int = 50
     evaluations: int = 20
-    grid: str = "uniform"
+    grid: str = "auto"
     karras_power: float = 7.0
     t_min: float = 1e-3
     denoise: str = "tweedie"
@@ -127,7 +128,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         limits.check("sampling.", vars(self), RANGES)
-        if self.grid not in grids.GRIDS and not spacings.known(self.grid):
+        if self.grid not in ("auto", *grids.GRIDS) and not spacings.known(self.grid):
             raise ValueError(f"sampling.{grids.unknown(self.grid)}")
         if self.predictor == self.corrector == "none":
             raise ValueError("sampling.predictor and sampling.corrector are both 'none'; one of them must move")
