@@ -75,7 +75,8 @@ def edit(experiment: Experiment, workdir: Workdir, plan: Plan) -> Path:
         _write(experiment, plan.inputs, levels, path, facts)
     barrier("edited")
     if broken:
-        mend = "loosen sampling.rtol and atol" if config.task == "interpolate" else "take more steps or another method"
+        method = "ode" if config.task == "interpolate" else experiment.settings.method
+        mend = experiment.settings_of(method).remedy
         raise Failure(f"edit.task {config.task!r}: results of picture {broken[0]} are not finite; {mend}")
     print(_summary(experiment, plan.inputs, levels, float(np.mean(spent)), time.perf_counter() - began))
     return path

@@ -33,6 +33,9 @@ from samplers.shared import Table, least, loop, spending, table
 FLOW_TOLERANCE = 1e-5
 """Of the flow that deterministic solvers are measured against."""
 
+IN_ROWS = {"grid": "auto", "karras_power": 7.0, "t_min": 1e-3, "steps": 1, "flow_steps": 1, "evaluations": 1}
+"""Settings that change the rows of a table alone, not the program that takes them."""
+
 
 class Entry(NamedTuple):
     """One solver on one grid, as it is named, and its settings with so many evaluations."""
@@ -57,6 +60,12 @@ def deterministic(settings: Settings) -> bool:
     if (settings.method in CHURNED and settings.s_churn) or (settings.method == "ddim" and settings.eta):
         return False
     return settings.method.startswith("flow") or (settings.few_step and settings.method not in STOCHASTIC)
+
+
+def flow_settings(experiment: Experiment) -> Settings:
+    """Those of the probability flow, solved adaptively; every entry ends where it does."""
+    settings = dataclasses.replace(experiment.settings, method="ode", rtol=FLOW_TOLERANCE, atol=FLOW_TOLERANCE)
+    return samplers.settled(experiment.sde, settings)
 
 
 def check(experiment: Experiment) -> tuple[list[Entry], Entry]:
@@ -100,7 +109,8 @@ def _settings(experiment: Experiment, field: str, name: str) -> Settings:
     """The experiment's settings with the method and grid of an entry."""
     method, _, grid = name.partition("/")
     try:
-        settings = dataclasses.replace(experiment.settings, method=method, grid=grid or experiment.settings.grid)
+        grid, t_min = grid or experiment.settings.grid, flow_settings(experiment).t_min
+        settings = dataclasses.replace(experiment.settings, method=method, grid=grid, t_min=t_min)
         least(experiment.sde, settings)
     except ValueError as error:
         raise ValueError(f"eval.{field} has {name!r} (method or method/grid): {error}") from None
@@ -191,7 +201,7 @@ def _row(entry: Entry, rounds: Rounds, against: quality.Measures, features: Roun
 
 
 class _Draws:
-    """Samples of every entry from the same noise, in rounds; each method is compiled once."""
+    """Samples of every entry from the same noise, in rounds; each method is compiled once, or once for each program."""
 
     def __init__(self, experiment: Experiment, workdir: Workdir, plan: Plan):
         config = experiment.config.eval
@@ -199,9 +209,7 @@ class _Draws:
         self.variables = on_each(plan.variables, min(config.batch_size, config.num_samples))
         self.sde = experiment.process(plan.variables)
         self.folder = workdir.path / "comparison" / f"step_{plan.step:08d}{'' if config.ema else '_raw'}"
-        self.flow_settings = dataclasses.replace(
-            experiment.settings, method="ode", grid="uniform", rtol=FLOW_TOLERANCE, atol=FLOW_TOLERANCE
-        )
+        self.flow_settings = flow_settings(experiment)
         self.about = ingredients.of_weights(experiment, plan.step, plan.variables) | {
             "seed": config.seed,
             "flow": ingredients.of_sampler(self.flow_settings),
@@ -209,7 +217,7 @@ class _Draws:
         self.longest: dict[str, int] = {}  # rows of each method's longest table
         for entry in (*plan.entries, plan.reference):
             self.longest[entry.settings.method] = max(self.longest.get(entry.settings.method, 0), entry.budget)
-        self._compiled: dict[str, Callable] = {}
+        self._compiled: dict[tuple, Callable] = {}
 
     def flow(self) -> Rounds:
         """x and evaluations of the probability flow, solved adaptively."""
@@ -221,7 +229,7 @@ class _Draws:
 
         rounds = self._rounds("flow", settings)
         for i, *arguments in self._missing(rounds, "the flow"):
-            solved, _ = self._run("ode", draw, *arguments)
+            solved, _ = self._run("ode", draw, *arguments, settings=settings)
             x, evaluations = (np.asarray(a)[: rounds.real(i)] for a in solved[:2])
             rounds.write(i, x=_finite(x, "the flow"), evaluations=evaluations)
         barrier("flow")
@@ -239,7 +247,7 @@ class _Draws:
 
         rounds = self._rounds(f"{entry.name.replace('/', '_')}_{entry.budget}", settings)
         for i, *arguments in self._missing(rounds, f"{entry.name}, {entry.budget}"):
-            drawn, seconds = self._run(method, draw, *arguments, rows)
+            drawn, seconds = self._run(method, draw, *arguments, rows, settings=settings)
             x, real = _finite(np.asarray(drawn)[: rounds.real(i)], entry.name), rounds.real(i)
             arrays = {"evaluations": np.full(real, rows.evaluations), "seconds": np.full(real, seconds)}
             if deterministic(settings):
@@ -267,16 +275,21 @@ class _Draws:
                 yield i, key_path, on_devices(self.experiment.sde.prior_sample(key_prior, shape)), labels
                 progress.update(rounds.real(i))
 
-    def _run(self, name: str, draw: Callable, *arguments: Any) -> tuple[Any, float]:
-        """The result and its seconds; compiled at the first call of this name, outside the time."""
-        if name not in self._compiled:
-            self._compiled[name] = network_jit(draw).lower(self.variables, *arguments).compile()
+    def _run(self, name: str, draw: Callable, *arguments: Any, settings: Settings) -> tuple[Any, float]:
+        """The result and its seconds; compiled at the first call of its program, outside the time.
+
+        Entries of one method share a program where its rows are alike and nothing else of the settings differs: a step
+        by a chain's own kernel is another one than a step by a kernel in its row, and so is a network asked for levels.
+        """
+        program = name, dataclasses.replace(settings, **IN_ROWS), jax.tree.structure(arguments)
+        if program not in self._compiled:
+            self._compiled[program] = network_jit(draw).lower(self.variables, *arguments).compile()
         began = time.perf_counter()
-        result = jax.block_until_ready(self._compiled[name](self.variables, *arguments))
+        result = jax.block_until_ready(self._compiled[program](self.variables, *arguments))
         return result, time.perf_counter() - began
 
 
 def _finite(x: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(x).all():
-        raise Failure(f"samples of {name} are not finite; take it out of eval.compare, or loosen sampling.t_min")
+        raise Failure(f"samples of {name} are not finite; take it out of eval.compare, or raise sampling.t_min")
     return x

@@ -43,6 +43,7 @@ class Drawer:
         self._start = jax.jit(lambda key: experiment.sde.prior_sample(key, shape))
         self._sampler = network_jit(lambda v, key, z, labels: experiment.sampler(v, method, sde, labels)(key, z))
         self._labels = lambda i: experiment.labels(i * batch_size, batch_size)
+        self._remedy = experiment.settings_of(method).remedy
         self._compiled, self._free = None, 0.0
 
     def draw(self, key: jax.Array, i: int) -> Drawn:
@@ -71,7 +72,7 @@ class Drawer:
         seconds, self._free = ended - max(began, self._free), ended
         x = np.asarray(out.x)
         if not np.isfinite(x).all():
-            raise Failure(f"samples of {self.method} are not finite; loosen its tolerances or take more steps")
+            raise Failure(f"samples of {self.method} are not finite; {self._remedy}")
         return Drawn(x, np.asarray(out.evaluations), seconds)
 
 

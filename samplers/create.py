@@ -166,8 +166,7 @@ def create(
     times = grid(sde, stepper, settings, start)
     if wrap is not None:
         stepper = wrap(stepper)
-    if settings.few_step or wrap is not None:
-        stepper.plan(times)  # refuses a grid that the solver cannot take, before anything is compiled
+    stepper.plan(times)  # refuses a grid or a chain that the method cannot take, before anything is compiled
     if settings.few_step:
         denoiser = None
 

@@ -68,6 +68,17 @@ def own_chain(sde: AffineSDE, n: int, times: Any) -> bool:
     return bool(np.all(np.abs(t - np.maximum(levels, 0.0)) <= OWN))
 
 
+def _check_chain(sde: AffineSDE, n: int, times: Any) -> None:
+    """ValueError for a published chain of so few steps that one of them has no positive scale: Euler's of sub-VP."""
+    scale = host(lambda t: sde.discretization(n, t).scale, np.asarray(times)[:-1])
+    if not np.all(scale > 0.0):
+        raise ValueError(
+            f"sampling.discretization is {n}, which is too few steps for the chain of {type(sde).__name__}: a step's "
+            f"scale falls to {scale.min():.3g}, and must stay above 0; take more of them (published: 1000), or 0 for "
+            "exact kernels"
+        )
+
+
 def kernel_plan(sde: AffineSDE, discretization: int | None) -> Callable[[Any], Plan]:
     """Rows (t, s) on the own grid of the published chain of `discretization` levels, or on a grid that is traced.
 
@@ -77,7 +88,10 @@ def kernel_plan(sde: AffineSDE, discretization: int | None) -> Callable[[Any], P
 
     def plan(times: Any) -> Plan:
         rows, ends = from_time_to_time(times)
-        if isinstance(times, jax.core.Tracer) or (discretization and own_chain(sde, discretization, times)):
+        if isinstance(times, jax.core.Tracer):
+            return Plan(rows, ends)
+        if discretization and own_chain(sde, discretization, times):
+            _check_chain(sde, discretization, times)
             return Plan(rows, ends)
         t = np.asarray(times, np.float64)
         kernels = host(sde.transition, t[1:], t[:-1])

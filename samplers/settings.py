@@ -189,6 +189,17 @@ class Settings:
         """Whether it is one of SOLVERS, counted in evaluations."""
         return self.method in SOLVERS
 
+    @property
+    def remedy(self) -> str:
+        """What to change of a sampler whose samples are not finite."""
+        if self.method == "ode":
+            return "loosen sampling.rtol and sampling.atol, or raise sampling.t_min"
+        if self.few_step:
+            return "raise sampling.evaluations, or take another sampling.grid"
+        steps = "flow_steps" if self.method.startswith("flow") else "steps"
+        corrected = self.method == "pc" and self.corrector != "none"
+        return f"raise sampling.{steps}" + (", or lower sampling.snr" if corrected else " or sampling.t_min")
+
     def used(self) -> dict[str, object]:
         """The fields that matter to this method, which is not among them: all but those that `samplers.idle` names."""
         values = dataclasses.asdict(self)

@@ -1,6 +1,7 @@
 """The variance-preserving SDE, dx = -beta/2 x dt + sqrt(beta) dw (Song et al. 2021, eq. 11)."""
 
 import dataclasses
+import itertools
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ class VP(AffineSDE):
 
     def discretization(self, n: int, t: Coefficient) -> Kernel:
         """The DDPM chain of n steps at index floor(t (n - 1)): scale^2 = 1 - beta_i, std^2 = beta_i."""
-        betas = self.schedule.discrete_betas(n)
+        betas = self._betas(n)
         variance = -np.expm1(np.cumsum(np.log1p(-betas)))
         ratio = np.sqrt(np.concatenate([[0.0], variance[:-1]]) / variance)
         i = self.level_index(t, n)
@@ -57,10 +58,16 @@ class VP(AffineSDE):
 
     def levels(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """DDPM's n levels: alpha_i^2 is the product of 1 - beta_j up to i (Ho et al. 2020, eq. 4)."""
+        log_alpha_bar = np.cumsum(np.log1p(-self._betas(n)))
+        return np.exp(0.5 * log_alpha_bar), np.sqrt(-np.expm1(log_alpha_bar))
+
+    def _betas(self, n: int) -> np.ndarray:
+        """DDPM's n betas; ValueError where a step would add more noise than there is in the end."""
         betas = self.schedule.discrete_betas(n)
         if betas.max() >= 1.0:
+            least = next(k for k in itertools.count(n + 1) if self.schedule.discrete_betas(k).max() < 1.0)
             raise ValueError(
-                f"sde: {n} noise levels are too few: beta_i reaches {betas.max():.3g}, and must stay below 1"
+                f"sde: {n} noise levels are too few: beta_i reaches {betas.max():.3g}, and must stay below 1; this "
+                f"schedule needs at least {least} (published: 1000)"
             )
-        log_alpha_bar = np.cumsum(np.log1p(-betas))
-        return np.exp(0.5 * log_alpha_bar), np.sqrt(-np.expm1(log_alpha_bar))
+        return betas

@@ -101,6 +101,30 @@ def test_an_entry_is_what_its_sampler_draws_and_its_error_the_distance_to_the_fl
     np.testing.assert_allclose(round_of("euler_maruyama_uniform_12")["samples"], maruyama, rtol=1e-4, atol=1e-4)
 
 
+def test_grids_whose_rows_differ_are_compared_in_one_list(tmp_path: Path) -> None:
+    """Levels picked of a chain, exact kernels, and the chain's own kernels: three programs of one method."""
+    config = _config()
+    config.sampling.update(discretization=24, denoise="mean")
+    config.eval.update(num_samples=16, batch_size=16, compare_evaluations=(12,), compare_reference_evaluations=24)
+    config.eval.compare = ("ancestral/uniform", "ancestral/respaced")
+    config.eval.compare_reference = "ancestral/published"
+    jax.config.update("jax_disable_most_optimizations", True)
+    for mode in ("train", "compare"):
+        main.run(mode, config, str(tmp_path / "run"))
+    jax.config.update("jax_disable_most_optimizations", False)
+    result = json.loads((tmp_path / "run" / "comparison.json").read_text())
+    kernels = {row["solver"]: row["settings"]["discretization"] for row in (result["reference"], *result["rows"])}
+    assert kernels == {"ancestral/published": 24, "ancestral/uniform": 0, "ancestral/respaced": 24}
+    experiment = build(config)
+    _, variables = load_run(Workdir(tmp_path / "run"), experiment.network, config)
+    key_prior, key = jax.random.split(jax.random.fold_in(jax.random.key(config.eval.seed), 0))
+    z, score = experiment.sde.prior_sample(key_prior, (16, 2)), experiment.score_fn(variables)
+    changed = {"method": "ancestral", "grid": "respaced", "steps": 12}
+    alone = samplers.create(experiment.sde, score, Settings(**(config.sampling.to_dict() | changed)))
+    place = tmp_path / "run" / "comparison" / "step_00000002" / "ancestral_respaced_12" / "round_00000.npz"
+    np.testing.assert_allclose(np.load(place)["samples"], compiled(alone)(key, z).x, rtol=1e-4, atol=1e-4)
+
+
 def test_a_killed_comparison_draws_only_what_is_missing(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And finds the same; the seconds of what is drawn again are new."""
     before = json.loads((workdir / "comparison.json").read_text())
@@ -110,7 +134,9 @@ def test_a_killed_comparison_draws_only_what_is_missing(workdir: Path, monkeypat
         (workdir / name).unlink()
     calls: list[str] = []
     run = compare._Draws._run
-    monkeypatch.setattr(compare._Draws, "_run", lambda self, name, *rest: calls.append(name) or run(self, name, *rest))
+    monkeypatch.setattr(
+        compare._Draws, "_run", lambda self, name, *rest, **more: calls.append(name) or run(self, name, *rest, **more)
+    )
     _run("compare", workdir)
     assert calls == ["ddim"] and lost.exists()
     after = json.loads((workdir / "comparison.json").read_text())

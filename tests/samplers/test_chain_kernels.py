@@ -150,3 +150,48 @@ def test_a_network_of_levels_is_asked_between_them_on_another_grid() -> None:
     assert found["ancestral/published", 100].discretization == 0 and not on_chain(found["ancestral/published", 100])
     config.sampling.steps = 100
     assert not on_chain(build(config).settings_of("pc"))
+
+
+@pytest.mark.parametrize(
+    ("sde", "grid", "steps", "message"),
+    [
+        (VP(), "published", 20, r"20 noise levels are too few: beta_i reaches 1, .*needs at least 21"),
+        (VP(), "levels", 10, r"10 noise levels are too few: beta_i reaches 2, .*needs at least 21"),
+        (SubVP(), "published", 9, r"discretization is 9, .*of SubVP: a step's scale falls to -0\.111, .*above 0"),
+        (SubVP(), "levels", 10, r"discretization is 10, .*of SubVP: a step's scale falls to 0, .*above 0"),
+    ],
+)
+@pytest.mark.parametrize("corrector", ["none", "ald"])
+def test_a_chain_of_too_few_steps_is_refused_before_anything_is_traced(
+    sde: AffineSDE, grid: str, steps: int, message: str, corrector: str
+) -> None:
+    """VP's betas reach 1, and its samples were NaN; Euler's step of sub-VP turned its sample round."""
+    settings = Settings(steps=steps, discretization=steps, grid=grid, denoise="mean", corrector=corrector)
+
+    def score(x, t):
+        raise AssertionError("traced")
+
+    with pytest.raises(ValueError, match=message) as error:
+        samplers.create(sde, score, settings)
+    assert "\n" not in str(error.value)
+
+
+def test_the_shortest_chains_are_taken() -> None:
+    for sde, steps in ((VP(), 21), (SubVP(), 11), (VE(), 3)):
+        for grid in ("published", "levels"):
+            settings = Settings(steps=steps, discretization=steps, grid=grid, denoise="mean", corrector="none")
+            samplers.create(sde, lambda x, t: x, settings)
+            assert samplers.settled(sde, settings).discretization == steps
+
+
+def test_what_is_said_of_samples_that_are_not_finite_fits_the_method() -> None:
+    for changed, words in (
+        ({"method": "ode"}, "loosen sampling.rtol and sampling.atol"),
+        ({"method": "heun"}, "raise sampling.evaluations"),
+        ({"method": "flow_heun"}, "raise sampling.flow_steps"),
+        ({"method": "pc"}, "raise sampling.steps, or lower sampling.snr"),
+        ({"method": "pc", "corrector": "none"}, "raise sampling.steps or sampling.t_min"),
+        ({"method": "ancestral"}, "raise sampling.steps or sampling.t_min"),
+    ):
+        remedy = Settings(**changed).remedy
+        assert words in remedy and ("rtol" in remedy) == (changed["method"] == "ode"), changed
