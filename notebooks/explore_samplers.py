@@ -234,7 +234,7 @@ plt.show()
 # The few-step solvers are counted in evaluations, and each takes the grid that suits it unless it is told another.
 # Below is **every one that there is**, at 10 evaluations, where the methods above have hardly begun.
 #
-# **Look at** what the order buys: DDIM, of order 1, still blurs the clusters where the multistep solvers of order 2 and 3
+# **Look at** what the order buys: DDIM, of order 1, still blurs the clusters where multistep solvers of order 2 and 3
 # have found them. The last four add noise on the way; at so few evaluations that costs more than it mends.
 
 # %%
