@@ -71,7 +71,7 @@ def read_json(file: Path, mend: str) -> dict[str, Any]:
     """
     try:
         found = json.loads(file.read_text())
-    except ValueError as error:  # also what is no UTF-8
+    except (ValueError, RecursionError) as error:  # also what is no UTF-8
         what = "is empty" if not file.stat().st_size else f"is damaged: {error}"
         raise ValueError(f"{file} {what}; {mend}") from error
     if not isinstance(found, dict):

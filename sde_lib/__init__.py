@@ -91,7 +91,7 @@ SDES: dict[str, Callable[..., AffineSDE]] = {
 }
 
 
-def options_of(name: str, schedule: str | None = None) -> dict[str, Any]:
+def options_of(name: str, schedule: Any = None) -> dict[str, Any]:
     """The options of the process of that name, its schedule's among them, and the type of each as an annotation.
 
     Raises:
@@ -100,13 +100,13 @@ def options_of(name: str, schedule: str | None = None) -> dict[str, Any]:
     _check_known("sde", name, SDES)
     parameters = inspect.signature(SDES[name]).parameters
     options = {option: p.annotation for option, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
-    chosen = SCHEDULES.get(schedule or parameters["schedule"].default) if "schedule" in options else None
-    if chosen:
-        options |= {option: p.annotation for option, p in inspect.signature(chosen).parameters.items()}
+    chosen = schedule or parameters["schedule"].default if "schedule" in options else None
+    if isinstance(chosen, str) and chosen in SCHEDULES:
+        options |= {option: p.annotation for option, p in inspect.signature(SCHEDULES[chosen]).parameters.items()}
     return options
 
 
-def _check_known(what: str, received: str, known: Collection[str]) -> None:
+def _check_known(what: str, received: Any, known: Collection[str]) -> None:
     if not isinstance(received, str) or received not in known:
         near = difflib.get_close_matches(str(received), known, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -124,6 +124,8 @@ def create(name: str, **options: Any) -> AffineSDE:
       ValueError: an unknown name, option or value; the message names the known ones.
     """
     known, schedule = options_of(name, options.get("schedule")), options.get("schedule", "linear")
+    if not isinstance(schedule, str):
+        _check_known("sde.schedule", schedule, SCHEDULES)
     for option in options if schedule in SCHEDULES else ():  # others are refused, or read, by the constructor
         _check_known(f"an option of sde {name!r}", option, known)
     return SDES[name](**options)

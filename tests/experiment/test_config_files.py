@@ -86,6 +86,7 @@ def test_a_config_file_takes_an_argument_and_may_be_short(tmp_path: Path, monkey
     [
         ("", "empty"),
         ('{"sde": {"name": "vp"', "damaged"),
+        pytest.param("[" * 100_000, "damaged", id="deep"),
         ("[1, 2]", "[1, 2] in place of a dictionary"),
         ("null", "None in place of a dictionary"),
         ("\udcff\udcfe", "damaged"),
