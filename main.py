@@ -8,6 +8,7 @@ import contextlib
 import logging as std_logging
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -171,9 +172,11 @@ def _given() -> str | None:
 
 def main(changes: Changes) -> None:
     """Start JAX's processes if there are several, and run."""
+    import jax
+
     from checkpoints.store import CheckpointDamaged, CheckpointNotSaved
     from data.source import Unreadable
-    from experiment import Failure, Refusal, compilation_cache, refusing
+    from experiment import Failure, Refusal, compilation_cache, lost, refusing
     from experiment.processes import join
     from experiment.workdir import Workdir
 
@@ -182,8 +185,12 @@ def main(changes: Changes) -> None:
     try:
         given = _given()
         config = config_of(CONFIG.value, WORKDIR.value, changes, needs_run=not SAMPLES.value)
+        if COORDINATOR.value is not None:
+            lost.watch(PROCESSES.value, PROCESS.value)
         with refusing():
             join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+        if MODE.value != "train":  # which stops at a step that all processes agree on, by JAX's own SIGTERM
+            interruption.listen()
         act = prepare(MODE.value, config, WORKDIR.value, given)
         compilation_cache.enable(Workdir(WORKDIR.value).path)
         act()
@@ -194,6 +201,12 @@ def main(changes: Changes) -> None:
         sys.exit(1)
     except OSError as error:  # a disk that is full, a folder that has gone
         print(f"error: {error}; what was saved before stays", file=sys.stderr)
+        sys.exit(1)
+    except jax.errors.JaxRuntimeError as error:
+        if COORDINATOR.value is None or not lost.severed(error):
+            raise
+        time.sleep(2 * lost.HEARTBEAT_SECONDS)  # JAX finds out which process it was, and ends this one
+        print("error: another process was lost:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(1)
     if interruption.received:  # a training that has saved
         sys.exit(interruption.exit_code(interruption.received))

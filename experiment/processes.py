@@ -6,7 +6,10 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from experiment.lost import HEARTBEAT_SECONDS, MEETING_SECONDS
+
 AUTO = "auto"
+LIMITS = {"initialization_timeout": MEETING_SECONDS, "heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
@@ -27,7 +30,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
         if coordinator is None:
             return
         try:
-            jax.distributed.initialize()
+            jax.distributed.initialize(**LIMITS)
         except ValueError as error:  # what is missing is the first thing that was looked for
             raise ValueError(
                 "--coordinator=auto found no SLURM, Open MPI, Kubernetes or TPU pod around this process; start it "
@@ -42,7 +45,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
             "0 <= process < processes"
         )
     try:
-        jax.distributed.initialize(coordinator, processes, process)
+        jax.distributed.initialize(coordinator, processes, process, **LIMITS)
     except jax.errors.JaxRuntimeError as error:
         raise ValueError(
             f"--coordinator={coordinator}: process {process} of {processes} cannot join; needed is a free port on the "

@@ -107,7 +107,7 @@ def test_flags_that_do_not_belong_together_are_refused(
 
 
 def test_auto_where_nothing_tells_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def initialize(*arguments: object) -> None:
+    def initialize(*arguments: object, **_: object) -> None:
         assert not arguments
         raise ValueError("coordinator_address should be defined.")  # as JAX does there
 
@@ -117,7 +117,7 @@ def test_auto_where_nothing_tells_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_port_that_is_taken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def initialize(*_: object) -> None:
+    def initialize(*_: object, **__: object) -> None:
         raise jax.errors.JaxRuntimeError("UNKNOWN: Failed to start RPC server")  # as with a port that is taken
 
     monkeypatch.setattr(jax.distributed, "initialize", initialize)
@@ -127,7 +127,7 @@ def test_a_port_that_is_taken_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_flags_reach_jax_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *arguments, **_: calls.append(arguments))
     join(None, None, None)
     join("auto", None, None)
     join("somewhere:1234", 4, 3)
