@@ -331,7 +331,7 @@ def test_importing_does_not_load_orbax():
 def many(seed: int) -> dict:
     """Enough arrays that many of them are being read when the first turns out damaged."""
     rng = np.random.default_rng(seed)
-    return {"params": {f"a{i}": rng.standard_normal((60, 20), dtype=np.float32) for i in range(100)}}
+    return {"params": {f"a{i}": rng.standard_normal((300, 100), dtype=np.float32) for i in range(100)}}
 
 
 QUIET = """
