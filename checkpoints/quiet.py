@@ -15,6 +15,8 @@ from typing import Any
 LOGGERS = ("absl", "asyncio", "orbax", "tensorstore")
 LIBRARIES = tuple(f"{os.sep}{name}{os.sep}" for name in ("orbax", "tensorstore"))
 
+MARKS = ("tensorstore_spec=", "OCDBT database", "Event loop is closed")  # of errors that asyncio has kept the trace of
+
 
 def quieten() -> None:
     """Filter their log records, and the exceptions that end in a hook of the interpreter; done once however often."""
@@ -53,7 +55,7 @@ def _theirs(error: BaseException | None) -> bool:
     """Whether it was raised under these libraries, or tells a read that came late that nobody waits for it."""
     if error is None:
         return False
-    if isinstance(error, RuntimeError) and str(error) == "Event loop is closed":
+    if any(mark in str(error) for mark in MARKS):
         return True
     frames = traceback.extract_tb(error.__traceback__)
     return any(name in frame.filename for frame in frames for name in LIBRARIES)
