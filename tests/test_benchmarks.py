@@ -18,6 +18,7 @@ from benchmarks import (
     likelihood,
     sampling,
     solvers,
+    solvers_deviation,
     startup,
     train_step,
 )
@@ -248,6 +249,15 @@ def test_the_solvers_are_measured_on_the_mixtures(tmp_path: Path, capsys: pytest
     printed = capsys.readouterr().out
     for words in ("| gm2 | 5 evaluations", "| VP cosine, ipndm |", "| the best public run of each |", "dpm-solver"):
         assert words in printed
+
+
+@pytest.mark.slow
+def test_the_stochastic_solvers_deviations_are_measured(tmp_path: Path) -> None:
+    out = tmp_path / "deviation.json"
+    solvers_deviation.main(["--solvers", "dpmpp_2m_sde", "--processes", "VE", "--samples", "2000", f"--out={out}"])
+    found = json.loads(out.read_text())["deviations"]["VE"]["dpmpp_2m_sde"]
+    assert found.keys() == {"uniform", "quadratic", "log_snr", "karras"}
+    assert found["log_snr"]["50"] == pytest.approx(0.4, abs=0.03)
 
 
 @pytest.mark.slow
