@@ -21,7 +21,8 @@ def uniform(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndar
 
 def quadratic(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarray:
     """Equal steps in sqrt(t): finer towards data (Song et al. 2021, arXiv:2010.02502, App. D.2)."""
-    return np.linspace(start**0.5, t_min**0.5, n + 1) ** 2
+    inner = np.linspace(start**0.5, t_min**0.5, n + 1)[1:-1] ** 2
+    return np.array([start, *inner, t_min])  # the root's square is not always the number
 
 
 def published(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarray:
