@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 import samplers
 from evaluation import comparison, ingredients, metrics, quality
@@ -22,6 +23,7 @@ from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
 from experiment.guidance import guided_score
 from experiment.processes import barrier, is_leader
+from experiment.progress import waiting
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
 from models.materialize import network_jit
@@ -162,7 +164,8 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
         "environment": environment(),
         "rows": [],
     }
-    for entry in (plan.reference, *plan.entries):
+    entries = (plan.reference, *plan.entries)
+    for entry in tqdm(entries, desc="compare", unit="entry", dynamic_ncols=True, disable=not is_leader()):
         rounds = draws.of(entry, flow)
         features = against.inception and quality.extract_rounds(experiment, rounds, against.inception)
         if not is_leader():
@@ -283,7 +286,8 @@ class _Draws:
         """
         program = name, dataclasses.replace(settings, **IN_ROWS), jax.tree.structure(arguments)
         if program not in self._compiled:
-            self._compiled[program] = network_jit(draw).lower(self.variables, *arguments).compile()
+            with waiting(f"compiling {name}"):
+                self._compiled[program] = network_jit(draw).lower(self.variables, *arguments).compile()
         began = time.perf_counter()
         result = jax.block_until_ready(self._compiled[program](self.variables, *arguments))
         return result, time.perf_counter() - began

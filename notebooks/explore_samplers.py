@@ -453,10 +453,6 @@ plt.show()
 # `RUN`): its own config, its network, its averaged weights.
 
 # %%
-import json
-
-from ml_collections import ConfigDict
-
 from experiment import build
 from experiment.pictures import image_grid
 from experiment.weights import load
@@ -466,7 +462,7 @@ jax.config.update("jax_enable_x64", False)  # networks compute in float32
 workdir = Workdir(os.environ.get("RUN", "runs/digits"))
 TRAINED = workdir.config_file.exists()
 if TRAINED:
-    experiment = build(ConfigDict(json.loads(workdir.config_file.read_text())))
+    experiment = build(workdir.config())
     with workdir.store(read_only=True) as store:
         step, variables = load(store, experiment.network, ema=True, step=None)
     config = experiment.config

@@ -23,7 +23,6 @@
 
 # %%
 import dataclasses
-import json
 import os
 import sys
 from pathlib import Path
@@ -36,7 +35,6 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-from ml_collections import ConfigDict
 from sklearn.svm import SVC
 
 import data
@@ -65,7 +63,7 @@ def trained(variable, name):
     if not workdir.config_file.exists():
         print(f"no run: python main.py --mode=train --config=configs/vp/{name}.py --workdir={workdir.path}")
         return None
-    experiment = build(ConfigDict(json.loads(workdir.config_file.read_text())))
+    experiment = build(workdir.config())
     step, variables = load_run(workdir, experiment.network, experiment.config)
     print(f"{name}: step {step}, {experiment.network.count():,} parameters")
     return experiment, variables
