@@ -185,7 +185,8 @@ def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True)
     inputs.check_files(config, workdir)
     compared = config.eval.enable_sampling and not (config.eval.inception and config.eval.reference_stats)
     classifies = config.model.name in CLASSIFIERS
-    experiment = build(config, needs_data=(likelihood and config.eval.enable_bpd) or compared or classifies)
+    measured = likelihood and (config.eval.enable_bpd or config.eval.enable_vlb)
+    experiment = build(config, needs_data=measured or compared or classifies)
     inputs.check_classes(experiment, workdir)
     evaluation.run.check(experiment, likelihood=likelihood)
     return experiment

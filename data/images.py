@@ -12,6 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 2**26  # 8192 x 8192; with a channel of transparency they take 256 MiB
 GREY_MODES = ("1", "L", "LA", "La")  # Pillow's names
 MODES = {1: "L", 2: "LA", 3: "RGB"}  # by the number of channels
+UNSCALED = {"L;2": lambda v: v * 85, "L;4": lambda v: v * 17, "RGB;16B": lambda v: tuple(part >> 8 for part in v)}
+"""Pillow's names of raw pixels that it scales to 8 bits, while the colour a PNG calls transparent is left as it is."""
 ORIENTATION = 0x0112  # the tag of Exif
 File = str | PathLike | bytes
 
@@ -100,7 +102,15 @@ def _opened(file: File) -> Image.Image:
         raise ValueError(f"it has {image.width} x {image.height} pixels, and {MAX_PIXELS} are allowed; resize it")
     if image.mode.startswith(("I", "F")):
         raise ValueError(f"mode {image.mode!r} has more than 8 bits a channel; convert it to 8 bits")
+    _scale_transparent_colour(image)
     return image
+
+
+def _scale_transparent_colour(image: Image.Image) -> None:
+    """Scale the one colour of a PNG that is transparent as its pixels will be, which Pillow leaves to us."""
+    scale = UNSCALED.get(image.tile[0].args) if image.format == "PNG" and image.tile else None
+    if scale and "transparency" in image.info:
+        image.info["transparency"] = scale(image.info["transparency"])
 
 
 def _decoded(file: File, channels: int | None, *, draft: bool = False) -> Image.Image:

@@ -248,7 +248,10 @@ class _Draws:
             score = guided_score(self.experiment, variables, settings, self.sde, labels)
             return loop(self.sde, score, settings)(key, z, rows)
 
-        rounds = self._rounds(f"{entry.name.replace('/', '_')}_{entry.budget}", settings)
+        # The seconds are of this machine: another one takes its own, and draws anew.
+        rounds = self._rounds(
+            f"{entry.name.replace('/', '_')}_{entry.budget}", settings, device=environment()["device"]
+        )
         for i, *arguments in self._missing(rounds, f"{entry.name}, {entry.budget}"):
             drawn, seconds = self._run(method, draw, *arguments, rows, settings=settings)
             x, real = _finite(np.asarray(drawn)[: rounds.real(i)], entry.name), rounds.real(i)
@@ -260,9 +263,9 @@ class _Draws:
         barrier(entry.name)
         return rounds
 
-    def _rounds(self, name: str, settings: Settings) -> Rounds:
+    def _rounds(self, name: str, settings: Settings, **known: str) -> Rounds:
         config = self.experiment.config.eval
-        about = {**self.about, **ingredients.of_sampler(settings)}
+        about = {**self.about, **ingredients.of_sampler(settings), **known}
         return Rounds(self.folder / name, about, config.num_samples, min(config.batch_size, config.num_samples))
 
     def _missing(self, rounds: Rounds, name: str) -> Iterator[tuple]:

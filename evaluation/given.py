@@ -193,9 +193,19 @@ def _of_array(path: Path) -> Pictures:
 
     def chunks() -> Iterator[np.ndarray]:
         for part in npz.rows(path, name, CHUNK):
-            yield as_rgb(part if levels == 256 else np.rint(part * (255 / (levels - 1))).astype(np.uint8))
+            yield as_rgb(part if levels == 256 else _stretched(part, levels))
 
     return Pictures(path, shape[0], shape[1:3], chunks, lambda: of_file(path))
+
+
+def _stretched(part: np.ndarray, levels: int) -> np.ndarray:
+    """Grey levels over 0 to 255; ValueError for what is none of them."""
+    if part.dtype != np.uint8 or part.max(initial=0) >= levels:
+        raise ValueError(
+            f"it says that it has {levels} grey levels, which are uint8 of at most {levels - 1}, and holds "
+            f"{part.dtype} up to {part.max():.4g}"
+        )
+    return np.rint(part * (255 / (levels - 1))).astype(np.uint8)
 
 
 def _levels(path: Path, known: dict[str, npz.Header]) -> int:

@@ -13,6 +13,7 @@ from evaluation import metrics
 from experiment.config_files import read_json
 from experiment.workdir import set_aside, write_text
 
+RESULTS_OF_BITS = ("mean", "standard_error", "evaluations", "not_converged")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -152,23 +153,40 @@ def _of_seeds(report: dict[str, Any]) -> str:
     return f", over {report['seeds']} seeds" if report["seeds"] > 1 else ""
 
 
-def table(folder: Path, *, ema: bool, data: dict[str, str] | None = None) -> str:
+def table(folder: Path, *, ema: bool, like: dict[str, Any] | None = None) -> str:
     """All evaluated checkpoints in a folder beside each other: bits/dim, and each sampler's FID, or pixel distance.
 
-    With `data`, the fingerprints that a report says under that name, those of other examples are left out.
+    With `like`, a report, the others have numbers here as far as they are of the same examples and were measured with
+    the same settings; of a sampler that it has not, as the last report that has it.
     """
     paths = sorted(folder.glob(f"step_*{'' if ema else '_raw'}/report.json"))
     found = [_read(path) for path in paths if path.parent.name.endswith("_raw") != ema]
-    reports = [report for report in found if report and (data is None or report.get("data") == data)]
+    reports = [report for report in found if report and (like is None or report.get("data") == like.get("data"))]
     methods = sorted({name for report in reports for name in report.get("samplers", {})})
     lines = [f"| step | bits/dim | {' | '.join(methods)} |", f"|---|---|{'---|' * len(methods)}"]
+    parts = (None, *methods)
+    alike = {part: next(filter(None, (_measured(each, part) for each in (like, *reversed(reports)))), None)
+             for part in parts} if like else {}  # fmt: skip
     for report in reports:
-        bits = report.get("bits_per_dim")
-        rows = report.get("samplers", {})
-        cells = [str(report["checkpoint"]["step"]), f"{bits['mean']:.4f}" if bits else ""]
-        cells += [_cell(rows[name], report) if name in rows else "" for name in methods]
-        lines.append(f"| {' | '.join(cells)} |")
+        shown = [part for part in parts if not like or _measured(report, part) == alike[part]]
+        cells = [_cell(report, part) if part in shown else "" for part in parts]
+        if not like or any(cells):
+            lines.append(f"| {' | '.join([str(report['checkpoint']['step']), *cells])} |")
     return "\n".join(lines) + "\n"
+
+
+def _measured(report: dict[str, Any], method: str | None) -> dict[str, Any] | None:
+    """All that a report says of how it came to the number of a sampler, or to bits/dim; None where it has none."""
+    if method is None:
+        bits = report.get("bits_per_dim")
+        return bits and {"seed": report.get("seed")} | {k: v for k, v in bits.items() if k not in RESULTS_OF_BITS}
+    row = report.get("samplers", {}).get(method)
+    reference = row and row.get("inception", {}).get("reference")
+    return row and {
+        "settings": row.get("settings"),
+        "reference": reference,
+        **{name: report.get(name) for name in ("seed", "seeds", "num_samples")},
+    }
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -183,7 +201,12 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _cell(row: dict[str, Any], report: dict[str, Any]) -> str:
+def _cell(report: dict[str, Any], method: str | None) -> str:
+    """The number of a sampler, or bits/dim, in words; "" where there is none."""
+    if method is None:
+        bits = report.get("bits_per_dim")
+        return f"{bits['mean']:.4f}" if bits else ""
+    row = report.get("samplers", {}).get(method, {})
     of_seeds = f", mean of {report['seeds']} seeds" if report["seeds"] > 1 else ""
     if "inception" in row:
         value = row["inception"]["fid"]

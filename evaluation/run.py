@@ -119,7 +119,7 @@ def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[
                 found.append(report)
                 if config.end_step:
                     folder = workdir.path / "evaluation"
-                    write_text(folder / "checkpoints.md", reports.table(folder, ema=config.ema, data=report["data"]))
+                    write_text(folder / "checkpoints.md", reports.table(folder, ema=config.ema, like=report))
     if found:
         reports.write(workdir.path, found[-1])
     barrier("evaluated")

@@ -80,15 +80,22 @@ def _check_chain(sde: AffineSDE, n: int, times: Any) -> None:
 
 
 def kernel_plan(sde: AffineSDE, discretization: int | None) -> Callable[[Any], Plan]:
-    """Rows (t, s) on the own grid of the published chain of `discretization` levels, or on a grid that is traced.
+    """Rows (t, s) on the own grid of the published chain of `discretization` levels.
 
     On every other grid they are (t, s, the exact kernel from s to t), the kernel in float64. In float32 two neighbours
-    of 1000 times differ by 6e-5 of their distance from what they should, and so do kernels.
+    of 1000 times differ by 6e-5 of their distance from what they should, and so do kernels. On a grid that is traced
+    they are (t, s) too, for exact kernels in float32; with a chain the plan refuses it with a ValueError, since nobody
+    can tell whether it is the chain's own.
     """
 
     def plan(times: Any) -> Plan:
         rows, ends = from_time_to_time(times)
         if isinstance(times, jax.core.Tracer):
+            if discretization:
+                raise ValueError(
+                    f"sampler: the grid is a traced array, and discretization {discretization}, whose kernels are for "
+                    "the chain's own grid alone; give it as numbers, outside what is compiled, or leave out the chain"
+                )
             return Plan(rows, ends)
         if discretization and own_chain(sde, discretization, times):
             _check_chain(sde, discretization, times)

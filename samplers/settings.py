@@ -61,7 +61,7 @@ class Settings:
       flow_steps: grid steps of the fixed-step flow methods.
       evaluations: score evaluations of a few-step solver, the step to data included; its grid gets as many points as
         they allow.
-      grid: 'auto' (what is best for a few-step solver on that process, as is its end, else uniform: see
+      grid: 'auto' (what is best for a few-step solver on that process, as is its end, else uniform, but on EDM: see
         `samplers.defaults`), 'uniform', 'quadratic', 'log_snr', 'karras', 'published', 'levels' (those of a chain,
         which `discretization` names), or levels of a chain by one of `samplers.spacings`: 'trailing', 'ddim50', ...
       karras_power: rho of 'karras'.

@@ -1,6 +1,8 @@
 """Pictures as they look: transparency on white, orientation, depth."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -70,3 +72,34 @@ def test_a_transparent_photograph_held_upright_stands_upright():
     expected = np.full((3, 2, 3), 255)
     expected[:, 0] = (10, 20, 30)
     np.testing.assert_array_equal(found, expected)
+
+
+def png(bits: int, colour_type: int, row: bytes, transparent: bytes) -> bytes:
+    """A PNG of one row of four pixels, one colour of which is transparent."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, bits, colour_type, 0, 0, 0)) + chunk(b"tRNS", transparent)
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour_type", "row", "transparent", "greys"),
+    [
+        (1, 0, bytes([0b01010000]), struct.pack(">H", 0), (255, 255, 255, 255)),
+        (1, 0, bytes([0b01010000]), struct.pack(">H", 1), (0, 255, 0, 255)),
+        (2, 0, bytes([0b00011011]), struct.pack(">H", 1), (0, 255, 170, 255)),
+        (4, 0, bytes([0x05, 0xAF]), struct.pack(">H", 5), (0, 255, 170, 255)),
+        (8, 0, bytes([0, 5, 85, 170]), struct.pack(">H", 5), (0, 255, 85, 170)),
+        (16, 2, struct.pack(">12H", *np.repeat([0, 0x3210, 0x5521, 0xAAAA], 3)), struct.pack(">3H", *[0x3210] * 3),
+         (0, 255, 0x55, 0xAA)),
+    ],
+)  # fmt: skip
+def test_a_colour_that_is_transparent_is_so_at_every_depth(bits, colour_type, row, transparent, greys):
+    """Pillow scales pixels to 8 bits, and leaves the number of that colour as it is."""
+    file = png(bits, colour_type, row, transparent)
+    np.testing.assert_array_equal(load_image(file, channels=1)[0, :, 0], greys)
+    if bits > 1:  # as a mask has it
+        hole = np.arange(4) == greys.index(255)
+        np.testing.assert_array_equal(load_image(file, channels=2)[0, :, 1], np.where(hole, 0, 255))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,24 @@ def test_a_killed_comparison_draws_only_what_is_missing(workdir: Path, monkeypat
         for row in result["rows"]:
             del row["seconds"]
     assert after == before
+
+
+def test_seconds_of_another_machine_are_not_taken_over(
+    workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flow, of which no seconds are told, is kept."""
+    folder, calls, here = tmp_path / "moved", [], compare.environment()
+    shutil.copytree(workdir, folder)
+    run = compare._Draws._run
+    monkeypatch.setattr(
+        compare._Draws, "_run", lambda self, name, *rest, **more: calls.append(name) or run(self, name, *rest, **more)
+    )
+    _run("compare", folder)
+    assert not calls
+    monkeypatch.setattr(compare, "environment", lambda: {**here, "device": "8 x another (gpu)"})
+    _run("compare", folder)
+    assert set(calls) == {"euler_maruyama", "ddim", "heun"}
+    assert json.loads((folder / "comparison.json").read_text())["environment"]["device"] == "8 x another (gpu)"
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,14 @@ def _cut(path: Path) -> Path:
         (lambda p: ((p / "x.txt").write_bytes(b"text"), p / "x.txt")[1], "a folder of pictures, a .zip of them, or"),
         (lambda p: ((p / "x.zip").write_bytes(b"text"), p / "x.zip")[1], "not a zip file"),
         (lambda p: p, "no image file"),
+        (
+            lambda p: (np.savez(p / "x.npz", samples=PICTURES, levels=17), p / "x.npz")[1],
+            "says that it has 17 grey levels, which are uint8 of at most 16, and holds uint8 up to 25",
+        ),
+        (
+            lambda p: (np.savez(p / "x.npz", samples=PICTURES / 255, levels=17), p / "x.npz")[1],
+            "says that it has 17 grey levels, which are uint8 of at most 16, and holds float64",
+        ),
         (lambda p: _cut(p / "x.npz"), "arr_0 ends after 0 of 1000000000 rows"),
         (
             lambda p: (np.savez(p / "x.npz", PICTURES.astype(np.float32) / 255), p / "x.npz")[1],

@@ -45,3 +45,34 @@ def test_an_earlier_report_that_is_no_text_is_set_aside(tmp_path: Path) -> None:
     report.write(tmp_path, about)
     assert (tmp_path / "report.1.json").read_bytes() == b"\xff\xfe"
     assert json.loads((tmp_path / "report.json").read_text())["dataset"] == "digits"
+
+
+def test_the_table_has_what_was_measured_alike(tmp_path: Path) -> None:
+    """A number of another solver setting, seed or tolerance would be compared with what it does not compare with."""
+    changes = (
+        {},
+        {"seed": 1},
+        {"num_samples": 50},
+        {"samplers": {"heun": {"settings": {"evaluations": 10}, "frechet_distance": 1.0}}},
+        {"bits_per_dim": {"mean": 2.0, "rtol": 1e-3, "evaluations": {"mean": 3}}},
+        {"bits_per_dim": {"mean": 3.0, "rtol": 1e-5, "evaluations": {"mean": 4}}},
+    )
+    sampled = {"heun": {"settings": {"evaluations": 20}, "frechet_distance": 0.5}}
+    for step, change in enumerate(changes):
+        folder = tmp_path / f"step_{step:08d}"
+        folder.mkdir()
+        bits = {"mean": 2.5, "rtol": 1e-5, "evaluations": {"mean": 3}}
+        made = {"checkpoint": {"step": step}, "seed": 0, "seeds": 1, "num_samples": 20, "levels": None, "data": {}}
+        made |= {"bits_per_dim": bits, "samplers": sampled, **change}
+        (folder / "report.json").write_text(json.dumps(made))
+    newest = json.loads((tmp_path / "step_00000000" / "report.json").read_text())
+    rows = [row.split("|")[1:4] for row in report.table(tmp_path, ema=True, like=newest).splitlines()[2:]]
+    found = [[cell.strip().partition(" ")[0] for cell in row] for row in rows]
+    distance = "0.5000"
+    assert found == [
+        ["0", "2.5000", distance],
+        ["2", "2.5000", ""],
+        ["3", "2.5000", ""],
+        ["4", "", distance],
+        ["5", "3.0000", distance],
+    ]

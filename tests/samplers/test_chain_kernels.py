@@ -8,6 +8,7 @@ import inspect
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -84,6 +85,21 @@ def test_a_stepper_of_a_chain_takes_exact_kernels_on_another_grid() -> None:
     times = grids.create(sde, "uniform", 100, 1e-3)
     z = sde.prior_sample(jax.random.key(2), (N, 2))
     meets_the_data(compiled(lambda z: samplers.sample(stepper, jax.random.key(3), z, times).x)(z))
+
+
+def test_a_traced_grid_is_refused_with_a_chain_and_is_exact_without() -> None:
+    """Of a traced grid nobody can tell whether it is the chain's own, which its kernels are for."""
+    sde = SDES["ve"]
+    score, times = DATA.score(sde), jnp.asarray(grids.create(sde, "uniform", 200, 1e-3))
+    z = sde.prior_sample(jax.random.key(2), (N, 2))
+
+    def run(discretization: int | None) -> jax.Array:
+        stepper = samplers.ancestral(sde, score, variance="large", discretization=discretization)
+        return jax.jit(lambda z, times: samplers.sample(stepper, jax.random.key(3), z, times).x)(z, times)
+
+    with pytest.raises(ValueError, match="a traced array, and discretization 1000"):
+        run(1000)
+    meets_the_data(run(None))
 
 
 def test_reports_say_which_kernels_were_taken() -> None:
