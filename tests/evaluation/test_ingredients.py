@@ -426,7 +426,7 @@ def test_a_comparison_draws_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """The flow and two entries of three rounds; an option of all of them, the network and the process."""
     calls: list[str] = []
 
-    def drawn(self: Any, name: str, *_: Any) -> tuple[Any, float]:
+    def drawn(self: Any, name: str, *_: Any, **__: Any) -> tuple[Any, float]:
         calls.append(name)
         return ((np.zeros((4, *SHAPE)), np.full(4, 9)) if name == "ode" else np.zeros((4, *SHAPE))), 0.1
 
