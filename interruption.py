@@ -20,6 +20,7 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 1.2
+ONE_WISH_SECONDS = 0.5  # `timeout` and some schedulers send a signal to a process and to its group
 
 received: int | None = None  # the first signal, deferred or not
 _installed = False
@@ -48,8 +49,9 @@ def listen() -> None:
 
 @contextlib.contextmanager
 def deferred(act: Callable[[int], None]) -> Iterator[None]:
-    """Let the first signal call `act` with its number, and no more; a second one ends the command.
+    """Let the first signal call `act` with its number, and no more; a later second one ends the command.
 
+    What comes within `ONE_WISH_SECONDS` of the first is the same wish: it is not meant to throw away what is saved.
     Without `install`, in a notebook, the second one acts as it did outside of the context.
     """
     global _deferred
@@ -135,7 +137,11 @@ def _watch(incoming: int) -> None:
             break
         act(number)
         _decisions.put(False)
-        if not select.select([incoming], [], [], GRACE_SECONDS)[0]:
+        time.sleep(ONE_WISH_SECONDS)
+        while select.select([incoming], [], [], 0)[0]:
+            if os.read(incoming, 1)[0] in SIGNALS:
+                _decisions.put(False)
+        if not select.select([incoming], [], [], GRACE_SECONDS - ONE_WISH_SECONDS)[0]:
             say(f"{signal.Signals(number).name}: this step is finished and saved; once more ends at once")
     _silence()
     _decisions.put(True)

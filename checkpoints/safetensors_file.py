@@ -42,7 +42,7 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     try:
         header = json.loads(header)
         entries = {name: (e["dtype"], tuple(e["shape"]), *e["data_offsets"]) for name, e in _tensors(header)}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"the header of {path} is no safetensors header: {error!r}") from None
     data = np.memmap(path, np.uint8, "r", offset=8 + length) if size > 8 + length else np.zeros(0, np.uint8)
     tensors = {}

@@ -98,7 +98,7 @@ def _damaged(folder: Path) -> list[Path]:
     def sound(file: Path) -> bool:
         try:
             described = json.loads(file.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return False
         return isinstance(described, dict) and bool(described)
 

@@ -108,5 +108,5 @@ class Rounds:
 def _read(file: Path) -> dict[str, Any] | None:
     try:
         return json.loads(file.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

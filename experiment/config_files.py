@@ -1,5 +1,6 @@
 """Where a config comes from: a Python file with get_config(), or the config.json of a run."""
 
+import difflib
 import json
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -27,6 +28,11 @@ def from_file(given: str) -> ConfigDict:
     path = Path(expand(name))
     if not path.is_file():
         raise ValueError(f"--config is {given!r}: there is no such file; experiments are under configs/")
+    if path.suffix == ".json":
+        raise ValueError(
+            f"--config is {given!r}, and a config is a Python file with get_config(); where it is left out, "
+            "the config.json of the run in --workdir is read"
+        )
     loader = SourceFileLoader("config_of_command_line", str(path))
     module = module_from_spec(spec_from_loader(loader.name, loader))
     try:
@@ -89,11 +95,16 @@ def complete(found: dict[str, Any], where: str) -> ConfigDict:
 
 
 def _check_sections(found: dict[str, Any], where: str) -> None:
-    """ValueError unless what should be a section is one, and those are there that say what is trained."""
+    """ValueError unless sections are sections that are known, and those are there that say what is trained."""
     for name in NAMED:
         if name not in found:
             raise ValueError(f"{where} has no section {name!r}, without which nothing can be built; add it")
-    for name, value in default.get_config().to_dict().items():
+    sections = default.get_config().to_dict()
+    for name in found:
+        if name not in sections:
+            near = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), sections, n=1))
+            raise ValueError(f"{where} has {name!r}, which nothing reads{near or '.'} Known are {', '.join(sections)}")
+    for name, value in sections.items():
         if isinstance(value, dict) and not isinstance(found.get(name, {}), dict):
             raise ValueError(f"{where} has {_shown(found[name])} as {name!r}, where a section of fields belongs")
     for section, field in (("sde", "name"), ("model", "name"), ("data", "dataset")):

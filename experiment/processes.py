@@ -10,6 +10,7 @@ from experiment.lost import HEARTBEAT_SECONDS, MEETING_SECONDS
 
 AUTO = "auto"
 LIMITS = {"initialization_timeout": MEETING_SECONDS, "heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
+MAX_PORT = 65535
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
@@ -37,8 +38,11 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
                 f"there (srun, mpirun), or give --coordinator=HOST:PORT --processes=N --process=I ({error})"
             ) from error
         return
-    if not coordinator.rpartition(":")[0] or not coordinator.rpartition(":")[2].isdigit():
-        raise ValueError(f"--coordinator is {coordinator!r}; needed is HOST:PORT of process 0, or {AUTO}")
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
+        raise ValueError(
+            f"--coordinator is {coordinator!r}; needed is HOST:PORT of process 0, or {AUTO}; a port is 1 to {MAX_PORT}"
+        )
     if processes is None or process is None or not 0 <= process < processes:
         raise ValueError(
             f"--coordinator={coordinator} with --processes={processes} --process={process}; needed are both, and "

@@ -87,6 +87,17 @@ def test_the_first_signal_is_kept_for_who_saves_first() -> None:
     assert (process.returncode, out, err) == (0, "saving True\nsaved\n", "")
 
 
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_signals_at_once_are_one_wish(second: signal.Signals) -> None:
+    process = _begun(SAVING.replace("SECONDS", "0.8"))
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout and process.stdout.readline() == "saving True\n"
+    time.sleep(0.1)
+    process.send_signal(second)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "saved\n", "")
+
+
 def test_a_second_signal_ends_who_takes_long_to_save() -> None:
     process = _begun(SAVING.replace("SECONDS", "60"))
     process.send_signal(signal.SIGINT)

@@ -39,7 +39,7 @@ class Best:
             saved = json.loads(self._file.read_text())
             found = {int(step): float(fid) for step, fid in saved["all"].items()}
             known, self.kept = saved["about"], [int(saved["step"])]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             found, known = {}, "damaged"
         if known == self._about:
             self._found = {step: fid for step, fid in found.items() if step <= start}

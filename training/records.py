@@ -50,5 +50,5 @@ def _step(line: str) -> float:
     """The step of a line; a line that a kill cut short, or that is damaged otherwise, belongs to no step."""
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")

@@ -27,6 +27,10 @@ FILES = {
     "arguments": ("def get_config(name):\n    return name\n", ["TypeError", "'name'"]),
     "binary": ("\x00\x01", ["null bytes"]),
     "misspelt": (START + "    config.training.batchsize = 3\n    return config\n", ["batchsize", "batch_size"]),
+    "section that is misspelt": (
+        START + "    return type(config)(config.to_dict() | {'samplng': {'method': 'ode'}})\n",
+        ["'samplng'", "did you mean 'sampling'"],
+    ),
     "section": (
         START + "    return type(config)(config.to_dict() | {'model': 'ncsnpp'})\n",
         ["'ncsnpp' as 'model'", "section"],
@@ -129,3 +133,19 @@ def test_a_guide_of_an_older_run_has_the_defaults(tmp_path: Path) -> None:
     guide.config_file.write_text(json.dumps(saved))
     config.sampling.guide = str(guide.path)
     assert build(config).guide.config.training.label_dropout == 0.1
+
+
+def test_the_config_of_a_run_is_not_given_as_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "config.json").write_text(toy_mixture8_mlp.get_config().to_json_best_effort())
+    code, out, err = call(
+        capsys, "--mode=train", f"--config={tmp_path / 'config.json'}", f"--workdir={tmp_path / 'new'}"
+    )
+    assert code == 2 and out == "" and err.count("\n") == 1
+    assert "config.json" in err and "Python file" in err and "left out" in err and "NameError" not in err
+
+
+def test_brackets_by_the_thousand_are_damage(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=f"{file} is damaged"):
+        config_files.from_run(file)
