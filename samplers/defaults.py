@@ -57,7 +57,7 @@ def chosen(sde: AffineSDE, settings: Settings) -> Settings:
 
     The end is `t_min`; on a process that is noisier than `CLEAN` at 1e-3, its default, it is the process's own t_min
     instead, unless another `t_min` is given. Predictors and the flow's fixed steps have that end where alpha is 1
-    throughout, and there 'log_snr'; else, and under a chain, they are 'uniform' and end at `t_min`.
+    throughout, and there 'log_snr', which of VE is 'uniform'; else they are 'uniform' and end at `t_min`.
     """
     if settings.grid != "auto":
         return settings
@@ -66,7 +66,7 @@ def chosen(sde: AffineSDE, settings: Settings) -> Settings:
     if settings.few_step:
         name = AUTO[settings.method].constant if constant else AUTO[settings.method].falling
     elif settings.method != "ode":
-        noisy = noisy and constant and not settings.discretization
+        noisy = noisy and constant
         name = "log_snr" if noisy else "uniform"
     end = min(settings.t_min, sde.t_min) if noisy and settings.t_min == Settings.t_min else settings.t_min
     return dataclasses.replace(settings, grid=name, t_min=end)

@@ -79,6 +79,8 @@ def test_what_is_named_stays() -> None:
         for name, sde in SDES.items():
             found = samplers.settled(sde, Settings(method))
             assert (found.grid, found.t_min) == (("log_snr", sde.t_min) if name == "edm" else ("uniform", 1e-3))
+    found = samplers.settled(edm(), Settings("ancestral", discretization=100))  # EDM has no chain of levels
+    assert (found.grid, found.discretization) == ("log_snr", 0)
     found = samplers.settled(edm(), Settings("flow_heun", t_min=1e-2))
     assert (found.grid, found.t_min) == ("log_snr", 1e-2)
     with pytest.raises(ValueError, match="known are auto, uniform"):
