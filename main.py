@@ -155,6 +155,20 @@ def _refuse(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
+def _out_of_memory(error: Exception) -> NoReturn:
+    """Say in one line what did not fit and which numbers of the mode to lower; exit code 1."""
+    lower = {
+        "train": "training.batch_size, or set training.remat=True or training.parallelism=fsdp",
+        "edit": "edit.count",
+        "import": "the number of programs beside this one",
+        "export": "the number of programs beside this one",
+    }
+    mend = lower.get(MODE.value, "eval.batch_size and eval.inception_batch_size")
+    said = (" ".join(str(error).split()) or type(error).__name__)[:200]
+    print(f"error: out of memory ({said}); lower {mend}; what was saved before stays", file=sys.stderr)
+    sys.exit(1)
+
+
 def _given() -> str | None:
     """The file or folder that the mode reads besides a run; a `Refusal` where another mode reads the one that is named.
 
@@ -202,7 +216,11 @@ def main(changes: Changes) -> None:
     except OSError as error:  # a disk that is full, a folder that has gone
         print(f"error: {error}; what was saved before stays", file=sys.stderr)
         sys.exit(1)
+    except MemoryError as error:
+        _out_of_memory(error)
     except jax.errors.JaxRuntimeError as error:
+        if str(error).startswith("RESOURCE_EXHAUSTED"):
+            _out_of_memory(error)
         if COORDINATOR.value is None or not lost.severed(error):
             raise
         time.sleep(2 * lost.HEARTBEAT_SECONDS)  # JAX finds out which process it was, and ends this one

@@ -140,7 +140,7 @@ FIELDS: dict[str, Range] = {
     "edit.image": Text(),
     "edit.other": Text(),
     "edit.images": whole(1),
-    "edit.count": whole(1),
+    "edit.count": whole(1, 10_000, note="results that are drawn at once"),
     "edit.mask": Text(),
     "edit.factor": OF_INVERSE["factor"],
     "edit.strength": OF_INVERSE["strength"],

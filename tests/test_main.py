@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -353,3 +354,21 @@ def test_a_refusal_says_nothing_of_absent_accelerators(tmp_path: Path) -> None:
         "--mode=train", CONFIG, f"--workdir={tmp_path / 'run'}", "--config.training.batch_size=0", platform=""
     )
     assert code == 2 and err.startswith("error: training.batch_size is 0") and err.count("\n") == 1, err
+
+
+@pytest.mark.parametrize(
+    "error", [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating 9 bytes"), MemoryError()]
+)
+def test_what_does_not_fit_is_said_in_one_line(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(loop, "train", full)
+    code, _, err = call(
+        capsys, "--mode=train", "--config=configs/vp/toy_mixture8_mlp.py", f"--workdir={tmp_path / 'run'}"
+    )
+    lines = [line for line in err.splitlines() if line.startswith("error:")]
+    assert code == 1 and len(lines) == 1 and "Traceback" not in err
+    assert "out of memory" in lines[0] and "training.batch_size" in lines[0]
