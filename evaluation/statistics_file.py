@@ -23,6 +23,7 @@ KINDS = {"f": "floats", "iu": "an integer", "U": "text"}
 LONGEST_TEXT = 2**20
 DENSEST = 20
 """Features are floats without a pattern, which no packing makes this many times smaller."""
+ROUNDING = 1e-3  # of a covariance, in its largest entry; in single precision it is below 1e-6
 
 
 def contents(path: str | Path) -> dict[str, np.ndarray]:
@@ -53,6 +54,8 @@ def contents(path: str | Path) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"{path} holds statistics that are not finite ({name})")
+        if name.startswith("sigma"):
+            _check_covariance(path, name, array)
     return arrays
 
 
@@ -63,6 +66,12 @@ def text(path: str | Path, name: str) -> str:
         raise ValueError(f"{path} holds no {name}")
     _check(path, name, found[name])
     return str(npz.read(path, [name])[name])
+
+
+def _check_covariance(path: str | Path, name: str, matrix: np.ndarray) -> None:
+    rounding = ROUNDING * np.abs(matrix).max()
+    if np.abs(matrix - matrix.T).max() > rounding or np.diagonal(matrix).min() < -rounding:
+        raise ValueError(f"{path} has {name}, which is no covariance: it is not symmetric, or a variance is negative")
 
 
 def _check(path: str | Path, name: str, header: npz.Header) -> None:

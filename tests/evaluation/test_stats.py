@@ -14,7 +14,7 @@ import samplers
 from configs.vp import toy_mixture8_mlp
 from data import Arrays, Source
 from data.scaling import Scaler
-from evaluation import npz
+from evaluation import npz, statistics_file
 from evaluation.features import extract
 from evaluation.inception import Features
 from evaluation.moments import moments
@@ -339,3 +339,10 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
 def test_what_has_no_statistics_is_refused_at_once(options: dict, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         check(_experiment(**options))
+
+
+@pytest.mark.parametrize("sigma", [-np.eye(2048), np.triu(np.ones((2048, 2048)))], ids=["negative", "asymmetric"])
+def test_a_matrix_that_is_no_covariance_is_refused(sigma: np.ndarray, tmp_path: Path) -> None:
+    np.savez(tmp_path / "statistics.npz", mu=np.zeros(2048), sigma=sigma)
+    with pytest.raises(ValueError, match="which is no covariance"):
+        statistics_file.contents(tmp_path / "statistics.npz")
