@@ -50,8 +50,10 @@ def checked(experiment: "Experiment", workdir: Workdir) -> Inputs:
 
 
 def write(workdir: Workdir, inputs: Inputs) -> None:
-    """Record them with the run; what they leave out stays as it was recorded."""
-    write_text(workdir.inputs_file, json.dumps(_read(workdir) | inputs, indent=2, sort_keys=True) + "\n")
+    """Record them with the run, unless that is what is recorded; what they leave out stays as it was."""
+    known = _read(workdir)
+    if known | inputs != known:
+        write_text(workdir.inputs_file, json.dumps(known | inputs, indent=2, sort_keys=True) + "\n")
 
 
 def of_config(config: ConfigDict) -> Inputs:

@@ -227,7 +227,7 @@ def test_contenders_alternate_after_one_warm_up_each() -> None:
 
 
 def test_a_missing_config_is_named() -> None:
-    with pytest.raises(FileNotFoundError, match=r"configs/nothing\.py"):
+    with pytest.raises(ValueError, match=r"configs/nothing\.py"):
         sampling.main(["--config=configs/nothing.py"])
 
 

@@ -283,7 +283,7 @@ def test_options_that_the_config_does_not_mention(
 ) -> None:
     """They reach the process and the network, and the saved config holds them and no others."""
     given = []
-    monkeypatch.setattr(loop, "train", lambda experiment, workdir, start: given.append(experiment) or 0)
+    monkeypatch.setattr(loop, "train", lambda experiment, *_: given.append(experiment) or 0)
     options = (
         "--config.sde.beta_max=10",
         "--config.model.fir=True",

@@ -134,7 +134,7 @@ def test_several_seeds_give_minimum_mean_and_spread(workdir: Path) -> None:
         (
             {"fid": 2.5, "bits_per_dim": 3.1},
             {"enable_bpd": False, "enable_sampling": False},
-            "none of fid, bits_per_dim",
+            "nothing to evaluate",
         ),
         ({"fid": 2.5}, {"num_samples": 9}, "eval.num_samples is 9"),
         (
@@ -142,7 +142,7 @@ def test_several_seeds_give_minimum_mean_and_spread(workdir: Path) -> None:
             {"inception": "", "reference_stats": "stats.npz"},
             "eval.reference_stats is 'stats.npz' and eval.inception is empty",
         ),
-        ({"fid": 2.5}, {"samplers": ("ode", "flow_euler", "ode")}, "name each once"),
+        ({"fid": 2.5}, {"samplers": ("ode", "flow_euler", "ode")}, "each given once"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused(workdir: Path, published: dict, fields: dict, named: str) -> None:
