@@ -1,17 +1,18 @@
 """A run whose numbers stop being numbers ends, naming the steps; what it had saved stays and is finite."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import optax
 import pytest
 from ml_collections import ConfigDict
 
 import main
 from checkpoints.store import Store
 from configs.vp import toy_mixture8_mlp
+from tests.experiment.command import call
 from training import loop
 
 
@@ -46,18 +47,25 @@ def test_a_loss_that_becomes_nan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_weights_that_overflow_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    """This rate is infinite in float32: the first step breaks the weights while its own loss is still finite."""
-    config, workdir = _config(lr=1e39, warmup=1, grad_clip=0.0), tmp_path / "run"
-    config.training.snapshot_freq_for_preemption = 1
-    given = {"MODE": "train", "CONFIG": config, "WORKDIR": str(workdir)}
-    given |= dict.fromkeys(("CHECKPOINT", "COORDINATOR", "PROCESSES", "PROCESS"))
-    for flag, value in given.items():
-        monkeypatch.setattr(main, flag, type("Flag", (), {"value": value}))
-    monkeypatch.setattr(sys, "argv", ["main.py"])
-    with pytest.raises(SystemExit) as end:
-        main.main([])
-    assert end.value.code == 1
-    last = capsys.readouterr().err.strip().splitlines()[-1]
+    """An update of infinite length breaks the weights at the first step, while its own loss is still finite."""
+    monkeypatch.setattr(loop.optimizer, "create", lambda **_: optax.scale(1e39))  # infinite in float32
+    workdir = tmp_path / "run"
+    code, _, err = call(
+        capsys,
+        "--mode=train",
+        "--config=configs/vp/toy_mixture8_mlp.py",
+        f"--workdir={workdir}",
+        "--config.model.width=8",
+        "--config.model.depth=1",
+        "--config.training.batch_size=8",
+        "--config.training.n_iters=8",
+        "--config.training.eval_freq=0",
+        "--config.training.snapshot_freq_for_preemption=1",
+        "--config.training.snapshot_sampling=False",
+        "--config.optim.decay_steps=0",
+    )
+    assert code == 1
+    last = err.strip().splitlines()[-1]
     assert last.startswith("error: weights not finite at step 1; no checkpoint had been saved yet")
     with Store(workdir / "checkpoints", read_only=True) as store:
         assert store.steps() == []
