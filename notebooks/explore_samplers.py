@@ -234,9 +234,10 @@ plt.show()
 # The few-step solvers are counted in evaluations, and each takes the grid that suits it unless it is told another.
 # Below is **every one that there is**, at 10 evaluations, where the methods above have hardly begun.
 #
-# **Look at** how unequal they are at the same price. Multistep solvers, one evaluation a step, are at the floor or near it
-# (`dpm_solver_2m`, `deis`, `ipndm`). Those that spend two or three on a step (`heun`, `dpm_2`, `dpm_solver_3s`) have made half or a
-# third as many steps. The last four add noise on the way; at so few evaluations that costs more than it mends.
+# **Look at** how unequal they are at the same price. Multistep solvers, one evaluation a step, are at the floor or near
+# it (`dpm_solver_2m`, `deis`, `ipndm`). Those that spend two or three on a step (`heun`, `dpm_2`, `dpm_solver_3s`) have
+# made half or a third as many steps. The last four add noise on the way; at so few evaluations that costs more than it
+# mends.
 
 # %%
 FEW = {name: Settings(method=name, evaluations=10) for name in samplers.SOLVERS if name not in STOCHASTIC}
