@@ -87,7 +87,7 @@ class Files:
         return {"image": image} if self.labels is None else {"image": image, "label": np.int32(self.labels[index])}
 
     def fingerprint(self) -> str:
-        """That of the files' content in their order, of their labels and of the shape they are read to."""
+        """The fingerprint is that of the files' content in their order, of labels and of the shape they are read to."""
         return of_facts(["folder", self.shape, self.labels, of_files(self.files, "the image files")])
 
 

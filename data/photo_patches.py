@@ -48,5 +48,5 @@ class Crops:
     take = __getitem__
 
     def fingerprint(self) -> str:
-        """That of the photographs, of where the crops lie in them and of their size."""
+        """The fingerprint is that of the photographs, of where the crops lie in them and of their size."""
         return of_facts(["crops", self.size, of_arrays({"photos": self.photos, "corners": self.corners})])

@@ -168,7 +168,7 @@ class TfdsRecords:
         return str(self.shards[np.searchsorted(ends, index, side="right")].filename)
 
     def fingerprint(self) -> str:
-        """That of the stored files' content, of what is taken of each, and of how the images are read from them.
+        """The fingerprint is that of the stored files' content, of what is taken of each, and of how images are read.
 
         Which features they hold is TFDS's business, and the same for the same files; a data set that was prepared again
         with another number of files counts as another one.

@@ -65,7 +65,7 @@ def deterministic(settings: Settings) -> bool:
 
 
 def flow_settings(experiment: Experiment) -> Settings:
-    """Those of the probability flow, solved adaptively; every entry ends where it does."""
+    """The settings of the probability flow, solved adaptively; every entry ends where it does."""
     settings = dataclasses.replace(experiment.settings, method="ode", rtol=FLOW_TOLERANCE, atol=FLOW_TOLERANCE)
     return samplers.settled(experiment.sde, settings)
 

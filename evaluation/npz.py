@@ -38,7 +38,7 @@ class Header(NamedTuple):
 
 
 def headers(path: str | Path) -> dict[str, Header]:
-    """Those of all arrays of an .npz by name; no number is read.
+    """The headers of all arrays of an .npz by name; no number is read.
 
     Raises:
       ValueError: a file that is no .npz, or is damaged; one line that does not name the file.

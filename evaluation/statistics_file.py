@@ -18,7 +18,7 @@ EXPECTED: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "count": ("iu", ()),
     "about": ("U", ()),
 }
-"""Of each array that is known its kind in NumPy's letters, and its shape; None is any number of images."""
+"""Each known array has its kind here, in NumPy's letters, and its shape; None is any number of images."""
 KINDS = {"f": "floats", "iu": "an integer", "U": "text"}
 LONGEST_TEXT = 2**20
 DENSEST = 20

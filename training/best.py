@@ -50,7 +50,7 @@ class Best:
 
     @property
     def step(self) -> int | None:
-        """That of the lowest, the first of equal ones."""
+        """The step of the lowest FID, the first of equal ones; None before there is any."""
         return min(sorted(self._found), key=self._found.__getitem__, default=None)
 
     def add(self, step: int, fid: float) -> bool:
