@@ -20,15 +20,15 @@ import inverse
 import samplers
 from benchmarks.common import RESULTS, path_of
 from data.source import take
-from evaluation.fid import frechet_distance
-from evaluation.moments import moments
-from evaluation.precision_recall import precision_recall
 from evaluation.report import environment
 from experiment import Experiment, build
 from experiment.config_files import from_file
 from experiment.guidance import guided_score
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, write_text
+from metrics.fid import frechet_distance
+from metrics.moments import moments
+from metrics.precision_recall import precision_recall
 from models.conditions import NO_CLASS
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)

@@ -7,7 +7,7 @@ All solve the same ODE by Dormand-Prince 5(4) with SciPy's step control, at the 
   host loop             baseline, as in the 2021 code: SciPy's RK45 in t from t_min to 1 over the batch flattened to one
                         float64 vector; each evaluation is a compiled drift call and a compiled call of its divergence
                         by reverse mode, and a way to the host and back
-  forward, queue        evaluation.likelihood: one jvp gives both; each example has its own steps, `batch_size` of them
+  forward, queue        metrics.likelihood: one jvp gives both; each example has its own steps, `batch_size` of them
                         at a time, a finished one making room for the next of `queue` batches
   forward, per sample   the same a batch at a time, which lasts as long as its slowest example
 
@@ -30,8 +30,8 @@ import scipy.integrate
 
 from benchmarks.common import experiment_of, parser, record, speedups, spread, timed_in_turn
 from data.source import take
-from evaluation.likelihood import log_likelihood
 from experiment.progress import waiting
+from metrics.likelihood import log_likelihood
 from models.materialize import network_jit
 from samplers.adaptive import EVALUATIONS_TO_START, STAGES, solve_each
 from samplers.ode import draw_probes

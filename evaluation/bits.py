@@ -12,10 +12,10 @@ import numpy as np
 from evaluation import ingredients
 from evaluation.devices import each_on_its_own
 from evaluation.image_rounds import write_missing
-from evaluation.likelihood import bits_per_dim, log_likelihood
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
+from metrics.likelihood import bits_per_dim, log_likelihood
 from models.materialize import network_jit
 from sde_lib.bound import dequantized
 

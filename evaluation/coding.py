@@ -12,11 +12,11 @@ import numpy as np
 from evaluation import ingredients
 from evaluation.image_rounds import not_finite, write_missing
 from evaluation.rounds import Rounds
-from evaluation.variational import Curve, normal_noise, progressive_coding, variational_bound
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
 from experiment.workdir import write_text
 from experiment.writing import replacing
+from metrics.chain_bound import Curve, normal_noise, progressive_coding, variational_bound
 from models.materialize import network_jit
 from sde_lib import VARIANCES
 

@@ -14,10 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 import samplers
-from evaluation import comparison, ingredients, metrics, quality
+from evaluation import comparison, ingredients, quality
 from evaluation.devices import on_devices, on_each
 from evaluation.feature_rounds import extracted
-from evaluation.inception import InceptionV3
 from evaluation.report import environment
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
@@ -26,6 +25,8 @@ from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
+from metrics import sample_set
+from metrics.inception import InceptionV3
 from models.materialize import network_jit
 from samplers import Settings
 from samplers.create import stepper_of
@@ -196,7 +197,7 @@ def _row(entry: Entry, rounds: Rounds, against: quality.Measures, features: Roun
         # The median: where the flow parts, one sample that goes the other way would outweigh all others in a mean.
         row["flow_error"] = float(np.median(np.sqrt(rounds.column("squared_error"))))
     if against.reference and features:
-        row["inception"] = metrics.of_set(against.reference, extracted(features))
+        row["inception"] = sample_set.of_set(against.reference, extracted(features))
         row["quality"] = row["inception"]["fid"]
     elif against.pixels:
         row["quality"] = against.pixels.of(rounds)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from evaluation.features import gather, stream
-from evaluation.inception import Features, InceptionV3
-from evaluation.metrics import Extracted
 from evaluation.rounds import Rounds
+from metrics.inception import Features, InceptionV3
+from metrics.sample_set import Extracted
 
 
 def write_features(

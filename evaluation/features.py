@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from checkpoints import torch_file
 from checkpoints.importing import sha256
-from evaluation.inception import Features, InceptionV3
-from evaluation.metrics import Extracted
-from evaluation.moments import Accumulator
-from evaluation.rgb import as_rgb
+from metrics.inception import Features, InceptionV3
+from metrics.moments import Accumulator
+from metrics.rgb import as_rgb
+from metrics.sample_set import Extracted
 
 WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"
 PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"

@@ -15,10 +15,11 @@ from data.archive import of_archive
 from data.fingerprint import Openable, of_facts, of_file, of_files
 from data.images import load_image, picture_size
 from data.listing import of_folder
-from evaluation import features, metrics, npz, report, stats
-from evaluation.inception import InceptionV3
-from evaluation.rgb import as_rgb
+from evaluation import features, npz, report, stats
 from experiment import Failure
+from metrics import sample_set
+from metrics.inception import InceptionV3
+from metrics.rgb import as_rgb
 
 ARRAYS = ("samples", "arr_0")
 CHUNK = 256
@@ -49,7 +50,7 @@ class Plan(NamedTuple):
     config: ConfigDict
     pictures: Pictures
     inception: InceptionV3
-    reference: metrics.Reference
+    reference: sample_set.Reference
 
 
 def prepare(config: ConfigDict, path: Path) -> Plan:
@@ -96,7 +97,7 @@ def evaluate(plan: Plan) -> dict[str, Any]:
         },
         "inception_sha256": plan.inception.sha256,
         "resize": plan.inception.resize,
-        "inception": metrics.of_set(plan.reference, found, seed=config.seed),
+        "inception": sample_set.of_set(plan.reference, found, seed=config.seed),
         "environment": report.environment(),
     }
 
@@ -110,7 +111,7 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         f"{pictures['count']} pictures of {height} x {width} pixels, resized to Inception as {found['resize']!r}.",
         "",
-        *(f"- {line}" for line in metrics.describe(found["inception"])),
+        *(f"- {line}" for line in sample_set.describe(found["inception"])),
         "",
         "Against " + ", ".join(f"{name} {value}" for name, value in against.items() if name != "data") + ".",
     ]

@@ -5,15 +5,16 @@ from typing import NamedTuple
 import numpy as np
 
 from data.source import Records, take
-from evaluation import features, metrics, stats
+from evaluation import features, stats
 from evaluation.feature_rounds import write_features
-from evaluation.fid import frechet_distance
-from evaluation.inception import InceptionV3
-from evaluation.moments import Accumulator, Moments
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
 from experiment.workdir import Workdir
+from metrics import sample_set
+from metrics.fid import frechet_distance
+from metrics.inception import InceptionV3
+from metrics.moments import Accumulator, Moments
 
 MAX_PIXELS = 4096  # numbers an example: a covariance of more is larger than what it is good for
 CHUNK = 1000
@@ -57,7 +58,7 @@ class Measures(NamedTuple):
 
     pixels: PixelDistance | None
     inception: InceptionV3 | None
-    reference: metrics.Reference | None
+    reference: sample_set.Reference | None
 
 
 def measures(experiment: Experiment, workdir: Workdir, inception: InceptionV3 | None) -> Measures:
@@ -69,7 +70,7 @@ def measures(experiment: Experiment, workdir: Workdir, inception: InceptionV3 | 
     return Measures(PixelDistance(experiment, config.num_samples) if fits and is_leader() else None, None, None)
 
 
-def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> metrics.Reference:
+def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> sample_set.Reference:
     """`eval.reference_stats`, or else the statistics of the config's own data, computed once into the folder.
 
     Raises:

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 from absl import logging
 
-from evaluation import metrics
 from experiment.config_files import read_json
 from experiment.workdir import set_aside, write_text
+from metrics import sample_set
 
 RESULTS_OF_BITS = ("mean", "standard_error", "evaluations", "not_converged")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -144,7 +144,7 @@ def _samples(report: dict[str, Any]) -> list[str]:
     for name, row in rows.items():
         if "inception" in row:
             against = {name: value for name, value in row["inception"]["reference"].items() if name != "data"}
-            lines += [f"### {name}", "", *(f"- {line}" for line in metrics.describe(row["inception"]))]
+            lines += [f"### {name}", "", *(f"- {line}" for line in sample_set.describe(row["inception"]))]
             lines += ["", f"Against {_settings(against)}.", ""]
     return lines
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from evaluation import metrics
 from experiment import Experiment
 from experiment.workdir import Workdir, set_aside, write_text
+from metrics import sample_set
 
 ROWS = {  # config.published field: the metric, what is added to its name, where the report holds it, of which sampler
     "fid": ("FID", "", "fid", "sampling.method"),
@@ -93,7 +93,7 @@ def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
         )
         if "inception" in row:
             against = {name: value for name, value in row["inception"]["reference"].items() if name != "data"}
-            lines += [f"- {method}: {line}" for line in metrics.describe(row["inception"])]
+            lines += [f"- {method}: {line}" for line in sample_set.describe(row["inception"])]
             lines.append(f"- {method}: against {_plain(against)}.")
     if config.eval.inception and "samplers" in report:
         lines.append(f"- Resize before Inception: {config.eval.inception_resize}.")
@@ -138,4 +138,4 @@ def _measured(experiment: Experiment, report: dict[str, Any], field: str) -> tup
         value, suffix = value[which], f"{suffix}, {which} of {found['seeds']} seeds"
     elif isinstance(value, dict):
         value = value["mean"]
-    return value, metrics.label(name, found["count"]) + suffix, 3
+    return value, sample_set.label(name, found["count"]) + suffix, 3

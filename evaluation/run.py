@@ -13,11 +13,10 @@ import jax
 import numpy as np
 
 from data.fingerprint import of_file
-from evaluation import accuracy, coding, continuous, ingredients, metrics, quality, schedule
+from evaluation import accuracy, coding, continuous, ingredients, quality, schedule
 from evaluation import report as reports
 from evaluation.bits import bits
 from evaluation.feature_rounds import extracted
-from evaluation.inception import InceptionV3
 from evaluation.rounds import Rounds
 from evaluation.samples import GRID_SAMPLES, draw_rounds
 from experiment import Experiment
@@ -27,6 +26,8 @@ from experiment.processes import barrier, is_leader
 from experiment.weights import load, load_guide, load_run
 from experiment.workdir import Workdir, write_text
 from limits import SEED
+from metrics import sample_set
+from metrics.inception import InceptionV3
 
 Weights = tuple[int, dict[str, Any]]
 LEAST_FOR_INCEPTION = 10
@@ -235,8 +236,8 @@ def _row(
         distances = [against.pixels.of(rounds) for rounds, _ in sets]
         row |= {"frechet_distance": float(np.mean(distances)), "frechet_distances": distances}
     if against.reference:
-        found = [metrics.of_set(against.reference, extracted(features)) for _, features in sets if features]
-        row["inception"] = found[0] if len(found) == 1 else metrics.summarise(found)
+        found = [sample_set.of_set(against.reference, extracted(features)) for _, features in sets if features]
+        row["inception"] = found[0] if len(found) == 1 else sample_set.summarise(found)
     return row
 
 

@@ -11,12 +11,12 @@ from absl import logging
 
 from data.fingerprint import of_file
 from evaluation import features, ingredients, quality
-from evaluation.fid import frechet_distance
-from evaluation.inception import InceptionV3
-from evaluation.metrics import Reference
 from evaluation.samples import Drawer
 from evaluation.stats import load_statistics
 from experiment import Experiment, Failure
+from metrics.fid import frechet_distance
+from metrics.inception import InceptionV3
+from metrics.sample_set import Reference
 
 
 class SnapshotFid:

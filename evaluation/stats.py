@@ -10,14 +10,14 @@ import numpy as np
 from data.source import take
 from evaluation import ingredients, statistics_file
 from evaluation.feature_rounds import extracted, write_features
-from evaluation.inception import InceptionV3
-from evaluation.metrics import Reference
-from evaluation.moments import Accumulator, Moments
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
 from experiment.workdir import Workdir, set_aside
 from experiment.writing import replacing
+from metrics.inception import InceptionV3
+from metrics.moments import Accumulator, Moments
+from metrics.sample_set import Reference
 
 PUBLIC_FEATURES = 10_000  # of a public file, kept for KID, precision and recall; see eval.stats_features
 

@@ -38,7 +38,7 @@ from matplotlib.collections import LineCollection
 
 import samplers
 import sde_lib
-from evaluation.likelihood import log_likelihood
+from metrics.likelihood import log_likelihood
 from samplers import Settings
 from samplers.methods import STOCHASTIC
 

@@ -40,12 +40,12 @@ from sklearn.svm import SVC
 import data
 import inverse
 import samplers
-from evaluation.precision_recall import precision_recall
 from experiment import build
 from experiment.guidance import guided_score
 from experiment.pictures import image_grid
 from experiment.weights import load_run
 from experiment.workdir import Workdir
+from metrics.precision_recall import precision_recall
 from models.conditions import NO_CLASS
 from samplers.classifier import classifier_guided
 from samplers.guidance import classifier_free

@@ -18,8 +18,8 @@ from configs.vp import toy_mixture8_mlp
 from data import Arrays, Source
 from data.scaling import Scaler
 from evaluation.bits import bits as bits_in_rounds
-from evaluation.likelihood import log_likelihood
 from experiment import Experiment
+from metrics.likelihood import log_likelihood
 from models.functional import Network
 from samplers import solve_flow
 from sde_lib import VP

@@ -12,9 +12,9 @@ from PIL import Image
 
 from configs.vp import digits
 from evaluation import coding, report
-from evaluation.variational import normal_noise, variational_bound
 from experiment import Experiment, build
 from experiment.errors import Failure
+from metrics.chain_bound import normal_noise, variational_bound
 from sde_lib import Levels, expand
 from tests.oracles import compiled, gaussian
 

@@ -11,11 +11,11 @@ import pytest
 from checkpoints import torch_file
 from checkpoints.importing import sha256
 from evaluation.features import PUBLISHED, WEIGHTS, extract, load_inception
-from evaluation.inception import Features, fold
-from evaluation.moments import moments
-from evaluation.rgb import as_rgb
+from metrics.inception import Features, fold
+from metrics.moments import moments
+from metrics.rgb import as_rgb
 from tests import torch_writer
-from tests.evaluation.inception_weights import tensors
+from tests.metrics.inception_weights import tensors
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (101, 4, 4, 3)).astype(np.uint8)
 

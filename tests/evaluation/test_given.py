@@ -10,10 +10,11 @@ from PIL import Image
 
 import main
 from configs import default
-from evaluation import features, metrics
-from evaluation.inception import Features
-from evaluation.moments import moments
+from evaluation import features
 from experiment import Failure, Refusal
+from metrics import sample_set
+from metrics.inception import Features
+from metrics.moments import moments
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (12, 6, 8, 3)).astype(np.uint8)
 PROJECTION = np.random.default_rng(1).normal(size=(6 * 8 * 3, 2048)).astype(np.float32) / 100
@@ -33,7 +34,7 @@ class Inception:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "load_inception", lambda path, resize, expected: Inception())
     # the roots of covariances of 2048 numbers take seconds; test_fid.py has the distance itself
-    monkeypatch.setattr(metrics, "frechet_distance", lambda a, b: float(((a.mean - b.mean) ** 2).sum()))
+    monkeypatch.setattr(sample_set, "frechet_distance", lambda a, b: float(((a.mean - b.mean) ** 2).sum()))
 
 
 @pytest.fixture(scope="module")

@@ -23,11 +23,11 @@ from data import Arrays, Source
 from data.scaling import Scaler
 from evaluation import accuracy, bits, coding, compare, continuous, ingredients, quality, run
 from evaluation import samples as drawing
-from evaluation.inception import Features
 from evaluation.samples import Drawn
 from experiment import Experiment, build
 from experiment.guidance import GUIDE
 from experiment.workdir import Workdir
+from metrics.inception import Features
 from models.functional import Network
 from samplers import Settings
 from samplers.idle import IDLE

@@ -10,10 +10,11 @@ from ml_collections import ConfigDict
 
 import main
 from configs.vp import digits
-from evaluation import features, metrics, reproduce
-from evaluation.inception import Features
+from evaluation import features, reproduce
 from experiment import Refusal, build
 from experiment.workdir import Workdir
+from metrics import sample_set
+from metrics.inception import Features
 
 SHA = "ab" * 32
 
@@ -53,7 +54,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "load_inception", lambda path, resize, expected: Quick(resize))
     # roots of covariances of 2048 numbers take seconds; test_fid.py has the distance itself
-    monkeypatch.setattr(metrics, "frechet_distance", lambda a, b: float(np.abs(a.covariance - b.covariance).sum()))
+    monkeypatch.setattr(sample_set, "frechet_distance", lambda a, b: float(np.abs(a.covariance - b.covariance).sum()))
 
 
 def _config(**published: float) -> ConfigDict:
@@ -176,7 +177,7 @@ def test_the_features_of_all_samples_count(workdir: Path) -> None:
     found = features.extract(quick, experiment.scaler.stretch(drawn), 40, batch_size=7)
     from evaluation import quality
 
-    expected = metrics.of_set(quality.reference(experiment, Workdir(workdir), quick), found)
+    expected = sample_set.of_set(quality.reference(experiment, Workdir(workdir), quick), found)
     saved = json.loads((workdir / "report.json").read_text())["samplers"]["flow_euler"]["inception"]
     for name in ("fid", "sfid", "precision", "recall"):
         assert saved[name] == pytest.approx(expected[name], rel=1e-6)

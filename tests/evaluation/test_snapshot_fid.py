@@ -7,11 +7,11 @@ import pytest
 
 from configs.vp import digits
 from evaluation import features, snapshot_fid, stats
-from evaluation.inception import Features
-from evaluation.metrics import Reference
-from evaluation.moments import moments
 from evaluation.samples import Drawn
 from experiment import Failure, build
+from metrics.inception import Features
+from metrics.moments import moments
+from metrics.sample_set import Reference
 
 
 class Inception:

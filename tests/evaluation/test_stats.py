@@ -16,11 +16,11 @@ from data import Arrays, Source
 from data.scaling import Scaler
 from evaluation import npz, statistics_file
 from evaluation.features import extract
-from evaluation.inception import Features
-from evaluation.moments import moments
 from evaluation.stats import check, compute_statistics, is_current, load_statistics
 from experiment import Experiment
 from experiment.workdir import Workdir
+from metrics.inception import Features
+from metrics.moments import moments
 from models.functional import Network
 from sde_lib import VP
 

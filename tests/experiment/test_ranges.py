@@ -23,11 +23,11 @@ import samplers
 import sde_lib
 from configs import default
 from configs.vp import toy_mixture8_mlp
-from evaluation import inception
 from experiment import Refusal, build
 from experiment.ranges import FIELDS, check_config
 from experiment.workdir import flatten
 from limits import MOST, Maybe, Number, OneOf, Several, of_options, whole
+from metrics import inception
 from models import MODELS
 from models.checks import ranges_of
 from samplers.settings import RANGES

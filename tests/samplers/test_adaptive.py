@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 
-from evaluation.likelihood import log_likelihood
+from metrics.likelihood import log_likelihood
 from samplers import solve_flow
 from samplers.adaptive import EVALUATIONS_TO_START, STAGES, solve_each
 from sde_lib import VP

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evaluation.likelihood import log_likelihood
+from metrics.likelihood import log_likelihood
 from sde_lib.bound import dequantized
 from sde_lib.learned import learned_vp
 from tests.oracles import Mixture, compiled

@@ -6,7 +6,7 @@ over pixels neither.
 
 import numpy as np
 
-from evaluation.moments import Moments
+from metrics.moments import Moments
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from evaluation.inception import RESIZES, InceptionV3, fold, layout, prepared, resized, taps
-from tests.evaluation.inception_weights import tensors as filled
+from metrics.inception import RESIZES, InceptionV3, fold, layout, prepared, resized, taps
+from tests.metrics.inception_weights import tensors as filled
 
 FOLDER = Path(__file__).parents[1] / "reference" / "metrics"
 THEIRS = {"pytorch": ("pytorch_fid", "resized_halfpixel"), "tf1": ("torch_fidelity", "resized_tf1")}

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation import kid as kids
-from evaluation import precision_recall as manifolds
-from evaluation.fid import frechet_distance
-from evaluation.inception_score import inception_score
-from evaluation.kid import kid, squared_mmd
-from evaluation.moments import Accumulator, moments
-from evaluation.precision_recall import precision_recall, squared_radii
+from metrics import kid as kids
+from metrics import precision_recall as manifolds
+from metrics.fid import frechet_distance
+from metrics.inception_score import inception_score
+from metrics.kid import kid, squared_mmd
+from metrics.moments import Accumulator, moments
+from metrics.precision_recall import precision_recall, squared_radii
 
 FOLDER = Path(__file__).parents[1] / "reference" / "metrics"
 KNOWN = json.loads((FOLDER / "metrics.json").read_text())

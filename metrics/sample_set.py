@@ -4,11 +4,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evaluation.fid import frechet_distance
-from evaluation.inception_score import inception_score
-from evaluation.kid import kid
-from evaluation.moments import Moments
-from evaluation.precision_recall import precision_recall
+from metrics.fid import frechet_distance
+from metrics.inception_score import inception_score
+from metrics.kid import kid
+from metrics.moments import Moments
+from metrics.precision_recall import precision_recall
 
 PUBLISHED_COUNT = 50_000
 VALUES = {  # what `describe` and `summarise` name: where it is in `of_set`'s dict, decimals

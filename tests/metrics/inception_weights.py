@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from evaluation.inception import layout
+from metrics.inception import layout
 
 SPREAD = {"weight": (1, 0.2), "bias": (0, 0.2), "running_mean": (0, 0.1), "running_var": (1, 0.3)}  # of a batch norm
 

@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 import sde_lib
-from evaluation.variational import normal_noise, progressive_coding, variational_bound
+from metrics.chain_bound import normal_noise, progressive_coding, variational_bound
 from sde_lib import VE, VP, ChainTables, Levels
 from tests.oracles import Mixture, compiled, gaussian
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from evaluation.fid import frechet_distance
-from evaluation.moments import Moments, moments
+from metrics.fid import frechet_distance
+from metrics.moments import Moments, moments
 
 
 def _gaussian(seed: int, d: int, rank: int) -> Moments:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.metrics import Extracted, Reference, describe, label, of_set, summarise
-from evaluation.moments import moments
+from metrics.moments import moments
+from metrics.sample_set import Extracted, Reference, describe, label, of_set, summarise
 
 FOLDER = Path(__file__).parents[1] / "reference" / "metrics"
 KNOWN = json.loads((FOLDER / "metrics.json").read_text())

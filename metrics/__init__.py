@@ -1,0 +1,1 @@
+"""How good samples and densities are, as pure functions: samples, features or densities in, numbers out."""
