@@ -1,4 +1,4 @@
-"""Every block of Python and shell in README and docs runs as it stands, or says in its first line what it needs."""
+"""Every block of code in README and docs runs as it stands or says what it needs; every link leads somewhere."""
 
 import os
 import re
@@ -24,19 +24,16 @@ SMALL = {
     "--mode=sample": "--config.eval.batch_size=100",
     "--mode=evaluate": "--config.eval.bpd_max_examples=8 --config.eval.num_samples=20 --config.eval.rtol=1e-1 "
     "--config.eval.atol=1e-1",
+    "--mode=edit": "--config.edit.images=1 --config.edit.count=2",
     "--mode=compare": "--config.eval.num_samples=20 --config.eval.batch_size=20 --config.eval.compare_evaluations=(5,) "
     "--config.eval.compare_reference_evaluations=11",
 }
 
 
-def blocks(language: str) -> list[str]:
-    """The blocks of that language of all pages, in order."""
-    return [text for page in PAGES for kind, text in BLOCK.findall(page.read_text()) if kind == language]
-
-
-def runnable(language: str) -> list[str]:
-    """Those that say of nothing that they need it."""
-    return [text for text in blocks(language) if not NEEDS.match(text)]
+def runnable(language: str, pages: tuple[Path, ...] = PAGES) -> list[str]:
+    """The blocks of that language, in order, but for those that say what they need."""
+    found = [block for page in pages for block in BLOCK.findall(page.read_text())]
+    return [text for kind, text in found if kind == language and not NEEDS.match(text)]
 
 
 def commands(block: str) -> list[list[str]]:
@@ -57,11 +54,12 @@ def test_shell_that_runs_is_of_our_own_programs() -> None:
             assert words[:2] == ["python", "main.py"], f"say '# needs: ...' in the first line of {block!r}"
 
 
-def test_what_python_blocks_say_runs() -> None:
-    """One after another in one namespace, as a reader would paste them."""
+@pytest.mark.parametrize("page", [page for page in PAGES if runnable("python", (page,))], ids=lambda page: page.stem)
+def test_what_python_blocks_say_runs(page: Path) -> None:
+    """The blocks of a page run one after another in one namespace, as a reader would paste them."""
     namespace: dict[str, object] = {}
-    for block in runnable("python"):
-        exec(compile(block, "README.md", "exec"), namespace)  # in full
+    for block in runnable("python", (page,)):
+        exec(compile(block, page.name, "exec"), namespace)  # in full
 
 
 @pytest.mark.slow
@@ -80,14 +78,61 @@ def test_what_shell_blocks_say_runs(tmp_path: Path) -> None:
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
         "PYTHONPATH": str(ROOT),
     }
+    done: list[list[str]] = []
     for block in runnable("bash"):
         for words in commands(block):
+            if words in done:  # several pages show it
+                continue
+            done.append(words)
             mode = next(word for word in words if word.startswith("--mode="))
             given = [*words[1:], *SMALL.get(mode, "").split()]
-            done = subprocess.run(
+            ended = subprocess.run(
                 [sys.executable, *given], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
             )
-            assert done.returncode == 0, f"{' '.join(words)}: {done.stderr[-2000:]}"
+            assert ended.returncode == 0, f"{' '.join(words)}: {ended.stderr[-2000:]}"
+
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def anchors(page: str) -> set[str]:
+    """The names that the headings of a page have in links, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path) -> list[str]:
+    """The links of a page to a file that is not there or to a heading that its page does not have."""
+    broken = []
+    for link in LINK.findall(page.read_text()):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.is_file() or (anchor and anchor not in anchors(target.read_text())):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+def test_a_link_that_leads_nowhere_is_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Speed: of `a_b`, now\n```bash\n# comment\n```\n[a](#speed-of-a_b-now) [b](page.md#comment) [c](gone.md) "
+        "[d](#speed) [e](https://example.org/x#y) ![f](gone.png) [g](page.md)\n"
+    )
+    assert broken_links(page) == ["page.md#comment", "gone.md", "#speed", "gone.png"]
+
+
+def test_the_index_leads_to_every_page_and_the_front_page_is_one_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = {page.name for page in PAGES[1:]} - {"README.md"}
+    assert pages == set(LINK.findall(index)) - {"../README.md"}
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 160
 
 
 MEASURED = re.compile(r"(\d\.\d{3} \+- 0\.\d{3})\*{0,2}\s+bits/dim")
