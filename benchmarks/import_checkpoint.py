@@ -8,7 +8,6 @@ names. Each import is a process of its own, so that its memory is its own; the i
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -40,15 +39,19 @@ def write_checkpoint(path: Path) -> int:
     return sum(value.size for value in model.values())
 
 
+# A process counts the memory of the one that started it as its own largest; a small one stands in between therefore.
+MEASURED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
 def imported(path: Path, workdir: Path) -> int:
     """Import it in a process of its own; its largest resident memory in bytes."""
     flags = ["--mode=import", f"--config={CONFIG}", f"--workdir={workdir}", f"--checkpoint={path}"]
-    process = subprocess.Popen([sys.executable, "main.py", *flags], cwd=ROOT, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"the import ended with {process.returncode}")
-    return usage.ru_maxrss * 1024
+    command = [sys.executable, "-c", MEASURED, sys.executable, "main.py", *flags]
+    return 1024 * int(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict:

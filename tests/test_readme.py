@@ -16,17 +16,17 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"# needs: \S")
 
-# What makes each training of the README a matter of seconds; what is done with its run afterwards stays as written.
+# What makes each command of the README a matter of seconds; the rest of it stays as written.
 SMALL = {
     "--mode=train": "--config.model.num_res_blocks=1 --config.training.batch_size=8 --config.training.n_iters=2 "
     "--config.training.snapshot_freq=2 --config.training.snapshot_sampling=False --config.training.eval_freq=2 "
     "--config.optim.decay_steps=0",
     "--mode=sample": "--config.eval.batch_size=100",
     "--mode=evaluate": "--config.eval.bpd_max_examples=8 --config.eval.num_samples=20 --config.eval.rtol=1e-1 "
-    "--config.eval.atol=1e-1",
+    "--config.eval.atol=1e-1 --config.eval.samplers=('pc','ode')",
     "--mode=edit": "--config.edit.images=1 --config.edit.count=2",
     "--mode=compare": "--config.eval.num_samples=20 --config.eval.batch_size=20 --config.eval.compare_evaluations=(5,) "
-    "--config.eval.compare_reference_evaluations=11",
+    "--config.eval.compare=('ddim/quadratic','heun/karras') --config.eval.compare_reference_evaluations=11",
 }
 
 
@@ -64,7 +64,7 @@ def test_what_python_blocks_say_runs(page: Path) -> None:
 
 @pytest.mark.slow
 def test_what_shell_blocks_say_runs(tmp_path: Path) -> None:
-    """One after another in one folder, where the pictures that they name lie; trainings are cut short."""
+    """One after another in one folder, where the pictures that they name lie; each is cut short."""
     for name in ("main.py", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     rng = np.random.default_rng(0)
