@@ -26,7 +26,7 @@ from data.pipeline import Batch, batches
 from data.source import Arrays, Records
 from experiment.processes import one_at_a_time
 from experiment.progress import waiting
-from training import parallel
+from training.devices import check_batch_size
 from training.loop import IN_FLIGHT
 
 ARRAY = "array of 50000 x 32 x 32 x 3"
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags.add_argument("--steps", type=int, default=10, help="of training, in a round")
     flags.add_argument("--files", type=int, default=2000, help="PNG files in the folder")
     options = flags.parse_args(arguments)
-    parallel.check_batch_size(options.batch_size)
+    check_batch_size(options.batch_size)
     experiment, variables, weights = experiment_of(options, needs_data=False)
     step = Steps(experiment, variables, options.batch_size).pmapped(1)
     examples = images_of(experiment, options.batch_size)

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiment import Experiment
 from models.materialize import network_jit
-from training import parallel
+from training import devices
 from training.loop import make_losses, objective_of, optimizers_of
 from training.state import TrainState
 from training.step import TrainStep, make_train_step
@@ -53,7 +53,7 @@ class Steps:
 
     def pmapped(self, steps: int) -> Callable[[dict[str, np.ndarray]], Any]:
         """The call of the training loop: host batches [steps, b, ...] in, metrics out, over all local devices."""
-        over, state = parallel.create("pmap"), self._state()
+        over, state = devices.create("pmap"), self._state()
         run = over.compile_steps(self._train_step(over.axis_size), steps, state)
         return _keeping(
             lambda state, batches: run(state, over.split(batches, steps), jax.random.key(KEY)), over.place(state)

@@ -31,7 +31,7 @@ from benchmarks.steps import Steps
 from data.source import take
 from experiment import Experiment
 from experiment.progress import waiting
-from training import parallel
+from training.devices import check_batch_size
 
 GRADIENT = "gradient alone"
 LIBRARIES = {"diffusers": ("torch", "diffusers"), "PyTorch": ("torch",)}
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     options = flags.parse_args(arguments)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs room on the same GPU
     for size in options.batch_size:
-        parallel.check_batch_size(size)
+        check_batch_size(size)
     with_dtype = {} if options.dtype == "float32" else {"dtype": options.dtype}
     experiment, variables, weights = experiment_of(options, needs_data=False, **with_dtype)
     experiment.config.training.remat = options.remat

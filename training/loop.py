@@ -29,10 +29,11 @@ from experiment.workdir import Workdir
 from models import CLASSIFIERS
 from models.functional import Network
 from sde_lib import AffineSDE
-from training import length, optimizer, parallel
+from training import length, optimizer
 from training.best import Best, Measure
 from training.classification import batch_scores
-from training.devices import Devices
+from training.devices import Devices, check_batch_size, on_host
+from training.devices import create as create_devices
 from training.importance import LossHistory
 from training.objective import SETTINGS, Objective
 from training.preemption import StopRequest
@@ -68,8 +69,8 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
         another architecture (CheckpointMismatch), or other data than the run was begun with.
     """
     config = experiment.config.training
-    devices = parallel.create(config.parallelism)
-    parallel.check_batch_size(config.batch_size)
+    devices = create_devices(config.parallelism)
+    check_batch_size(config.batch_size)
     steps = config.n_jitted_steps
     names = ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")
     for name in names:
@@ -191,7 +192,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start, measure: 
     leader = jax.process_index() == 0
 
     if state is None:
-        with parallel.on_host():
+        with on_host():
             state = TrainState.create(experiment.network.init(key_init), adam, objective.history())
     start = int(state.step)
     if leader:

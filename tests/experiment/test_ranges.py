@@ -31,7 +31,8 @@ from metrics import inception
 from models import MODELS
 from models.checks import ranges_of
 from samplers.settings import RANGES
-from training import optimizer, parallel
+from training import optimizer
+from training.devices import DEVICES
 from training.objective import SETTINGS, Objective
 from training.times import TIMES
 from training.weights import WEIGHTS
@@ -145,7 +146,7 @@ def test_names_are_those_of_the_tables_that_are_looked_up() -> None:
     tables = {
         "training.weight": WEIGHTS,
         "training.time_sampling": (*TIMES, "loss_aware"),
-        "training.parallelism": parallel.PARALLELISMS,
+        "training.parallelism": DEVICES,
         "eval.inception_resize": inception.RESIZES,
         "edit.task": editing.tasks.TASK_INPUTS,
     }

@@ -16,7 +16,8 @@ from data.scaling import Scaler
 from experiment.processes import to_host
 from models.functional import Network
 from sde_lib import VP
-from training import calls, optimizer, parallel
+from training import devices as kinds
+from training import optimizer, programs
 from training.devices import Devices
 from training.objective import Objective
 from training.state import TrainState
@@ -45,7 +46,7 @@ class Run(NamedTuple):
 @functools.cache
 def _compiled(kind: str, devices: int, per_call: int) -> tuple[Devices, Any, list]:
     """A step with dropout, flips and dequantisation on the first `devices` devices, and a list of its traces."""
-    over = parallel.create(kind, jax.devices()[:devices])
+    over = kinds.create(kind, jax.devices()[:devices])
     options = {"prediction": "eps", "noise_label": "t999", "random_flips": True, "axis_size": over.axis_size}
     losses = batch_losses(Objective(VP(), stratified=True), NETWORK, Scaler(17, True, "uniform"), **options)
     traces = []
@@ -121,7 +122,7 @@ def test_two_steps_a_call_are_one_and_one(runs: dict) -> None:
 @pytest.mark.parametrize("kind", ["pmap", "fsdp"])
 def test_the_scan_of_gpu_and_tpu_gives_the_same(runs: dict, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One program of four steps, which no CPU is given."""
-    monkeypatch.setattr(calls, "_on_cpu", lambda: False)
+    monkeypatch.setattr(programs, "_on_cpu", lambda: False)
     scanned = _train(kind, 2, 4)
     assert _furthest(runs[ONE].state, scanned.state) < 1e-5 and all(scanned.donated)
     np.testing.assert_allclose(scanned.loss[0], runs[ONE].loss[0], rtol=1e-5)
@@ -159,7 +160,7 @@ def test_a_device_of_fsdp_holds_little_more_than_an_eighth(runs: dict) -> None:
 
 
 def test_leaves_are_cut_along_the_largest_axis_that_the_devices_divide() -> None:
-    cut = parallel.create("fsdp", jax.devices())
+    cut = kinds.create("fsdp", jax.devices())
     shapes = {(3, 3, 64, 128): 3, (3, 3, 128, 128): 3, (3, 3, 128, 64): 2, (3, 3, 100, 72): 3, (8, 3000): 1}
     for shape, axis in shapes.items():
         assert cut.sharding(shape).spec == PartitionSpec(*[None] * axis, "devices"), shape
@@ -169,7 +170,7 @@ def test_leaves_are_cut_along_the_largest_axis_that_the_devices_divide() -> None
 
 def test_fsdp_gathers_weights_and_nothing_else(fast_to_compile: None) -> None:
     """The compiled step of one batch: what is gathered is the cut kernels, once; every product is of two examples."""
-    over = parallel.create("fsdp", jax.devices())
+    over = kinds.create("fsdp", jax.devices())
     options = {"prediction": "eps", "noise_label": "t999", "random_flips": False, "axis_size": 1}
     losses = over.spread(batch_losses(Objective(VP()), NETWORK, Scaler(17, True, "none"), **options))
     batch, key = over.split({"image": IMAGES[:1]}, 1), jax.random.key(0)
@@ -217,10 +218,10 @@ def test_draws_differ_between_steps_examples_and_seeds() -> None:
 @pytest.mark.parametrize(("batch_size", "mend"), [(12, "try 8"), (3, "try 8"), (0, "try 8"), (30, "try 24")])
 def test_a_batch_that_the_devices_do_not_divide_is_refused(batch_size: int, mend: str) -> None:
     with pytest.raises(ValueError, match=rf"batch_size is {batch_size}.*8 devices.*{mend}"):
-        parallel.check_batch_size(batch_size)
-    parallel.check_batch_size(24)
+        kinds.check_batch_size(batch_size)
+    kinds.check_batch_size(24)
 
 
 def test_another_parallelism_is_refused() -> None:
     with pytest.raises(ValueError, match=r"training\.parallelism is 'zero'; allowed are pmap, fsdp"):
-        parallel.create("zero")
+        kinds.create("zero")

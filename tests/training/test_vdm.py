@@ -25,7 +25,8 @@ from sde_lib import AffineSDE
 from sde_lib.bound import bound_times, diffusion_bits, prior_bits, reconstruction_bits
 from sde_lib.learned import learned_vp
 from tests.oracles import Mixture, compiled
-from training import loop, optimizer, parallel, vdm
+from training import devices as kinds
+from training import loop, optimizer, vdm
 from training.objective import Objective
 from training.state import TrainState
 from training.step import batch_losses, make_train_step
@@ -159,7 +160,7 @@ def _train(devices: int) -> dict[str, np.ndarray]:
     losses = batch_losses(Objective(sde, loss="vdm", stratified=True), network, Scaler(17, True, "none"), **options)
     adam = optimizer.create(lr=1e-2, warmup=0)
     step = make_train_step(losses, adam, ema=lambda n: jnp.asarray(0.5), axis_size=devices)
-    pmapped = parallel.create("pmap", jax.devices()[:devices])
+    pmapped = kinds.create("pmap", jax.devices()[:devices])
     state = pmapped.place(TrainState.create(network.init(jax.random.key(1)), adam))
     run = pmapped.compile_steps(step, 1, state)
     for image in images:

@@ -1,4 +1,4 @@
-"""A copy of the state on every device: `pmap` with averaged gradients."""
+"""Devices of which each holds a copy of the whole state: `jax.pmap` with averaged gradients."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from models.materialize import network_jit
-from training.calls import Call, several
 from training.draws import AXIS
+from training.programs import Call, several_steps
 from training.state import TrainState
 from training.step import Batch, TrainStep
 
 
 @dataclass(frozen=True)
-class Pmapped:
-    """`Devices` of which each holds the whole state and its share of the batch.
+class Pmap:
+    """`training.devices.Devices` that hold a copy of the state each, and their share of the batch.
 
     A device needs room for 16 bytes a parameter (weights, average, two moments) and for the gradient.
     """
@@ -27,18 +27,18 @@ class Pmapped:
 
     @property
     def axis_size(self) -> int:
-        """Every device computes the losses of its share, and they average their gradients."""
+        """Every device computes the losses of its share, and all average their gradients."""
         return len(self.devices)
 
     def place(self, state: TrainState) -> TrainState:
-        """A copy of every leaf on each local device: leading axis [local devices]."""
+        """Put a copy of every leaf on each local device, along a leading axis [local devices]."""
         held = self._local()
         lies = NamedSharding(Mesh(np.array(held), (AXIS,)), PartitionSpec(AXIS))
         copies = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(held), *np.shape(leaf))), state)
         return jax.device_put(copies, lies)
 
     def split(self, batch: Batch, steps: int) -> Batch:
-        """Arrays [steps, b, ...] of this process -> [local devices, steps, b / devices, ...]."""
+        """Cut arrays [steps, b, ...] of this process into [local devices, steps, b / devices, ...]."""
         n = len(self._local())
 
         def split(array: np.ndarray) -> np.ndarray:
@@ -48,25 +48,25 @@ class Pmapped:
         return jax.tree.map(split, batch)
 
     def spread(self, losses: Callable[..., Any]) -> Callable[..., Any]:
-        """The losses as they are: each device has its own weights and examples."""
+        """Return the losses as they are, since each device has its own weights and examples."""
         return losses
 
     def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
-        """``(state, batches, key) -> (state, metrics [local devices, k] of k steps each)``; the state is donated."""
+        """Return ``(state, batches, key) -> (state, metrics)``, each of the metrics [local devices, k] of k steps."""
 
         def compile_(function: Callable[..., Any], takes: Sequence[str], gives: Sequence[str]) -> Any:
             axes = tuple(None if kind == "whole" else 0 for kind in takes)
             donated = (0,) if "state" in gives else ()
             return jax.pmap(function, axis_name=AXIS, in_axes=axes, donate_argnums=donated, devices=self.devices)
 
-        return several(train_step, steps, compile_)
+        return several_steps(train_step, steps, compile_)
 
     def whole(self, tree: Any) -> Any:
-        """The first local device's copy, taken from that device alone: indexing would run a program on all of them."""
+        """Return the first local device's copy, from that device alone: indexing would run a program on all."""
         return jax.tree.map(lambda leaf: leaf.addressable_data(0)[0], tree)
 
     def jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """On the first local device."""
+        """Compile the function for the first local device."""
         return network_jit(function)
 
     def _local(self) -> list[jax.Device]:

@@ -1,12 +1,12 @@
-"""The state cut over the devices (FSDP), for models whose weights, average and moments are too many for each of them.
+"""Devices that share one state (fully sharded data parallelism), for models that are too large for each of them.
 
 Every device keeps 1/n of every large leaf of the weights, their average and Adam's two moments (ZeRO stage 3:
 Rajbhandari et al. 2020, arXiv:1910.02054), and `jit` over a mesh makes the step that one device would run into one of
-all (GSPMD: Xu et al. 2021, arXiv:2105.04663): its batch is the global one, each device holding its examples.
+all (GSPMD: Xu et al. 2021, arXiv:2105.04663): its batch is the global one, of which each device holds its examples.
 
 Left to itself XLA takes the cut of a kernel for a wish to cut channels: a small NCSN++ over eight devices then gathered
-29 MB a step, activations mostly, where its large weights are 2.1 MB. So before the network the weights are gathered,
-as in ZeRO, and behind it their gradients are summed and cut again. Inside it nothing is said.
+29 MB a step, which were mostly activations, where its large weights are 2.1 MB. So the weights are gathered before the
+network, as in ZeRO, and their gradients are summed and cut again behind it. Within the network nothing is prescribed.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,20 +19,21 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from models.materialize import network_jit
-from training.calls import Call, several
 from training.draws import AXIS
+from training.programs import Call, several_steps
 from training.state import TrainState
 from training.step import Batch, Gradient, TrainStep
 
-SMALL = 2**14  # numbers; cutting a leaf of fewer saves nothing that one would notice
+SMALL = 2**14  # a leaf of fewer numbers is not cut: nobody would notice what that saves
 
 
 @dataclass(frozen=True)
-class Sharded:
-    """`Devices` that share one state.
+class Fsdp:
+    """`training.devices.Devices` that share one state.
 
-    Between steps a device needs 16 / n bytes a parameter; within one also the gathered weights, 4, and what is not yet
-    cut of the gradient, up to 4. The weights are gathered once a step and stay until the backward pass has used them.
+    Between steps each of n devices needs 16 / n bytes a parameter. Within a step it also needs 4 for the gathered
+    weights, which stay until the backward pass has used them, and up to 4 for the part of the gradient that is not yet
+    cut.
     """
 
     devices: tuple[jax.Device, ...]
@@ -40,7 +41,7 @@ class Sharded:
     joint = True
 
     def sharding(self, shape: tuple[int, ...]) -> NamedSharding:
-        """How a leaf of the state lies: cut along its largest axis that the devices divide; whole if small or none."""
+        """Return how a leaf lies: cut along its largest axis that the devices divide; small ones whole."""
         n = len(self.devices)
         axes = [i for i, length in enumerate(shape) if length % n == 0]
         if not axes or np.prod(shape) < SMALL:
@@ -48,7 +49,7 @@ class Sharded:
         return self._along(max(axes, key=lambda i: (shape[i], i)))
 
     def place(self, state: TrainState) -> TrainState:
-        """Each device's part of every leaf, which all processes have whole in their own memory."""
+        """Give each device its part of every leaf; all processes have the whole leaves in their own memory."""
 
         def place(leaf: Any) -> Array:
             held = np.asarray(leaf)
@@ -57,11 +58,11 @@ class Sharded:
         return jax.tree.map(place, state)
 
     def split(self, batch: Batch, steps: int) -> Batch:
-        """Arrays [steps, b, ...] of this process -> global arrays, every device holding its own examples."""
+        """Make global arrays of this process's arrays [steps, b, ...]; every device holds its own examples."""
         return jax.tree.map(lambda array: jax.make_array_from_process_local_data(self._along(1), array), batch)
 
     def spread(self, losses: Callable[..., Any]) -> Callable[..., Any]:
-        """The losses with the weights gathered and the examples' axis cut; ``(variables, batch, ...)`` as before."""
+        """Return the losses ``(variables, batch, ...)`` with the weights gathered and the axis of the examples cut."""
 
         def spread(variables: dict, batch: Any, *rest: Any) -> Any:
             return losses(jax.tree.map(self._gather, variables), self._cut(batch), *rest)
@@ -69,7 +70,7 @@ class Sharded:
         return spread
 
     def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
-        """``(state, batches, key) -> (state, metrics [k] of k steps each)``; the state is donated, lying as before."""
+        """Return ``(state, batches, key) -> (state, metrics)``, each of the metrics [k] of k steps."""
         lies, whole = jax.tree.map(lambda leaf: self.sharding(leaf.shape), state), self._along()
         kinds = {
             "state": lies,
@@ -87,16 +88,16 @@ class Sharded:
                 donate_argnums=(0,) if "state" in gives else (),
             )
 
-        return several(train_step, steps, compile_)
+        return several_steps(train_step, steps, compile_)
 
     def whole(self, tree: Any) -> Any:
-        """The same: global arrays are ordinary ones, to programs that all processes run."""
+        """Return the same tree: to a program that all processes run a global array is an ordinary one."""
         return tree
 
     def jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """``(variables, batch, key) -> [b, ...]``, the examples cut where the devices divide them, the result whole.
+        """Compile ``(variables, batch, key) -> [b, ...]``: the examples are cut where possible, the result is whole.
 
-        The batch is the same NumPy arrays in every process.
+        The batch consists of the same NumPy arrays in every process.
         """
 
         def run(variables: dict, batch: Any, key_data: Array) -> Any:
@@ -106,12 +107,12 @@ class Sharded:
         return lambda variables, batch, key: call(variables, batch, np.asarray(jax.random.key_data(key)))
 
     def _along(self, axis: int | None = None) -> NamedSharding:
-        """Cut along one axis, or whole on every device."""
+        """Return the sharding that cuts one axis, or none."""
         spec = () if axis is None else (*[None] * axis, AXIS)
         return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(*spec))
 
     def _gather(self, leaf: Array) -> Array:
-        """The leaf whole on every device; its gradient, which every device has a part of, summed and cut like it."""
+        """Return the leaf whole on every device; the sum of the devices' gradients is cut as the leaf was."""
 
         def whole(leaf: Array) -> Array:
             return jax.lax.with_sharding_constraint(leaf, self._along())
@@ -124,7 +125,7 @@ class Sharded:
         return gathered(leaf)
 
     def _cut(self, tree: Any) -> Any:
-        """Arrays [b, ...] cut over their examples where the devices divide them."""
+        """Cut arrays [b, ...] over their examples where the devices divide them."""
 
         def cut(array: Array) -> Array:
             divided = array.ndim and array.shape[0] % len(self.devices) == 0
