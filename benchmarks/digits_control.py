@@ -23,7 +23,7 @@ from data.source import take
 from evaluation.report import environment
 from experiment import Experiment, build
 from experiment.config_files import from_file
-from experiment.guidance import guided_score
+from experiment.sampling import guided_score, sampler
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, write_text
 from metrics.fid import frechet_distance
@@ -43,7 +43,7 @@ def drawn(experiment: Experiment, variables: dict, scale: float, seed: int) -> n
     sde, labels = experiment.process(variables), jnp.asarray(experiment.labels(0, SAMPLES))
     key_prior, key = jax.random.split(jax.random.key(seed))
     z = sde.prior_sample(key_prior, (SAMPLES, *experiment.source.shape))
-    draw = jax.jit(lambda v, z: of_scale.sampler(v, experiment.settings.method, sde, labels)(key, z).x)
+    draw = jax.jit(lambda v, z: sampler(of_scale, v, experiment.settings.method, sde, labels)(key, z).x)
     return experiment.scaler.decode(np.asarray(draw(variables, z)))
 
 

@@ -19,10 +19,10 @@ import samplers
 from editing.tasks import MEASURED, Inputs, inputs
 from experiment import Experiment, Failure
 from experiment.captions import facts_of, file_name
-from experiment.guidance import guided_score, on_chain
 from experiment.pictures import save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
+from experiment.sampling import guided_score, on_chain
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, set_aside
 from models.conditions import NO_CLASS

@@ -20,9 +20,9 @@ from evaluation.feature_rounds import extracted
 from evaluation.report import environment
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
-from experiment.guidance import guided_score
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
+from experiment.sampling import guided_score
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
 from metrics import sample_set

@@ -14,7 +14,7 @@ import numpy as np
 
 from data.fingerprint import of_arrays, of_records
 from experiment import Experiment
-from experiment.guidance import GUIDE
+from experiment.sampling import GUIDE
 from experiment.workdir import MAY_CHANGE, MAY_MOVE
 from samplers import Settings
 

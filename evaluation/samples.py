@@ -16,6 +16,7 @@ from experiment.captions import facts_of, file_name
 from experiment.pictures import save_array, save_samples
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
+from experiment.sampling import sampler
 from experiment.workdir import Workdir, set_aside
 from models.materialize import network_jit
 
@@ -41,7 +42,7 @@ class Drawer:
         self.variables, self.method = on_each(variables, batch_size), method
         shape, sde = (batch_size, *experiment.source.shape), experiment.process(variables)
         self._start = jax.jit(lambda key: experiment.sde.prior_sample(key, shape))
-        self._sampler = network_jit(lambda v, key, z, labels: experiment.sampler(v, method, sde, labels)(key, z))
+        self._sampler = network_jit(lambda v, key, z, labels: sampler(experiment, v, method, sde, labels)(key, z))
         self._labels = lambda i: experiment.labels(i * batch_size, batch_size)
         self._remedy = experiment.settings_of(method).remedy
         self._compiled, self._free = None, 0.0

@@ -1,6 +1,7 @@
 """From a config to the objects it names, and the folder a run lives in; shared by training and evaluation."""
 
-from experiment.build import Experiment, build
+from experiment.build import build
 from experiment.errors import Failure, Refusal, refusing
+from experiment.experiment import Experiment
 
 __all__ = ["Experiment", "Failure", "Refusal", "build", "refusing"]

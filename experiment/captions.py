@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiment.build import Experiment
+from experiment.experiment import Experiment
 
 Facts = Mapping[str, Any]
 

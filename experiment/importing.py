@@ -12,6 +12,7 @@ from checkpoints.published import Weights
 from experiment import inputs
 from experiment.build import network_of
 from experiment.progress import waiting
+from experiment.rules import check_config
 from experiment.scheduler import differences, sampling_differences
 from experiment.workdir import Workdir
 
@@ -23,6 +24,7 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
       ValueError: a format that is not known, a pickle that names more than tensors, parameters that do not fit.
       OSError: no such file.
     """
+    check_config(config)
     if importing.detect(file) == "diffusers":  # before anything is built
         _check_scheduler(config, file)
     with waiting(f"reading {file}"):

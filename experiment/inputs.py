@@ -7,7 +7,7 @@ or an imported one of which the data are not known) is given it when it is train
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import logging
 from ml_collections import ConfigDict
@@ -15,10 +15,8 @@ from ml_collections import ConfigDict
 from data import Source
 from data.fingerprint import of_file, of_records
 from experiment import config_files
+from experiment.experiment import Experiment
 from experiment.workdir import Workdir, write_text
-
-if TYPE_CHECKING:
-    from experiment.build import Experiment
 
 NAMED_FILES = ("sde.betas",)  # fields that may hold the path of a file of numbers, which training and samples depend on
 SHOWN = 3  # classes that one line names
@@ -27,7 +25,7 @@ Inputs = dict[str, Any]
 """``{"files": {field: SHA-256}, "data": {"train": {"examples", "fingerprint"}, "test": ..., "classes": [...]}}``."""
 
 
-def checked(experiment: "Experiment", workdir: Workdir) -> Inputs:
+def checked(experiment: Experiment, workdir: Workdir) -> Inputs:
     """What this training depends on, after a comparison with what the run was begun with, if it has begun.
 
     Raises:
@@ -72,7 +70,7 @@ def check_files(config: ConfigDict, workdir: Workdir) -> None:
             )
 
 
-def check_classes(experiment: "Experiment", workdir: Workdir) -> None:
+def check_classes(experiment: Experiment, workdir: Workdir) -> None:
     """ValueError where a class has one name for the network and another for the data set or for the guide.
 
     A network that is told of classes, or tells them apart, knows them by number. Nothing is said of those whose names

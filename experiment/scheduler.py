@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 import sde_lib
 from checkpoints import diffusers_scheduler
 from checkpoints.diffusers_scheduler import Scheduler
-from experiment.build import num_scales
+from experiment.experiment import num_scales
 
 SAMPLING = {
     "variance": "variance_type",

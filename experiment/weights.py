@@ -6,8 +6,8 @@ import jax
 from ml_collections import ConfigDict
 
 from checkpoints.store import Store
-from experiment.build import Experiment
-from experiment.guidance import GUIDE
+from experiment.experiment import Experiment
+from experiment.sampling import GUIDE
 from experiment.workdir import Workdir
 from models.functional import Network
 

@@ -457,6 +457,7 @@ plt.show()
 # %%
 from experiment import build
 from experiment.pictures import image_grid
+from experiment.sampling import sampler as sampler_of
 from experiment.weights import load
 from experiment.workdir import Workdir
 
@@ -479,7 +480,7 @@ if TRAINED:
         np.stack([experiment.source.test[i]["image"] for i in range(36)]), jax.random.split(jax.random.key(0), 36)
     ))}  # fmt: skip
     for name in names:
-        sampler = experiment.sampler(variables, name)
+        sampler = sampler_of(experiment, variables, name)
         run = jax.jit(lambda key, s=sampler: samplers.draw(s, experiment.sde, key, (36, *experiment.source.shape)))
         out = run(jax.random.key(1))
         grids[f"{name}, {out.evaluations.mean():.0f} NFE"] = experiment.scaler.to_uint8_display(np.asarray(out.x))

@@ -41,8 +41,8 @@ import data
 import inverse
 import samplers
 from experiment import build
-from experiment.guidance import guided_score
 from experiment.pictures import image_grid
+from experiment.sampling import guided_score
 from experiment.weights import load_run
 from experiment.workdir import Workdir
 from metrics.precision_recall import precision_recall

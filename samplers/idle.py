@@ -6,36 +6,36 @@ has no rule here counts for every method, so that a new one can only be left out
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from samplers import spacings
 from samplers.methods import CHURNED
 
-if TYPE_CHECKING:
-    from samplers.settings import Settings
+Settings = Any
+"""A `samplers.settings.Settings`, whose file asks this one for its rules and so cannot be imported here."""
 
 
-def _adaptive(s: "Settings") -> bool:
+def _adaptive(s: Settings) -> bool:
     return s.method == "ode"
 
 
-def _steps_of_flow(s: "Settings") -> bool:
+def _steps_of_flow(s: Settings) -> bool:
     return s.method.startswith("flow")
 
 
-def _corrects(s: "Settings") -> bool:
+def _corrects(s: Settings) -> bool:
     return s.method == "pc" and s.corrector != "none"
 
 
-def _churns(s: "Settings") -> bool:
+def _churns(s: Settings) -> bool:
     return s.method in CHURNED and s.s_churn != 0.0
 
 
-def _guided(s: "Settings") -> bool:
+def _guided(s: Settings) -> bool:
     return s.guidance_scale != 1.0 or bool(s.guide)
 
 
-def _names_a_chain(s: "Settings") -> bool:
+def _names_a_chain(s: Settings) -> bool:
     """Whether the grid, the network or the steps depend on the number of levels of `discretization`."""
     if _adaptive(s):
         return False
@@ -43,7 +43,7 @@ def _names_a_chain(s: "Settings") -> bool:
     return spacings.known(s.grid) or chain or s.mover in ("ancestral", "reverse_diffusion") or _corrects(s)
 
 
-IDLE: dict[str, Callable[["Settings"], bool]] = {
+IDLE: dict[str, Callable[[Settings], bool]] = {
     "predictor": lambda s: s.method != "pc",
     "corrector": lambda s: s.method != "pc",
     "snr": lambda s: not _corrects(s),

@@ -58,6 +58,41 @@ def violations(file: str, source: str) -> list[str]:
     return found
 
 
+def circles(sources: dict[str, str]) -> list[list[str]]:
+    """The files that import each other in a circle, of files named by their paths; each circle's in order.
+
+    An import within a function or for type checking counts. Of another room's module Python runs the packages around
+    it too, and so they count as imported.
+    """
+    modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name in sources}
+
+    def imported(module: str, source: str) -> set[str]:
+        found = set()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                below = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {name if name in modules else node.module or "" for name in below}
+        outside = [name.split(".") for name in found if name.split(".")[0] != module.split(".")[0]]
+        around = {".".join(parts[:n]) for parts in outside for n in range(1, len(parts))}
+        return (found | around) & modules.keys() - {module}
+
+    graph = {module: imported(module, sources[name]) for module, name in modules.items()}
+
+    def reached(module: str) -> set[str]:
+        seen, left = set(), [module]
+        while left:
+            new = graph[left.pop()] - seen
+            seen |= new
+            left += new
+        return seen
+
+    reach = {module: reached(module) for module in graph}
+    found = {frozenset(other for other in reach[module] if module in reach[other]) for module in graph}
+    return sorted(sorted(modules[module] for module in circle) for circle in found if circle)
+
+
 def _name(node: ast.AST) -> str | None:
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
 
@@ -71,6 +106,26 @@ def test_every_file_keeps_the_rules() -> None:
     files = _files()
     assert {"sde_lib/base.py", "samplers/base.py"} <= set(files)
     assert [v for file in files for v in violations(file, (ROOT / file).read_text())] == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circles({file: (ROOT / file).read_text() for file in _files()}) == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        ({"a/b.py": "import a.c", "a/c.py": "import a.d", "a/d.py": ""}, 0),
+        ({"a/b.py": "import a.c", "a/c.py": "from a import d", "a/d.py": "from a.b import x"}, 1),
+        ({"a/b.py": "import a.c", "a/c.py": "if TYPE_CHECKING:\n    from a.b import X"}, 1),
+        ({"a/b.py": "import a.c", "a/c.py": "def f():\n    import a.b"}, 1),
+        ({"a/__init__.py": "from a.b import x", "a/b.py": "from a.c import y", "a/c.py": ""}, 0),
+        ({"a/__init__.py": "from a.b import x", "a/b.py": "import e", "e.py": "from a.c import y", "a/c.py": ""}, 1),
+        ({"a/__init__.py": "from a.b import x", "a/b.py": "from a import x"}, 1),
+    ],
+)
+def test_the_search_sees_planted_circles(sources: dict[str, str], found: int) -> None:
+    assert len(circles(sources)) == found
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from experiment.captions import facts_of
 from experiment.pictures import save_samples
 from experiment.processes import one_at_a_time, to_host
 from experiment.progress import waiting
+from experiment.sampling import sampler
 from experiment.schedule import PREFIX
 from experiment.workdir import Workdir
 from models import CLASSIFIERS
@@ -412,8 +413,8 @@ def _make_draw(experiment: Experiment, devices: Devices) -> Any:
     @functools.lru_cache(maxsize=1)
     def compiled(sde: AffineSDE) -> Callable[[dict, Any, jax.Array], tuple[jax.Array, jax.Array]]:
         def draw(variables: dict, labels: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-            sampler = experiment.sampler(variables, experiment.settings.method, sde, labels)
-            drawn = samplers.draw(sampler, sde, key, (size, *experiment.source.shape))
+            chosen = sampler(experiment, variables, experiment.settings.method, sde, labels)
+            drawn = samplers.draw(chosen, sde, key, (size, *experiment.source.shape))
             return drawn.x, drawn.evaluations
 
         return devices.jit(draw)

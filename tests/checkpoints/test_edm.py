@@ -18,7 +18,8 @@ import sde_lib
 from checkpoints import edm, safetensors_file
 from checkpoints.torch_file import Persistent
 from configs.edm import cifar10_uncond_vp
-from experiment.build import Experiment, network
+from experiment.build import network
+from experiment.experiment import Experiment
 from experiment.importing import import_weights
 from experiment.weights import load
 from experiment.workdir import Workdir

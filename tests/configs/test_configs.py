@@ -13,7 +13,8 @@ from PIL import Image
 import samplers
 import sde_lib
 from data import SOURCES
-from experiment.build import DATA_FIELDS, build, network, num_scales
+from experiment.build import DATA_FIELDS, build, network
+from experiment.experiment import num_scales
 from training import optimizer
 from training.objective import SETTINGS, Objective
 

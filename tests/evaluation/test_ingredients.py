@@ -25,7 +25,7 @@ from evaluation import accuracy, bits, coding, compare, continuous, ingredients,
 from evaluation import samples as drawing
 from evaluation.samples import Drawn
 from experiment import Experiment, build
-from experiment.guidance import GUIDE
+from experiment.sampling import GUIDE
 from experiment.workdir import Workdir
 from metrics.inception import Features
 from models.functional import Network

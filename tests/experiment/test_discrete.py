@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 import samplers
 from configs.vp import digits, toy_mixture8_mlp
 from experiment import Experiment, build
+from experiment.sampling import sampler
 from samplers import grids
 from sde_lib import VE, VP, Levels, score_fn
 from sde_lib.base import level_index
@@ -113,7 +114,7 @@ def test_an_experiment_gives_samplers_the_levels_and_flows_the_sde(name: str) ->
         levels = Levels(experiment.sde, 40, exact=chain)
         wanted = compiled(score_fn(levels, apply, experiment.config.model.prediction, _label(name)))(x, t)
         np.testing.assert_allclose(compiled(experiment.score_fn(variables, chain=chain))(x, t), wanted, rtol=1e-6)
-    out = compiled(experiment.sampler(variables, "pc"))(jax.random.key(1), x)
+    out = compiled(sampler(experiment, variables, "pc"))(jax.random.key(1), x)
     assert np.isfinite(out.x).all() and int(out.evaluations[0]) == 40
 
 
@@ -129,14 +130,14 @@ def test_chain_samplers_ask_for_the_levels_and_flows_for_the_smooth_process(monk
     monkeypatch.setattr(Experiment, "score_fn", lambda self, variables, *, chain, **_: asked.append(chain) or Levels)
     config, chain = discrete(), ("pc", "ancestral", "reverse_diffusion", "euler_maruyama")
     for method in chain:
-        build(config).sampler({}, method)
+        sampler(build(config), {}, method)
     assert asked == [True, True, True, True]
     config.sampling.grid = "uniform"  # which is not the chain's own
     for method in (*chain, "ode", "flow_euler", "flow_heun"):
-        build(config).sampler({}, method)
+        sampler(build(config), {}, method)
     assert asked[4:] == [False] * 7
     config.sampling.discretization = 0  # exact kernels: no chain
-    build(config).sampler({}, "ancestral")
+    sampler(build(config), {}, "ancestral")
     assert asked[-1] is False
 
 

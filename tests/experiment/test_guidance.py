@@ -15,7 +15,7 @@ import main
 from configs.edm import cifar10_cond_vp
 from configs.vp import digits, digits_classes, digits_classifier
 from experiment import Experiment, Refusal, build, refusing
-from experiment.guidance import GUIDE, guided_score
+from experiment.sampling import GUIDE, guided_score
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
 from models.conditions import NO_CLASS

@@ -18,7 +18,7 @@ import sde_lib
 from configs.vp.ddpm import cifar10 as ddpm_cifar10
 from evaluation import compare
 from experiment import build
-from experiment.guidance import on_chain
+from experiment.sampling import on_chain
 from samplers import Settings, grids
 from sde_lib import VE, VP, AffineSDE, SubVP
 from tests.oracles import compiled, gaussian

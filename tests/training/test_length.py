@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 import main
 from configs.vp import digits, toy_mixture8_mlp
 from experiment import Refusal
-from experiment.build import num_scales
+from experiment.experiment import num_scales
 from experiment.ranges import check_config
 from experiment.workdir import Workdir
 from training import length, optimizer

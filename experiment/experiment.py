@@ -1,0 +1,135 @@
+"""What a config names, as one frozen object: process, data set, network, and the settings of its samplers."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+import data
+import samplers
+import sde_lib
+from data.scaling import Scaler
+from experiment.schedule import parameters_of
+from models import CLASSIFIERS
+from models.conditions import one_hot
+from models.functional import Network
+
+
+def num_scales(config: ConfigDict) -> int:
+    """The noise levels of a discrete training; 0 is one in continuous time."""
+    return 0 if config.training.continuous else config.model.get("num_scales", 0)
+
+
+def image_shape(config: ConfigDict) -> tuple[int, int, int] | None:
+    """The (height, width, channels) that a config gives of its images; None where it leaves them to the data set."""
+    if "image_size" not in config.data:
+        return None
+    return config.data.image_size, config.data.image_size, config.data.num_channels
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One noise process, one data set, one network and the settings of its samplers."""
+
+    config: ConfigDict
+    sde: sde_lib.AffineSDE
+    source: data.Source
+    scaler: Scaler
+    network: Network
+    settings: samplers.Settings
+    guide: "Experiment | None" = None
+
+    @property
+    def num_classes(self) -> int:
+        """The classes that the network is told of, or tells apart; 0: none."""
+        return self.config.model.get("label_dim", 0)
+
+    @property
+    def sampled_classes(self) -> int:
+        """The classes that samples are drawn of: those of the network, or else of its guide; 0: none."""
+        return self.num_classes or (self.guide.num_classes if self.guide else 0)
+
+    @property
+    def batch_fields(self) -> tuple[str, ...]:
+        """The fields of an example that the training and the likelihood take."""
+        return ("image", "label") if self.num_classes else ("image",)
+
+    def condition(self, labels: Any) -> dict[str, Any] | None:
+        """What the network is told of examples of these classes [b]; None where it takes none or none are given."""
+        return {"label": one_hot(labels, self.num_classes)} if self.num_classes and labels is not None else None
+
+    def labels(self, first: int, count: int) -> np.ndarray | None:
+        """The classes of the samples `first` to first + count - 1: ``sampling.label``, or each in turn; None: none."""
+        if not self.sampled_classes:
+            return None
+        drawn = np.arange(first, first + count) % self.sampled_classes
+        return np.full_like(drawn, self.settings.label) if self.settings.label >= 0 else drawn
+
+    @property
+    def num_scales(self) -> int:
+        """Noise levels of a discretely trained network, 0 for one trained in continuous time."""
+        return num_scales(self.config)
+
+    def score_fn(
+        self, variables: dict[str, Any], *, chain: bool = False, condition: dict[str, Any] | None = None
+    ) -> sde_lib.ScoreFn:
+        """The score of the network with these variables, dropout off: what every sampler and likelihood takes.
+
+        `chain`: of a discretely trained network at the noise levels of its chain, rather than smooth in t.
+        `condition`: of a conditional network, for a batch of as many examples.
+        """
+
+        model, (process, apply) = self.config.model, self._process_and_network(variables, chain, condition)
+        return sde_lib.score_fn(process, apply, model.prediction, model.noise_label, model.preconditioning)
+
+    def score_and_variance_fn(
+        self, variables: dict[str, Any], *, chain: bool = False, condition: dict[str, Any] | None = None
+    ) -> sde_lib.ScoreAndVarianceFn:
+        """The score, and the variance output of a network that has one, for a learned variance; see `score_fn`."""
+        model, (process, apply) = self.config.model, self._process_and_network(variables, chain, condition)
+        return sde_lib.score_and_variance_fn(process, apply, model.prediction, model.noise_label)
+
+    @property
+    def predicts_variance(self) -> bool:
+        """Whether the network's output has twice the channels of the image: prediction and variance."""
+        x, label = (jax.ShapeDtypeStruct((1, *shape), np.float32) for shape in (self.source.shape, ()))
+        answer = jax.eval_shape(self.network.apply, self.network.abstract(), x, label)
+        return not self.classifies and answer.shape != x.shape
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the network tells classes apart, rather than noise from data."""
+        return self.config.model.name in CLASSIFIERS
+
+    def logits_fn(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.LogitsFn:
+        """What a classifier with these variables says, dropout off; `chain` as in `score_fn`."""
+        process, apply = self._process_and_network(variables, chain, None)
+        return sde_lib.logits_fn(process, apply, self.config.model.noise_label)
+
+    def log_prob_fn(self, variables: dict[str, Any], labels: Any, *, chain: bool = False) -> sde_lib.LogProbFn:
+        """log p(label | x_t) by a classifier with these variables, for a batch of as many labels [b]; -1 gives 0."""
+        return sde_lib.log_prob_fn(self.logits_fn(variables, chain=chain), labels)
+
+    def _process_and_network(
+        self, variables: dict[str, Any], chain: bool, condition: dict[str, Any] | None
+    ) -> tuple[sde_lib.AffineSDE | sde_lib.Levels, Callable]:
+        def apply(x: Any, c_noise: Any) -> Any:
+            return self.network.apply(variables, x, c_noise, condition)
+
+        return self.noising(variables, chain=chain), apply
+
+    def noising(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.AffineSDE | sde_lib.Levels:
+        """What noises the data: `process`, or the levels of a discretely trained network; `chain` as in `score_fn`."""
+        process = self.process(variables)
+        return sde_lib.Levels(process, self.num_scales, exact=chain) if self.num_scales else process
+
+    def process(self, variables: dict[str, Any]) -> sde_lib.AffineSDE:
+        """The noise process with these variables: `sde`, or with a learned schedule its trained form."""
+        return self.sde.with_parameters(parameters_of(variables["params"])) if self.sde.parameters else self.sde
+
+    def settings_of(self, method: str) -> samplers.Settings:
+        """This experiment's sampler settings for another method, as they are carried out."""
+        return samplers.settled(self.sde, dataclasses.replace(self.settings, method=method))

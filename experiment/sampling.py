@@ -1,0 +1,93 @@
+"""The sampling of an experiment: what its samplers follow, the network's score for given classes, guided, in range."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+import samplers
+import sde_lib
+from experiment.experiment import Experiment
+from models.conditions import NO_CLASS
+from samplers.classifier import classifier_guided
+from samplers.guidance import autoguidance, classifier_free
+
+GUIDE = "guide_"
+"""Ahead of the names of the guide's variables among those of a run."""
+
+
+def sampler(
+    experiment: Experiment,
+    variables: dict[str, Any],
+    method: str,
+    sde: sde_lib.AffineSDE | None = None,
+    labels: Any = None,
+) -> Callable:
+    """The sampler of that name with the experiment's settings, for examples of these classes [b] (`labels`).
+
+    `sde` is ``experiment.process(variables)``, made outside where the variables are traced: solvers take their tables
+    from a noise schedule of concrete numbers.
+    """
+    settings = experiment.settings_of(method)
+    sde = sde or experiment.process(variables)
+    return samplers.create(sde, guided_score(experiment, variables, settings, sde, labels), settings)
+
+
+def guided_score(
+    experiment: Experiment,
+    variables: dict[str, Any],
+    settings: samplers.Settings,
+    sde: sde_lib.AffineSDE,
+    labels: Int[Array, " b"] | None,
+) -> sde_lib.ScoreFn | sde_lib.ScoreAndVarianceFn:
+    """The network's score, on the chain that the settings ask for, for these classes, guided and thresholded.
+
+    The settings are those that are carried out (`samplers.settled`).
+    """
+    chain = on_chain(settings)
+    process = sde_lib.Levels(sde, experiment.num_scales, exact=chain) if experiment.num_scales else sde
+    return samplers.thresholded(
+        process,
+        _guided(experiment, variables, settings, process, chain, labels),
+        settings.threshold,
+        quantile=settings.threshold_quantile,
+        low=-1.0 if experiment.scaler.centered else 0.0,
+    )
+
+
+def on_chain(settings: samplers.Settings) -> bool:
+    """Whether the sampler asks a discretely trained network for its levels, rather than for what is smooth in t.
+
+    It does where it visits levels; the settings are those that are carried out (`samplers.settled`).
+    """
+    stochastic = not (settings.method == "ode" or settings.flow or settings.few_step)
+    return settings.discretization > 0 and stochastic
+
+
+def _guided(
+    experiment: Experiment,
+    variables: dict[str, Any],
+    settings: samplers.Settings,
+    process: sde_lib.AffineSDE | sde_lib.Levels,
+    chain: bool,
+    labels: Int[Array, " b"] | None,
+) -> Callable:
+    make = experiment.score_and_variance_fn if settings.learned_variance else experiment.score_fn
+
+    def score(x: Array, t: Array, labels: Array) -> Any:
+        return make(variables, chain=chain, condition=experiment.condition(labels))(x, t)
+
+    told = make(variables, chain=chain, condition=experiment.condition(labels))
+    scale, guide = settings.guidance_scale, experiment.guide
+    interval = {"low": settings.guidance_low, "high": settings.guidance_high}
+    if guide is None and (scale == 1.0 or labels is None):
+        return told
+    if guide is None:
+        none = jnp.full_like(labels, NO_CLASS)
+        return classifier_free(process, score, labels, none, scale, rescale=settings.guidance_rescale, **interval)
+    of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
+    if guide.classifies:
+        return classifier_guided(process, told, guide.log_prob_fn(of_guide, labels, chain=chain), scale, **interval)
+    weak = guide.score_fn(of_guide, chain=chain, condition=guide.condition(labels))
+    return autoguidance(process, told, weak, scale, rescale=settings.guidance_rescale, **interval)
