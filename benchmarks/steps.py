@@ -26,9 +26,9 @@ class Steps:
     variables: dict[str, Any]
     size: int
 
-    def losses(self, axis_size: int) -> Callable[..., jax.Array]:
+    def losses(self, parts: int) -> Callable[..., jax.Array]:
         """``(variables, batch, key, train) -> losses [b]``."""
-        return make_losses(self.experiment, objective_of(self.experiment), axis_size)
+        return make_losses(self.experiment, objective_of(self.experiment), parts)
 
     def gradient(self, batch: dict[str, np.ndarray]) -> Callable[[], Any]:
         """Loss and gradient on one device: no dropout, no optimiser, no moving average."""
@@ -55,9 +55,7 @@ class Steps:
         """The call of the training loop: host batches [steps, b, ...] in, metrics out, over all local devices."""
         over, state = devices.create("pmap"), self._state()
         run = over.compile_steps(self._train_step(over.axis_size), steps, state)
-        return _keeping(
-            lambda state, batches: run(state, over.split(batches, steps), jax.random.key(KEY)), over.place(state)
-        )
+        return _keeping(lambda state, batches: run(state, over.split(batches), jax.random.key(KEY)), over.place(state))
 
     def _train_step(self, axis_size: int) -> TrainStep:
         adam, ema = optimizers_of(self.experiment, self.size)

@@ -36,6 +36,7 @@ def get_config() -> ConfigDict:
     training.batch_size = 128  # of all devices and processes together
     training.n_iters = 1_300_001
     training.n_jitted_steps = 1  # optimisation steps in one call
+    training.accumulate = 1  # micro-batches in which a step takes its batch, to need less memory; a run may change it
     training.parallelism = "pmap"  # or fsdp: weights, average and moments cut over the devices; a run may change it
     training.remat = False  # recompute residual blocks in the backward pass: less memory, a sixth more time
     training.continuous = True  # t in [t_min, 1]; False: the model.num_scales noise levels of DDPM (vp) or SMLD (ve)

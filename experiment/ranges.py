@@ -58,6 +58,7 @@ FIELDS: dict[str, Range] = {
     "training.batch_size": whole(1),
     "training.n_iters": whole(1),
     "training.n_jitted_steps": whole(1, 100_000),
+    "training.accumulate": whole(1, 100_000, note="1: the whole batch at once"),
     "training.parallelism": OneOf(("pmap", "fsdp")),
     "training.remat": Flag(),
     "training.continuous": Flag(),

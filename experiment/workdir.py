@@ -21,7 +21,7 @@ FREQUENCIES = ("log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_pree
 OUTPUT = ("keep_checkpoints", "snapshot_sampling", "snapshot_fid_samples")  # or on what is kept and drawn
 MAY_CHANGE = (
     *(f"training.{name}" for name in FREQUENCIES + OUTPUT),
-    *("training.parallelism", "training.remat"),  # nor on this, beyond rounding
+    *("training.parallelism", "training.remat", "training.accumulate"),  # nor on this, beyond rounding
     *("data.in_memory", "data.verify", "data.changed"),
 )
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")

@@ -19,20 +19,20 @@ from training.objective import Objective
 
 
 def batch_scores(
-    objective: Objective, network: Network, scaler: Scaler, *, noise_label: str, random_flips: bool, axis_size: int
+    objective: Objective, network: Network, scaler: Scaler, *, noise_label: str, random_flips: bool, parts: int
 ) -> Callable[..., dict[str, Float[Array, " b"]]]:
-    """``(variables, batch, key, train) -> {"loss": [b], "accuracy": [b]}`` of this device's share of a global batch.
+    """``(variables, batch, key, train) -> {"loss": [b], "accuracy": [b]}`` of one of `parts` parts of a global batch.
 
     The loss in nats, and 1 where the likeliest class is the example's own, else 0. A batch is "image" [b, ...] and
-    "label" [b]. Draws are those of `training.step.batch_losses`: they do not depend on the number of devices.
+    "label" [b]. Draws are those of `training.step.batch_losses`: they do not depend on the number of parts.
     """
 
     def scores(variables: dict, batch: dict, key: Key[Array, ""], train: bool) -> dict[str, Array]:
-        draws = Draws.of(key, len(batch["image"]), axis_size)
+        draws = Draws.of_batch(key, batch, parts)
         x0 = scaler.encode(batch["image"], draws.dequantize)
         if random_flips and train:
             x0 = random_flip(draws.flip, x0)
-        t = objective.times(draws.batch, draws.time, draws.index, draws.size).astype(x0.dtype)
+        t = objective.times(draws.batch, draws.time, draws.place, draws.size).astype(x0.dtype)
         mean, std = objective.process.marginal(x0, t)
         x = mean + sde_lib.expand(std, x0) * draws.eps(x0)
         keys = draws.dropout if train else None

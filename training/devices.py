@@ -30,8 +30,8 @@ class Devices(Protocol):
     def place(self, state: TrainState) -> TrainState:
         """Put a state of host arrays, which are equal in all processes, on the devices."""
 
-    def split(self, batch: Batch, steps: int) -> Batch:
-        """Put this process's examples of several batches, arrays [steps, b, ...], on its devices."""
+    def split(self, batch: Batch, micro_batches: int = 1) -> Batch:
+        """Put this process's examples of several batches, arrays [steps, b, ...], on its devices, with their places."""
 
     def spread(self, losses: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``losses(variables, batch, ...)`` in the form that `make_train_step` takes on these devices."""
@@ -72,9 +72,13 @@ def on_host() -> contextlib.AbstractContextManager:
         return contextlib.nullcontext()
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raise ValueError unless the global batch divides evenly over all devices of all processes."""
+def check_batch_size(batch_size: int, micro_batches: int = 1) -> None:
+    """Raise ValueError unless the global batch divides evenly over all devices of all processes and micro-batches."""
     devices = jax.device_count()
-    if batch_size < 1 or batch_size % devices:
-        mend = max(devices, batch_size // devices * devices)
-        raise ValueError(f"training.batch_size is {batch_size}, not a multiple of the {devices} devices; try {mend}")
+    parts = devices * micro_batches
+    if batch_size < 1 or batch_size % parts:
+        mend = max(parts, batch_size // parts * parts)
+        times = f" times training.accumulate {micro_batches}" if micro_batches > 1 else ""
+        raise ValueError(
+            f"training.batch_size is {batch_size}, not a multiple of the {devices} devices{times}; try {mend}"
+        )

@@ -1,27 +1,30 @@
 """The random numbers of a training batch: each example's own, whatever the number of devices."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 AXIS = "devices"
+PLACE = "place"
+"""The name in a batch of the examples' places in the global batch [b], of which a device has a part at a time."""
 
 
 class Draws(NamedTuple):
-    """Keys of this device's share of a global batch: what an example draws comes from its own alone.
+    """Keys of a part of a global batch: what an example draws comes from its own key alone.
 
     Attributes:
       size: of the global batch.
-      index: the examples' places in it, [b].
+      place: the examples' places in it, [b].
       each: an example's key; fold in 5 or more for what has no name here.
       flip, dequantize, time, noise, dropout: what it is split into, [b] each.
       batch: the batch's own key, different from every example's.
     """
 
     size: int
-    index: Int[Array, " b"]
+    place: Int[Array, " b"]
     each: Key[Array, " b"]
     flip: Key[Array, " b"]
     dequantize: Key[Array, " b"]
@@ -31,14 +34,25 @@ class Draws(NamedTuple):
     batch: Key[Array, ""]
 
     @classmethod
-    def of(cls, key: Key[Array, ""], local: int, axis_size: int) -> "Draws":
-        """Those of `local` examples on each of `axis_size` devices; example j of the batch has ``fold_in(key, j)``."""
-        first = jax.lax.axis_index(AXIS) * local if axis_size > 1 else 0
-        index = first + jnp.arange(local)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+    def of_batch(cls, key: Key[Array, ""], batch: dict[str, Any], parts: int) -> "Draws":
+        """Return those of a batch that is one of `parts` equal parts of a global batch, and by default all of it."""
+        b = len(batch["image"])
+        return cls.of(key, batch[PLACE] if PLACE in batch else jnp.arange(b), parts * b)
+
+    @classmethod
+    def of(cls, key: Key[Array, ""], place: Int[Array, " b"], size: int) -> "Draws":
+        """Return those of the examples at these places of a batch of `size`; example j has ``fold_in(key, j)``."""
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, place)
         split = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 5))(keys), axis=1)
-        return cls(local * axis_size, index, keys, *split, jax.random.fold_in(key, 2**31 - 1))
+        return cls(size, place, keys, *split, jax.random.fold_in(key, 2**31 - 1))
 
     def eps(self, x0: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
         """Standard normal noise in the shape and type of x0."""
         return jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(self.noise)
+
+
+def with_places(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return this process's part of global batches, arrays [steps, b, ...], with the places of its examples in them."""
+    steps, b = next(iter(batch.values())).shape[:2]
+    place = jax.process_index() * b + np.arange(b, dtype=np.int32)
+    return {**batch, PLACE: np.broadcast_to(place, (steps, b))}

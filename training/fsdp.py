@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from models.materialize import network_jit
-from training.draws import AXIS
+from training.draws import AXIS, with_places
 from training.programs import Call, several_steps
 from training.state import TrainState
 from training.step import Batch, Gradient, TrainStep
@@ -57,9 +57,18 @@ class Fsdp:
 
         return jax.tree.map(place, state)
 
-    def split(self, batch: Batch, steps: int) -> Batch:
-        """Make global arrays of this process's arrays [steps, b, ...]; every device holds its own examples."""
-        return jax.tree.map(lambda array: jax.make_array_from_process_local_data(self._along(1), array), batch)
+    def split(self, batch: Batch, micro_batches: int = 1) -> Batch:
+        """Make arrays [steps, micro-batches, b / both, ...] of all processes of this one's [steps, b, ...].
+
+        Every device holds its own examples of each micro-batch.
+        """
+
+        def split(array: np.ndarray) -> Array:
+            steps, _, *rest = array.shape
+            cut = array.reshape(steps, micro_batches, -1, *rest)
+            return jax.make_array_from_process_local_data(self._along(2), cut)
+
+        return jax.tree.map(split, with_places(batch))
 
     def spread(self, losses: Callable[..., Any]) -> Callable[..., Any]:
         """Return the losses ``(variables, batch, ...)`` with the weights gathered and the axis of the examples cut."""
@@ -74,8 +83,8 @@ class Fsdp:
         lies, whole = jax.tree.map(lambda leaf: self.sharding(leaf.shape), state), self._along()
         kinds = {
             "state": lies,
-            "gradient": Gradient(whole, lies.params, lies.history),
-            "batches": self._along(1),
+            "gradient": Gradient(whole, lies.params, whole),
+            "batches": self._along(2),
             "metrics": whole,
             "whole": whole,
         }
@@ -85,7 +94,7 @@ class Fsdp:
                 function,
                 in_shardings=tuple(kinds[kind] for kind in takes),
                 out_shardings=tuple(kinds[kind] for kind in gives),
-                donate_argnums=(0,) if "state" in gives else (),
+                donate_argnums=(0,) if takes[0] in gives else (),
             )
 
         return several_steps(train_step, steps, compile_)

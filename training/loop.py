@@ -71,7 +71,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
     """
     config = experiment.config.training
     devices = create_devices(config.parallelism)
-    check_batch_size(config.batch_size)
+    check_batch_size(config.batch_size, config.accumulate)
     steps = config.n_jitted_steps
     names = ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")
     for name in names:
@@ -205,9 +205,16 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start, measure: 
     for doubt in length.doubts(experiment.config, experiment.num_scales) if leader else ():
         logging.warning("%s", doubt)
 
-    losses = devices.spread(make_losses(experiment, objective, devices.axis_size))
-    step_options = {"ema": ema, "nan_to_num": config.nan_to_num, "axis_size": devices.axis_size}
-    run = devices.compile_steps(make_train_step(losses, adam, **step_options), config.n_jitted_steps, state)
+    losses = devices.spread(make_losses(experiment, objective, devices.axis_size * config.accumulate))
+    step = make_train_step(
+        losses,
+        adam,
+        ema=ema,
+        nan_to_num=config.nan_to_num,
+        axis_size=devices.axis_size,
+        micro_batches=config.accumulate,
+    )
+    run = devices.compile_steps(step, config.n_jitted_steps, state)
     evaluate = _make_evaluate(experiment, make_losses(experiment, objective, 1, all_scores=True), devices, key_eval)
     draw, pictured = _make_draw(experiment, devices), config.snapshot_sampling and not experiment.classifies
 
@@ -248,7 +255,7 @@ def train(experiment: Experiment, workdir: Workdir, start_from: Start, measure: 
             drawn = [next(data) for _ in range(config.n_jitted_steps)]
             batch = {name: np.stack([each[name] for each in drawn]) for name in experiment.batch_fields}
             with waiting("compiling the training step") if before == start else contextlib.nullcontext():
-                placed, metrics = run(placed, devices.split(batch, config.n_jitted_steps), key_train)
+                placed, metrics = run(placed, devices.split(batch, config.accumulate), key_train)
             stop.arm()
             unread.append((before, metrics))
             if len(unread) > ahead:
@@ -350,14 +357,17 @@ def _read(unread: deque[tuple[int, list[Metrics]]], devices: Devices, store: Any
 
 
 def make_losses(
-    experiment: Experiment, objective: Objective, axis_size: int, *, all_scores: bool = False
+    experiment: Experiment, objective: Objective, parts: int, *, all_scores: bool = False
 ) -> Callable[..., Any]:
-    """``(variables, batch, key, train) -> losses [b]`` as the config says; or all scores by name, "loss" among them."""
+    """``(variables, batch, key, train) -> losses [b]`` as the config says; or all scores by name, "loss" among them.
+
+    The batch is one of `parts` equal parts of a global one.
+    """
     config = experiment.config
     options = {
         "noise_label": config.model.noise_label,
         "random_flips": config.data.random_flip,
-        "axis_size": axis_size,
+        "parts": parts,
     }
     network = _trained(experiment)
     if experiment.classifies:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from models.materialize import network_jit
-from training.draws import AXIS
+from training.draws import AXIS, with_places
 from training.programs import Call, several_steps
 from training.state import TrainState
 from training.step import Batch, TrainStep
@@ -37,15 +37,15 @@ class Pmap:
         copies = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(held), *np.shape(leaf))), state)
         return jax.device_put(copies, lies)
 
-    def split(self, batch: Batch, steps: int) -> Batch:
-        """Cut arrays [steps, b, ...] of this process into [local devices, steps, b / devices, ...]."""
+    def split(self, batch: Batch, micro_batches: int = 1) -> Batch:
+        """Cut arrays [steps, b, ...] of this process into [local devices, steps, micro-batches, b / both, ...]."""
         n = len(self._local())
 
         def split(array: np.ndarray) -> np.ndarray:
-            shape = (steps, n, array.shape[1] // n, *array.shape[2:])
-            return np.ascontiguousarray(np.moveaxis(array.reshape(shape), 1, 0))
+            steps, _, *rest = array.shape
+            return np.ascontiguousarray(np.moveaxis(array.reshape(steps, micro_batches, n, -1, *rest), 2, 0))
 
-        return jax.tree.map(split, batch)
+        return jax.tree.map(split, with_places(batch))
 
     def spread(self, losses: Callable[..., Any]) -> Callable[..., Any]:
         """Return the losses as they are, since each device has its own weights and examples."""
@@ -56,7 +56,7 @@ class Pmap:
 
         def compile_(function: Callable[..., Any], takes: Sequence[str], gives: Sequence[str]) -> Any:
             axes = tuple(None if kind == "whole" else 0 for kind in takes)
-            donated = (0,) if "state" in gives else ()
+            donated = (0,) if takes[0] in gives else ()
             return jax.pmap(function, axis_name=AXIS, in_axes=axes, donate_argnums=donated, devices=self.devices)
 
         return several_steps(train_step, steps, compile_)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
@@ -23,14 +24,17 @@ Call = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, list[Metr
 """A call donates the state that it is given. Its metrics are a list of entries, [..., k] each, of k steps in a row."""
 
 Compile = Callable[[Callable[..., Any], Sequence[str], Sequence[str]], Any]
-"""``(function, takes, gives)`` is jitted or pmapped over a run's devices; a state is donated where one is returned.
+"""``(function, takes, gives)`` is jitted or pmapped over a run's devices; the first argument is donated to its like.
 
 How each argument and each result lies there follows from its kind: "state", "gradient", "batches", "metrics", "whole".
 """
 
 
 def several_steps(train_step: TrainStep, steps: int, compile_: Compile) -> Call:
-    """Return ``(state, batches [steps, b, ...], key) -> (state, metrics)``, which is compiled at its first call."""
+    """Return ``(state, batches, key) -> (state, metrics)`` for batches [steps, micro-batches, b, ...].
+
+    It is compiled at its first call. The gradients of a step's micro-batches are added up before its update.
+    """
     return _in_turn(train_step, steps, compile_) if _on_cpu() else _scanned(train_step, compile_)
 
 
@@ -38,10 +42,25 @@ def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def _sum(a: Gradient, b: Gradient) -> Gradient:
+    return jax.tree.map(jnp.add, a, b)
+
+
 def _scanned(train_step: TrainStep, compile_: Compile) -> Call:
     def scan(state: TrainState, batches: Batch, key_data: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.wrap_key_data(key_data)
-        return jax.lax.scan(lambda state, batch: train_step(state, batch, key), state, batches)
+
+        def step(state: TrainState, micro_batches: Batch) -> tuple[TrainState, Metrics]:
+            def gradient(batch: Batch) -> Gradient:
+                return train_step.gradient(state, batch, key)
+
+            total = gradient({name: array[0] for name, array in micro_batches.items()})
+            if train_step.micro_batches > 1:
+                rest = {name: array[1:] for name, array in micro_batches.items()}
+                total, _ = jax.lax.scan(lambda total, batch: (_sum(total, gradient(batch)), None), total, rest)
+            return train_step.update(state, total)
+
+        return jax.lax.scan(step, state, batches)
 
     run = compile_(scan, ("state", "batches", "whole"), ("state", "metrics"))
 
@@ -53,8 +72,8 @@ def _scanned(train_step: TrainStep, compile_: Compile) -> Call:
 
 
 def _in_turn(train_step: TrainStep, steps: int, compile_: Compile) -> Call:
-    def gradient(state: TrainState, batches: Batch, i: Int[Array, ""], key_data: Array) -> tuple[Gradient]:
-        batch = {name: array[i] for name, array in batches.items()}
+    def gradient(state: TrainState, batches: Batch, i: Int[Array, " 2"], key_data: Array) -> tuple[Gradient]:
+        batch = {name: array[i[0], i[1]] for name, array in batches.items()}
         return (train_step.gradient(state, batch, jax.random.wrap_key_data(key_data)),)
 
     def update(state: TrainState, gradient: Gradient) -> tuple[TrainState, Metrics]:
@@ -62,6 +81,7 @@ def _in_turn(train_step: TrainStep, steps: int, compile_: Compile) -> Call:
         return state, jax.tree.map(lambda value: value[None], metrics)
 
     differentiate = compile_(gradient, ("state", "batches", "whole", "whole"), ("gradient",))
+    add = compile_(lambda a, b: (_sum(a, b),), ("gradient", "gradient"), ("gradient",))
     move = compile_(update, ("state", "gradient"), ("state", "metrics"))
 
     def prepare(*arguments: Any) -> tuple[Any, Any]:
@@ -82,13 +102,16 @@ def _in_turn(train_step: TrainStep, steps: int, compile_: Compile) -> Call:
     def call(state: TrainState, batches: Batch, key: Key[Array, ""]) -> tuple[TrainState, list[Metrics]]:
         key_data, metrics = np.asarray(jax.random.key_data(key)), []
         for i in range(steps):
-            arguments = state, batches, np.int32(i), key_data
-            if not programs:
-                programs.extend(prepare(*arguments))
-            found = programs[0](*arguments)
-            if one_at_a_time():
-                jax.block_until_ready(found)
-            state, values = programs[1](state, *found)
+            total: tuple[Gradient, ...] = ()
+            for m in range(train_step.micro_batches):
+                arguments = state, batches, np.array([i, m], np.int32), key_data
+                if not programs:
+                    programs.extend(prepare(*arguments))
+                found = programs[0](*arguments)
+                total = add(*total, *found) if total else found
+                if one_at_a_time():
+                    jax.block_until_ready(total)
+            state, values = programs[1](state, *total)
             metrics.append(values)
             if one_at_a_time() and i + 1 < steps:
                 jax.block_until_ready(values)

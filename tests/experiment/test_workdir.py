@@ -32,7 +32,7 @@ def test_a_run_may_grow_but_not_shrink(workdir: Workdir) -> None:
 
 def test_how_a_run_uses_its_devices_may_change(workdir: Workdir) -> None:
     config = digits.get_config()
-    config.training.parallelism, config.training.remat = "fsdp", True
+    config.training.parallelism, config.training.remat, config.training.accumulate = "fsdp", True, 2
     workdir.check(config, training=True)
 
 

@@ -30,7 +30,7 @@ class Told:
 def test_labels_go_with_their_images_and_are_dropped_as_often_as_asked() -> None:
     """1000 examples: the share dropped within 4 standard errors; none of the test set."""
     labels = np.arange(1000) % CLASSES
-    options = {"prediction": "eps", "noise_label": "sigma", "random_flips": False, "axis_size": 1}
+    options = {"prediction": "eps", "noise_label": "sigma", "random_flips": False, "parts": 1}
     losses = batch_losses(
         Objective(EDM(t_min=0.1)),
         Told(),

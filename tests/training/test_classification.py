@@ -9,7 +9,7 @@ from data.scaling import Scaler
 from sde_lib import VE, VP, log_prob_fn
 from tests.oracles import compiled
 from training.classification import batch_scores
-from training.draws import AXIS
+from training.draws import PLACE
 from training.objective import Objective
 from training.step import batch_losses
 
@@ -33,7 +33,7 @@ class Seen:
 @pytest.mark.parametrize(("sde", "train"), [(VP(), True), (VE(sigma_min=0.01, sigma_max=50.0), False)])
 def test_it_noises_the_images_that_every_other_loss_does(sde, train, x64):
     """Flips, dequantisation, t and noise of `batch_losses`; x scaled and the likelihood of the label by hand."""
-    objective, options = Objective(sde, stratified=True), {"noise_label": "t", "random_flips": True, "axis_size": 1}
+    objective, options = Objective(sde, stratified=True), {"noise_label": "t", "random_flips": True, "parts": 1}
 
     @compiled
     def both(batch):
@@ -58,10 +58,11 @@ def test_it_noises_the_images_that_every_other_loss_does(sde, train, x64):
 
 def test_scores_do_not_depend_on_the_number_of_devices():
     def on(devices):
-        options = {"noise_label": "log_snr", "random_flips": True, "axis_size": devices}
+        options = {"noise_label": "log_snr", "random_flips": True, "parts": devices}
         scores = batch_scores(Objective(VP(), stratified=True), Seen(classifies=True), SCALER, **options)
-        parts = {name: array.reshape(devices, -1, *array.shape[1:]) for name, array in BATCH.items()}
-        call = compiled(jax.vmap(lambda batch: scores({}, batch, KEY, True), axis_name=AXIS))
+        placed = BATCH | {PLACE: np.arange(B)}
+        parts = {name: array.reshape(devices, -1, *array.shape[1:]) for name, array in placed.items()}
+        call = compiled(jax.vmap(lambda batch: scores({}, batch, KEY, True)))
         return jax.tree.map(np.ravel, call(parts))
 
     one, two = on(1), on(2)

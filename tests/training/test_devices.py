@@ -29,6 +29,7 @@ IMAGES = np.random.default_rng(0).integers(0, 17, (STEPS, BATCH, 8, 8, 1)).astyp
 NETWORK = Network.create("mlp", shape=(8, 8, 1), width=256, depth=1, dropout=0.3)  # four kernels worth cutting
 ADAM = optimizer.create(lr=1e-2, warmup=2)
 ONE, EIGHT, TWICE, CUT, FOUR_CUT = ("pmap", 1), ("pmap", 8), ("pmap", 1, 2), ("fsdp", 8), ("fsdp", 4, 2)
+ONE_BY_FOUR, TWO_BY_FOUR, CUT_BY_FOUR = ("pmap", 1, 1, 4), ("pmap", 2, 2, 4), ("fsdp", 2, 2, 4)  # micro-batches
 MOST = 0.2  # of the numbers, those of small leaves among them, that one of eight devices has
 
 
@@ -44,10 +45,15 @@ class Run(NamedTuple):
 
 
 @functools.cache
-def _compiled(kind: str, devices: int, per_call: int) -> tuple[Devices, Any, list]:
+def _compiled(kind: str, devices: int, per_call: int, micro_batches: int) -> tuple[Devices, Any, list]:
     """A step with dropout, flips and dequantisation on the first `devices` devices, and a list of its traces."""
     over = kinds.create(kind, jax.devices()[:devices])
-    options = {"prediction": "eps", "noise_label": "t999", "random_flips": True, "axis_size": over.axis_size}
+    options = {
+        "prediction": "eps",
+        "noise_label": "t999",
+        "random_flips": True,
+        "parts": over.axis_size * micro_batches,
+    }
     losses = batch_losses(Objective(VP(), stratified=True), NETWORK, Scaler(17, True, "uniform"), **options)
     traces = []
 
@@ -56,7 +62,7 @@ def _compiled(kind: str, devices: int, per_call: int) -> tuple[Devices, Any, lis
         return losses(*arguments)
 
     ema = functools.partial(optimizer.ema_decay, 0.9, warmup=True)
-    step = make_train_step(over.spread(counted), ADAM, ema=ema, axis_size=over.axis_size)
+    step = make_train_step(over.spread(counted), ADAM, ema=ema, axis_size=over.axis_size, micro_batches=micro_batches)
     return over, over.compile_steps(step, per_call, _beginning()), traces
 
 
@@ -64,14 +70,16 @@ def _beginning() -> TrainState:
     return TrainState.create(NETWORK.init(jax.random.key(1)), ADAM)
 
 
-def _train(kind: str, devices: int, per_call: int = 1, start: TrainState | None = None) -> Run:
+def _train(
+    kind: str, devices: int, per_call: int = 1, micro_batches: int = 1, *, start: TrainState | None = None
+) -> Run:
     """From the beginning, or from `start`, to step STEPS."""
-    over, run, traces = _compiled(kind, devices, per_call)
+    over, run, traces = _compiled(kind, devices, per_call, micro_batches)
     start = start or _beginning()
     placed, half, metrics, donated = over.place(start), start, [], []
     for i in range(int(start.step), STEPS, per_call):
         before = jax.tree.leaves(placed)
-        placed, values = run(placed, over.split({"image": IMAGES[i : i + per_call]}, per_call), KEY)
+        placed, values = run(placed, over.split({"image": IMAGES[i : i + per_call]}, micro_batches), KEY)
         donated.append(all(leaf.is_deleted() for leaf in before))
         each = per_call // len(values)
         metrics += [np.asarray(value["loss"]).reshape(-1, each) for value in values]
@@ -90,7 +98,7 @@ def fast_to_compile() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def runs(fast_to_compile: None) -> dict[tuple, Run]:
-    return {case: _train(*case) for case in (ONE, EIGHT, TWICE, CUT, FOUR_CUT)}
+    return {case: _train(*case) for case in (ONE, EIGHT, TWICE, CUT, FOUR_CUT, ONE_BY_FOUR, TWO_BY_FOUR, CUT_BY_FOUR)}
 
 
 def _furthest(a: TrainState, b: TrainState) -> float:
@@ -99,8 +107,8 @@ def _furthest(a: TrainState, b: TrainState) -> float:
     return max(float(np.linalg.norm(x - y) / np.linalg.norm(x)) for x, y in pairs)
 
 
-@pytest.mark.parametrize("case", [EIGHT, CUT, FOUR_CUT])
-def test_any_number_of_devices_gives_the_same_losses_and_parameters(runs: dict, case: tuple) -> None:
+@pytest.mark.parametrize("case", [EIGHT, CUT, FOUR_CUT, ONE_BY_FOUR, TWO_BY_FOUR, CUT_BY_FOUR])
+def test_any_number_of_devices_and_micro_batches_gives_the_same_parameters(runs: dict, case: tuple) -> None:
     one, several = runs[ONE], runs[case]
     assert _furthest(one.state, several.state) < 1e-5
     np.testing.assert_allclose(several.loss[0], one.loss[0], rtol=1e-5)
@@ -119,11 +127,15 @@ def test_two_steps_a_call_are_one_and_one(runs: dict) -> None:
     np.testing.assert_allclose(runs[TWICE].loss, runs[ONE].loss, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["pmap", "fsdp"])
-def test_the_scan_of_gpu_and_tpu_gives_the_same(runs: dict, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "micro_batches"), [("pmap", 4), ("fsdp", 1), ("fsdp", 2)])
+def test_the_scan_of_gpu_and_tpu_gives_the_same(
+    runs: dict, kind: str, micro_batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One program of four steps, which no CPU is given."""
     monkeypatch.setattr(programs, "_on_cpu", lambda: False)
-    scanned = _train(kind, 2, 4)
+    _compiled.cache_clear()
+    scanned = _train(kind, 2, 4, micro_batches)
+    _compiled.cache_clear()
     assert _furthest(runs[ONE].state, scanned.state) < 1e-5 and all(scanned.donated)
     np.testing.assert_allclose(scanned.loss[0], runs[ONE].loss[0], rtol=1e-5)
 
@@ -171,12 +183,12 @@ def test_leaves_are_cut_along_the_largest_axis_that_the_devices_divide() -> None
 def test_fsdp_gathers_weights_and_nothing_else(fast_to_compile: None) -> None:
     """The compiled step of one batch: what is gathered is the cut kernels, once; every product is of two examples."""
     over = kinds.create("fsdp", jax.devices())
-    options = {"prediction": "eps", "noise_label": "t999", "random_flips": False, "axis_size": 1}
+    options = {"prediction": "eps", "noise_label": "t999", "random_flips": False, "parts": 1}
     losses = over.spread(batch_losses(Objective(VP()), NETWORK, Scaler(17, True, "none"), **options))
-    batch, key = over.split({"image": IMAGES[:1]}, 1), jax.random.key(0)
+    batch, key = over.split({"image": IMAGES[:1]}), jax.random.key(0)
 
     def loss(params: dict, images: jax.Array) -> jax.Array:
-        return jnp.mean(losses({"params": params, "fixed": {}}, {"image": images[0]}, key, True))
+        return jnp.mean(losses({"params": params, "fixed": {}}, {"image": images[0, 0]}, key, True))
 
     params = over.place(NETWORK.init(jax.random.key(1))["params"])
     lies = jax.tree.map(lambda leaf: leaf.sharding, params)
@@ -187,6 +199,14 @@ def test_fsdp_gathers_weights_and_nothing_else(fast_to_compile: None) -> None:
     assert sorted(line.removeprefix("f32").partition("{")[0] for line in gathered) == large
     assert not any(f" {name}(" in line for line in lines for name in ("all-to-all", "collective-permute"))
     assert not any(line.startswith(f"f32[{BATCH},") for line in lines)  # of all examples at once
+
+
+@pytest.mark.parametrize("case", [ONE_BY_FOUR, TWO_BY_FOUR, CUT_BY_FOUR])
+def test_a_run_of_micro_batches_goes_on_bit_for_bit(runs: dict, case: tuple) -> None:
+    """From the state of halfway, which a call of two steps ended or which lies between two calls."""
+    rest = _train(*case, start=runs[case].half)
+    jax.tree.map(np.testing.assert_array_equal, rest.state, runs[case].state)
+    np.testing.assert_array_equal(rest.loss, runs[case].loss[:, 2:])
 
 
 @pytest.mark.parametrize("then", [ONE, EIGHT, CUT, FOUR_CUT])
@@ -206,7 +226,7 @@ def test_a_checkpoint_goes_on_on_other_devices(runs: dict, first: tuple, then: t
 
 def test_draws_differ_between_steps_examples_and_seeds() -> None:
     """An all-zero network shows the noise: its loss is the mean square of eps, different for every draw."""
-    options = {"prediction": "eps", "noise_label": "t999", "random_flips": False, "axis_size": 1}
+    options = {"prediction": "eps", "noise_label": "t999", "random_flips": False, "parts": 1}
     losses = jax.jit(batch_losses(Objective(VP()), NETWORK, Scaler(17, True, "uniform"), **options), static_argnums=3)
     zero = jax.tree.map(jnp.zeros_like, NETWORK.init(jax.random.key(1)))
     keys = [jax.random.fold_in(KEY, n) for n in (0, 1)] + [jax.random.fold_in(jax.random.key(8), 0)]
@@ -220,6 +240,9 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused(batch_size: int, mend
     with pytest.raises(ValueError, match=rf"batch_size is {batch_size}.*8 devices.*{mend}"):
         kinds.check_batch_size(batch_size)
     kinds.check_batch_size(24)
+    with pytest.raises(ValueError, match=r"batch_size is 24.*8 devices times training.accumulate 2; try 16"):
+        kinds.check_batch_size(24, 2)
+    kinds.check_batch_size(32, 2)
 
 
 def test_another_parallelism_is_refused() -> None:

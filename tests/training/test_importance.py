@@ -12,10 +12,11 @@ import pytest
 import sde_lib
 from data.scaling import Scaler
 from tests.oracles import compiled
+from training.draws import AXIS, PLACE
 from training.importance import LossHistory
 from training.objective import Objective
 from training.state import TrainState
-from training.step import AXIS, batch_losses, make_train_step
+from training.step import batch_losses, make_train_step
 
 RECORDED = np.load(Path(__file__).parents[1] / "reference" / "discrete" / "importance_sampler.npz")
 CASES = sorted({name.split("/")[0] for name in RECORDED.files})
@@ -63,15 +64,17 @@ class Linear:
         return jnp.concatenate([x * variables["params"]["w"] / scale, jnp.tanh(x * variables["params"]["u"])], axis=-1)
 
 
-def _setting(axis_size: int):
+def _setting(axis_size: int, micro_batches: int = 1):
     sde = sde_lib.create("discrete", schedule="cosine", n=6)
     objective = Objective(
         sde, num_scales=6, loss="hybrid", vlb_weight=0.5, time_sampling="loss_aware", loss_history=2, half_bin=0.1
     )
-    options = {"prediction": "eps", "noise_label": "index", "random_flips": False, "axis_size": axis_size}
+    options = {"prediction": "eps", "noise_label": "index", "random_flips": False, "parts": axis_size * micro_batches}
     losses = batch_losses(objective, Linear(), Scaler(11, True, "none"), **options)
     adam = optax.sgd(1e-3)
-    step = make_train_step(losses, adam, ema=lambda n: jnp.asarray(0.9), axis_size=axis_size)
+    step = make_train_step(
+        losses, adam, ema=lambda n: jnp.asarray(0.9), axis_size=axis_size, micro_batches=micro_batches
+    )
     start = TrainState.create({"params": {"w": jnp.asarray(0.5), "u": jnp.asarray(0.3)}, "fixed": {}}, adam)
     return step, start._replace(history=objective.history())
 
@@ -90,13 +93,30 @@ def test_all_devices_hold_the_history_of_the_whole_batch() -> None:
     run = compiled(jax.vmap(several, axis_name=AXIS, in_axes=(0, 0, None)))  # as pmap, in a tenth of its time
     replicated, losses = jax.tree.map(lambda a: np.broadcast_to(a, (4, *a.shape)), start), []
     for batch in images:
-        replicated, metrics = run(replicated, {"image": batch.reshape(4, 4, 2, 2, 1)}, jax.random.key(1))
+        replicated, metrics = run(
+            replicated, {"image": batch.reshape(4, 4, 2, 2, 1), PLACE: np.arange(16).reshape(4, 4)}, jax.random.key(1)
+        )
         losses.append(float(metrics["loss"][0]))
     for leaf in jax.tree.leaves(replicated.history):
         np.testing.assert_array_equal(leaf, np.broadcast_to(leaf[:1], leaf.shape))
     np.testing.assert_allclose(losses, alone, rtol=1e-4)
     np.testing.assert_allclose(replicated.history.losses[0], state.history.losses, rtol=1e-4)
     np.testing.assert_allclose(replicated.params["w"][0], state.params["w"], rtol=1e-5)
+
+
+def test_micro_batches_leave_the_history_of_the_whole_batch() -> None:
+    """Every other example is of one micro-batch, the rest of the other: the history has all in the batch's order."""
+    images = np.random.default_rng(0).integers(0, 11, (3, 16, 2, 2, 1)).astype(np.uint8)
+    (whole, alone), (step, state) = _setting(1), _setting(1, 2)
+    whole, gradient, update = compiled(whole), compiled(step.gradient), compiled(step.update)
+    for image in images:
+        alone, _ = whole(alone, {"image": image}, jax.random.key(1))
+        parts = [{"image": image[i::2], PLACE: np.arange(16)[i::2]} for i in range(2)]
+        found = [gradient(state, part, jax.random.key(1)) for part in parts]
+        state, _ = update(state, jax.tree.map(jnp.add, *found))
+    assert np.all(alone.history.counts == 2)
+    np.testing.assert_allclose(state.history.losses, alone.history.losses, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), state.params, alone.params)
 
 
 def test_the_history_is_in_the_checkpoint_and_only_there_where_it_is_used(tmp_path) -> None:
@@ -120,7 +140,7 @@ def test_the_weighted_loss_has_the_expectation_of_uniform_levels() -> None:
     """A full, lopsided history: mean of the weighted losses of 200 batches against uniform ones, 4 standard errors."""
     sde = sde_lib.create("discrete", schedule="cosine", n=6)
     objective = Objective(sde, num_scales=6, time_sampling="loss_aware", loss_history=1, uniform_probability=0.1)
-    options = {"prediction": "eps", "noise_label": "index", "random_flips": False, "axis_size": 1}
+    options = {"prediction": "eps", "noise_label": "index", "random_flips": False, "parts": 1}
     losses = batch_losses(objective, Linear(), Scaler(11, True, "none"), **options)
     history = LossHistory(jnp.asarray([[4.0], [1.0], [0.2], [0.1], [0.5], [3.0]]), jnp.ones(6, jnp.int32))
     image = np.random.default_rng(0).integers(0, 11, (16, 2, 2, 1)).astype(np.uint8)

@@ -16,9 +16,10 @@ from experiment.workdir import Workdir
 from sde_lib import EDM, expand
 from tests.models.published_weights import compiled
 from training import loop, optimizer
+from training.draws import PLACE
 from training.objective import Objective
 from training.state import TrainState
-from training.step import AXIS, batch_losses, make_train_step
+from training.step import batch_losses, make_train_step
 
 RATE = {"ema_rate": 0.9, "ema_warmup": False}
 
@@ -128,7 +129,7 @@ def test_the_network_is_told_of_the_augmentation_and_the_test_set_is_left_alone(
     """On one device and on two."""
     objective = Objective(EDM(t_min=0.1))
     options = {"prediction": "eps", "noise_label": "sigma", "random_flips": False, "augment_probability": 0.12}
-    losses = batch_losses(objective, Told(), Scaler(None, True, "none"), axis_size=1, **options)
+    losses = batch_losses(objective, Told(), Scaler(None, True, "none"), parts=1, **options)
     run = compiled(
         lambda key: [losses({"params": {}}, {"image": jnp.zeros((32, 8, 8, 1))}, key, train) for train in (True, False)]
     )
@@ -139,10 +140,9 @@ def test_the_network_is_told_of_the_augmentation_and_the_test_set_is_left_alone(
     assert 4 < np.sum(~np.any(labels, axis=1)) < 20
     np.testing.assert_allclose(training, (10.0 + labels.sum(axis=1)) ** 2, rtol=1e-4)
     np.testing.assert_allclose(test, 100.0, rtol=1e-4)
-    share = batch_losses(objective, Told(), Scaler(None, True, "none"), axis_size=2, **options)
-    halves = jax.pmap(lambda image: share({"params": {}}, {"image": image}, key, True), axis_name=AXIS)(
-        jnp.zeros((2, 16, 8, 8, 1))
-    )
+    share = batch_losses(objective, Told(), Scaler(None, True, "none"), parts=2, **options)
+    batch = {"image": jnp.zeros((2, 16, 8, 8, 1)), PLACE: jnp.arange(32).reshape(2, 16)}
+    halves = compiled(jax.vmap(lambda batch: share({"params": {}}, batch, key, True)))(batch)
     np.testing.assert_allclose(halves.reshape(32), training, rtol=1e-5)
 
 
@@ -157,7 +157,7 @@ def test_the_network_sees_the_augmented_images() -> None:
             return x
 
     options = {"prediction": "eps", "noise_label": "sigma", "random_flips": False, "augment_probability": 0.5}
-    losses = batch_losses(Objective(EDM(sigma_max=1e-6)), Sees(), Scaler(None, True, "none"), axis_size=1, **options)
+    losses = batch_losses(Objective(EDM(sigma_max=1e-6)), Sees(), Scaler(None, True, "none"), parts=1, **options)
     key = jax.random.key(6)
     compiled(lambda key: losses({"params": {}}, {"image": image}, key, True))(key).block_until_ready()
     jax.effects_barrier()

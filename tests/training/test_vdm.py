@@ -156,7 +156,7 @@ def _train(devices: int) -> dict[str, np.ndarray]:
     """Two steps on grey levels, the loss's own draws; all parameters."""
     sde, images = learned_vp(features=16), np.arange(2 * 8 * 12).reshape(2, 8, 2, 6, 1).astype(np.uint8) % 17
     network = joined(Network.create("mlp", shape=(2, 6, 1), width=8, depth=1), sde)
-    options = {"prediction": "v", "noise_label": "gamma", "random_flips": False, "axis_size": devices}
+    options = {"prediction": "v", "noise_label": "gamma", "random_flips": False, "parts": devices}
     losses = batch_losses(Objective(sde, loss="vdm", stratified=True), network, Scaler(17, True, "none"), **options)
     adam = optimizer.create(lr=1e-2, warmup=0)
     step = make_train_step(losses, adam, ema=lambda n: jnp.asarray(0.5), axis_size=devices)
@@ -164,7 +164,7 @@ def _train(devices: int) -> dict[str, np.ndarray]:
     state = pmapped.place(TrainState.create(network.init(jax.random.key(1)), adam))
     run = pmapped.compile_steps(step, 1, state)
     for image in images:
-        state, _ = run(state, pmapped.split({"image": image[None]}, 1), jax.random.key(7))
+        state, _ = run(state, pmapped.split({"image": image[None]}), jax.random.key(7))
     return {f"{which}.{k}": np.asarray(v)[0] for which in ("params", "ema") for k, v in getattr(state, which).items()}
 
 
