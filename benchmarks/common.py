@@ -48,10 +48,11 @@ def experiment_of(
     Untrained networks end in zeros; random numbers of deviation 0.02 are added to every weight, so that scores,
     divergences and the step sizes of adaptive solvers are not trivial.
     """
-    config = from_file(arguments.config)
-    with config.unlocked():
-        config.model.update(model)
-    experiment = build(config, needs_data=needs_data)
+    with waiting("building the experiment"):
+        config = from_file(arguments.config)
+        with config.unlocked():
+            config.model.update(model)
+        experiment = build(config, needs_data=needs_data)
     if arguments.workdir:
         workdir = Workdir(arguments.workdir)
         workdir.check(experiment.config, training=False)
@@ -59,32 +60,56 @@ def experiment_of(
         with workdir.store(read_only=True) as store:
             step, variables = load(store, experiment.network, ema=True, step=None)
         return experiment, variables, f"EMA of step {step}"
-    variables = experiment.network.init(jax.random.key(0))
-    rng = np.random.default_rng(0)
-    params = {
-        name: leaf + 0.02 * rng.standard_normal(leaf.shape).astype(leaf.dtype)
-        for name, leaf in variables["params"].items()
-    }
+    with waiting("drawing random weights"):
+        variables = experiment.network.init(jax.random.key(0))
+        rng = np.random.default_rng(0)
+        params = {
+            name: leaf + 0.02 * rng.standard_normal(leaf.shape).astype(leaf.dtype)
+            for name, leaf in variables["params"].items()
+        }
     return experiment, {**variables, "params": params}, "random, not trained"
 
 
-def timed_in_turn(contenders: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each contender's call in each round, compiling and one warm-up call left out.
+def timed_in_turn(
+    contenders: dict[str, Callable[[], Any]], repeats: int, *, warm: bool = False
+) -> dict[str, list[float]]:
+    """Seconds of each contender's call in each round; compiling and one warm-up call are left out.
 
     Contenders alternate within a round, so that a busy neighbour or a hot chip slows all of them alike. Each
-    returns the arrays to wait for.
+    returns the arrays to wait for. `warm` contenders have been called before and need no warm-up.
     """
-    for name, run in contenders.items():
-        with waiting(f"compiling {name}"):
-            jax.block_until_ready(run())
+    if not warm:
+        first_calls(contenders)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     with tqdm(total=repeats * len(contenders), desc="timing", unit="run", dynamic_ncols=True) as progress:
         for _ in range(repeats):
             for name, run in contenders.items():
+                progress.set_postfix_str(name)
                 began = time.perf_counter()
                 jax.block_until_ready(run())
                 seconds[name].append(time.perf_counter() - began)
                 progress.update()
+    return seconds
+
+
+def first_calls(
+    contenders: dict[str, Callable[[], Any]], excused: Callable[[str, RuntimeError], bool] = lambda name, error: False
+) -> dict[str, float]:
+    """Seconds of each contender's first call, which compiles it; a person is told which one is being compiled.
+
+    A contender whose call raises a RuntimeError that is `excused(name, error)` is left out; any other error is raised.
+    """
+    seconds = {}
+    for number, (name, run) in enumerate(contenders.items(), 1):
+        began = time.perf_counter()
+        try:
+            with waiting(f"first call of {name} ({number} of {len(contenders)})"):
+                jax.block_until_ready(run())
+        except RuntimeError as error:
+            if not excused(name, error):
+                raise
+            continue
+        seconds[name] = time.perf_counter() - began
     return seconds
 
 

@@ -4,14 +4,16 @@ python -m benchmarks.train_step --config=configs/ve/cifar10_ncsnpp_continuous.py
 python -m benchmarks.train_step --config=configs/ve/cifar10_ncsnpp_continuous.py --dtype=bfloat16 \
     --batch_size 64 128 256 512   (on a GPU)
 
-Ours: the gradient alone (no dropout, optimiser, average), the whole step under plain jit on one device, under pmap over
-all local devices, and several steps a call of that. Theirs, where the extra `benchmarks` is installed and they have the
-network: PyTorch's training step on one device (`benchmarks.torch_step`), eager, in both memory formats, on CUDA
-torch.compile and bfloat16 beside it; of diffusers' NCSN++ (`benchmarks.diffusers_ncsnpp`: nearly the same network) and
-of our network as we would write it for PyTorch (`benchmarks.torch_ncsnpp`: the same function). Baseline: the library's
-eager step in its users' format, contiguous; without it our PyTorch network's, without that the gradient alone.
-Operations are those of `benchmarks.flops` for our network. Everything is timed in turn within a round, the matrix
-products too, and shares and ratios are taken round by round: medians and best values of a machine whose speed swings.
+Our contenders are the gradient alone (no dropout, optimiser, average), the whole step under plain jit on one device,
+the step under pmap over all local devices, and several steps a call of that. PyTorch's contenders take part where the
+extra `benchmarks` is installed and they have the network. They are PyTorch's training step on one device
+(`benchmarks.torch_step`), eager and compiled (torch.compile), each in both memory formats, and on CUDA in bfloat16
+too. Each is made of two networks: diffusers' NCSN++ (`benchmarks.diffusers_ncsnpp`, nearly the same network) and our
+network as we would write it for PyTorch (`benchmarks.torch_ncsnpp`, the same function). The record names the fastest
+compiled step of each network, with its format. The baseline is the library's eager step in its users' format,
+contiguous; without it our PyTorch network's; without that the gradient alone. Operations are those of
+`benchmarks.flops` for our network. Everything is timed in turn within a round, the matrix products too, and shares
+and ratios are taken round by round: medians and best values of a machine whose speed swings.
 """
 
 import importlib.util
@@ -25,7 +27,7 @@ import jax
 import numpy as np
 
 from benchmarks import flops
-from benchmarks.common import experiment_of, parser, record, speedups, spread, timed_in_turn
+from benchmarks.common import experiment_of, first_calls, parser, record, speedups, spread, timed_in_turn
 from benchmarks.peak import products
 from benchmarks.steps import Steps
 from data.source import take
@@ -36,6 +38,7 @@ from training.devices import check_batch_size
 GRADIENT = "gradient alone"
 LIBRARIES = {"diffusers": ("torch", "diffusers"), "PyTorch": ("torch",)}
 FORMS = ("contiguous", "channels last")
+WAYS = ("eager", "compiled")
 Contenders = dict[str, Callable[[], Any]]
 
 
@@ -95,16 +98,30 @@ def _steps_of(library: str, experiment: Experiment, variables: dict, images: np.
 
         return torch_ncsnpp.of_network(experiment.network, variables)
 
-    ways = {_eager(library, form): {"channels_last": form == "channels last"} for form in FORMS}
+    kinds = {
+        _name(library, way, form): {"compiled": way == "compiled", "channels_last": form == "channels last"}
+        for way in WAYS
+        for form in FORMS
+    }
     if torch.cuda.is_available():
-        last = {"channels_last": True, "bfloat16": True}
-        ways |= {f"{_eager(library, FORMS[1])}, bfloat16": last}
-        ways |= {f"{library} compiled, bfloat16": {**last, "compiled": True}}
-    return {name: step_of(experiment, network(), images, **way) for name, way in ways.items()}
+        kinds |= {f"{name}, bfloat16": {**kind, "bfloat16": True} for name, kind in kinds.items()}
+    return {name: step_of(experiment, network(), images, **kind) for name, kind in kinds.items()}
 
 
-def _eager(library: str, form: str) -> str:
-    return f"{library} eager, {form}"
+def _name(library: str, way: str, form: str) -> str:
+    return f"{library} {way}, {form}"
+
+
+def fastest_compiled(rows: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Of each library and dtype the contender of the fastest compiled step, which names the memory format too."""
+    found: dict[str, str] = {}
+    for name, row in rows.items():
+        step, *form = name.split(", ")
+        if step.endswith(" compiled"):
+            kind = ", ".join([step, *form[1:]])
+            if kind not in found or row["images_per_second"] > rows[found[kind]]["images_per_second"]:
+                found[kind] = name
+    return found
 
 
 def measure(options: Any, experiment: Experiment, variables: dict, size: int) -> dict[str, Any]:
@@ -112,37 +129,41 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
     k = options.steps_per_call
     examples = images_of(experiment, k * size)
     batches = {name: examples[name].reshape(k, size, *examples[name].shape[1:]) for name in experiment.batch_fields}
-    theirs, without = pytorchs(experiment, variables, batches["image"][0])
+    with waiting("making PyTorch's networks"):
+        theirs, without = pytorchs(experiment, variables, batches["image"][0])
     with waiting("compiling our steps"):
         steps, compiled_in, held = ours(Steps(experiment, variables, size), batches, k)
     steps |= theirs
     dtypes = ["float32"] if jax.default_backend() == "cpu" else ["float32", "bfloat16"]
     peaks = {dtype: products(dtype) for dtype in dtypes}
     multiplied = {name: work for table in peaks.values() for name, (_, work) in table.items()}
-    compiling = {}
-    for name, call in steps.items():
-        began = time.perf_counter()
-        try:
-            with waiting(f"compiling {name}"):
-                jax.block_until_ready(call())
-        except RuntimeError as error:  # XLA's and PyTorch's
-            if not any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "out of memory")):
-                raise
-            continue
-        compiling[name] = time.perf_counter() - began
-    too_large = [name for name in steps if name not in compiling]
+    without_room: list[str] = []
+
+    def excused(name: str, error: RuntimeError) -> bool:
+        """A contender that does not fit into memory, or that PyTorch cannot compile here, is left out with a reason."""
+        if any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "out of memory")):
+            without_room.append(name)
+        elif " compiled, " in name:
+            without[name] = next(iter(str(error).splitlines()), type(error).__name__)
+        else:
+            return False
+        return True
+
+    compiling = first_calls(steps, excused)
     steps = {name: steps[name] for name in compiling}
     if "jit" in compiling:
         compiling["jit"] += compiled_in  # ahead of its first call
     calls = {name: call for table in peaks.values() for name, (call, _) in table.items()}
-    seconds = timed_in_turn(steps | calls, options.repeats)
+    first_calls(calls)
+    seconds = timed_in_turn(steps | calls, options.repeats, warm=True)
 
     peak = {t: np.max([multiplied[n] / np.array(seconds[n]) for n in table], axis=0) for t, table in peaks.items()}
     try:
         operations: float | None = flops.TRAINING * flops.forward(experiment.network) * size
     except ValueError:  # a network that is not counted
         operations = None
-    baseline = next(name for name in (*(_eager(library, FORMS[0]) for library in LIBRARIES), GRADIENT) if name in steps)
+    first_choices = [_name(library, WAYS[0], FORMS[0]) for library in LIBRARIES]
+    baseline = next(name for name in (*first_choices, GRADIENT) if name in steps)
     per_call = {name: k if name.endswith("a call") else 1 for name in steps}
     rows = {}
     for name, work in per_call.items():
@@ -157,7 +178,9 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
             for dtype, rates in peak.items():
                 rows[name][f"share_of_{dtype}_peak"] = spread(operations / each / rates)
                 rows[name][f"share_of_{dtype}_peak_best_over_best"] = float(operations / each.min() / rates.max())
-    ratios = speedups({name: seconds[name] for name in steps}, baseline, per_call)
+    timed = {name: seconds[name] for name in steps}
+    ratios = speedups(timed, baseline, per_call)
+    compiled = fastest_compiled(rows)
     return {
         "rows": rows,
         "baseline": baseline,
@@ -170,7 +193,9 @@ def measure(options: Any, experiment: Experiment, variables: dict, size: int) ->
             "most_bytes_so_far": (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
             "libraries_without": without,
             "libraries": {name: version(name) for name in LIBRARIES["diffusers"] if importlib.util.find_spec(name)},
-            "out_of_memory": too_large,
+            "out_of_memory": without_room,
+            "fastest_compiled": compiled,
+            "times_faster_than_compiled": {name: speedups(timed, name, per_call) for name in compiled.values()},
         },
     }
 
@@ -191,10 +216,14 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     experiment, variables, weights = experiment_of(options, needs_data=False, **with_dtype)
     experiment.config.training.remat = options.remat
     found = []
-    for size in options.batch_size:
+    for number, size in enumerate(options.batch_size, 1):
+        print(f"batch {size} ({number} of {len(options.batch_size)})", flush=True)
         found.append(measure(options, experiment, variables, size))
         for name, row in found[-1]["rows"].items():
             print(f"  batch {size}, {name}: {row['images_per_second']:.4g} images/s", flush=True)
+        for name, than in found[-1]["facts"]["times_faster_than_compiled"].items():
+            if "pmap" in than:
+                print(f"  batch {size}, pmap is {than['pmap']['median']:.2f} times as fast as {name}", flush=True)
     fastest = max(found, key=lambda result: result["rows"].get("pmap", {"images_per_second": 0.0})["images_per_second"])
     more = {**fastest["facts"], "batch_sizes": {str(each["facts"]["batch_size"]): each["rows"] for each in found}}
     return record("train_step", options, weights, fastest["baseline"], fastest["rows"], fastest["ratios"], **more)

@@ -22,7 +22,7 @@ from benchmarks import (
     startup,
     train_step,
 )
-from benchmarks.common import speedups, timed_in_turn
+from benchmarks.common import first_calls, speedups, timed_in_turn
 from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import cifar10_ddpmpp_continuous, digits_classes
 from experiment import Experiment, build
@@ -224,6 +224,80 @@ def test_contenders_alternate_after_one_warm_up_each() -> None:
     seconds = timed_in_turn({name: lambda n=name: calls.append(n) for name in "ab"}, repeats=2)
     assert calls == list("ababab")
     assert [len(values) for values in seconds.values()] == [2, 2]
+
+
+def test_a_first_call_that_fails_for_an_excused_reason_leaves_its_contender_out() -> None:
+    def failing() -> None:
+        raise RuntimeError("no room")
+
+    contenders = {"a": lambda: None, "b": failing, "c": lambda: None}
+    asked: list[str] = []
+    assert first_calls(contenders, lambda name, error: not asked.append(f"{name}: {error}")).keys() == {"a", "c"}
+    assert asked == ["b: no room"]
+    with pytest.raises(RuntimeError, match="no room"):
+        first_calls(contenders)
+
+
+def test_the_fastest_compiled_step_is_taken_for_each_library_and_dtype() -> None:
+    speeds = {
+        "pmap": 9.0,
+        "PyTorch eager, contiguous": 8.0,
+        "PyTorch compiled, contiguous": 2.0,
+        "PyTorch compiled, channels last": 3.0,
+        "PyTorch compiled, contiguous, bfloat16": 7.0,
+        "PyTorch compiled, channels last, bfloat16": 6.0,
+        "diffusers compiled, contiguous": 1.0,
+    }
+    assert train_step.fastest_compiled({name: {"images_per_second": speed} for name, speed in speeds.items()}) == {
+        "PyTorch compiled": "PyTorch compiled, channels last",
+        "PyTorch compiled, bfloat16": "PyTorch compiled, contiguous, bfloat16",
+        "diffusers compiled": "diffusers compiled, contiguous",
+    }
+
+
+def test_compiled_pytorch_is_a_contender_and_each_timing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Contenders that do nothing stand for the steps, so that neither PyTorch nor a compilation is needed."""
+
+    def nothing() -> None:
+        pass
+
+    def failing() -> None:
+        raise RuntimeError("no C++ compiler\nand much more")
+
+    theirs = {
+        "PyTorch eager, contiguous": nothing,
+        "PyTorch compiled, contiguous": failing,
+        "PyTorch compiled, channels last": nothing,
+    }
+    monkeypatch.setattr(train_step, "ours", lambda *_: ({train_step.GRADIENT: nothing, "pmap": nothing}, 0.0, 1))
+    monkeypatch.setattr(train_step, "pytorchs", lambda *_: (theirs, {}))
+    monkeypatch.setattr(train_step, "products", lambda dtype: {f"{dtype} product": (nothing, 1.0)})
+    out = tmp_path / "record.json"
+    train_step.main([*TINY, f"--out={out}"])
+    found, told = json.loads(out.read_text()), capsys.readouterr()
+    assert found["contenders"].keys() == {"gradient alone", "pmap", *theirs} - {"PyTorch compiled, contiguous"}
+    assert found["libraries_without"] == {"PyTorch compiled, contiguous": "no C++ compiler"}
+    assert found["fastest_compiled"] == {"PyTorch compiled": "PyTorch compiled, channels last"}
+    assert found["times_faster_than_compiled"]["PyTorch compiled, channels last"].keys() >= {"pmap"}
+    assert "as fast as PyTorch compiled, channels last" in told.out
+    for name in ("timing", *found["contenders"]):
+        assert name in told.err
+
+
+def test_the_pytorch_contenders_are_eager_and_compiled_in_both_layouts() -> None:
+    pytest.importorskip("torch")
+    config = cifar10_ncsnpp_continuous.get_config()
+    with config.unlocked():
+        config.data.image_size = 8
+        config.model.update(nf=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,))
+    experiment = build(config, needs_data=False)
+    variables = experiment.network.init(jax.random.key(0))
+    contenders, without = train_step.pytorchs(experiment, variables, np.zeros((2, 8, 8, 3), np.uint8))
+    layouts = ("contiguous", "channels last")
+    assert contenders.keys() >= {f"PyTorch {way}, {layout}" for way in ("eager", "compiled") for layout in layouts}
+    assert "PyTorch" not in without
 
 
 def test_a_missing_config_is_named() -> None:
