@@ -20,6 +20,8 @@ import numpy as np
 MOST = 2**31 - 1  # JAX counts in int32
 LARGEST = 1e18  # the square of what is larger overflows float32
 TINY = float(np.finfo(np.float32).tiny)  # what is smaller is 0 on an accelerator
+Sides = int | tuple[int, int]
+"""The size of an image in pixels: one number for a square, or (height, width)."""
 
 
 class Range(Protocol):
@@ -138,6 +140,29 @@ class Several:
 
 
 @dataclasses.dataclass(frozen=True)
+class Size:
+    """The size of an image, `Sides`, each side a whole number of one range."""
+
+    side: Number
+
+    @property
+    def words(self) -> str:
+        """What a side must be, and how a size that is not square is given."""
+        return f"{self.side.words}, or two of them, (height, width)"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is one side of a square, or a height and a width."""
+        if isinstance(value, list | tuple):
+            return len(value) == 2 and all(map(self.side.allows, value))
+        return self.side.allows(value)
+
+
+def sides(size: Sides) -> tuple[int, int]:
+    """The height and the width of an image of that size."""
+    return (size, size) if isinstance(size, numbers.Integral) else (size[0], size[1])
+
+
+@dataclasses.dataclass(frozen=True)
 class Maybe:
     """A range, or None where nothing is given."""
 
@@ -196,6 +221,9 @@ def of_options(
 
     def of(name: str, kind: Any) -> Range | None:
         inner = typing.get_args(kind)
+        if kind in (Sides, Sides | None):
+            size = Size(dataclasses.replace(numbers[name], whole=True))
+            return size if kind == Sides else Maybe(size)
         if others and kind in others:
             return others[kind]
         if isinstance(kind, types.UnionType) and inner[1:] == (type(None),):

@@ -20,7 +20,7 @@ from checkpoints.diffusers_scheduler import Scheduler, load_json
 from checkpoints.layout import Place, check_network, effective_options, fill, leaf, spill
 from checkpoints.published import Weights
 from models.functional import Network
-from models.ncsnpp import level_widths
+from models.resolutions import level_widths, shorter_sides
 
 WEIGHTS = "diffusion_pytorch_model"
 PIPELINE = "model_index.json"
@@ -112,12 +112,14 @@ def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     kind = "Skip" if fourier else ""
     channels, size = list(given["block_out_channels"]), given["sample_size"]
     size = size[0] if isinstance(size, list | tuple) and len(set(size)) == 1 else size
+    pair = isinstance(size, list | tuple) and len(size) == 2 and all(type(side) is int for side in size)
     down, up = list(given["down_block_types"]), list(given["up_block_types"])
     attends = [block == f"Attn{kind}DownBlock2D" for block in down]
     wrong += [
         message
         for condition, message in (
-            (not isinstance(size, int), f"sample_size is {size!r}, not one number"),
+            (not isinstance(size, int) and not pair, f"sample_size is {size!r}, not one number or two"),
+            (pair and fourier, f"sample_size is {size!r}, and diffusers' pipelines of skip blocks draw squares only"),
             (given["in_channels"] != given["out_channels"], "in_channels and out_channels differ"),
             (fourier and given["in_channels"] != 3, "in_channels is not 3, as diffusers' skip blocks have it"),
             (
@@ -149,15 +151,15 @@ def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         wrong.append(f"attn_norm_num_groups is {given['attn_norm_num_groups']}, not null")
     if wrong:
         raise ValueError(f"this diffusers network has no counterpart here: {'; '.join(wrong)}")
-    multiples = not any(c % channels[0] for c in channels)
+    multiples, levels = not any(c % channels[0] for c in channels), shorter_sides(size, len(down))
     options = {
-        "image_size": size,
+        "image_size": tuple(size) if pair else size,
         "num_channels": given["in_channels"],
         "nf": channels[0],
         "ch_mult": tuple(c // channels[0] for c in channels) if multiples else (),
         "channels": () if multiples else tuple(channels),
         "num_res_blocks": given["layers_per_block"],
-        "attn_resolutions": tuple(size >> i for i, attend in enumerate(attends) if attend),
+        "attn_resolutions": tuple(side for side, attend in zip(levels, attends, strict=True) if attend),
         "dropout": given["dropout"],
         "centered": not given["center_input_sample"],
     }
@@ -185,8 +187,9 @@ def _damaged(given: Mapping[str, Any]) -> list[str]:
 
 def _attention_groups(options: Mapping[str, Any]) -> int | None:
     """None where diffusers' number of groups is no other than ours: from 128 channels on."""
-    levels = enumerate(_widths(options))
-    attending = [width for i, width in levels if options["image_size"] >> i in options["attn_resolutions"]]
+    widths = _widths(options)
+    levels = zip(widths, shorter_sides(options["image_size"], len(widths)), strict=True)
+    attending = [width for width, size in levels if size in options["attn_resolutions"]]
     return QUIRK if min(attending, default=128) < 128 else None
 
 
@@ -206,7 +209,7 @@ def config_of(network: Network) -> dict[str, Any]:
     options = effective_options(network)
     fourier = network.name == "ncsnpp"
     channels = _widths(options)
-    sizes = [options["image_size"] >> i for i in range(len(channels))]
+    sizes = shorter_sides(options["image_size"], len(channels))
     attends = [size in options["attn_resolutions"] for size in sizes]
     needed = (
         dict(NCSNPP) if fourier else dict(DDPM) | {"attend_each_block": any(attends) or options["attend_each_block"]}
@@ -216,6 +219,9 @@ def config_of(network: Network) -> dict[str, Any]:
         same = _attention_groups(options) is None and options["attention_groups"] in (None, QUIRK)
         needed["attention_groups"] = options["attention_groups"] if same else QUIRK
     wrong = [f"{o} is {options[o]!r}, not {value!r}" for o, value in needed.items() if options[o] != value]
+    size = options["image_size"]
+    if fourier and not isinstance(size, int):
+        wrong.append(f"image_size is {size}, and diffusers' pipelines of skip blocks draw squares only")
     if channels[0] != options["nf"]:
         wrong.append(f"the first level has {channels[0]} channels, not nf, which is {options['nf']}")
     if wrong:
@@ -237,7 +243,7 @@ def config_of(network: Network) -> dict[str, Any]:
         "norm_eps": 1e-6,
         "norm_num_groups": None if fourier else options["num_groups"],
         "out_channels": options["num_channels"],
-        "sample_size": options["image_size"],
+        "sample_size": size if isinstance(size, int) else list(size),
         "time_embedding_type": "fourier" if fourier else "positional",
         "up_block_types": [f"{'Attn' * a}{kind}UpBlock2D" for a in reversed(attends)],
     }

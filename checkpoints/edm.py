@@ -15,6 +15,7 @@ from checkpoints import torch_file
 from checkpoints.layout import Place, check_network, effective_options, fill, leaf
 from checkpoints.published import Weights
 from models.functional import Network
+from models.resolutions import shorter_sides
 
 COMMON = {"label_dim": 0, "augment_dim": 0, "channel_mult_emb": 4, "dropout": 0.1, "label_dropout": 0}
 """What both networks take where a snapshot does not say."""
@@ -154,7 +155,9 @@ def places(network: Network) -> dict[str, Place]:
     """Where EDM keeps each of the network's arrays; one of query, key and value is "...qkv.weight:query"."""
     options = effective_options(network)
     count = len(options["ch_mult"])
-    sizes = [options["image_size"] >> i for i in range(count)]
+    if not isinstance(options["image_size"], int):
+        raise ValueError(f"EDM's files are of square images, and data.image_size is {options['image_size']}")
+    sizes = shorter_sides(options["image_size"], count)
     song = network.name == "edm_unet"
     fixed = {"conv_in": f"enc.{sizes[0]}x{sizes[0]}_conv", "time0": "map_layer0", "time1": "map_layer1"}
     fixed |= {"label": "map_label", "augment": "map_augment", "fourier": "map_noise"}

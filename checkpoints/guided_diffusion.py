@@ -20,6 +20,7 @@ from checkpoints import safetensors_file, torch_file
 from checkpoints.layout import Place, Variables, check_network, effective_options, fill, leaf
 from checkpoints.published import Weights
 from models.functional import Network
+from models.resolutions import shorter_sides
 
 FIRST = b"time_embed.0.weight"
 """What all of these files name, near their beginning."""
@@ -87,7 +88,7 @@ def places(network: Network) -> dict[str, Place]:
     """
     options = effective_options(network)
     each = options["num_res_blocks"] + 1
-    sizes = [options["image_size"] >> i for i in range(len(options["ch_mult"]))]
+    sizes = shorter_sides(options["image_size"], len(options["ch_mult"]))
 
     def inside(module: str) -> str:
         way, number, *rest = module.split(".")

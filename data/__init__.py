@@ -25,10 +25,10 @@ SOURCES: dict[str, Callable[..., Source]] = {
 }
 
 NUMBERS: dict[str, limits.Number] = {
-    "image_size": limits.Number(1, 10**6),
+    "image_size": limits.whole(1, 10**6),
     "num_channels": limits.Number(1, 3, note="grey or RGB"),
-    "size": limits.Number(1, 10**6),
-    "crop": limits.Number(1, 10**6),
+    "size": limits.whole(1, 10**6),
+    "crop": limits.whole(1, 10**6),
     "train_length": limits.Number(1, 10**9),
     "test_length": limits.Number(0, 10**9),
     "test_fraction": limits.share(below=True, note="0: no test set"),

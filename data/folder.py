@@ -14,19 +14,23 @@ from data.fingerprint import Openable, of_facts, of_files
 from data.images import check_image, load_image
 from data.listing import Listing, of_folder
 from data.source import Example, Source, Unreadable
+from limits import Sides, sides
 
 
 def folder(
     *,
     path: str,
-    image_size: int,
+    image_size: Sides,
     test_path: str | None = None,
     test_fraction: float = 0.1,
     num_channels: int = 3,
     verify: bool = True,
     classes: bool = False,
 ) -> Source:
-    """The images below `path`, a folder or a zip file, cropped to the central square and resized to `image_size`.
+    """The images below `path`, a folder or a zip file, all of one size.
+
+    `image_size` is the side of square images, or (height, width). Of a picture of another size the largest rectangle of
+    these proportions is cut out of the middle and resized with antialiasing (`data.images.load_image`).
 
     Links to folders are followed, hidden files left out (`data.listing`). With `classes` the labels are those of the
     dataset.json there (`data.labels`), or where there is none the folders right below `path` are classes, numbered in
@@ -54,7 +58,7 @@ def folder(
                 f"train on and {len(test)} to test; change it, or give test_path (0: no test set)"
             )
     known, class_names = _classes(listing, test_listing, train, test) if classes else (None, ())
-    shape, records = (image_size, image_size, num_channels), []
+    shape, records = (*sides(image_size), num_channels), []
     for names, of_set, label_of in zip((train, test), (listing, test_listing), known or (None, None), strict=True):
         labels = None if label_of is None else [label_of[name] for name in names]
         records.append(Files([of_set.pictures[name] for name in names], shape, labels))
@@ -81,7 +85,7 @@ class Files:
 
     def __getitem__(self, index: int) -> Example:
         try:
-            image = load_image(_content(self.files[index]), channels=self.shape[2], size=self.shape[0])
+            image = load_image(_content(self.files[index]), channels=self.shape[2], size=self.shape[:2])
         except (ValueError, OSError) as error:
             raise Unreadable(f"cannot read the image {self.files[index]}: {error}") from error
         return {"image": image} if self.labels is None else {"image": image, "label": np.int32(self.labels[index])}

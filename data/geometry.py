@@ -12,6 +12,9 @@ its border an image goes on as its reflection, on each side as far as it has pix
 Published code reflects as far as the most transformed image of its batch needs: farther or less far, it is the same
 wherever an output's filter stays inside, and here no example depends on the others of its batch. The filter is not
 quite symmetric: turned by 180 degrees, an image lies 0.1 pixels off, in the published pipeline too.
+
+An image need not be square: points are measured in pixels along both axes, so that turning one does not stretch it.
+There are no turns by exactly 90 degrees, which would exchange its height and its width.
 """
 
 import functools
@@ -26,7 +29,7 @@ from jaxtyping import Array, Float, Key
 LABELS = 9
 SCALE_STD = 0.2  # log2
 ANISO_STD = 0.2  # log2
-SHIFT_STD = 0.125  # of the image's side
+SHIFT_STD = 0.125  # of the image's width or height
 SYM6 = (
     0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633, 0.4910559419267466,
     0.787641141030194, 0.3379294217276218, -0.07263752278646252, -0.021060292512300564, 0.04472490177066578,

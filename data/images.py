@@ -9,6 +9,8 @@ from os import PathLike
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from limits import Sides, sides
+
 MAX_PIXELS = 2**26  # 8192 x 8192; with a channel of transparency they take 256 MiB
 GREY_MODES = ("1", "L", "LA", "La")  # Pillow's names
 MODES = {1: "L", 2: "LA", 3: "RGB"}  # by the number of channels
@@ -21,14 +23,15 @@ File = str | PathLike | bytes
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def load_image(file: File, *, channels: int | None, size: int | None = None, crop: int | None = None) -> np.ndarray:
+def load_image(file: File, *, channels: int | None, size: Sides | None = None, crop: Sides | None = None) -> np.ndarray:
     """Decodes a picture's file, or the bytes of one, to uint8 [h, w, channels].
 
     One channel is grey, three are RGB: what is transparent is laid on white. Two are grey and alpha (255: opaque). None
     stands for one or three, as the file has it. The orientation of a photograph (Exif) is followed. Colours of 16 bits
     are read by their upper 8.
-    `size` cuts the central square and resizes it with antialiasing (Lanczos); that size is left alone. `crop` first
-    cuts the central square of so many pixels.
+    `size` cuts the largest rectangle of its proportions (a square of one number) out of the middle and resizes it with
+    antialiasing (Lanczos); a picture that has that size is left alone. `crop` first cuts so many pixels out of the
+    middle.
 
     Raises:
       ValueError: the file cannot be read or decoded, it has more than MAX_PIXELS pixels, or it is grey or float of more
@@ -37,11 +40,12 @@ def load_image(file: File, *, channels: int | None, size: int | None = None, cro
     with _one_line():
         image = _decoded(file, channels)
         if crop is not None:
-            if crop > min(image.size):
+            height, width = sides(crop)
+            if height > image.height or width > image.width:
                 raise ValueError(f"crop={crop} does not fit into {image.width}x{image.height} pixels")
-            image = _central_square(image, crop)
+            image = _middle(image, height, width)
         if size is not None:
-            image = _squared(image, size)
+            image = _fitted(image, size)
     return np.array(image).reshape(image.height, image.width, -1)
 
 
@@ -58,17 +62,25 @@ def picture_size(file: File) -> tuple[int, int]:
         return (image.width, image.height) if sideways else (image.height, image.width)
 
 
-def squared(image: np.ndarray, size: int) -> np.ndarray:
-    """The central square of a picture, uint8 [h, w, 1 or 3], resized as `load_image` resizes: [size, size, ...]."""
+def fitted(image: np.ndarray, size: Sides) -> np.ndarray:
+    """The picture, uint8 [h, w, 1 or 3], cropped and resized to [*size, ...] as `load_image` does it."""
     pixels = image[..., 0] if image.shape[2] == 1 else image
-    return np.array(_squared(Image.fromarray(pixels), size)).reshape(size, size, -1)
+    return np.array(_fitted(Image.fromarray(pixels), size)).reshape(*sides(size), -1)
 
 
-def squared_mask(mask: np.ndarray, size: int) -> np.ndarray:
-    """The central square of a mask, bool [h, w]: [size, size], True where more than half of a pixel's area is."""
+def fitted_mask(mask: np.ndarray, size: Sides) -> np.ndarray:
+    """The mask, bool [h, w], cropped as pictures are: bool [*size], True where more than half of a pixel's area is."""
     whole = Image.fromarray(mask.astype(np.float32))
-    square = _central_square(whole, min(whole.size)).resize((size, size), Image.Resampling.BOX)
-    return np.asarray(square) > 0.5
+    kept = _middle(whole, *largest_inside(mask.shape, size)).resize(sides(size)[::-1], Image.Resampling.BOX)
+    return np.asarray(kept) > 0.5
+
+
+def largest_inside(shape: tuple[int, int], size: Sides) -> tuple[int, int]:
+    """The height and the width of the largest rectangle that has the proportions of `size` and fits into `shape`."""
+    (height, width), (wanted_height, wanted_width) = shape, sides(size)
+    if height * wanted_width <= width * wanted_height:
+        return height, max(1, round(height * wanted_width / wanted_height))
+    return max(1, round(width * wanted_height / wanted_width)), width
 
 
 def check_image(file: File, *, channels: int) -> None:
@@ -131,13 +143,15 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
-def _squared(image: Image.Image, size: int) -> Image.Image:
-    if image.size == (size, size):
+def _fitted(image: Image.Image, size: Sides) -> Image.Image:
+    height, width = sides(size)
+    if image.size == (width, height):
         return image
-    return _central_square(image, min(image.size)).resize((size, size), Image.Resampling.LANCZOS)
+    kept = _middle(image, *largest_inside((image.height, image.width), size))
+    return kept.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _central_square(image: Image.Image, side: int) -> Image.Image:
-    # cut before resizing: given a box, Pillow's resize (and ImageOps.fit) lets the filter reach outside it
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
+def _middle(image: Image.Image, height: int, width: int) -> Image.Image:
+    # The picture is cut before it is resized: given a box, Pillow's resize (and ImageOps.fit) reaches outside it.
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))

@@ -10,6 +10,7 @@ import numpy as np
 from data.fingerprint import of_facts, of_files
 from data.images import load_image
 from data.source import Arrays, Example, Source, Unreadable, take
+from limits import Sides, sides
 
 DESCRIPTIONS = ("dataset_info.json", "features.json")  # what TFDS writes beside the examples
 
@@ -22,15 +23,16 @@ def tfds(
     test_split: str = "test",
     image_key: str = "image",
     label_key: str = "label",
-    image_size: int | None = None,
-    crop: int | None = None,
+    image_size: Sides | None = None,
+    crop: Sides | None = None,
     in_memory: bool = False,
 ) -> Source:
     """The TFDS image dataset `dataset` ("cifar10", "lsun/church_outdoor") below `data_dir` (None or "": TFDS's own).
 
     Splits are TFDS expressions ("train[:90%]"); an empty `test_split` means no test set. Labels come along where
-    `label_key` is a feature. `crop` cuts the central square of so many pixels (140 of CelebA's), or else `image_size`
-    the largest one, which it resizes; it is required where the images vary in size.
+    `label_key` is a feature. `image_size` and `crop` are one side of a square or (height, width): `crop` cuts so many
+    pixels out of the middle (140 of CelebA's), and `image_size`, which is required where the images vary in size, the
+    largest rectangle of its proportions, which it resizes.
     `in_memory` decodes everything here and now: seconds for CIFAR-10, whose batches are then no work.
     Raises FileNotFoundError where the dataset was not prepared there, ValueError where it cannot be used: its
     description cannot be read, or a file of its examples is missing, damaged or holds another number of them.
@@ -57,11 +59,12 @@ def tfds(
     feature = features[image_key]
     if not isinstance(feature, tfds.features.Image) or feature.np_dtype != np.uint8 or feature.shape[-1] not in (1, 3):
         raise ValueError(f"{image_key!r} of TFDS dataset {dataset!r} is not an 8-bit grey or RGB image: {feature}")
-    shape = feature.shape if image_size is None else (image_size, image_size, feature.shape[-1])
+    shape = feature.shape if image_size is None else (*sides(image_size), feature.shape[-1])
     if crop is not None:
-        if crop < 1 or any(side is not None and crop > side for side in feature.shape[:2]):
+        cut = sides(crop)
+        if any(side is not None and wanted > side for wanted, side in zip(cut, feature.shape[:2], strict=True)):
             raise ValueError(f"crop={crop} does not fit into the images of TFDS dataset {dataset!r}, {feature.shape}")
-        shape = shape if image_size is not None else (crop, crop, feature.shape[-1])
+        shape = shape if image_size is not None else (*cut, feature.shape[-1])
     if None in shape:
         raise ValueError(f"the images of TFDS dataset {dataset!r} vary in size {shape}: give image_size")
 

@@ -1,7 +1,8 @@
 """Pictures and masks from files, and from a data set's test images, as levels of the experiment's data.
 
-A file may have any size: its central square is cut out and resized to the model's pixels with antialiasing (Lanczos),
-as the pictures of data sets are; a pixel of a mask is known where more than half of its area is. What is transparent in
+A file may have any size: what has the model's proportions is cut out of its middle and resized to the model's pixels
+with antialiasing (Lanczos), as the pictures of data sets are; a pixel of a mask is known where more than half of its
+area is. What is transparent in
 a picture is laid on white.
 """
 
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from data.images import load_image, squared, squared_mask
+from data.images import fitted, fitted_mask, largest_inside, load_image
 from data.source import take
 from experiment import Experiment
 from inverse.ready import REC601
@@ -32,12 +33,12 @@ def _read(path: str, field: str, channels: int | None = None) -> np.ndarray:
 
 
 def given(
-    experiment: Experiment, path: str, count: int, field: str = "image", *, smaller: int | None = None
+    experiment: Experiment, path: str, count: int, field: str = "image", *, smaller: tuple[int, int] | None = None
 ) -> np.ndarray:
     """Pictures [n, h, w, c] in [0, 1]: that of a file, or, of path '', the first `count` of the test set.
 
-    The file's has one channel where it is grey, else three, and the model's size; or `smaller` pixels a side, where
-    that is given and the picture is smaller than the model's.
+    The file's has one channel where it is grey, else three, and the model's size; or the size `smaller`, where that is
+    given and a side of the picture is shorter than the model's.
 
     Raises:
       ValueError: a count that the test set has not, or a file that is no picture.
@@ -45,11 +46,11 @@ def given(
     """
     if path:
         picture = _read(path, field)
-        side = experiment.source.shape[0]
-        if smaller is not None and min(picture.shape[:2]) < side:
-            side = smaller
-        _say_size(picture.shape, side, f"edit.{field} {path!r}")
-        return squared(picture, side)[None] / 255.0
+        size = experiment.source.shape[:2]
+        if smaller is not None and any(np.less(picture.shape[:2], size)):
+            size = smaller
+        _say_size(picture.shape, size, f"edit.{field} {path!r}")
+        return fitted(picture, size)[None] / 255.0
     source = experiment.source
     if not 1 <= count <= len(source.test):
         raise ValueError(
@@ -59,14 +60,14 @@ def given(
     return take(source.test, np.arange(count))["image"] / (source.levels - 1.0)
 
 
-def _say_size(shape: tuple[int, ...], side: int, what: str) -> None:
+def _say_size(shape: tuple[int, ...], size: tuple[int, int], what: str) -> None:
     """One line where a file has another size than is needed."""
     height, width = shape[:2]
-    if (height, width) != (side, side):
-        square = min(height, width)
+    if (height, width) != size:
+        kept = largest_inside((height, width), size)
         logging.info(
             "%s is %d x %d pixels (width x height): its central %d x %d are resized to %d x %d",
-            *(what, width, height, square, square, side, side),
+            *(what, width, height, *kept[::-1], *size[::-1]),
         )
 
 
@@ -114,8 +115,9 @@ def mask(experiment: Experiment, name: str) -> np.ndarray:
             f"edit.mask {name!r} has transparent pixels, and its opaque ones are painted black: fill the transparent "
             "ones, with white where the picture is known, or paint no black"
         )
-    _say_size(grey.shape, height, f"edit.mask {name!r}")
-    known, what = squared_mask(opaque if transparency else grey > WHITE, height), "opaque" if transparency else "white"
+    _say_size(grey.shape, (height, width), f"edit.mask {name!r}")
+    known = fitted_mask(opaque if transparency else grey > WHITE, (height, width))
+    what = "opaque" if transparency else "white"
     if known.all() or not known.any():
         raise ValueError(f"edit.mask {name!r}: {'all' if known.all() else 'none'} of it is {what}; {what} is known")
     logging.info("edit.mask %r: %.0f %% are known, where it is %s", name, 100 * known.mean(), what)

@@ -72,7 +72,7 @@ def _super_resolve(experiment: Experiment, config: ConfigDict) -> Inputs:
     measurement = inverse.downsample(factor, noise=config.noise)
     if height % factor or width % factor:
         raise ValueError(f"edit.factor is {factor}, which does not divide the model's {width} x {height} pixels")
-    found = pictures.given(experiment, config.image, config.images, smaller=height // factor)
+    found = pictures.given(experiment, config.image, config.images, smaller=(height // factor, width // factor))
     encoded = pictures.encoded(experiment, found)
     small = found.shape[1] < height  # then it is what was measured
     return Inputs(None, measurement, encoded) if small else _measured(encoded, measurement)

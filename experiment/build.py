@@ -47,7 +47,8 @@ def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) 
         if "num_scales" not in takes:
             del options["num_scales"]
     if len(shape) == 3:
-        options |= {"image_size": shape[0], "num_channels": shape[2], "centered": config.data.centered}
+        size = shape[0] if shape[0] == shape[1] else shape[:2]
+        options |= {"image_size": size, "num_channels": shape[2], "centered": config.data.centered}
     else:
         options["shape"] = shape
     return joined(Network.create(config.model.name, **options), sde)

@@ -13,6 +13,7 @@ import samplers
 import sde_lib
 from data.scaling import Scaler
 from experiment.schedule import parameters_of
+from limits import sides
 from models import CLASSIFIERS
 from models.conditions import one_hot
 from models.functional import Network
@@ -27,7 +28,7 @@ def image_shape(config: ConfigDict) -> tuple[int, int, int] | None:
     """The (height, width, channels) that a config gives of its images; None where it leaves them to the data set."""
     if "image_size" not in config.data:
         return None
-    return config.data.image_size, config.data.image_size, config.data.num_channels
+    return *sides(config.data.image_size), config.data.num_channels
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 import data
+import limits
 import models
 import sde_lib
 from configs import default
@@ -39,7 +40,7 @@ def known(config: ConfigDict, section: str) -> dict[str, Any]:
         options = {k: v for k, v in models.options_of(config.model.name).items() if k not in OF_DATA}
         options.setdefault("num_scales", int | None)  # of discrete training, whether the network is told of it or not
     elif section == "data":
-        options = data.options_of(config.data.dataset) | {"image_size": int, "num_channels": int}
+        options = data.options_of(config.data.dataset) | {"image_size": limits.Sides, "num_channels": int}
     else:
         options = {}
     return {name: _type_of(value) for name, value in config[section].items()} | options
@@ -129,7 +130,7 @@ def _type_of(value: Any) -> Any:
 def _read(field: str, texts: list[str | None], annotation: Any) -> Any:
     """The value that the texts mean for a field of this type."""
     kinds = sorted(_kinds(annotation) or _kinds(ANYTHING), key=lambda kind: list(READERS).index(kind[0]))
-    joined = len(texts) > 1 and kinds[-1][0] is tuple
+    joined = len(texts) > 1 and kinds[-1][0] is tuple and all(kind is not int for kind, _ in kinds)
     pieces = texts if joined else texts[-1:]
     values = [_read_one(field, text, kinds) for text in pieces]
     return tuple(part for value in values for part in value) if joined else values[0]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from flax import nnx
 from jax.typing import DTypeLike
 
+from limits import Sides
 from models.attention import Attention
 from models.checks import check_options
 from models.layers import Keys
@@ -18,11 +19,11 @@ class ADM(ResidualUNet):
     which differs in its norms and heads, is `models.guided_unet`.
 
     Args:
-      image_size, num_channels: images are [b, image_size, image_size, num_channels].
+      image_size, num_channels: images are [b, height, width, num_channels]; one number is the side of square ones.
       out_channels: of the output, where not num_channels: twice as many with a learned variance.
       nf, ch_mult: channels, and their multiple at each resolution; each level halves the image.
       num_res_blocks: residual blocks a level on the way down; one more on the way up.
-      attn_resolutions: sizes at which features attend, behind each block; the smallest one always does once.
+      attn_resolutions: shorter sides of the features that attend, behind each block; the smallest ones always do once.
       head_channels: of one attention head; what attends must have at least as many.
       label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros where it is missing. 0: takes none.
       augment_dim: numbers that describe an augmentation; condition["augment"] likewise.
@@ -36,7 +37,7 @@ class ADM(ResidualUNet):
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: Sides,
         num_channels: int,
         out_channels: int | None = None,
         nf: int = 192,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from flax import nnx
 from jax.typing import DTypeLike
 
+from limits import Sides
 from models.layers import Keys
 from models.ncsnpp import NCSNpp
 
@@ -19,7 +20,7 @@ class DDPM(NCSNpp):
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: Sides,
         num_channels: int,
         nf: int = 128,
         ch_mult: Sequence[int] = (1, 2, 2, 2),

@@ -7,6 +7,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from limits import Sides
 from models.checks import check_centered, check_options
 from models.embeddings import positional
 from models.layers import Keys, linear
@@ -17,8 +18,8 @@ class EDMUNet(NCSNpp):
     """NCSNpp inside a preconditioning: c_noise is embedded as it comes, class and augmentation beside it.
 
     The defaults are EDM's DDPM++ on CIFAR-10; its NCSN++ is that with fir, progressive_input="residual" and
-    embedding_type="fourier". Images are [b, image_size, image_size, num_channels], scaled by the preconditioning's
-    c_in, not centered here. Options as in NCSNpp, and
+    embedding_type="fourier". Images are [b, height, width, num_channels], scaled by the preconditioning's c_in, not
+    centered here. Options as in NCSNpp, and
 
       label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros where it is missing. 0: takes none.
       augment_dim: numbers that describe an augmentation (EDM: 9); condition["augment"] is [b, augment_dim], zeros, the
@@ -28,7 +29,7 @@ class EDMUNet(NCSNpp):
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: Sides,
         num_channels: int,
         nf: int = 128,
         ch_mult: Sequence[int] = (2, 2, 2),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from flax import nnx
 from jax.typing import DTypeLike
 
+from limits import Sides
 from models.attention import Attention
 from models.checks import check_known, check_options
 from models.layers import Keys
@@ -20,10 +21,10 @@ class GuidedUNet(ResidualUNet):
     improved-diffusion, unless with rescale_timesteps False, 1000 / n of it. Every width must be a multiple of 32.
 
     Args, with the public flag where its name is another:
-      image_size, num_channels: images are [b, image_size, image_size, num_channels].
+      image_size, num_channels: images are [b, height, width, num_channels]; one number is the side of square ones.
       nf, ch_mult: channels (num_channels), and their multiple at each resolution (channel_mult), a half allowed.
       num_res_blocks: residual blocks a level on the way down; one more on the way up.
-      attn_resolutions: sizes at which features attend, behind each block; the smallest one always does once.
+      attn_resolutions: shorter sides of the features that attend, behind each block; the smallest ones always do once.
       num_heads, num_heads_up: of attention, on the way up where another number (num_heads_upsample).
       head_channels: of one head, in place of the number of heads (num_head_channels).
       attention_order: of the features that one map gives for query, key and value: "legacy", a head's three beside each
@@ -44,7 +45,7 @@ class GuidedUNet(ResidualUNet):
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: Sides,
         num_channels: int,
         nf: int = 128,
         ch_mult: Sequence[float] = (1, 2, 3, 4),

@@ -3,6 +3,7 @@
 from flax import nnx
 from jax.typing import DTypeLike
 
+from limits import Sides
 from models.layers import Keys
 from models.ncsnv2 import NCSNv2
 
@@ -20,7 +21,7 @@ class NCSN(NCSNv2):
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: Sides,
         num_channels: int,
         num_scales: int,
         nf: int = 128,

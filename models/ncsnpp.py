@@ -10,12 +10,14 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
+from limits import Sides, sides
 from models.attention import Attention
 from models.blocks import ResBlock, residual
 from models.checks import check_call, check_known, check_options
 from models.embeddings import Fourier, image_fourier, positional
 from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear
 from models.resample import Downsample, Upsample
+from models.resolutions import level_sizes, level_widths
 
 
 class Level(nnx.Module):
@@ -38,11 +40,11 @@ class NCSNpp(nnx.Module):
     embedding_type="fourier", scale_by_sigma and centered=False.
 
     Args:
-      image_size, num_channels: images are [b, image_size, image_size, num_channels].
+      image_size, num_channels: images are [b, height, width, num_channels]; one number is the side of square ones.
       nf, ch_mult: channels, and their multiple at each resolution; each level halves the image.
       channels: the channels at each resolution themselves, where they are no multiples of nf; ch_mult is then ().
       num_res_blocks: residual blocks a level on the way down; one more on the way up.
-      attn_resolutions: sizes at which features attend; the smallest one always does once.
+      attn_resolutions: shorter sides of the features that attend; the smallest ones always do once.
       attend_each_block: on the way up attend behind each block, as DDPM did; False: behind a level's last one.
       num_groups: of every group norm; None: a quarter of the channels, 32 at most.
       attention_groups: at sizes with attention, the groups of its norms, and on the way up those of each block's first
@@ -72,7 +74,7 @@ class NCSNpp(nnx.Module):
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: Sides,
         num_channels: int,
         nf: int = 128,
         ch_mult: Sequence[int] = (1, 2, 2, 2),
@@ -127,7 +129,7 @@ class NCSNpp(nnx.Module):
                 "or use embedding_type='fourier'"
             )
 
-        self.shape = (image_size, image_size, num_channels)
+        self.shape = (*sides(image_size), num_channels)
         self.act = NONLINEARITIES[nonlinearity]
         self.nf, self.centered, self.skip_rescale, self.label_dim = nf, centered, skip_rescale, label_dim
         self.progressive, self.progressive_input = progressive, progressive_input
@@ -316,42 +318,3 @@ class NCSNpp(nnx.Module):
     @staticmethod
     def _resize(level: Level, h: Array, time: Array | None, keys: Array | None) -> Array:
         return level.resize(h, time, keys) if isinstance(level.resize, ResBlock) else level.resize(h)
-
-
-def level_widths(nf: int, ch_mult: Sequence[int], channels: Sequence[int]) -> tuple[int, ...]:
-    """The channels at each level: nf times ch_mult, or `channels` as they are; ValueError where both are given."""
-    if channels and ch_mult:
-        raise ValueError(
-            f"channels={tuple(channels)} and ch_mult={tuple(ch_mult)} both say how wide each level is: give one of "
-            "them, and () for the other"
-        )
-    return tuple(channels) or tuple(nf * multiple for multiple in ch_mult)
-
-
-def level_sizes(
-    image_size: int,
-    ch_mult: Sequence[float],
-    attn_resolutions: Sequence[int],
-    *,
-    least: float = 1,
-    option: str = "ch_mult",
-) -> list[int]:
-    """The image size at each level; ValueError where it cannot be halved, or attention asks for one not among them.
-
-    `least`: the smallest multiple that the network takes. `option`: what the levels are called in a message.
-    """
-    halvings = len(ch_mult) - 1
-    if halvings < 0 or min(ch_mult) < least:
-        raise ValueError(f"ch_mult={tuple(ch_mult)}: give one positive multiple of nf for each resolution")
-    if image_size < 1 or image_size % 2**halvings:
-        raise ValueError(
-            f"image_size={image_size} cannot be halved {halvings} times, as {option}={tuple(ch_mult)} asks: "
-            f"use a multiple of {2**halvings} or a shorter {option}"
-        )
-    sizes = [image_size >> i for i in range(halvings + 1)]
-    missing = sorted(set(attn_resolutions) - set(sizes))
-    if missing:
-        raise ValueError(
-            f"attn_resolutions {missing} never occur: the levels have sizes {sizes}; choose among them or ()"
-        )
-    return sizes

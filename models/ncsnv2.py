@@ -7,9 +7,11 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
+from limits import Sides, sides
 from models.checks import check_call, check_known, check_options
 from models.layers import NONLINEARITIES, Keys
 from models.refinenet import NORMS, Levels, Make, Norm, Refine, Residual
+from models.resolutions import check_halvings
 
 
 class NCSNv2(nnx.Module):
@@ -19,7 +21,7 @@ class NCSNv2(nnx.Module):
     the first halve the image, dilated ones keep it. Refinement blocks lead back, from the last stage to the first.
 
     Args:
-      image_size, num_channels: images are [b, image_size, image_size, num_channels].
+      image_size, num_channels: images are [b, height, width, num_channels]; one number is the side of square ones.
       nf: channels of the first stage.
       normalization: "instance++", "instance", "group" or "variance".
       nonlinearity: "elu", "swish", "relu" or "lrelu".
@@ -39,7 +41,7 @@ class NCSNv2(nnx.Module):
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: Sides,
         num_channels: int,
         nf: int = 128,
         normalization: str = "instance++",
@@ -56,11 +58,7 @@ class NCSNv2(nnx.Module):
         check_known("normalization", normalization, NORMS)
         check_known("nonlinearity", nonlinearity, NONLINEARITIES)
         halvings = sum(dilation == 1 for _, dilation in self.stages[1:])
-        if nf < 1 or image_size < 2 or image_size % 2**halvings:
-            raise ValueError(
-                f"image_size={image_size}, nf={nf}: {type(self).__name__} halves the image {halvings} times: "
-                f"image_size must be a multiple of {2**halvings}, and nf at least 1"
-            )
+        check_halvings(image_size, halvings, f"{type(self).__name__} does")
         if self.class_conditional and not num_scales:
             raise ValueError(f"num_scales={num_scales}: its norms have a row for each noise level; give their number")
         if scale_by_sigma and num_scales and None in (sigma_min, sigma_max):
@@ -68,7 +66,7 @@ class NCSNv2(nnx.Module):
                 "scale_by_sigma with num_scales finds sigma from the index: give sigma_min and sigma_max "
                 f"(received {sigma_min}, {sigma_max})"
             )
-        self.shape = (image_size, image_size, num_channels)
+        self.shape = (*sides(image_size), num_channels)
         self.act, self.centered, self.scale_by_sigma = NONLINEARITIES[nonlinearity], centered, scale_by_sigma
         self.sigma_min, self.sigma_max, self.num_scales = sigma_min, sigma_max, num_scales
         classes = num_scales if self.class_conditional else 0

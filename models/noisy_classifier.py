@@ -1,5 +1,6 @@
 """The classifier of noisy images of ADM (Dhariwal and Nichol 2021, arXiv:2105.05233, sec. 4.3, App. H)."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -8,6 +9,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
+from limits import Sides, sides
 from models.attention import Attention
 from models.checks import check_call, check_known, check_options
 from models.layers import Keys, linear
@@ -25,7 +27,7 @@ class AttentionPool(nnx.Module):
 
     def __init__(
         self,
-        size: int,
+        pixels: int,
         channels: int,
         c_out: int,
         *,
@@ -34,7 +36,7 @@ class AttentionPool(nnx.Module):
         dtype: DTypeLike | None,
         rngs: nnx.Rngs | Keys,
     ):
-        tokens = jax.random.normal(rngs.params(), (size**2 + 1, channels))
+        tokens = jax.random.normal(rngs.params(), (pixels + 1, channels))
         self.position = nnx.Param(tokens * channels**-0.5)
         self.query, self.key, self.value = (linear(channels, channels, dtype=dtype, rngs=rngs) for _ in range(3))
         self.out = linear(channels, c_out, scale=scale, dtype=dtype, rngs=rngs)
@@ -62,12 +64,12 @@ class NoisyClassifier(ResidualEncoder):
     for images of 64 pixels but for their depth, there 4. The logits begin at nothing, every class as likely.
 
     Args:
-      image_size, num_channels: images are [b, image_size, image_size, num_channels], noised and of about unit size at
-        every noise level, as `sde_lib.classifier` scales them.
+      image_size, num_channels: images are [b, height, width, num_channels], square where image_size is one number,
+        noised and of about unit size at every noise level, as `sde_lib.classifier` scales them.
       label_dim: classes.
       nf, ch_mult: channels (classifier_width), and their multiple at each resolution.
       num_res_blocks: residual blocks a level (classifier_depth).
-      attn_resolutions: sizes at which features attend, behind each block; the smallest one always does once.
+      attn_resolutions: shorter sides of the features that attend, behind each block; the smallest ones always do once.
       head_channels: of one attention head; what attends must have at least as many.
       pool: "attention", or "mean", over all places behind the last norm.
       centered: data in [-1, 1], or in [0, 1]: both are classified as they come.
@@ -80,7 +82,7 @@ class NoisyClassifier(ResidualEncoder):
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: Sides,
         num_channels: int,
         label_dim: int,
         nf: int = 128,
@@ -129,12 +131,12 @@ class NoisyClassifier(ResidualEncoder):
             num_res_blocks=num_res_blocks,
             attn_resolutions=attn_resolutions,
         )
-        c, smallest = int(nf * ch_mult[-1]), image_size >> (len(ch_mult) - 1)
+        c, pixels = int(nf * ch_mult[-1]), math.prod(side >> (len(ch_mult) - 1) for side in sides(image_size))
         self.classes, self.pool = label_dim, pool
         self.norm_out = bricks.norm(c)
         make = {"scale": 0.0, "dtype": dtype, "rngs": rngs}
         if pool == "attention":
-            self.head = AttentionPool(smallest, c, label_dim, heads=heads(c), **make)
+            self.head = AttentionPool(pixels, c, label_dim, heads=heads(c), **make)
         else:
             self.head = linear(c, label_dim, **make)
 

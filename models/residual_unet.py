@@ -11,13 +11,15 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
+from limits import Sides, sides
 from models.attention import Attention
 from models.blocks import ResBlock
 from models.checks import check_call, check_centered
 from models.embeddings import positional
 from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear
-from models.ncsnpp import Level, level_sizes
+from models.ncsnpp import Level
 from models.resample import Downsample, Upsample
+from models.resolutions import level_sizes, shorter_sides
 
 EPSILON = 1e-5  # of every norm, where the networks of Song et al. have 1e-6
 
@@ -102,7 +104,7 @@ class ResidualEncoder(nnx.Module):
         self,
         bricks: Bricks,
         *,
-        image_size: int,
+        image_size: Sides,
         num_channels: int,
         ch_mult: Sequence[float],
         num_res_blocks: int,
@@ -111,7 +113,7 @@ class ResidualEncoder(nnx.Module):
         augment_dim: int = 0,
     ):
         sizes = level_sizes(image_size, ch_mult, attn_resolutions, least=0.5)
-        self.shape, self.nf = (image_size, image_size, num_channels), bricks.nf
+        self.shape, self.nf = (*sides(image_size), num_channels), bricks.nf
         self.act = bricks.act
         self.label_dim, self.augment_dim = label_dim, augment_dim
         nf, make = bricks.nf, bricks.make
@@ -188,7 +190,7 @@ class ResidualUNet(ResidualEncoder):
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: Sides,
         num_channels: int,
         out_channels: int,
         nf: int,
@@ -227,7 +229,8 @@ class ResidualUNet(ResidualEncoder):
             label_dim=label_dim,
             augment_dim=augment_dim,
         )
-        levels = [(int(nf * multiple), image_size >> i) for i, multiple in enumerate(ch_mult)]
+        sizes = shorter_sides(image_size, len(ch_mult))
+        levels = [(int(nf * multiple), size) for multiple, size in zip(ch_mult, sizes, strict=True)]
         skips = [levels[0][0]]
         for width, size in levels:
             skips += [width] * (num_res_blocks + (size != levels[-1][1]))
@@ -241,7 +244,7 @@ class ResidualUNet(ResidualEncoder):
                 c = width
                 if size in attn_resolutions:
                     level.attention.append(attend(c, "up"))
-            if size != image_size:
+            if size != sizes[0]:
                 level.resize = bricks.resize(c, "up")
             self.up.append(level)
 

@@ -1,7 +1,8 @@
-"""VP on a folder of your own image files, cut to squares of 32x32: a narrow DDPM++.
+"""VP on a folder of your own image files, cut to squares of 32 x 32: a narrow DDPM++.
 
 Command:  python main.py --mode=train --config=configs/vp/folder_ddpmpp.py --workdir=runs/my --config.data.path=/images
-Hardware: one GPU; on two CPU cores a step takes seconds.  Other sizes: set data.image_size (a multiple of 4).
+Hardware: one GPU; on two CPU cores a step takes seconds.
+Other sizes: --config.data.image_size=64, or 48,64 for a height and a width, in multiples of 4.
 """
 
 from ml_collections import ConfigDict

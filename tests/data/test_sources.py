@@ -56,7 +56,7 @@ def test_photo_patches_train_and_test_share_no_pixel():
 
 
 def test_a_crop_larger_than_its_region_is_refused():
-    with pytest.raises(ValueError, match="size must be between 1 and 128, got 129"):
+    with pytest.raises(ValueError, match=r"data.size is 129; it must be at least 1 and fit into \(427, 128\)"):
         data.create("photo_patches", size=129)
 
 

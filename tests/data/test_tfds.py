@@ -121,6 +121,17 @@ def test_split_expressions_and_resizing(cifar):
     assert source.shape == source.train[0]["image"].shape == (16, 16, 3)
 
 
+def test_images_that_are_not_square(cifar):
+    data_dir, images = cifar
+    source = data.create("tfds:cifar10", data_dir=data_dir, crop=(10, 32), image_size=(5, 16))
+    assert source.shape == source.train[0]["image"].shape == (5, 16, 3)
+    source = data.create("tfds:cifar10", data_dir=data_dir, crop=(10, 32))
+    middles = {image[11:21].tobytes() for image in images["test"]}
+    assert {source.test[i]["image"].tobytes() for i in range(12)} == middles
+    with pytest.raises(ValueError, match=r"crop=\(10, 33\) does not fit"):
+        data.create("tfds:cifar10", data_dir=data_dir, crop=(10, 33))
+
+
 def test_grey_images_of_several_sizes(tmp_path):
     images = {split: [noise(1, 20 + i, 30, 1)[0] for i in range(4)] for split in ("train", "test")}
     prepare(tmp_path, images, name="varied", shape=(None, None, 1))

@@ -268,7 +268,7 @@ def test_every_number_of_a_network(name: str) -> None:
     for option, allowed in ranges_of(MODELS[name]).items():
         inner = getattr(allowed, "given", allowed)
         several = isinstance(inner, Several)
-        number = inner.each if several else inner
+        number = inner.each if several else getattr(inner, "side", inner)
         if not isinstance(number, Number):
             continue
         values = [*NEVER, *([-1] if option != "fir_kernel" else []), *([1.5] if number.whole else [math.inf])]

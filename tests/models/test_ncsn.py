@@ -197,7 +197,7 @@ def test_every_parameter_has_a_gradient(name: str) -> None:
         (
             "ncsnv2_256",
             SIGMAS | {"image_size": 12},
-            "NCSNv2_256 halves the image 3 times.*multiple of 8",
+            "image_size=12 cannot be halved 3 times, as NCSNv2_256 does.*multiples of 8",
         ),
         (
             "ncsnv2_64",
