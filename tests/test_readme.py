@@ -1,7 +1,8 @@
-"""Every block of code in README and docs runs as it stands or says what it needs; every link leads somewhere."""
+"""Every block of code in README, CONTRIBUTING and docs runs or says what it needs; every link leads somewhere."""
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"# needs: \S")
 
@@ -130,9 +132,46 @@ def test_a_link_that_leads_nowhere_is_seen(tmp_path: Path) -> None:
 
 def test_the_index_leads_to_every_page_and_the_front_page_is_one_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
-    pages = {page.name for page in PAGES[1:]} - {"README.md"}
-    assert pages == set(LINK.findall(index)) - {"../README.md"}
+    pages = {page.name for page in DOCS} - {"README.md"}
+    assert pages == set(LINK.findall(index)) - {"../README.md", "../CONTRIBUTING.md"}
     assert len((ROOT / "README.md").read_text().splitlines()) <= 160
+
+
+FILE = re.compile(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+(?:\.py|\.ipynb|/))`")
+
+
+def missing_files(page: str) -> list[str]:
+    """The source files and folders that a page names and that are not there; recipes are named from `configs` too."""
+    of_other_places = {"tensorboard/", "controllable_generation.py"}  # a run's folder, the 2021 code
+    named = set(FILE.findall(page)) - of_other_places
+    return sorted(name for name in named if not ((ROOT / name).exists() or (ROOT / "configs" / name).exists()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_source_file_that_a_page_names_is_there(page: Path) -> None:
+    assert missing_files(page.read_text()) == []
+
+
+def test_a_file_that_is_gone_is_seen() -> None:
+    page = "`main.py` `samplers/gone.py` `vp/digits.py` `vp/` `gone/` `runs/x/report.md` `sde_lib/NAME.py` gone.py"
+    assert missing_files(page) == ["gone/", "samplers/gone.py"]
+
+
+def test_the_page_of_the_rooms_says_who_may_import_whom() -> None:
+    rules = runpy.run_path(str(ROOT / "tests" / "test_imports.py"))["MAY_IMPORT"]
+    said = {}
+    for names, _, imports in re.findall(r"^\| (`.*) \| (.*) \| ?(.*)\|$", (ROOT / "docs/rooms.md").read_text(), re.M):
+        for name in re.findall(r"`(\w+)(?:/|\.py)`", names):
+            said[name] = set(rules) if imports.strip() == "everything" else set(re.findall(r"`(\w+)`", imports))
+    assert said.keys() == rules.keys()
+    assert {name: allowed - {name, "main"} for name, allowed in said.items()} == {
+        name: set(allowed) - {name, "main"} for name, allowed in rules.items()
+    }
+
+
+def test_the_citation_names_the_version_that_is_installed() -> None:
+    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version and f"\nversion: {version[1]}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 MEASURED = re.compile(r"(\d\.\d{3} \+- 0\.\d{3})\*{0,2}\s+bits/dim")
