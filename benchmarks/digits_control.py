@@ -23,7 +23,7 @@ from data.source import take
 from evaluation.report import environment
 from experiment import Experiment, build
 from experiment.config_files import from_file
-from experiment.sampling import guided_score, sampler
+from experiment.sampling import guided, sampler
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, write_text
 from metrics.fid import frechet_distance
@@ -87,9 +87,7 @@ def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[
     def error(levels: np.ndarray) -> float:
         return float(np.sqrt(np.mean((levels[:, height:].astype(float) - truth[:, height:]) ** 2)))
 
-    free = jax.jit(
-        lambda v: samplers.create(sde, guided_score(experiment, v, settings, sde, labels), settings)(key, z).x
-    )
+    free = jax.jit(lambda v: samplers.create(sde, guided(experiment, v, settings, sde, labels), settings)(key, z).x)
     mean = np.broadcast_to(take(source.train, np.arange(len(source.train)))["image"].mean(0), truth.shape)
     levels = experiment.scaler.decode(np.asarray(free(variables)))
     rows: list[dict[str, float | str]] = [
@@ -103,7 +101,7 @@ def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[
         chosen = dataclasses.replace(settings, method="ddim", eta=1.0) if method == "repaint" else settings
 
         def fill(v: dict, z: jax.Array, method: str = method, chosen: samplers.Settings = chosen) -> jax.Array:
-            score = guided_score(experiment, v, chosen, sde, labels)
+            score = guided(experiment, v, chosen, sde, labels)
             return inverse.create(sde, score, chosen, inverse.mask(known), method)(key, z, x0).x
 
         levels = experiment.scaler.decode(np.asarray(jax.jit(fill)(variables, z)))

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     middle = float(sde.sigma(jnp.asarray(times[len(times) // 2])) / sde.alpha(jnp.asarray(times[len(times) // 2])))
 
     def score(variables: dict) -> Callable:
-        return lambda x, t, labels: experiment.score_fn(variables, condition=experiment.condition(labels))(x, t)
+        return lambda x, t, labels: experiment.predict_fn(variables, condition=experiment.condition(labels))(x, t)
 
     def alone(variables: dict, labels: jax.Array) -> Callable:
         return lambda x, t: score(variables)(x, t, labels)

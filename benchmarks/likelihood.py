@@ -115,15 +115,20 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     x, probes = everything[:size], draw_probes(probe_keys, everything)[:size, 0]
 
     def own(variables: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        score = experiment.score_fn(variables)
+        predict = experiment.predict_fn(variables)
         keys = probe_keys[: len(x)]
-        result = log_likelihood(sde, score, x, keys, slots=size, rtol=tolerance, atol=tolerance)
+        result = log_likelihood(sde, predict, x, keys, slots=size, rtol=tolerance, atol=tolerance)
         return result.nats, result.evaluations
 
     def velocity_of(variables: dict) -> Callable[[jax.Array, jax.Array], jax.Array]:
         """``(x [b, ...], t) -> velocity``, at one time for all or at one each."""
-        score = experiment.score_fn(variables)
-        return lambda x, t: sde.flow_velocity(x, t, score(x, jnp.broadcast_to(t, len(x))))
+        predict = experiment.predict_fn(variables)
+
+        def velocity(x: jax.Array, t: jax.Array) -> jax.Array:
+            x0, eps, _ = predict(x, jnp.broadcast_to(t, len(x)))
+            return sde.velocity(x0, eps, t)
+
+        return velocity
 
     def by_reverse_mode(variables: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         end, delta, spent = solve_reverse(velocity_of(variables), x, probes, sde, tolerance)

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     told = experiment.condition(experiment.labels(0, options.batch_size))
 
     def stepper(variables: dict) -> samplers.Stepper:
-        return samplers.PREDICTORS[options.method](sde, experiment.score_fn(variables, condition=told))
+        return samplers.PREDICTORS[options.method](sde, experiment.predict_fn(variables, condition=told))
 
     @network_jit
     def scan(variables: dict, z: jax.Array) -> jax.Array:

@@ -16,13 +16,14 @@ from tqdm import tqdm
 
 import inverse
 import samplers
+import sde_lib
 from editing.tasks import MEASURED, Inputs, inputs
 from experiment import Experiment, Failure
 from experiment.captions import facts_of, file_name
 from experiment.pictures import save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
-from experiment.sampling import guided_score, on_chain
+from experiment.sampling import guided, on_chain
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, set_aside
 from models.conditions import NO_CLASS
@@ -126,13 +127,13 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
     count, settings = config.count, samplers.settled(sde, experiment.settings)
     _check_label(experiment)
 
-    def score(variables: dict[str, Any], settings: Settings) -> Any:
-        def of_batch(x: jax.Array, t: jax.Array) -> Any:
+    def model(variables: dict[str, Any], settings: Settings) -> sde_lib.PredictFn:
+        def of_batch(x: jax.Array, t: jax.Array) -> sde_lib.Prediction:
             label = settings.label if settings.label >= 0 else NO_CLASS
             labels = jnp.full(len(x), label) if experiment.labels(0, 1) is not None else None
-            return guided_score(experiment, variables, settings, sde, labels)(x, t)
+            return guided(experiment, variables, settings, sde, labels)(x, t)
 
-        return of_batch
+        return sde_lib.PredictFn(noising, of_batch)
 
     noising = experiment.noising(variables, chain=on_chain(settings))
 
@@ -147,7 +148,7 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
         def measured(variables: dict, key: jax.Array, _: Any, y: jax.Array, __: Any) -> tuple[jax.Array, jax.Array]:
             key_prior, key_path = jax.random.split(key)
             arguments = settings, read.measurement, config.method
-            sampler = inverse.create(sde, score(variables, settings), *arguments, process=noising, **options)
+            sampler = inverse.create(sde, model(variables, settings), *arguments, process=noising, **options)
             samples = sampler(key_path, prior(key_prior), y)
             return samples.x, samples.evaluations
 
@@ -158,7 +159,7 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
         inverse.vary(sde, lambda x, t: x, settings, config.strength, process=noising)
 
         def varied(variables: dict, key: jax.Array, x0: jax.Array, *_: Any) -> tuple[jax.Array, jax.Array]:
-            sampler = inverse.vary(sde, score(variables, settings), settings, config.strength, process=noising)
+            sampler = inverse.vary(sde, model(variables, settings), settings, config.strength, process=noising)
             samples = sampler(key, jnp.repeat(x0, count, axis=0))
             return samples.x, samples.evaluations
 
@@ -167,7 +168,7 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
     samplers.create(sde, lambda x, t: x, flow)
 
     def between(variables: dict, _: Any, a: jax.Array, __: Any, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = inverse.interpolate(sde, score(variables, flow), a, b, fractions, rtol=flow.rtol, atol=flow.atol)
+        found = inverse.interpolate(sde, model(variables, flow), a, b, fractions, rtol=flow.rtol, atol=flow.atol)
         return found.x[:, 0], found.evaluations
 
     return network_jit(between)

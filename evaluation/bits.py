@@ -103,7 +103,7 @@ def _make_compute(experiment: Experiment) -> Callable:
             x = scaler.encode(image, dequantize)
         result = log_likelihood(
             sde,
-            lambda x, t, told=None: experiment.score_fn(variables, condition=told)(x, t),
+            lambda x, t, told=None: experiment.predict_fn(variables, condition=told)(x, t),
             x,
             probe,
             condition=experiment.condition(batch.get("label")),

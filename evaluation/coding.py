@@ -90,7 +90,6 @@ def variational(
 
 def _make_compute(experiment: Experiment, settings: dict[str, Any]) -> Callable:
     """``(variables, batch, keys) -> Bound``."""
-    learned = settings["variance"].startswith("learned")
     options: dict[str, Any] = {"variance": settings["variance"]}
     levels = experiment.source.levels
     if levels:
@@ -103,8 +102,7 @@ def _make_compute(experiment: Experiment, settings: dict[str, Any]) -> Callable:
     def compute(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> Any:
         image = batch["image"]
         x0 = low + (high - low) / (levels - 1) * image.astype(np.float32) if levels else image
-        make = experiment.score_and_variance_fn if learned else experiment.score_fn
-        model = make(variables, chain=True, condition=experiment.condition(batch.get("label")))
+        model = experiment.predict_fn(variables, chain=True, condition=experiment.condition(batch.get("label")))
         return variational_bound(experiment.sde, experiment.num_scales, model, x0, normal_noise(keys, x0), **options)
 
     return compute

@@ -22,7 +22,7 @@ from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
-from experiment.sampling import guided_score
+from experiment.sampling import guided
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
 from metrics import sample_set
@@ -228,8 +228,8 @@ class _Draws:
         settings = self.flow_settings
 
         def draw(variables: dict, key: jax.Array, z: jax.Array, labels: Any) -> samplers.Samples:
-            score = guided_score(self.experiment, variables, settings, self.sde, labels)
-            return samplers.create(self.sde, score, settings)(key, z)
+            model = guided(self.experiment, variables, settings, self.sde, labels)
+            return samplers.create(self.sde, model, settings)(key, z)
 
         rounds = self._rounds("flow", settings)
         for i, *arguments in self._missing(rounds, "the flow"):
@@ -246,8 +246,8 @@ class _Draws:
         rows = table(self.sde, stepper_of(self.sde, lambda x, t: x, settings), settings, self.longest[method])
 
         def draw(variables: dict, key: jax.Array, z: jax.Array, labels: Any, rows: Table) -> jax.Array:
-            score = guided_score(self.experiment, variables, settings, self.sde, labels)
-            return loop(self.sde, score, settings)(key, z, rows)
+            model = guided(self.experiment, variables, settings, self.sde, labels)
+            return loop(self.sde, model, settings)(key, z, rows)
 
         # The seconds are of this machine: another one takes its own, and draws anew.
         rounds = self._rounds(

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import sde_lib
 from evaluation import ingredients
 from evaluation.image_rounds import not_finite, write_missing
 from evaluation.rounds import Rounds
@@ -68,26 +67,21 @@ def variational(
 def _make_compute(experiment: Experiment, n: int) -> Callable[..., Bound]:
     """``(variables, batch, keys) -> Bound``."""
     levels = experiment.scaler.centres() if experiment.source.levels else None
-    model = experiment.config.model
 
     @network_jit
     def compute(variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> Bound:
         sde, image = experiment.process(variables), batch["image"]
-        condition = experiment.condition(batch.get("label"))
         x0 = image if levels is None else jnp.asarray(levels, np.float32)[image]
-
-        def apply(x: jax.Array, c_noise: jax.Array) -> jax.Array:
-            return experiment.network.apply(variables, x, c_noise, condition)
 
         def noise(i: jax.Array | int) -> jax.Array:
             at = jax.vmap(jax.random.fold_in, (0, None))(keys, i)
             return jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(at)
 
-        eps_fn = sde_lib.eps_fn(sde, apply, model.prediction, model.noise_label, model.preconditioning)
+        predict = experiment.predict_fn(variables, condition=experiment.condition(batch.get("label")))
         start = jax.vmap(jax.random.uniform)(keys)
 
         def at(i: jax.Array) -> jax.Array:
-            return diffusion_bits(sde, eps_fn, x0, bound_times(sde, (start + i / n) % 1.0), noise(i))
+            return diffusion_bits(sde, predict, x0, bound_times(sde, (start + i / n) % 1.0), noise(i))
 
         diffusion = jnp.mean(jax.lax.map(at, jnp.arange(n)), axis=0)
         return Bound(diffusion, prior_bits(sde, x0), reconstruction_bits(sde, x0, noise(n), levels))

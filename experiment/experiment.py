@@ -74,24 +74,23 @@ class Experiment:
         """Noise levels of a discretely trained network, 0 for one trained in continuous time."""
         return num_scales(self.config)
 
-    def score_fn(
-        self, variables: dict[str, Any], *, chain: bool = False, condition: dict[str, Any] | None = None
-    ) -> sde_lib.ScoreFn:
-        """The score of the network with these variables, dropout off: what every sampler and likelihood takes.
+    @property
+    def parameterization(self) -> sde_lib.Parameterization:
+        """What the network's output means and how it is told the noise."""
+        model = self.config.model
+        return sde_lib.parameterization(model.prediction, model.noise_label, model.preconditioning)
 
-        `chain`: of a discretely trained network at the noise levels of its chain, rather than smooth in t.
-        `condition`: of a conditional network, for a batch of as many examples.
+    def predict_fn(
+        self, variables: dict[str, Any], *, chain: bool = False, condition: dict[str, Any] | None = None
+    ) -> sde_lib.PredictFn:
+        """The predictions of the network with these variables, dropout off: what every sampler and likelihood takes.
+
+        Args:
+          variables: of the network.
+          chain: of a discretely trained network at the noise levels of its chain, rather than smooth in t.
+          condition: of a conditional network, for a batch of as many examples.
         """
-
-        model, (process, apply) = self.config.model, self._process_and_network(variables, chain, condition)
-        return sde_lib.score_fn(process, apply, model.prediction, model.noise_label, model.preconditioning)
-
-    def score_and_variance_fn(
-        self, variables: dict[str, Any], *, chain: bool = False, condition: dict[str, Any] | None = None
-    ) -> sde_lib.ScoreAndVarianceFn:
-        """The score, and the variance output of a network that has one, for a learned variance; see `score_fn`."""
-        model, (process, apply) = self.config.model, self._process_and_network(variables, chain, condition)
-        return sde_lib.score_and_variance_fn(process, apply, model.prediction, model.noise_label)
+        return self.parameterization.predict_fn(*self._process_and_network(variables, chain, condition))
 
     @property
     def predicts_variance(self) -> bool:
@@ -106,7 +105,7 @@ class Experiment:
         return self.config.model.name in CLASSIFIERS
 
     def logits_fn(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.LogitsFn:
-        """What a classifier with these variables says, dropout off; `chain` as in `score_fn`."""
+        """What a classifier with these variables says, dropout off; `chain` as in `predict_fn`."""
         process, apply = self._process_and_network(variables, chain, None)
         return sde_lib.logits_fn(process, apply, self.config.model.noise_label)
 
@@ -123,7 +122,7 @@ class Experiment:
         return self.noising(variables, chain=chain), apply
 
     def noising(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.AffineSDE | sde_lib.Levels:
-        """What noises the data: `process`, or the levels of a discretely trained network; `chain` as in `score_fn`."""
+        """What noises the data: `process`, or the levels of a discrete training; `chain` as in `predict_fn`."""
         process = self.process(variables)
         return sde_lib.Levels(process, self.num_scales, exact=chain) if self.num_scales else process
 

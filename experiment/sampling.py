@@ -1,4 +1,4 @@
-"""The sampling of an experiment: what its samplers follow, the network's score for given classes, guided, in range."""
+"""The sampling of an experiment: the predictions that its samplers follow, for given classes, guided, in range."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,17 +31,17 @@ def sampler(
     """
     settings = experiment.settings_of(method)
     sde = sde or experiment.process(variables)
-    return samplers.create(sde, guided_score(experiment, variables, settings, sde, labels), settings)
+    return samplers.create(sde, guided(experiment, variables, settings, sde, labels), settings)
 
 
-def guided_score(
+def guided(
     experiment: Experiment,
     variables: dict[str, Any],
     settings: samplers.Settings,
     sde: sde_lib.AffineSDE,
     labels: Int[Array, " b"] | None,
-) -> sde_lib.ScoreFn | sde_lib.ScoreAndVarianceFn:
-    """The network's score, on the chain that the settings ask for, for these classes, guided and thresholded.
+) -> sde_lib.PredictFn:
+    """The network's predictions, on the chain that the settings ask for, for these classes, guided and thresholded.
 
     The settings are those that are carried out (`samplers.settled`).
     """
@@ -72,22 +72,20 @@ def _guided(
     process: sde_lib.AffineSDE | sde_lib.Levels,
     chain: bool,
     labels: Int[Array, " b"] | None,
-) -> Callable:
-    make = experiment.score_and_variance_fn if settings.learned_variance else experiment.score_fn
+) -> sde_lib.PredictFn:
+    def model(x: Array, t: Array, labels: Array) -> sde_lib.Prediction:
+        return experiment.predict_fn(variables, chain=chain, condition=experiment.condition(labels))(x, t)
 
-    def score(x: Array, t: Array, labels: Array) -> Any:
-        return make(variables, chain=chain, condition=experiment.condition(labels))(x, t)
-
-    told = make(variables, chain=chain, condition=experiment.condition(labels))
+    told = experiment.predict_fn(variables, chain=chain, condition=experiment.condition(labels))
     scale, guide = settings.guidance_scale, experiment.guide
     interval = {"low": settings.guidance_low, "high": settings.guidance_high}
     if guide is None and (scale == 1.0 or labels is None):
         return told
     if guide is None:
         none = jnp.full_like(labels, NO_CLASS)
-        return classifier_free(process, score, labels, none, scale, rescale=settings.guidance_rescale, **interval)
+        return classifier_free(process, model, labels, none, scale, rescale=settings.guidance_rescale, **interval)
     of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
     if guide.classifies:
         return classifier_guided(process, told, guide.log_prob_fn(of_guide, labels, chain=chain), scale, **interval)
-    weak = guide.score_fn(of_guide, chain=chain, condition=guide.condition(labels))
+    weak = guide.predict_fn(of_guide, chain=chain, condition=guide.condition(labels))
     return autoguidance(process, told, weak, scale, rescale=settings.guidance_rescale, **interval)

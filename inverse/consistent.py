@@ -1,26 +1,23 @@
-"""The denoised image made to agree with the measurement: a score for a score."""
+"""The denoised image made to agree with the measurement: a prediction for a prediction."""
 
-from collections.abc import Callable
-from typing import Any
-
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from inverse.measurement import LinearMeasurement
-from sde_lib.base import expand
-from sde_lib.preconditioning import Process
+from sde_lib.base import Process
+from sde_lib.prediction import Model, PredictFn, Prediction, as_prediction, of_x0
 
 
-def consistent(process: Process, score: Callable, measurement: LinearMeasurement, y: Array) -> Callable:
-    """The score whose denoised image x0 = (x + sigma^2 score) / alpha is replaced by x0 + A^+ (y - A x0).
+def consistent(process: Process, model: Model, measurement: LinearMeasurement, y: Array) -> PredictFn:
+    """The predictions whose denoised image x0 is replaced by x0 + A^+ (y - A x0), and eps in accord.
 
     DDNM (Wang et al. 2022, arXiv:2212.00490, eq. 13); for a mask what GLIDE's inpainting does. What A sees then moves
     as the exact posterior does; the rest is denoised given a noisy copy of it, so that what y says of the rest is
-    partly lost. No evaluation more than the score's. A learned variance passes through. For exact y only.
+    partly lost. It costs no evaluation more than the model's, whose variance output
+    it leaves as it is, and takes exact y only.
 
     Args:
       process: what noises the data.
-      score: of images [b, ...], with or without a variance.
+      model: of images [b, ...].
       measurement: A.
       y: [b, ...], or [1, ...] for all.
 
@@ -30,12 +27,10 @@ def consistent(process: Process, score: Callable, measurement: LinearMeasurement
     if measurement.noise:
         raise ValueError(f"consistent: takes exact measurements, and noise is {measurement.noise}; use 'posterior'")
 
-    def wrapped(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Any:
-        alpha, variance = expand(process.alpha(t), x), expand(process.sigma(t) ** 2, x)
-        answer = score(x, t)
-        gradient, *rest = answer if isinstance(answer, tuple) else (answer,)
-        x0 = measurement.impose((x + variance * gradient) / alpha, y)
-        gradient = (alpha * x0 - x) / jnp.maximum(variance, jnp.finfo(x.dtype).tiny)
-        return (gradient, *rest) if rest else gradient
+    predict = as_prediction(process, model)
 
-    return wrapped
+    def imposed(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
+        prediction = predict(x, t)
+        return of_x0(process, x, t, measurement.impose(prediction.x0, y), prediction.variance)
+
+    return PredictFn(predict.process, imposed)

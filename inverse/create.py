@@ -11,16 +11,14 @@ import samplers
 from inverse.measurement import LinearMeasurement
 from inverse.methods import METHODS
 from samplers.base import Samples
-from samplers.create import score_of
 from samplers.settings import Settings
-from sde_lib.base import AffineSDE
-from sde_lib.preconditioning import Process
-from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
+from sde_lib.base import AffineSDE, Process
+from sde_lib.prediction import Model
 
 
 def create(
     sde: AffineSDE,
-    answer: ScoreFn | ScoreAndVarianceFn,
+    model: Model,
     settings: Settings,
     measurement: LinearMeasurement,
     method: str = "posterior",
@@ -38,7 +36,7 @@ def create(
 
     Args:
       sde: the process that the sampler reverses.
-      answer: the score, or with a learned variance (`Settings.learned_variance`) the pair.
+      model: its predictions or score; a learned variance (`Settings.learned_variance`) needs one that predicts it.
       settings: the sampler's.
       measurement: A and its noise.
       method: one of METHODS.
@@ -59,19 +57,19 @@ def create(
             known = ", ".join(chosen.options) or "none"
             raise ValueError(f"inverse: method {method!r} has no option {name!r}; known are {known}")
     if chosen.wraps == "stepper" and settings.method == "ode":
-        others = ", ".join(name for name, other in METHODS.items() if other.wraps == "score")
+        others = ", ".join(name for name, other in METHODS.items() if other.wraps == "model")
         raise ValueError(f"inverse: {method!r} acts between steps, and sampling.method 'ode' has none; use {others}")
     noises = process or sde
 
     def sampler(measurement: LinearMeasurement, y: Any) -> Callable:
-        if chosen.wraps == "score":
-            score = chosen.function(noises, answer, measurement, y, **options)
-            return samplers.create(sde, score, settings, trajectory=trajectory, start=start)
+        if chosen.wraps == "model":
+            told = chosen.function(noises, model, measurement, y, **options)
+            return samplers.create(sde, told, settings, trajectory=trajectory, start=start)
 
         def wrap(stepper: samplers.Stepper) -> samplers.Stepper:
-            return chosen.stepper(stepper, noises, score_of(answer, settings), measurement, y, **options)
+            return chosen.stepper(stepper, noises, model, measurement, y, **options)
 
-        return samplers.create(sde, answer, settings, trajectory=trajectory, wrap=wrap, start=start)
+        return samplers.create(sde, model, settings, trajectory=trajectory, wrap=wrap, start=start)
 
     sampler(measurement, jnp.zeros(0))  # refuses whatever is wrong; y is not looked at
 

@@ -12,36 +12,34 @@ from inverse.ranges import RANGES
 from inverse.steps import Place, placed
 from limits import check
 from samplers.base import Plan, State, Stepper, at
-from sde_lib.base import Coefficient, expand
-from sde_lib.preconditioning import Process
-from sde_lib.prediction import ScoreFn
+from sde_lib.base import Coefficient, Process
+from sde_lib.prediction import Model, as_prediction
 
 
 def dps(
     stepper: Stepper,
     process: Process,
-    score: ScoreFn,
+    model: Model,
     measurement: LinearMeasurement,
     y: Array,
     *,
     zeta: float = 1.0,
 ) -> Stepper:
-    """x_s - zeta grad |y - A x0(x_t)|, the gradient in x_t, after each step of the grid from t to s; x0 is Tweedie's.
+    """x_s - zeta grad |y - A x0(x_t)|, the gradient in x_t, after each step of the grid from t to s; x0 is the model's.
 
     Chung et al. 2022 (arXiv:2209.14687, Algorithm 1 with zeta_i = zeta / (2 |y - A x0|), as the authors' code has it;
     there 0.3 to 1 on images). Within `inverse.replacement` it is MCG (Chung et al. 2022, arXiv:2206.00941). A step's
     strength is not derived from the noise level, so the result depends on zeta and on the number of steps: for many
-    steps (1000). One evaluation and one backward pass more a step of the grid. `score` is the one the stepper follows.
+    steps (1000). One evaluation and one backward pass more a step of the grid. `model` is the one the stepper follows.
 
     Raises:
       ValueError: a zeta that is not positive; when run, shapes that do not fit, or a traced grid.
     """
     check("dps: ", {"zeta": zeta}, RANGES)
+    predict = as_prediction(process, model)
 
     def distance(x: Float[Array, "b *d"], t: Coefficient) -> Array:
-        times = jnp.full(len(x), t, x.dtype)
-        alpha, variance = expand(process.alpha(times), x), expand(process.sigma(times) ** 2, x)
-        residual = measurement.residual((x + variance * at(score, x, t)) / alpha, y)
+        residual = measurement.residual(at(predict, x, t).x0, y)
         square = jnp.sum(residual.reshape(len(x), -1) ** 2, axis=1)
         return jnp.sum(jnp.sqrt(jnp.where(square > 0.0, square, 1.0)) * (square > 0.0))  # a slope of 0 where it is 0
 

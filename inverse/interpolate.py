@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from samplers.ode import decode, encode
 from sde_lib.base import AffineSDE, expand
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import Model
 
 
 class Interpolation(NamedTuple):
@@ -41,7 +41,7 @@ def slerp(a: Float[Array, "b *d"], b: Float[Array, "b *d"], fraction: float) -> 
 
 def interpolate(
     sde: AffineSDE,
-    score: ScoreFn,
+    model: Model,
     a: Float[Array, "b *d"],
     b: Float[Array, "b *d"],
     fractions: Sequence[float],
@@ -63,9 +63,9 @@ def interpolate(
     if places.ndim != 1 or not len(places) or not 0.0 <= places.min() <= places.max() <= 1.0:
         raise ValueError(f"interpolate: fractions are {fractions}; needed are one or more, from 0 (a) to 1 (b)")
     n, size = len(places), len(a)
-    ends = encode(sde, score, jnp.concatenate([a, b]), rtol=rtol, atol=atol)
+    ends = encode(sde, model, jnp.concatenate([a, b]), rtol=rtol, atol=atol)
     z = jnp.concatenate([slerp(ends.x[:size], ends.x[size:], float(f)) for f in places])
-    flow = decode(sde, score, z, rtol=rtol, atol=atol)
+    flow = decode(sde, model, z, rtol=rtol, atol=atol)
     encoded = ends.converged[:size] & ends.converged[size:]
     converged = flow.converged.reshape(n, size) & encoded
     x = flow.x.reshape(n, *a.shape)

@@ -1,8 +1,5 @@
 """The score of p(x_t | y): the likelihood of y under a Gaussian p(x_0 | x_t), added to the score of p(x_t)."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 from jaxtyping import Array, Float
 
@@ -10,22 +7,22 @@ from inverse.measurement import LinearMeasurement
 from inverse.ranges import RANGES
 from inverse.solve import conjugate_gradients
 from limits import check
-from sde_lib.base import expand
-from sde_lib.preconditioning import Process
+from sde_lib.base import Process, expand
+from sde_lib.prediction import Model, PredictFn, Prediction, as_prediction, with_gradient
 
 COVARIANCES = ("exact", "identity")
 
 
 def posterior_score(
     process: Process,
-    score: Callable,
+    model: Model,
     measurement: LinearMeasurement,
     y: Array,
     *,
     covariance: str = "exact",
     data_std: float = 1.0,
     iterations: int = 5,
-) -> Callable:
+) -> PredictFn:
     """score + J^T A^T (A R A^T + noise^2)^-1 (y - A x0) with x0 = E[x_0 | x_t], J = d x0 / d x_t and R its covariance.
 
     - 'exact': R = sigma^2 / alpha J, Tweedie's second moment (Boys et al. 2023, arXiv:2310.06721, eq. 10). The system
@@ -35,13 +32,13 @@ def posterior_score(
       (Song et al. 2023, PiGDM, https://openreview.net/forum?id=9_gsMA8MRKQ, with s = 1; its guidance without the
       additional factor r^2 of the published DDIM form).
 
-    Each evaluation costs one of the score and one backward pass ('identity') or up to 1 + `iterations` ('exact'). A
-    learned variance passes through. Without noise the posterior's score is steep near data, so use samplers that take
+    Each evaluation costs one of the model and one backward pass ('identity') or up to 1 + `iterations` ('exact'). The
+    variance output stays as it is. Without noise the posterior's score is steep near data, so use samplers that take
     steps in x0 or small ones.
 
     Args:
       process: what noises the data.
-      score: of images [b, ...], with or without a variance; each example by itself.
+      model: of images [b, ...], each example by itself.
       measurement: A and its noise.
       y: [b, ...], or [1, ...] for all.
       covariance: 'exact' or 'identity'.
@@ -55,18 +52,16 @@ def posterior_score(
     if covariance not in COVARIANCES:
         raise ValueError(f"posterior: covariance is {covariance!r}; allowed are {', '.join(COVARIANCES)}")
     check("posterior: ", {"data_std": data_std, "iterations": iterations}, RANGES)
-    floor = measurement.noise**2
+    floor, predict = measurement.noise**2, as_prediction(process, model)
 
-    def wrapped(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Any:
+    def wrapped(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
         alpha, variance = process.alpha(t), process.sigma(t) ** 2
-        a, v = expand(alpha, x), expand(variance, x)
 
-        def denoise(x: Array) -> tuple[Array, Any]:
-            answer = score(x, t)
-            gradient, *rest = answer if isinstance(answer, tuple) else (answer,)
-            return (x + v * gradient) / a, (gradient, rest)
+        def denoise(x: Array) -> tuple[Array, Prediction]:
+            prediction = predict(x, t)
+            return prediction.x0, prediction
 
-        x0, pull, (gradient, rest) = jax.vjp(denoise, x, has_aux=True)
+        x0, pull, prediction = jax.vjp(denoise, x, has_aux=True)
         residual = measurement.residual(x0, y)
 
         def back(u: Array) -> Array:
@@ -80,7 +75,6 @@ def posterior_score(
             weighted = conjugate_gradients(
                 lambda u: ratio * measurement.apply(back(u)) + floor * u, residual, iterations=iterations
             )
-        gradient = gradient + back(weighted)
-        return (gradient, *rest) if rest else gradient
+        return with_gradient(process, prediction, t, back(weighted))
 
-    return wrapped
+    return PredictFn(predict.process, wrapped)

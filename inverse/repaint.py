@@ -13,7 +13,7 @@ from inverse.replacement import replacement
 from inverse.steps import levels, visited
 from limits import check
 from samplers.base import Plan, State, Stepper, normal_like
-from sde_lib.preconditioning import Process
+from sde_lib.base import Process
 
 
 class Up(NamedTuple):

@@ -10,7 +10,7 @@ from jaxtyping import Array, Key
 from inverse.measurement import LinearMeasurement
 from inverse.steps import Place, placed
 from samplers.base import Plan, State, Stepper, normal_like
-from sde_lib.preconditioning import Process
+from sde_lib.base import Process
 
 
 def replacement(stepper: Stepper, process: Process, measurement: LinearMeasurement, y: Array) -> Stepper:

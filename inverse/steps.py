@@ -7,7 +7,7 @@ import numpy as np
 
 from samplers.base import Plan, Stepper
 from samplers.nodes import host
-from sde_lib.preconditioning import Process
+from sde_lib.base import Process
 
 
 class Place(NamedTuple):

@@ -13,14 +13,13 @@ from samplers.base import Samples, normal_like
 from samplers.create import grid, stepper_of
 from samplers.nodes import host
 from samplers.settings import Settings
-from sde_lib.base import AffineSDE
-from sde_lib.preconditioning import Process
-from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
+from sde_lib.base import AffineSDE, Process
+from sde_lib.prediction import Model
 
 
 def vary(
     sde: AffineSDE,
-    answer: ScoreFn | ScoreAndVarianceFn,
+    model: Model,
     settings: Settings,
     strength: float,
     *,
@@ -36,7 +35,7 @@ def vary(
 
     Args:
       sde: the process.
-      answer: the score, or with a learned variance the pair.
+      model: its predictions or score.
       settings: the sampler's; `samplers.settled` says what becomes of a published chain's kernels below t = 1.
       strength: t, above the settings' t_min, at most 1.
       process: what the network knows, where that is not the SDE: the levels of a discrete chain.
@@ -46,10 +45,8 @@ def vary(
       ValueError: a strength out of bounds, or what `samplers.create` refuses.
     """
     check("vary: ", {"strength": strength}, RANGES)
-    sampler = samplers.create(sde, answer, settings, trajectory=trajectory, start=strength)
-    first = (
-        strength if settings.method == "ode" else grid(sde, stepper_of(sde, answer, settings), settings, strength)[0]
-    )
+    sampler = samplers.create(sde, model, settings, trajectory=trajectory, start=strength)
+    first = strength if settings.method == "ode" else grid(sde, stepper_of(sde, model, settings), settings, strength)[0]
     alpha, sigma = (float(host(f, np.array([first]))[0]) for f in ((process or sde).alpha, (process or sde).sigma))
 
     def run(key: Key[Array, ""], x0: Float[Array, "b *d"]) -> Samples:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from sde_lib import AffineSDE, ChainTables, ScoreAndVarianceFn, ScoreFn
+from sde_lib import AffineSDE, ChainTables, Levels, Model, as_prediction
 from sde_lib.variational import prior_bits, step_bits
 
 Noise = Callable[[Array], Float[Array, "b *d"]]
@@ -53,7 +53,7 @@ def normal_noise(keys: Key[Array, " b"], x0: Float[Array, "b *d"]) -> Noise:
 def variational_bound(
     sde: AffineSDE,
     n: int,
-    model: ScoreFn | ScoreAndVarianceFn,
+    model: Model,
     x0: Float[Array, "b *d"],
     noise: Noise,
     *,
@@ -68,7 +68,7 @@ def variational_bound(
     One noise an example and level; n evaluations of the model.
 
     Args:
-      model: the score at the levels' times, or with a learned `variance` score and variance output together.
+      model: its predictions or score at the levels' times; a learned `variance` needs its variance output.
       x0: data; grey levels as the centres of their bins.
       noise: `normal_noise`, or given numbers.
       variance: a name of `sde_lib.VARIANCES`.
@@ -81,22 +81,19 @@ def variational_bound(
     Raises:
       ValueError: an unknown variance or decoder, or an SDE without levels.
     """
-    tables = ChainTables.of(sde, n)
+    tables, predict = ChainTables.of(sde, n), as_prediction(Levels(sde, n), model)
     b = len(x0)
 
     def at_level(i: Array) -> tuple[Array, Array, Array]:
         index, eps = jnp.full((b,), i), noise(i)
         x = tables.noised(x0, index, eps)
-        out = model(x, jnp.full((b,), sde.level_time(i.astype(x.dtype), n)))
-        score, v = out if isinstance(out, tuple) else (out, None)
-        alpha, sigma = tables.row(tables.alpha, index, x), tables.row(tables.sigma, index, x)
-        x0_hat = (x + sigma**2 * score) / alpha
+        x0_hat, eps_hat, v = predict(x, jnp.full((b,), sde.level_time(i.astype(x.dtype), n)))
         if clip is not None:
             x0_hat = jnp.clip(x0_hat, *clip)
+            eps_hat = (x - tables.row(tables.alpha, index, x) * x0_hat) / tables.row(tables.sigma, index, x)
         log_variance = tables.log_variance(variance, x, index, v)
         options = {"half_bin": half_bin, "bounds": bounds, "decoder": decoder}
         term = step_bits(tables, x0, x, index, x0_hat, log_variance, **options)
-        eps_hat = (x - alpha * x0_hat) / sigma
         return term, _mean_square(x0_hat - x0), _mean_square(eps_hat - eps)
 
     columns = jax.lax.map(at_level, jnp.arange(n))

@@ -1,4 +1,4 @@
-"""Exact-in-the-limit log-likelihood of a score by the probability-flow ODE (Song et al. 2021, App. D.2)."""
+"""Exact-in-the-limit log-likelihood of a model by the probability-flow ODE (Song et al. 2021, App. D.2)."""
 
 import math
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from samplers.guidance import ConditionalFn
 from samplers.ode import draw_probes, solve_flow
-from sde_lib import AffineSDE, ScoreFn
+from sde_lib import AffineSDE, Model
 
 
 class LogLikelihood(NamedTuple):
@@ -22,7 +22,7 @@ class LogLikelihood(NamedTuple):
 
 def log_likelihood(
     sde: AffineSDE,
-    score: ScoreFn | ConditionalFn,
+    model: Model | ConditionalFn,
     x: Float[Array, "b *d"],
     keys: Key[Array, " b"] | None = None,
     *,
@@ -46,7 +46,7 @@ def log_likelihood(
     """
     drawn = draw_probes(keys, x, probe, probes)
     told = {"probes": drawn, "condition": condition}
-    flow = solve_flow(sde, score, x, sde.t_min, 1.0, **told, slots=slots, rtol=rtol, atol=atol)
+    flow = solve_flow(sde, model, x, sde.t_min, 1.0, **told, slots=slots, rtol=rtol, atol=atol)
     nats = sde.prior_log_prob(flow.x) + flow.delta_log_density
     nats = jnp.where(flow.converged, nats, jnp.nan)  # a solve that stopped on the way has a finite, wrong end
     return LogLikelihood(nats, flow.x, flow.evaluations, flow.converged)

@@ -42,7 +42,7 @@ import inverse
 import samplers
 from experiment import build
 from experiment.pictures import image_grid
-from experiment.sampling import guided_score
+from experiment.sampling import guided
 from experiment.weights import load_run
 from experiment.workdir import Workdir
 from metrics.precision_recall import precision_recall
@@ -149,7 +149,7 @@ if CLASSES:
 
     def told(variables, labels):
         """The score of those classes [b], without any guidance."""
-        return experiment.score_fn(variables, condition=experiment.condition(labels))
+        return experiment.predict_fn(variables, condition=experiment.condition(labels))
 
     @jax.jit
     def draw(variables, labels):
@@ -248,7 +248,7 @@ if CLASSES:
 
         @jax.jit
         def draw(variables):
-            score = guided_score(experiment, variables, chosen, sde, jnp.asarray(LABELS))
+            score = guided(experiment, variables, chosen, sde, jnp.asarray(LABELS))
             return samplers.create(sde, score, chosen)(key, NOISE).x
 
         return np.asarray(draw(variables))
@@ -335,7 +335,7 @@ if CLASSES:
 
         @jax.jit
         def fill(variables, y, measurement):
-            score = guided_score(experiment, variables, chosen, sde, told_nothing[: len(y)])
+            score = guided(experiment, variables, chosen, sde, told_nothing[: len(y)])
             sampler = inverse.create(sde, score, chosen, inverse.mask(KNOWN), method, **options)
             return sampler(key, NOISE[: len(y)], y, measurement)
 
@@ -419,7 +419,7 @@ if PHOTOS:
         @jax.jit
         def colour(variables, key):
             key_prior, key_path = jax.random.split(key)
-            score = guided_score(photos, variables, chosen, process, None)
+            score = guided(photos, variables, chosen, process, None)
             sampler = inverse.create(process, score, chosen, grey, method, **options)
             return sampler(key_path, process.prior_sample(key_prior, truth.shape), known).x
 

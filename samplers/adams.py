@@ -19,7 +19,7 @@ from samplers.dpm_solver import ramp
 from samplers.linear import Method, Move, Row, linear
 from samplers.nodes import Node
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import Model
 
 MAX_ORDER = 4
 QUADRATURE = np.polynomial.legendre.leggauss(48)
@@ -47,7 +47,7 @@ def _integrals(places: list[float], start: float, end: float, density: Callable[
 
 def _multistep(
     sde: AffineSDE,
-    score: ScoreFn,
+    model: Model,
     order: int,
     lower_order_final: int,
     integrals: Callable[[list[Node], int, int], list[float]],
@@ -59,10 +59,10 @@ def _multistep(
             rows.append(Row(t, Move(s.alpha / t.alpha, [s.alpha * w for w in integrals(grid, i, p)])))
         return rows
 
-    return linear(sde, score, Method("eps", memory=order, multistep=order > 1), table)
+    return linear(sde, model, Method("eps", memory=order, multistep=order > 1), table)
 
 
-def deis(sde: AffineSDE, score: ScoreFn, *, order: int = 3, lower_order_final: int = 15) -> Stepper:
+def deis(sde: AffineSDE, model: Model, *, order: int = 3, lower_order_final: int = 15) -> Stepper:
     """DEIS with polynomials in log rho ('logrho', as in diffusers), order 1 to 4; one evaluation a step.
 
     Zhang and Chen 2022 (arXiv:2204.13902). A step to data is of order 1; `lower_order_final` as in `dpm_solver`.
@@ -78,10 +78,10 @@ def deis(sde: AffineSDE, score: ScoreFn, *, order: int = 3, lower_order_final: i
             return [-t.rho]
         return _integrals([math.log(grid[i - j].rho) for j in range(p)], math.log(t.rho), math.log(s.rho), np.exp)
 
-    return _multistep(sde, score, order, lower_order_final, integrals)
+    return _multistep(sde, model, order, lower_order_final, integrals)
 
 
-def lms(sde: AffineSDE, score: ScoreFn, *, order: int = 4) -> Stepper:
+def lms(sde: AffineSDE, model: Model, *, order: int = 4) -> Stepper:
     """Linear multistep in rho, order 1 to 4, the step to data included; one evaluation a step (k-diffusion's lms).
 
     Raises:
@@ -92,10 +92,10 @@ def lms(sde: AffineSDE, score: ScoreFn, *, order: int = 4) -> Stepper:
     def integrals(grid: list[Node], i: int, p: int) -> list[float]:
         return _integrals([grid[i - j].rho for j in range(p)], grid[i].rho, grid[i + 1].rho, np.ones_like)
 
-    return _multistep(sde, score, order, 0, integrals)
+    return _multistep(sde, model, order, 0, integrals)
 
 
-def ipndm(sde: AffineSDE, score: ScoreFn, *, order: int = 4) -> Stepper:
+def ipndm(sde: AffineSDE, model: Model, *, order: int = 4) -> Stepper:
     """iPNDM, order 1 to 4: DDIM's step with eps extrapolated by Adams-Bashforth's constants; one evaluation a step.
 
     Liu et al. 2022 (arXiv:2202.09778) without its Runge-Kutta start (Zhang and Chen 2022, App. H.2). The constants
@@ -110,4 +110,4 @@ def ipndm(sde: AffineSDE, score: ScoreFn, *, order: int = 4) -> Stepper:
         advance = grid[i + 1].rho - grid[i].rho
         return [advance * w for w in _integrals([-float(j) for j in range(p)], 0.0, 1.0, np.ones_like)]
 
-    return _multistep(sde, score, order, 0, integrals)
+    return _multistep(sde, model, order, 0, integrals)

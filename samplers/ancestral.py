@@ -1,20 +1,18 @@
 """Ancestral sampling of the discrete Markov chain that a grid cuts out of the SDE."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from samplers.base import State, Stepper, kernel_fn, normal_like
+from samplers.base import State, Stepper, at, kernel_fn, normal_like, out_of_noise
 from samplers.nodes import kernel_plan
 from sde_lib.base import AffineSDE, Coefficient, Kernel
 from sde_lib.chain import VARIANCES, interpolated_log_variance
-from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
+from sde_lib.prediction import Model, ScoreFn, as_prediction
 
 
 def ancestral(
     sde: AffineSDE,
-    score: ScoreFn | ScoreAndVarianceFn,
+    model: Model,
     *,
     variance: str = "small",
     discretization: int | None = None,
@@ -25,8 +23,8 @@ def ancestral(
     The mean is that of p(x_s | x_t, x_0) with x_0 replaced by its Tweedie estimate (Ho et al. 2020, eq. 11; Song
     et al. 2021, App. F). The deviation is q sigma_s / sigma_t (`variance` 'small', the posterior's: exact for a
     single data point; published for VE) or q ('large': exact for unit Gaussian data; published for VP). With
-    'learned_range' and 'learned' `score` returns the network's v too: a place between the logarithms of the two
-    (Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 15), or log variance itself; a step to data then adds no noise.
+    'learned_range' and 'learned' it is made of the prediction's variance output: a place between the logarithms of the
+    two (Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 15), or log variance itself; a step to data then adds no noise.
     One evaluation a step. Any SDE, sub-VP included; `discretization` as in `reverse_diffusion`.
 
     A `guide` (`samplers.classifier_guide`) moves the mean by variance times its answer (Dhariwal and Nichol 2021,
@@ -35,17 +33,22 @@ def ancestral(
     published decoder: 0 if 'small', the posterior's of the step before if 'large', between that and q^2 if learned.
 
     Raises:
-      ValueError: an unknown variance.
+      ValueError: an unknown variance; when it is run, a learned one of a model that predicts none.
     """
     if variance not in VARIANCES:
         raise ValueError(f"ancestral: variance is {variance!r}; allowed are {', '.join(VARIANCES)}")
-    kernel = kernel_fn(sde, discretization)
-    both: Any = score if variance.startswith("learned") else lambda x, t: (score(x, t), None)
+    kernel, predict, learned = kernel_fn(sde, discretization), as_prediction(sde, model), variance.startswith("learned")
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
-        x, k, times = state.x, row or kernel(t, s), jnp.full(len(state.x), t, state.x.dtype)
-        gradient, v = both(x, times)
-        mean = (x + k.std**2 * gradient) / k.scale
+        x, k = state.x, row or kernel(t, s)
+        prediction = at(predict, x, t)
+        if learned and prediction.variance is None:
+            raise ValueError(
+                "the network predicts no variance, which takes twice the channels of the image; use a fixed one, small "
+                "or large"
+            )
+        v = prediction.variance if learned else None
+        mean = (x + k.std**2 * predict.score_of(prediction, t)) / k.scale
         posterior, to_data = k.std * k.std_ratio, k.std_ratio == 0.0
         before = posterior if guide is None else state.memory  # the posterior's deviation in the step before
         if v is None:
@@ -58,8 +61,9 @@ def ancestral(
             guided = jnp.exp(0.5 * (v if variance == "learned" else interpolated_log_variance(v, small, large)))
             deviation = jnp.where(to_data, 0.0, guided)
         if guide is not None:
-            mean = mean + guided**2 * guide(x, times)
+            mean = mean + guided**2 * guide(x, jnp.full(len(x), t, x.dtype))
         memory = state.memory if guide is None else posterior
+        mean, deviation = out_of_noise(sde, t, s, prediction, mean, deviation)
         return State(mean + deviation * normal_like(key, x), mean, memory)
 
     def init(x: Float[Array, "b *d"]) -> State:

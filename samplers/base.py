@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from sde_lib.base import AffineSDE, Coefficient, Kernel
-from sde_lib.prediction import ScoreFn
+from sde_lib.base import AffineSDE, Coefficient, Kernel, expand
+from sde_lib.prediction import Model, PredictFn, Prediction, as_prediction
 
 
 class State(NamedTuple):
@@ -103,9 +103,29 @@ def normal_like(key: Key[Array, ""], x: Float[Array, "b *d"]) -> Float[Array, "b
     return jax.random.normal(key, x.shape, x.dtype)
 
 
-def at(score: ScoreFn, x: Float[Array, "b *d"], t: Coefficient) -> Float[Array, "b *d"]:
+def at(predict: PredictFn, x: Float[Array, "b *d"], t: Coefficient) -> Prediction:
+    """The prediction of the whole batch at one scalar time."""
+    return predict(x, jnp.full(len(x), t, x.dtype))
+
+
+def score_at(predict: PredictFn, x: Float[Array, "b *d"], t: Coefficient) -> Float[Array, "b *d"]:
     """The score of the whole batch at one scalar time."""
-    return score(x, jnp.full(len(x), t, x.dtype))
+    return predict.score(x, jnp.full(len(x), t, x.dtype))
+
+
+def out_of_noise(
+    sde: AffineSDE, t: Coefficient, s: Coefficient, prediction: Prediction, mean: Array, std: Coefficient | None = None
+) -> tuple[Array, Coefficient]:
+    """Mean and deviation of a step from t to s: the given ones, but the posterior's where alpha(t) = 0.
+
+    There x says nothing of the data, and the reverse SDE's drift and diffusion are infinite; x_s is normal with mean
+    alpha_s x0 and deviation sigma_s. With no deviation it is the flow's alpha_s x0 + sigma_s eps.
+    """
+    noise = sde.alpha(t) == 0.0
+    x_s = expand(sde.alpha(s), mean) * prediction.x0
+    if std is None:
+        return jnp.where(noise, x_s + expand(sde.sigma(s), mean) * prediction.eps, mean), jnp.zeros(())
+    return jnp.where(noise, x_s, mean), jnp.where(noise, sde.sigma(s), std)
 
 
 def chain(predictor: Stepper, corrector: Stepper) -> Stepper:
@@ -136,9 +156,10 @@ def chain(predictor: Stepper, corrector: Stepper) -> Stepper:
     return Stepper(step, evaluations, predictor.init, plan, place=place, one_step=predictor.one_step)
 
 
-def tweedie(sde: AffineSDE, score: ScoreFn) -> Callable[[Float[Array, "b *d"], Coefficient], Array]:
+def tweedie(sde: AffineSDE, model: Model) -> Callable[[Float[Array, "b *d"], Coefficient], Array]:
     """The denoiser x -> E[x_0 | x_t = x] for `sample`'s last step to data; one evaluation."""
-    return lambda x, t: sde.tweedie(x, t, at(score, x, t))
+    predict = as_prediction(sde, model)
+    return lambda x, t: at(predict, x, t).x0
 
 
 def sample(

@@ -11,17 +11,15 @@ is eps - s sigma grad_x log p(y | x_t): the DDIM form of Dhariwal and Nichol 202
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from samplers.guidance import inside, known_scale
-from sde_lib.base import expand
+from sde_lib.base import Process, expand
 from sde_lib.classifier import LogProbFn
-from sde_lib.preconditioning import Process
-from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
+from sde_lib.prediction import Model, PredictFn, Prediction, ScoreFn, as_prediction, with_gradient
 
 
 def classifier_guide(
@@ -60,25 +58,24 @@ def classifier_guide(
 
 def classifier_guided(
     process: Process,
-    score: ScoreFn | ScoreAndVarianceFn,
+    model: Model,
     log_prob: LogProbFn,
     scale: float | Array,
     *,
     low: float = 0.0,
     high: float = math.inf,
-) -> ScoreFn | ScoreAndVarianceFn:
-    """The score and the `classifier_guide`; a learned variance beside the score is left as it is.
+) -> PredictFn:
+    """The model's score and the `classifier_guide`, as a prediction; its variance output is left as it is.
 
-    Scale 1 is the score of the class, if the classifier is exact, and 0 is none. A conditional score may be guided too.
+    Scale 1 is the score of the class, if the classifier is exact, and 0 is none. A conditional model may be guided too.
+    Where alpha is 0 it is not moved: x says nothing of the class there.
 
     Raises:
       ValueError: as `classifier_guide`.
     """
-    guide = classifier_guide(process, log_prob, scale, low=low, high=high)
+    guide, predict = classifier_guide(process, log_prob, scale, low=low, high=high), as_prediction(process, model)
 
-    def guided(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Any:
-        answer = score(x, t)
-        moved = jax.tree.leaves(answer)[0] + guide(x, t)
-        return (moved, *answer[1:]) if isinstance(answer, tuple) else moved
+    def guided(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
+        return with_gradient(process, predict(x, t), t, guide(x, t))
 
-    return guided
+    return PredictFn(predict.process, guided)

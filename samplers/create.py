@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,49 +17,43 @@ from samplers.ode import solve_flow
 from samplers.runge_kutta import Churn
 from samplers.settings import Settings
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
+from sde_lib.prediction import Model
 
 
-def _predictor(name: str, sde: AffineSDE, score: Callable, settings: Settings) -> Stepper:
+def _predictor(name: str, sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
     options: dict[str, object] = {}
     if name in ("reverse_diffusion", "ancestral"):
         options["discretization"] = _kernels(settings)
     if name == "ancestral":
         options["variance"] = settings.variance
-    return PREDICTORS[name](sde, score, **options)
+    return PREDICTORS[name](sde, model, **options)
 
 
-def _solver(sde: AffineSDE, score: ScoreFn, settings: Settings) -> Stepper:
+def _solver(sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
     options: dict[str, object] = {}
     if settings.method == "ddim":
         options["eta"] = settings.eta
     if settings.method in CHURNED:
         options["churn"] = Churn(settings.s_churn, settings.s_min, settings.s_max, settings.s_noise)
-    return SOLVERS[settings.method](sde, score, **options)
+    return SOLVERS[settings.method](sde, model, **options)
 
 
-def score_of(answer: ScoreFn | ScoreAndVarianceFn, settings: Settings) -> ScoreFn:
-    """The score alone of what `create` takes."""
-    both: Any = answer
-    return (lambda x, t: both(x, t)[0]) if settings.learned_variance else both
-
-
-def stepper_of(sde: AffineSDE, answer: ScoreFn | ScoreAndVarianceFn, settings: Settings) -> Stepper:
+def stepper_of(sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
     """The stepper of the settings; the adaptive ODE has none."""
-    settings, score, both = chosen(sde, settings), score_of(answer, settings), answer
+    settings = chosen(sde, settings)
     if settings.few_step:
-        return _solver(sde, score, settings)
+        return _solver(sde, model, settings)
     if settings.method != "pc":
-        return _predictor(settings.method, sde, both, settings)
+        return _predictor(settings.method, sde, model, settings)
     if settings.corrector == "none":
-        return _predictor(settings.predictor, sde, both, settings)
+        return _predictor(settings.predictor, sde, model, settings)
     options: dict[str, object] = {"snr": settings.snr, "n_steps": settings.n_steps_each}
     if settings.corrector == "langevin":
         options["norm"] = settings.corrector_norm
-    corrector = CORRECTORS[settings.corrector](sde, score, discretization=_kernels(settings), **options)
+    corrector = CORRECTORS[settings.corrector](sde, model, discretization=_kernels(settings), **options)
     if settings.predictor == "none":
         return corrector
-    return chain(_predictor(settings.predictor, sde, both, settings), corrector)
+    return chain(_predictor(settings.predictor, sde, model, settings), corrector)
 
 
 def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.0) -> np.ndarray:
@@ -123,7 +116,7 @@ def settled(sde: AffineSDE, settings: Settings, start: float = 1.0) -> Settings:
 
 def create(
     sde: AffineSDE,
-    answer: ScoreFn | ScoreAndVarianceFn,
+    model: Model,
     settings: Settings,
     *,
     trajectory: bool = False,
@@ -132,8 +125,8 @@ def create(
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], Samples]:
     """The sampler ``(key, z [b, ...]) -> Samples``, z drawn from the prior; jit it once.
 
-    Deterministic methods ignore the key. The adaptive ODE keeps no trajectory. `answer` is the score; with a
-    learned variance (`Settings.learned_variance`) the pair of it and the network's answer about that.
+    Deterministic methods ignore the key. The adaptive ODE keeps no trajectory. A learned variance
+    (`Settings.learned_variance`) needs a model that predicts one.
 
     Args:
       wrap: what is made of the stepper before it runs; the adaptive ODE has none.
@@ -142,8 +135,8 @@ def create(
     Raises:
       ValueError: a setting out of range, before anything is traced.
     """
-    settings, score = chosen(sde, settings), score_of(answer, settings)
-    denoiser = tweedie(sde, score) if settings.denoise == "tweedie" else None
+    settings = chosen(sde, settings)
+    denoiser = tweedie(sde, model) if settings.denoise == "tweedie" else None
     if settings.method == "ode":
         if trajectory:
             raise ValueError("sampling.method 'ode' keeps no trajectory; use flow_heun")
@@ -152,7 +145,7 @@ def create(
         end = last_time(sde, settings)
 
         def run_ode(key: Key[Array, ""], z: Float[Array, "b *d"]) -> Samples:
-            flow = solve_flow(sde, score, z, start, end, rtol=settings.rtol, atol=settings.atol)
+            flow = solve_flow(sde, model, z, start, end, rtol=settings.rtol, atol=settings.atol)
             # A solve that gave up must not pass for a sample.
             x = jnp.where(flow.converged.reshape(-1, *[1] * (z.ndim - 1)), flow.x, jnp.nan)
             if denoiser is None:
@@ -162,7 +155,7 @@ def create(
         if not end < start <= 1.0:
             raise ValueError(f"sampling: it starts at {start} and ends at {end}; needed is t_min < start <= 1")
         return run_ode
-    stepper = stepper_of(sde, answer, settings)
+    stepper = stepper_of(sde, model, settings)
     times = grid(sde, stepper, settings, start)
     if wrap is not None:
         stepper = wrap(stepper)

@@ -7,12 +7,12 @@ from samplers.base import Stepper
 from samplers.linear import Method, Move, Row, linear
 from samplers.nodes import Node, ancestral
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import Model
 
 ETA = not_negative(note="0 is deterministic, 1 is DDPM's ancestral sampler")
 
 
-def ddim(sde: AffineSDE, score: ScoreFn, *, eta: float = 0.0) -> Stepper:
+def ddim(sde: AffineSDE, model: Model, *, eta: float = 0.0) -> Stepper:
     """x_s = alpha_s x0 + sqrt(sigma_s^2 - v^2) eps + v z, v = eta x the posterior's deviation, at most sigma_s.
 
     Song et al. 2021 (arXiv:2010.02502, eq. 12 and 16), for any process. eta = 0 is deterministic, of order 1 towards
@@ -35,4 +35,4 @@ def ddim(sde: AffineSDE, score: ScoreFn, *, eta: float = 0.0) -> Stepper:
             rows.append(Row(t, Move(keep, [s.alpha - keep * t.alpha], noise)))
         return rows
 
-    return linear(sde, score, Method("x0", noisy=eta > 0.0), table)
+    return linear(sde, model, Method("x0", noisy=eta > 0.0), table)

@@ -22,7 +22,7 @@ from samplers.base import Stepper
 from samplers.linear import PREDICTIONS, Method, Move, Row, linear
 from samplers.nodes import Node
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import Model
 
 WHOLE = {"x0": 1.05, "eps": 3.0}
 """Up to which ratio of neighbouring steps in lambda the whole second difference is better, for m = x0 and m = eps.
@@ -79,7 +79,7 @@ def ramp(steps: int, order: int, lower_order_final: int) -> list[int]:
 
 def dpm_solver(
     sde: AffineSDE,
-    score: ScoreFn,
+    model: Model,
     *,
     order: int = 2,
     prediction: str = "x0",
@@ -128,7 +128,7 @@ def dpm_solver(
             rows.append(Row(t, Move(keep * math.exp(-eta * h), [-c * w for w in weights[:p]], noise)))
         return rows
 
-    return linear(sde, score, Method(prediction, memory=order, multistep=order > 1, noisy=eta > 0.0), table)
+    return linear(sde, model, Method(prediction, memory=order, multistep=order > 1, noisy=eta > 0.0), table)
 
 
 def _third_order(phi_1: float, phi_2: float, phi_3: float, r0: float, r1: float) -> list[float]:

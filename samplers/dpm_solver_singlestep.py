@@ -11,7 +11,7 @@ from samplers.dpm_solver import check_solver, phi, scales, to_x0
 from samplers.linear import Method, Move, Row, linear
 from samplers.nodes import Node, ancestral, nodes_at
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import Model
 
 
 def orders_of(evaluations: int, order: int, *, to_data: bool = False) -> list[int]:
@@ -27,7 +27,7 @@ def orders_of(evaluations: int, order: int, *, to_data: bool = False) -> list[in
 
 def dpm_solver_singlestep(
     sde: AffineSDE,
-    score: ScoreFn,
+    model: Model,
     *,
     order: int = 2,
     prediction: str = "x0",
@@ -55,10 +55,10 @@ def dpm_solver_singlestep(
             first += size
         return rows
 
-    return linear(sde, score, Method(prediction, memory=order, stages=order > 1), table)
+    return linear(sde, model, Method(prediction, memory=order, stages=order > 1), table)
 
 
-def dpm_solver_2s(sde: AffineSDE, score: ScoreFn, *, prediction: str = "x0", eta: float = 0.0) -> Stepper:
+def dpm_solver_2s(sde: AffineSDE, model: Model, *, prediction: str = "x0", eta: float = 0.0) -> Stepper:
     """Two evaluations a step, the second halfway in lambda: k-diffusion's dpmpp_2s_ancestral, of order 2 at eta 0.
 
     `eta` > 0 steps to a lower noise level and adds the difference as noise, as its ancestral samplers do.
@@ -76,10 +76,10 @@ def dpm_solver_2s(sde: AffineSDE, score: ScoreFn, *, prediction: str = "x0", eta
             rows += _step([t, *([next(inner)] if s.sigma > 0.0 else []), s], prediction, False, noise)
         return rows
 
-    return linear(sde, score, Method(prediction, memory=2, stages=True, noisy=eta > 0.0, evaluations=2), table)
+    return linear(sde, model, Method(prediction, memory=2, stages=True, noisy=eta > 0.0, evaluations=2), table)
 
 
-def dpm_solver_sde(sde: AffineSDE, score: ScoreFn, *, eta: float = 1.0) -> Stepper:
+def dpm_solver_sde(sde: AffineSDE, model: Model, *, eta: float = 1.0) -> Stepper:
     """k-diffusion's dpmpp_sde: DPM-Solver++ with an inner point halfway in lambda, and noise at both; two evaluations.
 
     The inner point is reached by an ancestral step of its own; the whole step then uses its answer in place of the
@@ -107,7 +107,7 @@ def dpm_solver_sde(sde: AffineSDE, score: ScoreFn, *, eta: float = 1.0) -> Stepp
             rows.append(Row(middle, move(t, s, 1.0, 0.0)))
         return rows
 
-    return linear(sde, score, Method("x0", memory=2, stages=True, noisy=eta > 0.0, evaluations=2), table)
+    return linear(sde, model, Method("x0", memory=2, stages=True, noisy=eta > 0.0, evaluations=2), table)
 
 
 def _step(

@@ -5,17 +5,19 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from samplers.base import Plan, State, Stepper, at, from_time_to_time, normal_like
+from samplers.base import Plan, State, Stepper, at, from_time_to_time, normal_like, out_of_noise
 from sde_lib.base import AffineSDE, Coefficient
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import Model, as_prediction
 
 
-def euler_maruyama(sde: AffineSDE, score: ScoreFn) -> Stepper:
+def euler_maruyama(sde: AffineSDE, model: Model) -> Stepper:
     """x_s = x + (s - t) [f x - g^2 score] + g sqrt(t - s) z (Song et al. 2021, App. E).
 
     One evaluation a step; weak order 1 (strong order 1 as well where g does not depend on x, as here).
-    Works with every SDE and any grid. Needs hundreds of steps: use an ODE method for few.
+    It works with every SDE and on any grid, and needs hundreds of steps: an ODE method is for few. A step from a time
+    at which alpha is 0 is the exact posterior's.
     """
+    predict = as_prediction(sde, model)
 
     def plan(times: Any) -> Plan:
         """(t, s, t - s): times in float64 are subtracted before they are rounded."""
@@ -24,8 +26,9 @@ def euler_maruyama(sde: AffineSDE, score: ScoreFn) -> Stepper:
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, h: Coefficient | None = None) -> State:
         x, h = state.x, t - s if h is None else h
-        mean = x - h * sde.reverse_drift(x, t, at(score, x, t))
-        noise = sde.diffusion(t) * jnp.sqrt(h) * normal_like(key, x)
-        return State(mean + noise, mean, state.memory)
+        prediction = at(predict, x, t)
+        mean = x - h * sde.reverse_drift(x, t, predict.score_of(prediction, t))
+        mean, std = out_of_noise(sde, t, s, prediction, mean, sde.diffusion(t) * jnp.sqrt(h))
+        return State(mean + std * normal_like(key, x), mean, state.memory)
 
     return Stepper(step, evaluations=1, plan=plan)

@@ -4,6 +4,7 @@ A grid is a choice of name and count. Those in t are the same for every SDE; tho
 rho = sigma / alpha, and ask the SDE for the times; those of a chain pick levels of a discretely trained network.
 """
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,7 @@ import limits
 from samplers import spacings
 from samplers.nodes import host, nodes_at, nodes_of
 from sde_lib.base import AffineSDE
+from sde_lib.prediction import NEARLY_NOISE
 
 
 def uniform(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarray:
@@ -41,12 +43,26 @@ def levels(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarr
     return np.append(_up_to(start, _level_times(sde, np.arange(n - 1, -1, -1), n)), 0.0)
 
 
+def _out_of_noise(grid: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """The grid in noise, begun where alpha is 0: its first step is to `NEARLY_NOISE`, and it is even from there."""
+
+    @functools.wraps(grid)
+    def begun(sde: AffineSDE, n: int, t_min: float, start: float = 1.0, **options: float) -> np.ndarray:
+        if n < 2 or nodes_of(sde, np.array([start]))[0].alpha > 0.0:
+            return grid(sde, n, t_min, start, **options)
+        return np.append(start, grid(sde, n - 1, t_min, NEARLY_NOISE, **options))
+
+    return begun
+
+
+@_out_of_noise
 def log_snr(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarray:
     """Equal steps in log SNR (Lu et al. 2022, arXiv:2206.00927, sec. 3.4); for VE and EDM rho falls geometrically."""
     first, last = (node.lam for node in nodes_of(sde, np.array([start, t_min])))
     return _times(sde, np.linspace(first, last, n + 1), t_min, start)
 
 
+@_out_of_noise
 def karras(sde: AffineSDE, n: int, t_min: float, start: float = 1.0, *, power: float = 7.0) -> np.ndarray:
     """Equal steps in rho^(1/power): finer towards data (Karras et al. 2022, arXiv:2206.00364, eq. 5)."""
     first, last = (node.rho ** (1.0 / power) for node in nodes_of(sde, np.array([start, t_min])))

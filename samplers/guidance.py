@@ -1,4 +1,4 @@
-"""Guidance: following a score away from another one, a score for a score, whatever the SDE and the sampler.
+"""Guidance: following a model away from another one, a prediction for a prediction, whatever the SDE and the sampler.
 
 For the score s_c of what is wanted and s_u of what is not,
 
@@ -18,9 +18,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 import limits
-from sde_lib.base import expand
-from sde_lib.preconditioning import Process
-from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
+from sde_lib.base import Process, expand
+from sde_lib.prediction import Model, PredictFn, Prediction, as_prediction
 
 CONVENTIONS = ("scale", "weight")
 RANGES: dict[str, limits.Range] = {
@@ -31,7 +30,7 @@ RANGES: dict[str, limits.Range] = {
     "guidance_rescale": limits.share(note="published: 0.7; 0 is without"),
 }
 ConditionalFn = Callable[[Float[Array, "b *d"], Float[Array, " b"], Any], Any]
-"""(x [b, ...], t [b], condition: arrays [b, ...]) -> the score, or the score and a learned variance's answer."""
+"""(x [b, ...], t [b], condition: arrays [b, ...]) -> the `Prediction`, or the score."""
 
 
 def check(scale: float, low: float, high: float, rescale: float) -> None:
@@ -54,7 +53,7 @@ def scale_of(guidance: float, convention: str) -> float:
 
 def classifier_free(
     process: Process,
-    score: ConditionalFn,
+    model: ConditionalFn,
     condition: Any,
     none: Any,
     scale: float | Array,
@@ -62,18 +61,18 @@ def classifier_free(
     low: float = 0.0,
     high: float = math.inf,
     rescale: float = 0.0,
-) -> ScoreFn | ScoreAndVarianceFn:
-    """The score of one network with `condition`, away from its own with `none`; one evaluation of twice the batch.
+) -> PredictFn:
+    """The predictions of a network with `condition`, away from its own with `none`; one evaluation of twice the batch.
 
-    Only where low < sigma / alpha <= high, elsewhere the conditional score alone, at the cost of one (Kynkaanniemi et
-    al. 2024, arXiv:2404.07724). `rescale` is the share phi in which the guided score gets back the standard deviation
-    of the conditional one, against saturation (Lin et al. 2023, arXiv:2305.08891, eq. 15 and 16); `thresholded` comes
-    after. A learned variance is the conditional one (GLIDE's rule). Scale 1 or 0, as a Python number, is evaluated once
-    only; as an array it may be swept without compiling again.
+    Only where low < sigma / alpha <= high; elsewhere they are the conditional ones alone, at the cost of one evaluation
+    (Kynkaanniemi et al. 2024, arXiv:2404.07724). `rescale` is the share phi in which the guided score gets back the
+    standard deviation of the conditional one, against saturation (Lin et al. 2023, arXiv:2305.08891, eq. 15 and 16);
+    `thresholded` comes after. A variance output is the conditional one (GLIDE's rule). Scale 1 or 0, as a Python
+    number, is evaluated once only; as an array it may be swept without compiling again.
 
     Args:
       process: what noises the data; gives sigma / alpha.
-      score: the conditional network's.
+      model: the conditional network's predictions, or its score.
       condition, none: pytrees of arrays [b, ...], what the network is told, and what tells it nothing.
       scale: s; a weight w is the scale 1 + w.
 
@@ -81,42 +80,51 @@ def classifier_free(
       ValueError: an interval or share out of bounds.
     """
     known = known_scale(scale, low, high, rescale)
+
+    def told(condition: Any) -> PredictFn:
+        return with_condition(process, model, condition)
+
     if known == 1.0:
-        return lambda x, t: score(x, t, condition)
+        return told(condition)
     if known == 0.0 and not rescale and _everywhere(low, high):
-        return lambda x, t: score(x, t, none)
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), condition, none)
+        return told(none)
+    both = told(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), condition, none))
 
-    def doubled(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Any:
-        answer = score(jnp.concatenate([x, x]), jnp.concatenate([t, t]), both)
-        wanted = _parts(jax.tree.map(lambda a: a[: len(x)], answer))
-        other = _parts(jax.tree.map(lambda a: a[len(x) :], answer))
-        return wanted, other[0]
+    def doubled(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> tuple[Prediction, Prediction]:
+        answer = both(jnp.concatenate([x, x]), jnp.concatenate([t, t]))
+        return jax.tree.map(lambda a: a[: len(x)], answer), jax.tree.map(lambda a: a[len(x) :], answer)
 
-    return _guided(process, lambda x, t: score(x, t, condition), doubled, scale, low, high, rescale)
+    return _guided(process, told(condition), doubled, scale, low, high, rescale)
+
+
+def with_condition(process: Process, model: ConditionalFn, condition: Any) -> PredictFn:
+    """The predictions of a conditional model that is always told the same."""
+
+    return as_prediction(process, lambda x, t: model(x, t, condition))
 
 
 def autoguidance(
     process: Process,
-    score: ScoreFn | ScoreAndVarianceFn,
-    weak: ScoreFn,
+    model: Model,
+    weak: Model,
     scale: float | Array,
     *,
     low: float = 0.0,
     high: float = math.inf,
     rescale: float = 0.0,
-) -> ScoreFn | ScoreAndVarianceFn:
-    """A score away from that of a weaker model of the same data (Karras et al. 2024, arXiv:2406.02507, eq. 5).
+) -> PredictFn:
+    """A model's predictions, away from those of a weaker one of the same data.
 
-    `weak` is smaller or less trained, told the same condition or none. Two evaluations, one of each network; options as
-    in `classifier_free`.
+    Karras et al. 2024 (arXiv:2406.02507, eq. 5). `weak` is smaller or less trained, told the same condition or none. It
+    costs two evaluations, one of each network; options are as in `classifier_free`.
 
     Raises:
       ValueError: an interval or share out of bounds.
     """
+    strong, other = as_prediction(process, model), as_prediction(process, weak)
     if known_scale(scale, low, high, rescale) == 1.0:
-        return score
-    return _guided(process, score, lambda x, t: (_parts(score(x, t)), weak(x, t)), scale, low, high, rescale)
+        return strong
+    return _guided(process, strong, lambda x, t: (strong(x, t), other(x, t)), scale, low, high, rescale)
 
 
 def inside(process: Process, t: Float[Array, " b"], low: float, high: float) -> Bool[Array, " b"]:
@@ -126,29 +134,36 @@ def inside(process: Process, t: Float[Array, " b"], low: float, high: float) -> 
 
 
 def _guided(
-    process: Process, alone: Callable, pair: Callable, scale: float | Array, low: float, high: float, rescale: float
-) -> Callable:
-    """What `pair` (x, t) -> (the wanted answer's parts, the other score) gives within the interval, else `alone`."""
+    process: Process, alone: PredictFn, pair: Callable, scale: float | Array, low: float, high: float, rescale: float
+) -> PredictFn:
+    """What `pair` (x, t) -> (what is wanted, what is not) gives within the interval, else what `alone` does.
 
-    def within(x: Array, t: Array) -> Any:
-        (wanted, *rest), other = pair(x, t)
+    x0 moves as eps does: both are linear in the score at a given x. With `rescale`, which shrinks the score, x0 is the
+    one that goes with the shrunk eps.
+    """
+
+    def within(x: Array, t: Array) -> Prediction:
+        wanted, other = pair(x, t)
         strength = jnp.asarray(scale, x.dtype) - 1.0  # in this form scale 1 is exact
         if not _everywhere(low, high):
             strength = jnp.where(inside(process, t, low, high), strength, 0.0)
-        moved = wanted + expand(strength, x) * (wanted - other)
+        strength = expand(strength, x)
+        x0, eps = (a + strength * (a - b) for a, b in zip(wanted[:2], other[:2], strict=True))
         if rescale:
             tiny = jnp.finfo(x.dtype).tiny
-            wide, narrow = (jnp.std(a.reshape(len(x), -1), axis=1) for a in (moved, wanted))
-            moved = moved * expand(1.0 - rescale + rescale * narrow / jnp.maximum(wide, tiny), x)
-        return (moved, *rest) if rest else moved
+            wide, narrow = (jnp.std(a.reshape(len(x), -1), axis=1) for a in (eps, wanted.eps))
+            share = expand(1.0 - rescale + rescale * narrow / jnp.maximum(wide, tiny), x)
+            alpha, sigma = expand(process.alpha(t), x), expand(process.sigma(t), x)
+            # x0 + (sigma / alpha) (1 - share) eps; where alpha is 0 the guided x0 stays.
+            x0 = x0 + jnp.where(alpha > 0.0, sigma / jnp.where(alpha > 0.0, alpha, 1.0), 0.0) * (1.0 - share) * eps
+            eps = share * eps
+        return Prediction(x0, eps, wanted.variance)
 
     if _everywhere(low, high):
-        return within
-    return lambda x, t: jax.lax.cond(jnp.any(inside(process, t, low, high)), within, alone, x, t)
-
-
-def _parts(answer: Any) -> tuple:
-    return answer if isinstance(answer, tuple) else (answer,)
+        return PredictFn(process, within)
+    return PredictFn(
+        process, lambda x, t: jax.lax.cond(jnp.any(inside(process, t, low, high)), within, alone.function, x, t)
+    )
 
 
 def _everywhere(low: float, high: float) -> bool:

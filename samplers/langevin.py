@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from limits import OneOf, Range, check, positive, whole
-from samplers.base import State, Stepper, at, kernel_fn, normal_like
+from samplers.base import State, Stepper, kernel_fn, normal_like, score_at
 from samplers.nodes import kernel_plan
 from sde_lib.base import AffineSDE, Coefficient, Kernel, expand
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import Model, as_prediction
 
 NORMS = ("sample", "batch")
 RANGES: dict[str, Range] = {
@@ -31,7 +31,7 @@ def _ratio(z: Float[Array, "b *d"], gradient: Float[Array, "b *d"], norm: str) -
 
 def langevin(
     sde: AffineSDE,
-    score: ScoreFn,
+    model: Model,
     *,
     snr: float = 0.16,
     n_steps: int = 1,
@@ -52,14 +52,14 @@ def langevin(
       ValueError: an unknown norm, no step, or a snr that is not positive.
     """
     check("corrector: ", {"norm": norm, "n_steps": n_steps, "snr": snr}, RANGES)
-    kernel = kernel_fn(sde, discretization)
+    kernel, predict = kernel_fn(sde, discretization), as_prediction(sde, model)
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
         scale = (row or kernel(t, s)).scale
 
         def correct(i: Array | int, state: State) -> State:
             x = state.x
-            z, gradient = normal_like(jax.random.fold_in(key, i), x), at(score, x, t)
+            z, gradient = normal_like(jax.random.fold_in(key, i), x), score_at(predict, x, t)
             h = expand(2.0 * (scale * snr * _ratio(z, gradient, norm)) ** 2, x)
             mean = x + h * gradient
             return State(mean + jnp.sqrt(2.0 * h) * z, mean, state.memory)
@@ -70,7 +70,7 @@ def langevin(
 
 
 def annealed_langevin(
-    sde: AffineSDE, score: ScoreFn, *, snr: float = 0.16, n_steps: int = 1, discretization: int | None = None
+    sde: AffineSDE, model: Model, *, snr: float = 0.16, n_steps: int = 1, discretization: int | None = None
 ) -> Stepper:
     """x + h score + sqrt(2 h) z with h = 2 a^2 (snr sigma_t)^2 (Song and Ermon 2019, Algorithm 1; published 'ald').
 
@@ -81,14 +81,14 @@ def annealed_langevin(
       ValueError: no step, or a snr that is not positive.
     """
     check("corrector: ", {"n_steps": n_steps, "snr": snr}, RANGES)
-    kernel = kernel_fn(sde, discretization)
+    kernel, predict = kernel_fn(sde, discretization), as_prediction(sde, model)
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
         h = 2.0 * ((row or kernel(t, s)).scale * snr * sde.sigma(t)) ** 2
 
         def correct(i: Array | int, state: State) -> State:
             x = state.x
-            mean = x + h * at(score, x, t)
+            mean = x + h * score_at(predict, x, t)
             return State(mean + jnp.sqrt(2.0 * h) * normal_like(jax.random.fold_in(key, i), x), mean, state.memory)
 
         return jax.lax.fori_loop(0, n_steps, correct, state)

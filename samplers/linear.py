@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Key
 from samplers.base import Plan, State, Stepper, at, normal_like
 from samplers.nodes import Node, nodes
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import Model, as_prediction
 
 PREDICTIONS = ("x0", "eps")
 
@@ -40,7 +40,7 @@ class Row(NamedTuple):
     """One evaluation, at `node`, and what follows; `ends` where it completes a step of the grid.
 
     `before` comes ahead of the evaluation: the sample times its first number, plus noise of its second (churn). `base`
-    is None where it is as `x`.
+    is None where it is as `x`. `x0` is how much of the newest answer's x0 is added where answers are eps.
     """
 
     node: Node
@@ -48,6 +48,7 @@ class Row(NamedTuple):
     base: Move | None = None
     before: tuple[float, float] = (1.0, 0.0)
     ends: bool = True
+    x0: float = 0.0
 
 
 Table = Callable[[list[Node]], list[Row]]
@@ -81,29 +82,29 @@ class _Coefficients(NamedTuple):
     """
 
     t: Any
-    alpha: Any
-    sigma: Any
     before: Any
     x: Any
     base: Any
     carry: Any
+    x0: Any
 
 
-def linear(sde: AffineSDE, score: ScoreFn, method: Method, table: Table) -> Stepper:
+def linear(sde: AffineSDE, model: Model, method: Method, table: Table) -> Stepper:
     """The stepper of a table. Its plan needs the grid's numbers, so the grid must not be traced."""
+    predict = as_prediction(sde, model)
 
     def numbers(move: Move) -> list[float]:
         weights = list(move.weights) + [0.0] * (method.memory - len(move.weights))
         return [move.keep, *weights, move.noise]
 
     def plan(times: Any) -> Plan:
-        rows = table(nodes(sde, times))
-        t, alpha, sigma = np.array([row.node for row in rows]).T
+        rows = _rows(table, nodes(sde, times), method)
+        t, x0 = np.array([row.node.t for row in rows]), np.array([row.x0 for row in rows])
         before = np.array([row.before for row in rows])
         x, base = np.array([[numbers(row.x), numbers(row.base or row.x)] for row in rows]).swapaxes(0, 1)
         ends = np.flatnonzero([row.ends for row in rows])
         carry = np.array([*(_carry(*pair) for pair in itertools.pairwise(rows)), 1.0])
-        return Plan((_Coefficients(t, alpha, sigma, before, x, base, carry),), ends)
+        return Plan((_Coefficients(t, before, x, base, carry, x0),), ends)
 
     def init(x: Float[Array, "b *d"]) -> State:
         history = (jnp.zeros_like(x),) * method.memory
@@ -115,11 +116,12 @@ def linear(sde: AffineSDE, score: ScoreFn, method: Method, table: Table) -> Step
         z = normal_like(key, x) if method.noisy else None
         if z is not None:
             x, base = (row.before[0] * a + row.before[1] * z for a in (x, base))
-        eps = -row.sigma * at(score, x, row.t)
-        history = (eps if method.prediction == "eps" else (x - row.sigma * eps) / row.alpha, *history[:-1])
+        answer = at(predict, x, row.t)
+        history = (answer.eps if method.prediction == "eps" else answer.x0, *history[:-1])
 
         def move(numbers: Array) -> tuple[Array, Array]:
             mean = numbers[0] * base + sum(numbers[1 + j] * m for j, m in enumerate(history))
+            mean = mean + row.x0 * answer.x0 if method.prediction == "eps" else mean
             return mean, mean if z is None else mean + numbers[-1] * z
 
         mean, moved = move(row.x)
@@ -140,6 +142,19 @@ def linear(sde: AffineSDE, score: ScoreFn, method: Method, table: Table) -> Step
         place=place,
         one_step=not method.multistep,
     )
+
+
+def _rows(table: Table, grid: list[Node], method: Method) -> list[Row]:
+    """The table's rows; on a grid that begins where alpha is 0 the first step is DDIM's, and the table follows it.
+
+    There rho is infinite, and what every solver of order 1 does is x_s = alpha_s x0 + sigma_s eps.
+    """
+    if grid[0].alpha > 0.0:
+        return table(grid)
+    t, s = grid[:2]
+    keep = s.sigma / t.sigma
+    first = Row(t, Move(keep, [s.alpha])) if method.prediction == "x0" else Row(t, Move(keep), x0=s.alpha)
+    return [first, *(table(grid[1:]) if len(grid) > 2 else [])]
 
 
 def _carry(row: Row, following: Row) -> float:

@@ -26,12 +26,14 @@ class Node(NamedTuple):
 
     @property
     def rho(self) -> float:
-        """sigma / alpha, the noise of data of scale 1; 0 at data."""
-        return self.sigma / self.alpha
+        """sigma / alpha, the noise of data of scale 1; 0 at data, infinite where there is nothing of the data."""
+        return self.sigma / self.alpha if self.alpha > 0.0 else math.inf
 
     @property
     def lam(self) -> float:
-        """log(alpha / sigma), half the log SNR; infinite at data."""
+        """log(alpha / sigma), half the log SNR; infinite at data, minus infinite where there is nothing of the data."""
+        if self.alpha == 0.0:
+            return -math.inf
         return math.log(self.alpha / self.sigma) if self.sigma > 0.0 else math.inf
 
 

@@ -18,9 +18,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from limits import check, positive, whole
 from samplers.adaptive import EVALUATIONS_TO_START, STAGES, solve_each
-from samplers.guidance import ConditionalFn
+from samplers.guidance import ConditionalFn, with_condition
 from sde_lib.base import AffineSDE, expand
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import Model, as_prediction
 
 PROBES = ("rademacher", "gaussian", "exact")
 TOLERANCE = positive(note="published: 1e-5")
@@ -71,7 +71,7 @@ def draw_probes(
 
 def solve_flow(
     sde: AffineSDE,
-    score: ScoreFn | ConditionalFn,
+    model: Model | ConditionalFn,
     x: Float[Array, "b *d"],
     start: float,
     end: float,
@@ -83,34 +83,35 @@ def solve_flow(
     atol: float = 1e-5,
     max_steps: int = 4096,
 ) -> FlowSolution:
-    """Integrate dx/dt = f x - g^2 score / 2 from `start` to `end` by Dormand-Prince 5(4) (Song et al. 2021, App. D).
+    """Integrate dx/dt = alpha' x0 + sigma' eps from `start` to `end` by Dormand-Prince 5(4) (Song et al. 2021, App. D).
 
     start < end encodes data to latents, start > end samples; with `probes` (see `draw_probes`) the log-density's
     change is integrated along (eq. 39). Evaluations are counted per example; with probes one evaluation is one
     forward-mode pass. Not for reverse-mode differentiation.
 
     Args:
-      condition: arrays [b, ...] that go with the examples; the score is then called with those of the examples it sees,
-        ``score(x, t, condition)``. Without, it is ``score(x, t)``.
+      condition: arrays [b, ...] that go with the examples; the model is then called with those of the examples it sees,
+        ``model(x, t, condition)``. Without, it is ``model(x, t)``.
       slots: how many examples are integrated at a time; one that is done makes room for the next. 0: all; only then
-        may the score close over arrays [b, ...] of its own, example i being row i of every call.
+        may the model close over arrays [b, ...] of its own, example i being row i of every call.
 
     Raises:
-      ValueError: a tolerance that is not positive, fewer slots than none, or a score that answers another batch.
+      ValueError: a tolerance that is not positive, fewer slots than none, or a model that answers another batch.
     """
     check("ode: ", {"rtol": rtol, "atol": atol, "slots": slots, "max_steps": max_steps}, RANGES)
     power = 1.0 / sde.noise_exponent
-    ask: Any = score
+    ask: Any = model
 
     def velocity(u: Float[Array, " s"], x: Float[Array, "s *d"], condition: Any) -> Float[Array, "s *d"]:
         t = u**power
-        answer = ask(x, t) if condition is None else ask(x, t, condition)
-        if answer.shape != x.shape:
+        predict = as_prediction(sde, ask) if condition is None else with_condition(sde, ask, condition)
+        x0, eps, _ = predict(x, t)
+        if eps.shape != x.shape:
             raise ValueError(
-                f"ode: the score's answer is {answer.shape} for points of {x.shape}; what it knows of each example it "
+                f"ode: the model's answer is {eps.shape} for points of {x.shape}; what it knows of each example it "
                 "must be told as `condition` where there are fewer slots than examples"
             )
-        return expand(power * u ** (power - 1.0), x) * sde.flow_velocity(x, t, answer)
+        return expand(power * u ** (power - 1.0), x) * sde.velocity(x0, eps, t)
 
     def field(u: Float[Array, " s"], state: tuple[Array, Array], known: tuple[Any, Any]) -> tuple[Array, Array]:
         x, probes, condition = state[0], *known
@@ -141,14 +142,14 @@ def solve_flow(
 
 
 def encode(
-    sde: AffineSDE, score: ScoreFn, x: Float[Array, "b *d"], *, rtol: float = 1e-5, atol: float = 1e-5
+    sde: AffineSDE, model: Model, x: Float[Array, "b *d"], *, rtol: float = 1e-5, atol: float = 1e-5
 ) -> FlowSolution:
     """Data, taken as points at t_min, to their latents at t = 1; `decode` takes them back (Song et al. 2021, 4.3)."""
-    return solve_flow(sde, score, x, sde.t_min, 1.0, rtol=rtol, atol=atol)
+    return solve_flow(sde, model, x, sde.t_min, 1.0, rtol=rtol, atol=atol)
 
 
 def decode(
-    sde: AffineSDE, score: ScoreFn, z: Float[Array, "b *d"], *, rtol: float = 1e-5, atol: float = 1e-5
+    sde: AffineSDE, model: Model, z: Float[Array, "b *d"], *, rtol: float = 1e-5, atol: float = 1e-5
 ) -> FlowSolution:
     """Latents at t = 1 to data at t_min."""
-    return solve_flow(sde, score, z, 1.0, sde.t_min, rtol=rtol, atol=atol)
+    return solve_flow(sde, model, z, 1.0, sde.t_min, rtol=rtol, atol=atol)

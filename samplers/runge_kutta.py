@@ -13,7 +13,7 @@ from samplers.base import Stepper
 from samplers.linear import Method, Move, Row, linear
 from samplers.nodes import Node, ancestral, nodes_at
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import Model
 
 CHURN = {
     "amount": not_negative(note="published: 40; 0 is deterministic"),
@@ -87,17 +87,17 @@ def _two_stages(sde: AffineSDE, steps: list[Step], inner: Callable[[Node, Node],
     return rows
 
 
-def euler(sde: AffineSDE, score: ScoreFn, *, churn: Churn = NO_CHURN) -> Stepper:
+def euler(sde: AffineSDE, model: Model, *, churn: Churn = NO_CHURN) -> Stepper:
     """Euler's method in rho, order 1, one evaluation a step; without churn it is DDIM."""
 
     def table(grid: list[Node]) -> list[Row]:
         starts = zip(churn.starts(sde, grid), grid[1:], strict=True)
         return [Row(t, _euler(t, s), before=before) for (t, before), s in starts]
 
-    return linear(sde, score, Method("eps", noisy=churn.amount > 0.0), table)
+    return linear(sde, model, Method("eps", noisy=churn.amount > 0.0), table)
 
 
-def heun(sde: AffineSDE, score: ScoreFn, *, churn: Churn = NO_CHURN, place: float = 1.0) -> Stepper:
+def heun(sde: AffineSDE, model: Model, *, churn: Churn = NO_CHURN, place: float = 1.0) -> Stepper:
     """EDM's sampler: order 2, two evaluations a step, one in the step to data.
 
     y_s = y + h ((1 - 1 / (2 a)) eps(rho) + 1 / (2 a) eps(rho + a h)) with a = `place`: 1 is Heun's method, 1/2 the
@@ -116,10 +116,10 @@ def heun(sde: AffineSDE, score: ScoreFn, *, churn: Churn = NO_CHURN, place: floa
         steps = [(*start, s, 0.0) for start, s in zip(churn.starts(sde, grid), grid[1:], strict=True)]
         return _two_stages(sde, steps, inner, 0.5 / place)
 
-    return linear(sde, score, Method("eps", 2, stages=True, noisy=churn.amount > 0.0, evaluations=2), table)
+    return linear(sde, model, Method("eps", 2, stages=True, noisy=churn.amount > 0.0, evaluations=2), table)
 
 
-def dpm_2(sde: AffineSDE, score: ScoreFn, *, eta: float = 0.0, churn: Churn = NO_CHURN) -> Stepper:
+def dpm_2(sde: AffineSDE, model: Model, *, eta: float = 0.0, churn: Churn = NO_CHURN) -> Stepper:
     """The midpoint method in rho with its inner point halfway in log rho: k-diffusion's dpm_2 and dpm_2_ancestral.
 
     Order 2, two evaluations a step, one in the step to data. `eta` > 0: ancestral noise after each step.
@@ -139,4 +139,4 @@ def dpm_2(sde: AffineSDE, score: ScoreFn, *, eta: float = 0.0, churn: Churn = NO
         return _two_stages(sde, steps, inner, 1.0)
 
     noisy = eta > 0.0 or churn.amount > 0.0
-    return linear(sde, score, Method("eps", 2, stages=True, noisy=noisy, evaluations=2), table)
+    return linear(sde, model, Method("eps", 2, stages=True, noisy=noisy, evaluations=2), table)

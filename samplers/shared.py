@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from samplers.base import Stepper, tweedie
-from samplers.create import grid, score_of, stepper_of
+from samplers.create import grid, stepper_of
 from samplers.settings import Settings
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import ScoreAndVarianceFn, ScoreFn
+from sde_lib.prediction import Model
 
 
 class Table(NamedTuple):
@@ -46,11 +46,11 @@ def table(sde: AffineSDE, stepper: Stepper, settings: Settings, length: int) -> 
 
 
 def loop(
-    sde: AffineSDE, answer: ScoreFn | ScoreAndVarianceFn, settings: Settings
+    sde: AffineSDE, model: Model, settings: Settings
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"], Table], Float[Array, "b *d"]]:
     """What `samplers.create` makes of the settings, with the table as an argument: (key, z, table) -> samples."""
-    stepper = stepper_of(sde, answer, settings)
-    denoiser = tweedie(sde, score_of(answer, settings)) if settings.denoise == "tweedie" else None
+    stepper = stepper_of(sde, model, settings)
+    denoiser = tweedie(sde, model) if settings.denoise == "tweedie" else None
 
     def run(key: Key[Array, ""], z: Float[Array, "b *d"], table: Table) -> Float[Array, "b *d"]:
         rows, end = jax.tree.map(lambda a: jnp.asarray(a, z.dtype), (table.rows, table.end))

@@ -1,14 +1,13 @@
-"""Keeping the denoised image within the data's range: a score for a score, whatever the sampler."""
+"""Keeping the denoised image within the data's range: a prediction for a prediction, whatever the sampler."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 import limits
-from sde_lib.base import expand
-from sde_lib.preconditioning import Process
+from sde_lib.base import Process, expand
+from sde_lib.prediction import Model, PredictFn, Prediction, as_prediction, of_x0
 
 RULES = ("none", "clip", "dynamic")
 RANGES: dict[str, limits.Range] = {
@@ -42,28 +41,25 @@ def _rule(name: str, quantile: float, low: float, high: float) -> Callable[[Arra
 
 
 def thresholded(
-    process: Process, score: Callable, rule: str, *, quantile: float = 0.995, low: float = -1.0, high: float = 1.0
-) -> Callable:
-    """The score whose denoised image (x + sigma^2 score) / alpha stays within [low, high].
+    process: Process, model: Model, rule: str, *, quantile: float = 0.995, low: float = -1.0, high: float = 1.0
+) -> PredictFn:
+    """The predictions whose denoised image x0 stays within [low, high].
 
     'clip' cuts what is outside (Ho et al. 2020's code); 'dynamic' scales each image down by the given quantile of its
     numbers' size, where that exceeds the range, and cuts the rest (Saharia et al. 2022, arXiv:2205.11487, sec. 2.3).
-    For solvers in eps it changes eps in accord; a learned variance beside the score is left as it is. Not for latents,
-    which have no range, nor for likelihoods.
+    eps changes in accord, and the variance output is left as it is. It is not for latents, which have no range, nor for
+    likelihoods.
 
     Raises:
       ValueError: an unknown rule, or a quantile or range out of bounds.
     """
+    predict = as_prediction(process, model)
     if rule == "none":
-        return score
+        return predict
     confine = _rule(rule, quantile, low, high)
 
-    def confined(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Any:
-        alpha, variance = expand(process.alpha(t), x), expand(process.sigma(t) ** 2, x)
-        answer = score(x, t)
-        gradient, *rest = answer if isinstance(answer, tuple) else (answer,)  # a learned variance passes through
-        x0 = confine((x + variance * gradient) / alpha)
-        gradient = (alpha * x0 - x) / jnp.maximum(variance, jnp.finfo(x.dtype).tiny)
-        return (gradient, *rest) if rest else gradient
+    def confined(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
+        prediction = predict(x, t)
+        return of_x0(process, x, t, confine(prediction.x0), prediction.variance)
 
-    return confined
+    return PredictFn(predict.process, confined)

@@ -10,14 +10,14 @@ from samplers.dpm_solver import check_solver, phi, ramp, scales, to_x0
 from samplers.linear import Method, Move, Row, linear
 from samplers.nodes import Node
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import Model
 
 VARIANTS = ("bh1", "bh2")
 
 
 def unipc(
     sde: AffineSDE,
-    score: ScoreFn,
+    model: Model,
     *,
     order: int = 2,
     prediction: str = "x0",
@@ -65,7 +65,7 @@ def unipc(
             rows.append(Row(grid[i], Move(ahead.keep * base.keep, list(weights)), base))
         return rows
 
-    return linear(sde, score, Method(prediction, memory=order + 1, stages=True, multistep=True), table)
+    return linear(sde, model, Method(prediction, memory=order + 1, stages=True, multistep=True), table)
 
 
 def _padded(weights: Sequence[float], n: int) -> list[float]:

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import Any
 
-from sde_lib.base import AffineSDE, Kernel, expand
+from sde_lib.base import AffineSDE, Kernel, Process, expand
 from sde_lib.chain import VARIANCES, ChainTables
 from sde_lib.classifier import LogitsFn, LogProbFn, log_prob_fn, logits_fn
 from sde_lib.discrete import Discrete, respaced
@@ -14,17 +14,22 @@ from sde_lib.edm import EDM
 from sde_lib.edm import edm as _edm
 from sde_lib.learned import LearnedVP, learned_vp
 from sde_lib.levels import Levels
-from sde_lib.preconditioning import PRECONDITIONINGS, Preconditioning, precondition
-from sde_lib.prediction import (
+from sde_lib.parameterization import (
     LEVEL_LABELS,
     NOISE_LABELS,
     PREDICTIONS,
-    ScoreAndVarianceFn,
+    Parameterization,
+    Plain,
+    parameterization,
+)
+from sde_lib.preconditioning import PRECONDITIONINGS, Preconditioning
+from sde_lib.prediction import (
+    Model,
+    PredictFn,
+    Prediction,
     ScoreFn,
-    eps_and_variance_fn,
-    eps_fn,
-    score_and_variance_fn,
-    score_fn,
+    as_prediction,
+    of_score,
 )
 from sde_lib.schedules import SCHEDULES, BetaSchedule, CosineBeta, LinearBeta, SqrtLinearBeta, TableBeta
 from sde_lib.subvp import SubVP
@@ -53,23 +58,26 @@ __all__ = [
     "LinearBeta",
     "LogProbFn",
     "LogitsFn",
+    "Model",
+    "Parameterization",
+    "Plain",
     "Preconditioning",
-    "ScoreAndVarianceFn",
+    "PredictFn",
+    "Prediction",
+    "Process",
     "ScoreFn",
     "SqrtLinearBeta",
     "SubVP",
     "TableBeta",
+    "as_prediction",
     "create",
-    "eps_and_variance_fn",
-    "eps_fn",
     "expand",
     "log_prob_fn",
     "logits_fn",
+    "of_score",
     "options_of",
-    "precondition",
+    "parameterization",
     "respaced",
-    "score_and_variance_fn",
-    "score_fn",
 ]
 
 

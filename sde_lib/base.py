@@ -1,4 +1,4 @@
-"""The affine Gaussian process: everything that follows from four coefficients, written once.
+"""The affine Gaussian process: everything that follows from alpha and sigma, written once.
 
 Data is noised by the linear SDE
 
@@ -16,7 +16,7 @@ weight is the rate at which the log signal-to-noise ratio falls.
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,17 @@ from limits import check, share
 T_MIN = share(above=True, below=True, note="published: 1e-5")
 Coefficient = Float[Array, "..."]
 """A number per time: a scalar, or one per example, shape [b]."""
+
+
+@runtime_checkable
+class Process(Protocol):
+    """What noises the data, x_t = alpha x_0 + sigma eps: an SDE, or the levels of a discrete chain."""
+
+    def alpha(self, t: Coefficient) -> Coefficient:
+        """Scale of the data at time t."""
+
+    def sigma(self, t: Coefficient) -> Coefficient:
+        """Standard deviation of the noise at time t."""
 
 
 class Kernel(NamedTuple):
@@ -58,7 +69,10 @@ def level_index(t: Coefficient, n: int) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class AffineSDE(abc.ABC):
-    """A linear SDE with Gaussian marginals; subclasses give the coefficients.
+    """A linear SDE with Gaussian marginals; a process gives alpha and sigma, from which all the rest follows.
+
+    It gives the other coefficients itself where their own formula keeps more digits, or costs less. alpha may be 0 at
+    t = 1, where f and g are then infinite, but neither the velocity nor the transition.
 
     Attributes:
       t_min: the smallest time at which the score is used, in training and for the likelihood;
@@ -95,26 +109,37 @@ class AffineSDE(abc.ABC):
     def sigma(self, t: Coefficient) -> Coefficient:
         """Standard deviation of the noise at time t."""
 
-    @abc.abstractmethod
+    def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
+        """alpha'(t) and sigma'(t)."""
+        t = jnp.asarray(t)
+        alpha, sigma = (jax.jvp(f, (t,), (jnp.ones_like(t),))[1] for f in (self.alpha, self.sigma))
+        return alpha, sigma
+
     def drift_coefficient(self, t: Coefficient) -> Coefficient:
         """f(t): the forward drift is f(t) x."""
+        return self.rates(t)[0] / self.alpha(t)
 
-    @abc.abstractmethod
     def diffusion(self, t: Coefficient) -> Coefficient:
         """g(t)."""
+        alpha, sigma = self.alpha(t), self.sigma(t)
+        alpha_rate, sigma_rate = self.rates(t)
+        return jnp.sqrt(2.0 * sigma * jnp.maximum(sigma_rate - alpha_rate / alpha * sigma, 0.0))
 
     @property
-    @abc.abstractmethod
     def prior_std(self) -> float:
-        """Standard deviation of the Gaussian that stands for the marginal at t = 1."""
+        """Standard deviation of the Gaussian that stands for the marginal at t = 1: sigma(1), or a published one."""
+        with jax.ensure_compile_time_eval():
+            return float(self.sigma(jnp.ones(())))
 
-    @abc.abstractmethod
     def transition(self, s: Coefficient, t: Coefficient) -> Kernel:
-        """The exact kernel from s to t > s.
+        """The exact kernel from s to t > s: scale = alpha(t) / alpha(s), std^2 = sigma(t)^2 - scale^2 sigma(s)^2.
 
-        scale = alpha(t) / alpha(s) and std^2 = sigma(t)^2 - scale^2 sigma(s)^2, each SDE in a form
-        that does not cancel when s is close to t.
+        Here by std^2 = sigma(t)^2 (1 - SNR(t) / SNR(s)), which loses fewer digits than the difference where s is close
+        to t.
         """
+        ratio = jnp.exp(self.log_snr(t) - self.log_snr(s))
+        std = self.sigma(t) * jnp.sqrt(jnp.maximum(1.0 - ratio, 0.0))
+        return Kernel(self.alpha(t) / self.alpha(s), std, self.sigma(s) / self.sigma(t))
 
     def discretization(self, n: int, t: Coefficient) -> Kernel:
         """The n-step forward step that arrives at t in the published code, for parity with published numbers.
@@ -181,15 +206,13 @@ class AffineSDE(abc.ABC):
         """Drift of the reverse-time SDE, f x - g^2 score (Anderson 1982; Song et al. 2021, eq. 6)."""
         return self.drift(x, t) - expand(self.diffusion(t) ** 2, x) * score
 
-    def flow_velocity(
-        self, x: Float[Array, "b *d"], t: Coefficient, score: Float[Array, "b *d"]
-    ) -> Float[Array, "b *d"]:
-        """Velocity dx/dt of the probability flow, f x - g^2 score / 2 (Song et al. 2021, eq. 13)."""
-        return self.drift(x, t) - expand(0.5 * self.diffusion(t) ** 2, x) * score
+    def velocity(self, x0: Float[Array, "b *d"], eps: Float[Array, "b *d"], t: Coefficient) -> Float[Array, "b *d"]:
+        """Velocity dx/dt of the probability flow, alpha' x0 + sigma' eps, at x = alpha x0 + sigma eps.
 
-    def tweedie(self, x: Float[Array, "b *d"], t: Coefficient, score: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
-        """E[x_0 | x_t = x] = (x + sigma^2 score) / alpha (Tweedie's formula; Efron 2011)."""
-        return (x + expand(self.sigma(t) ** 2, x) * score) / expand(self.alpha(t), x)
+        It equals f x - g^2 score / 2 (Song et al. 2021, eq. 13) without a division by alpha or sigma.
+        """
+        alpha_rate, sigma_rate = self.rates(t)
+        return expand(alpha_rate, x0) * x0 + expand(sigma_rate, x0) * eps
 
     def log_snr(self, t: Coefficient) -> Coefficient:
         """log(alpha^2 / sigma^2), strictly falling in t."""

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from sde_lib.base import AffineSDE, Coefficient, expand
 from sde_lib.chain import Image
-from sde_lib.prediction import ScoreFn
+from sde_lib.prediction import PredictFn
 from sde_lib.variational import LOG_SQRT_2PI, bits
 
 
@@ -55,14 +55,11 @@ def diffusion_weight(sde: AffineSDE, t: Coefficient, steps: int = 0) -> Coeffici
 
 
 def diffusion_bits(
-    sde: AffineSDE, eps_fn: ScoreFn, x0: Image, t: Float[Array, " b"], eps: Image, steps: int = 0
+    sde: AffineSDE, predict: PredictFn, x0: Image, t: Float[Array, " b"], eps: Image, steps: int = 0
 ) -> Float[Array, " b"]:
-    """An unbiased estimate of the diffusion term from one t an example; one network evaluation.
-
-    `eps_fn` (x, t) -> the noise that the network finds.
-    """
+    """An unbiased estimate of the diffusion term from one t an example; one network evaluation."""
     mean, std = sde.marginal(x0, t)
-    errors = bits(jnp.square(eps_fn(mean + expand(std, x0) * eps, t) - eps))
+    errors = bits(jnp.square(predict(mean + expand(std, x0) * eps, t).eps - eps))
     return diffusion_weight(sde, t, steps) * errors
 
 

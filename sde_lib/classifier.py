@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Int
 
 from sde_lib.base import AffineSDE, expand
 from sde_lib.levels import Levels
-from sde_lib.prediction import NetworkFn, noise_label_fn
+from sde_lib.parameterization import noise_label_fn
+from sde_lib.prediction import NetworkFn
 
 SIGMA_DATA = 0.5
 """Standard deviation of the data, about that of images in [-1, 1]; others differ from it by no more than a factor."""

@@ -30,6 +30,10 @@ class EDM(AffineSDE):
         """sigma_max t."""
         return self.sigma_max * t
 
+    def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
+        """0 and sigma_max."""
+        return jnp.zeros_like(t), jnp.full_like(t, self.sigma_max)
+
     def drift_coefficient(self, t: Coefficient) -> Coefficient:
         """0."""
         return jnp.zeros_like(t)

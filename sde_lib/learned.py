@@ -115,6 +115,11 @@ class LearnedVP(AffineSDE):
         """sqrt(sigmoid(gamma))."""
         return jnp.exp(-0.5 * softplus(-self.gamma(t)))
 
+    def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
+        """-gamma' alpha sigma^2 / 2 and gamma' alpha^2 sigma / 2."""
+        half, alpha, sigma = 0.5 * self.rate(t), self.alpha(t), self.sigma(t)
+        return -half * alpha * sigma**2, half * alpha**2 * sigma
+
     def drift_coefficient(self, t: Coefficient) -> Coefficient:
         """-gamma' sigma^2 / 2."""
         return -0.5 * self.rate(t) * sigmoid(self.gamma(t))

@@ -2,34 +2,23 @@
 
 Karras et al. 2022 (arXiv:2206.00364, eq. 7 and table 1) write every published training as one of these, for data plus
 noise of standard deviation sigma, alpha = 1. A point of any other process becomes one by dividing by alpha: x / alpha
-has the noise sigma / alpha. D is the prediction x0 of `sde_lib.prediction`.
+has the noise sigma / alpha. D is the x0 of `sde_lib.prediction`. Each is a `sde_lib.parameterization.Parameterization`:
+it says both what the network predicts and how it is told the noise.
 """
 
 import abc
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sde_lib.base import Coefficient, expand
+from sde_lib.base import Process, expand
+from sde_lib.prediction import NetworkFn, PredictFn, Prediction, halves
 
 Sigma = Float[Array, "..."]
-
-
-@runtime_checkable
-class Process(Protocol):
-    """What noises the data: an SDE, or the levels of a discrete chain."""
-
-    def alpha(self, t: Coefficient) -> Coefficient:
-        """Scale of the data at time t."""
-
-    def sigma(self, t: Coefficient) -> Coefficient:
-        """Standard deviation of the noise at time t."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +54,21 @@ class Preconditioning(abc.ABC):
         """
         c_out = self.c_out(sigma)
         return self.c_skip(sigma) * x + c_out * output, self.skipped_noise(sigma) * x - c_out / sigma * output
+
+    def predict_fn(self, process: Process, network: NetworkFn) -> PredictFn:
+        """The predictions of the network inside D: it is called once, at c_in x / alpha and c_noise of sigma / alpha.
+
+        The second half of twice the channels is the variance output. The process's alpha must not be 0.
+        """
+
+        def function(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
+            alpha = process.alpha(t)
+            sigma = jnp.maximum(process.sigma(t) / alpha, jnp.finfo(x.dtype).tiny)
+            scaled = x / expand(alpha, x)
+            output, v = halves(network(expand(self.c_in(sigma), x) * scaled, self.c_noise(sigma)), x)
+            return Prediction(*self.x0_eps(output, scaled, expand(sigma, x)), v)
+
+        return PredictFn(process, function)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,26 +168,3 @@ class IDDPM(Preconditioning):
 
 
 PRECONDITIONINGS: dict[str, type[Preconditioning]] = {"edm": EDM, "vp": VP, "ve": VE, "iddpm": IDDPM}
-
-
-def precondition(
-    process: Process,
-    network: Callable[[Float[Array, "b *d"], Float[Array, " b"]], Array],
-    preconditioning: Preconditioning,
-) -> Callable[[Float[Array, "b *d"], Float[Array, " b"]], Float[Array, "b *d"]]:
-    """The network inside its preconditioning, for `score_fn` with prediction "eps" and noise label "t".
-
-    The result maps (x [b, ...], t [b]) to eps: the network is called once, at c_in x / alpha and c_noise, both of
-    sigma / alpha. Where it has more channels than x, the first ones count.
-    """
-
-    def eps(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
-        alpha = process.alpha(t)
-        sigma = jnp.maximum(process.sigma(t) / alpha, jnp.finfo(x.dtype).tiny)
-        scaled = x / expand(alpha, x)
-        output = network(expand(preconditioning.c_in(sigma), x) * scaled, preconditioning.c_noise(sigma))
-        if output.shape != x.shape:
-            output = output[..., : x.shape[-1]]
-        return preconditioning.x0_eps(output, scaled, expand(sigma, x))[1]
-
-    return eps

@@ -1,124 +1,164 @@
-"""What a network predicts, and the score it stands for: every type through one pivot, (x0, eps).
+"""What a model says of a noised point, whatever it was trained to output: the pair (x0, eps).
 
-A point x = alpha x0 + sigma eps and any one of the predictions determine the pair (x0, eps), and the pair
-determines all others: two short functions instead of a converter for each pair of types. A preconditioning takes the
-place of prediction and noise label together.
-
-A network of twice the image's channels predicts a variance too (Nichol and Dhariwal 2021, arXiv:2102.09672): the first
-half is the prediction, the second the v of `sde_lib.chain`.
+A point x = alpha x0 + sigma eps and any one of its prediction types determine this pair, and the pair determines every
+other: the score is -eps / sigma, and the velocity of the probability flow alpha' x0 + sigma' eps. A solver that has
+both divides by neither alpha nor sigma.
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sde_lib.base import AffineSDE, Coefficient, expand
-from sde_lib.levels import Levels
-from sde_lib.preconditioning import PRECONDITIONINGS, precondition
+from sde_lib.base import Coefficient, Process, expand
 
 ScoreFn = Callable[[Float[Array, "b *d"], Float[Array, " b"]], Float[Array, "b *d"]]
 """(x [b, ...], t [b]) -> grad_x log p_t(x) [b, ...]."""
 
-NetworkFn = Callable[[Float[Array, "b *d"], Float[Array, " b"]], Float[Array, "b *d"]]
-"""(x [b, ...], c_noise [b]) -> prediction [b, ...]."""
+NetworkFn = Callable[[Float[Array, "b *d"], Float[Array, " b"]], Array]
+"""(x [b, ...], c_noise [b]) -> the output [b, ...]: the shape of x, or twice its channels."""
 
-ScoreAndVarianceFn = Callable[
-    [Float[Array, "b *d"], Float[Array, " b"]], tuple[Float[Array, "b *d"], Float[Array, "b *d"]]
-]
-"""(x [b, ...], t [b]) -> the score [b, ...] and the variance output v [b, ...]."""
+NEARLY_NOISE = 1.0 - 1e-3
+"""The time at which a score, or a network that predicts eps, is asked in place of one at which alpha is 0.
 
-PREDICTIONS = ("eps", "x0", "v", "score")
-
-
-class NoiseLabel(Protocol):
-    """How a network is told the noise level: (sde, t [b]) -> c_noise [b]."""
-
-    def __call__(self, sde: AffineSDE, t: Coefficient) -> Coefficient:
-        """The label at t."""
+There x is noise alone, and neither says anything of x0: the process then begins at this time with draws of its prior.
+"""
 
 
-NOISE_LABELS: dict[str, NoiseLabel] = {
-    "t999": lambda sde, t: 999.0 * t,  # published VP and sub-VP, positional embedding
-    "sigma": lambda sde, t: sde.sigma(t),  # published VE, Fourier embedding of log sigma
-    "t": lambda sde, t: t,
-    "log_snr": lambda sde, t: sde.log_snr(t),
-    # published VDM, positional embedding: 0 and 1000 at the ends of the schedule before training
-    "gamma": lambda sde, t: (1000.0 / 18.3) * (13.3 - sde.log_snr(t)),
-}
+class Prediction(NamedTuple):
+    """What a model says at (x, t).
 
-
-class LevelLabel(Protocol):
-    """The same for a network trained on n noise levels: (levels, t [b]) -> c_noise [b]."""
-
-    def __call__(self, levels: Levels, t: Coefficient) -> Coefficient:
-        """The label at t."""
-
-
-LEVEL_LABELS: dict[str, LevelLabel] = {
-    # published DDPM: the cleanest level is 0; between levels a fraction
-    "index": lambda levels, t: levels.sde.level_position(t, levels.n),
-    # published SMLD: the noisiest is 0; whole
-    "index_down": lambda levels, t: jnp.round(levels.n - 1 - levels.sde.level_position(t, levels.n)),
-    # published improved-diffusion, whose default is rescale_timesteps: the index of 1000, however many levels there are
-    "index_1000": lambda levels, t: levels.sde.level_position(t, levels.n) * (1000.0 / levels.n),
-}
-
-
-def _unknown(prediction: str) -> ValueError:
-    return ValueError(f"prediction is {prediction!r}; allowed are {', '.join(PREDICTIONS)}")
-
-
-def noise_label_fn(process: AffineSDE | Levels, name: str) -> Callable[[Coefficient], Coefficient]:
-    """t -> c_noise by the rule of that name."""
-    levels = process if isinstance(process, Levels) else None
-    sde = process.sde if isinstance(process, Levels) else process
-    if levels is not None and name in LEVEL_LABELS:
-        return lambda t: LEVEL_LABELS[name](levels, t)
-    if name in LEVEL_LABELS:
-        raise ValueError(
-            f"noise label is {name!r}, which counts the noise levels of a discretely trained network; in continuous "
-            f"time allowed are {', '.join(NOISE_LABELS)}"
-        )
-    if name not in NOISE_LABELS:
-        raise ValueError(f"noise label is {name!r}; allowed are {', '.join((*NOISE_LABELS, *LEVEL_LABELS))}")
-    return lambda t: NOISE_LABELS[name](sde, t)
-
-
-def to_x0_eps(
-    prediction: str, output: Float[Array, "b *d"], x: Float[Array, "b *d"], alpha: Array, sigma: Array
-) -> tuple[Float[Array, "b *d"], Float[Array, "b *d"]]:
-    """The pair (x0, eps) that a prediction at x stands for; x0 needs alpha > 0.
-
-    v = alpha eps - sigma x0 (Salimans and Ho 2022, arXiv:2202.00512), solved for any alpha and sigma.
+    Attributes:
+      x0: the denoised point E[x_0 | x_t = x], [b, ...].
+      eps: the noise in x, [b, ...]; x = alpha x0 + sigma eps.
+      variance: the output v of a network that predicts a variance too (Nichol and Dhariwal 2021, arXiv:2102.09672),
+        [b, ...], whose meaning is a name of `sde_lib.VARIANCES`; None where there is none.
     """
-    if prediction == "v":
-        total = alpha**2 + sigma**2
-        return (alpha * x - sigma * output) / total, (sigma * x + alpha * output) / total
-    if prediction == "x0":
-        return output, (x - alpha * output) / sigma
-    if prediction not in ("eps", "score"):
-        raise _unknown(prediction)
-    eps = output if prediction == "eps" else -sigma * output
-    return (x - sigma * eps) / alpha, eps
+
+    x0: Float[Array, "b *d"]
+    eps: Float[Array, "b *d"]
+    variance: Float[Array, "b *d"] | None = None
 
 
-def from_x0_eps(
-    prediction: str, x0: Float[Array, "b *d"], eps: Float[Array, "b *d"], alpha: Array, sigma: Array
-) -> Float[Array, "b *d"]:
-    """The prediction of the given type that stands for the pair (x0, eps)."""
-    if prediction == "v":
-        return alpha * eps - sigma * x0
-    if prediction == "x0":
-        return x0
-    if prediction not in ("eps", "score"):
-        raise _unknown(prediction)
-    return eps if prediction == "eps" else -eps / sigma
+@dataclasses.dataclass(frozen=True)
+class PredictFn:
+    """(x [b, ...], t [b]) -> `Prediction`: a model along one process, which is what every solver follows.
+
+    Attributes:
+      process: gives the alpha and sigma for which the pairs hold: an SDE, or the `Levels` of a discrete chain.
+      function: (x, t) -> `Prediction`.
+    """
+
+    process: Process
+    function: Callable[[Float[Array, "b *d"], Float[Array, " b"]], Prediction]
+
+    def __call__(self, x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
+        """The prediction at points x and times t."""
+        return self.function(x, t)
+
+    def score(self, x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
+        """The `ScoreFn`; one evaluation of the model."""
+        return self.score_of(self.function(x, t), t)
+
+    def score_of(self, prediction: Prediction, t: Coefficient) -> Float[Array, "b *d"]:
+        """The score that a prediction at t stands for, -eps / sigma; sigma(t) must not be 0."""
+        return -prediction.eps / expand(self.process.sigma(t), prediction.eps)
+
+
+Model = PredictFn | ScoreFn | Callable[[Float[Array, "b *d"], Float[Array, " b"]], Prediction]
+"""What solvers take: predictions, or a score, which `as_prediction` turns into them."""
+
+
+def of_eps(
+    process: Process,
+    x: Float[Array, "b *d"],
+    t: Coefficient,
+    eps: Float[Array, "..."],
+    variance: Float[Array, "b *d"] | None = None,
+) -> Prediction:
+    """The prediction of a model that finds this noise in x, in its shape; alpha(t) must not be 0."""
+    alpha, sigma = expand(process.alpha(t), x), expand(process.sigma(t), x)
+    return Prediction((x - sigma * eps) / alpha, eps, variance)
+
+
+def of_x0(
+    process: Process,
+    x: Float[Array, "b *d"],
+    t: Coefficient,
+    x0: Float[Array, "b *d"],
+    variance: Float[Array, "b *d"] | None = None,
+) -> Prediction:
+    """The prediction of a model whose denoised point is this one; where sigma(t) is 0 its eps is 0."""
+    alpha, sigma = expand(process.alpha(t), x), expand(process.sigma(t), x)
+    noisy = sigma > 0.0
+    return Prediction(x0, jnp.where(noisy, (x - alpha * x0) / jnp.where(noisy, sigma, 1.0), 0.0), variance)
+
+
+def with_gradient(
+    process: Process, prediction: Prediction, t: Coefficient, gradient: Float[Array, "b *d"]
+) -> Prediction:
+    """The prediction at the same x whose score has this gradient added; unchanged where alpha(t) is 0.
+
+    There x says nothing of the data, and so the gradient of whatever is said of them is 0.
+    """
+    alpha, sigma = (expand(c, gradient) for c in (process.alpha(t), process.sigma(t)))
+    seen = alpha > 0.0
+    push = jnp.where(seen, sigma * gradient, 0.0)
+    x0 = prediction.x0 + sigma / jnp.where(seen, alpha, 1.0) * push
+    return Prediction(x0, prediction.eps - push, prediction.variance)
+
+
+def begins_in_noise(process: Process) -> bool:
+    """Whether alpha is 0 at t = 1, so that a point there says nothing of the data."""
+    with jax.ensure_compile_time_eval():
+        alpha = process.alpha(jnp.ones(()))
+    # A schedule whose numbers are traced is one that is learned, whose alpha is never 0.
+    return not isinstance(alpha, jax.core.Tracer) and float(alpha) == 0.0
+
+
+def before_noise(process: Process, t: Float[Array, "..."]) -> Float[Array, "..."]:
+    """t, but `NEARLY_NOISE` where alpha(t) is 0."""
+    if not begins_in_noise(process):
+        return t
+    return jnp.where(process.alpha(t) == 0.0, jnp.asarray(NEARLY_NOISE, t.dtype), t)
+
+
+def of_score(process: Process, score: ScoreFn) -> PredictFn:
+    """The predictions that a score stands for: eps = -sigma score, and x0 by Tweedie's formula (Efron 2011).
+
+    Where alpha is 0 the score is asked at `NEARLY_NOISE`.
+    """
+
+    def function(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
+        t = before_noise(process, t)
+        return of_eps(process, x, t, -expand(process.sigma(t), x) * score(x, t))
+
+    return PredictFn(process, function)
+
+
+def as_prediction(process: Process, model: Model) -> PredictFn:
+    """What every solver does first with its model: predictions stay as they are, of a score they are `of_score`'s.
+
+    A function may be either; what it returns says which.
+    """
+    if isinstance(model, PredictFn):
+        return model
+    ask: Any = model
+
+    def function(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
+        if begins_in_noise(process):  # a score is not to be asked at t = 1, so which it is must be known before
+            return ask(x, t) if isinstance(jax.eval_shape(ask, x, t), Prediction) else of_score(process, ask)(x, t)
+        answer = ask(x, t)
+        return answer if isinstance(answer, Prediction) else of_score(process, lambda x, t: answer)(x, t)
+
+    return PredictFn(process, function)
 
 
 def halves(output: Float[Array, "b *c"], x: Float[Array, "b *d"]) -> tuple[Array, Array | None]:
-    """A network's output at x as prediction and variance output v, None where it has the channels of x alone.
+    """A network's output at x as prediction and variance output v, which is None where it has the channels of x alone.
 
     Raises:
       ValueError: an output that has neither the shape of x nor twice its channels.
@@ -132,88 +172,3 @@ def halves(output: Float[Array, "b *c"], x: Float[Array, "b *d"]) -> tuple[Array
         )
     prediction, v = jnp.split(output, 2, axis=-1)
     return prediction, v
-
-
-def eps_and_variance_fn(
-    process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str
-) -> Callable[[Float[Array, "b *d"], Float[Array, " b"]], tuple[Float[Array, "b *d"], Float[Array, "b *d"] | None]]:
-    """(x, t) -> the noise eps that the network finds in x, and its variance output, None where it has none.
-
-    `process` as in `eps_fn`. One network evaluation a call.
-
-    Raises:
-      ValueError: an unknown prediction or noise label.
-    """
-    if prediction not in PREDICTIONS:
-        raise _unknown(prediction)
-    label = noise_label_fn(process, noise_label)
-
-    def both(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> tuple[Array, Array | None]:
-        output, v = halves(network(x, label(t)), x)
-        return to_x0_eps(prediction, output, x, expand(process.alpha(t), x), expand(process.sigma(t), x))[1], v
-
-    return both
-
-
-def eps_fn(
-    process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str, preconditioning: str = "none"
-) -> ScoreFn:
-    """(x, t) -> the noise eps that the network finds in x: -sigma times its score, bounded near t = 0.
-
-    `process` is the SDE, or its `Levels` where the network was trained on a discrete chain. A `preconditioning` other
-    than "none" says what the network predicts and how it is told the noise; the two before it then say nothing.
-    """
-    if preconditioning != "none":
-        if preconditioning not in PRECONDITIONINGS:
-            known = ", ".join(("none", *PRECONDITIONINGS))
-            raise ValueError(f"preconditioning is {preconditioning!r}; allowed are {known}")
-        network = precondition(process, network, PRECONDITIONINGS[preconditioning]())
-        prediction, noise_label = "eps", "t"
-    both = eps_and_variance_fn(process, network, prediction, noise_label)
-    return lambda x, t: both(x, t)[0]
-
-
-def score_fn(
-    process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str, preconditioning: str = "none"
-) -> ScoreFn:
-    """The `ScoreFn` of a network, -eps / sigma; one network evaluation a call.
-
-    `process` and `preconditioning` as in `eps_fn`; with `Levels(sde, n)` the sigma is the level's, as in the published
-    discrete samplers.
-
-    Raises:
-      ValueError: an unknown prediction, noise label or preconditioning, naming the known ones.
-    """
-    eps = eps_fn(process, network, prediction, noise_label, preconditioning)
-    return lambda x, t: _score(process, eps(x, t), x, t)
-
-
-def score_and_variance_fn(
-    process: AffineSDE | Levels, network: NetworkFn, prediction: str, noise_label: str
-) -> ScoreAndVarianceFn:
-    """The score and the variance output of a network of twice the image's channels; one evaluation a call.
-
-    `process` as in `score_fn`. What the output means is a `variance` of `ChainTables.log_variance`.
-
-    Raises:
-      ValueError: an unknown prediction or noise label; when called, a network without a variance output.
-    """
-    both = eps_and_variance_fn(process, network, prediction, noise_label)
-
-    def score_and_variance(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> tuple[Array, Array]:
-        eps, v = both(x, t)
-        if v is None:
-            raise ValueError(
-                "the network predicts no variance, which takes twice the channels of the image; use a fixed one, small "
-                "or large"
-            )
-        return _score(process, eps, x, t), v
-
-    return score_and_variance
-
-
-def _score(
-    process: AffineSDE | Levels, eps: Float[Array, "b *d"], x: Float[Array, "b *d"], t: Coefficient
-) -> Float[Array, "b *d"]:
-    """-eps / sigma."""
-    return -eps / expand(jnp.maximum(process.sigma(t), jnp.finfo(x.dtype).tiny), x)

@@ -25,6 +25,11 @@ class SubVP(AffineSDE):
         """1 - exp(-B(t))."""
         return -jnp.expm1(-self._integral(t))
 
+    def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
+        """-beta alpha / 2 and beta alpha^2."""
+        beta, alpha = self.schedule.beta(t), self.alpha(t)
+        return -0.5 * beta * alpha, beta * alpha**2
+
     def drift_coefficient(self, t: Coefficient) -> Coefficient:
         """-beta(t) / 2."""
         return -0.5 * self.schedule.beta(t)

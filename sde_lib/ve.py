@@ -43,6 +43,10 @@ class VE(AffineSDE):
         """sigma_min (sigma_max / sigma_min)^t."""
         return self.sigma_min * jnp.exp(self._rate * t)
 
+    def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
+        """0 and sigma log(sigma_max / sigma_min)."""
+        return jnp.zeros_like(t), self._rate * self.sigma(t)
+
     def drift_coefficient(self, t: Coefficient) -> Coefficient:
         """0."""
         return jnp.zeros_like(t)

@@ -29,6 +29,11 @@ class VP(AffineSDE):
         """sqrt(1 - exp(-B(t)))."""
         return jnp.sqrt(-jnp.expm1(-self.schedule.integral(jnp.zeros_like(t), t)))
 
+    def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
+        """-beta alpha / 2 and beta alpha^2 / (2 sigma)."""
+        half, alpha = 0.5 * self.schedule.beta(t), self.alpha(t)
+        return -half * alpha, half * alpha**2 / self.sigma(t)
+
     def drift_coefficient(self, t: Coefficient) -> Coefficient:
         """-beta(t) / 2."""
         return -0.5 * self.schedule.beta(t)

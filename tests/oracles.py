@@ -5,13 +5,30 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from sde_lib import PredictFn, Prediction
+
 REFERENCE = Path(__file__).parent / "reference" / "score_sde"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fixed:
+    """A process of one noise level whatever t is: a number, or one an example."""
+
+    alpha_of_all: Any
+    sigma_of_all: Any
+
+    def alpha(self, t: Array) -> Array:
+        return jnp.asarray(self.alpha_of_all)
+
+    def sigma(self, t: Array) -> Array:
+        return jnp.asarray(self.sigma_of_all)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +70,20 @@ class Mixture:
     def score(self, sde) -> Callable[[Array, Array], Array]:
         """The exact `ScoreFn` of this data under the process."""
         return lambda x, t: self.gradient(x, sde.alpha(t), sde.sigma(t))
+
+    def pair(self, x: Array, alpha: Array, sigma: Array) -> Prediction:
+        """E[x_0 | x] and E[eps | x], which divide by neither alpha nor sigma."""
+        log_joint, offsets, v = self._parts(x, alpha, sigma)
+        w, mu, s = (jnp.asarray(a, x.dtype) for a in (self.weights, self.means, self.stds))
+        a, b = (jnp.broadcast_to(jnp.asarray(c, x.dtype), (len(x),))[:, None, None] for c in (alpha, sigma))
+        shares = jax.nn.softmax(log_joint, axis=1)[..., None]
+        x0 = mu.reshape(1, len(w), -1) - a * (s**2 / v)[..., None] * offsets
+        eps = -b / v[..., None] * offsets
+        return Prediction(*(jnp.sum(shares * part, axis=1).reshape(x.shape) for part in (x0, eps)))
+
+    def predict(self, sde) -> PredictFn:
+        """The exact predictions of this data under the process."""
+        return PredictFn(sde, lambda x, t: self.pair(x, sde.alpha(t), sde.sigma(t)))
 
     def log_marginal(self, sde, x: Array, t: float) -> Array:
         """log p_t(x) [b]."""

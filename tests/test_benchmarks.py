@@ -25,7 +25,7 @@ from benchmarks import (
 from benchmarks.common import first_calls, speedups, timed_in_turn
 from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import cifar10_ddpmpp_continuous, digits_classes
-from experiment import Experiment, build
+from experiment import build
 from experiment.workdir import Workdir
 from models.functional import Network
 from training.objective import Objective
@@ -180,9 +180,8 @@ def test_the_pytorch_contender_is_the_same_network_and_loss(name: str, channels_
     ours = np.asarray(experiment.network.apply(variables, x0, label))
     theirs = module(moved(x0), torch.from_numpy(label)).detach().numpy().transpose(0, 2, 3, 1)
     assert np.abs(ours - theirs).max() < 1e-4 * np.abs(ours).max()
-    eps_hat = _eps_fn(experiment, variables)
     objective = Objective(experiment.sde, reduce_mean=config.training.reduce_mean)
-    losses = objective.losses(eps_hat, *map(jnp.asarray, (x0, t, eps)))
+    losses = objective.losses(experiment.predict_fn(variables), *map(jnp.asarray, (x0, t, eps)))
     found = torch_step.losses(experiment, module, moved(x0), torch.from_numpy(t), moved(eps)).detach().numpy()
     assert found == pytest.approx(np.asarray(losses), rel=1e-3)
     step = torch_step.step_of(experiment, module, rng.integers(0, 256, (2, 8, 8, 3), np.uint8))
@@ -206,11 +205,6 @@ def test_the_contender_of_diffusers_has_our_sizes() -> None:
     assert counter.get_total_flops() == pytest.approx(flops.forward(network), rel=0.01)
     with pytest.raises(ValueError, match="embedding_type"):
         diffusers_ncsnpp.like(build(cifar10_ddpmpp_continuous.get_config(), needs_data=False).network)
-
-
-def _eps_fn(experiment: Experiment, variables: dict[str, Any]) -> Any:
-    score = experiment.score_fn(variables)
-    return lambda x, t: -score(x, t) * experiment.sde.sigma(t)[:, None, None, None]
 
 
 def test_a_ratio_is_of_equal_work_in_the_same_round() -> None:

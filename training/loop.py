@@ -364,18 +364,13 @@ def make_losses(
     The batch is one of `parts` equal parts of a global one.
     """
     config = experiment.config
-    options = {
-        "noise_label": config.model.noise_label,
-        "random_flips": config.data.random_flip,
-        "parts": parts,
-    }
+    options = {"random_flips": config.data.random_flip, "parts": parts}
     network = _trained(experiment)
     if experiment.classifies:
-        scores = batch_scores(objective, network, experiment.scaler, **options)
+        scores = batch_scores(objective, network, experiment.scaler, noise_label=config.model.noise_label, **options)
         return scores if all_scores else lambda *arguments: scores(*arguments)["loss"]
     options |= {
-        "prediction": config.model.prediction,
-        "preconditioning": config.model.preconditioning,
+        "parameterization": experiment.parameterization,
         "augment_probability": config.data.augment,
         "num_classes": experiment.num_classes,
         "label_dropout": config.training.label_dropout,

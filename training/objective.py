@@ -31,15 +31,12 @@ from jaxtyping import Array, Float, Int, Key
 
 from experiment.ranges import of_section
 from limits import check
-from sde_lib import AffineSDE, Levels, expand
+from sde_lib import AffineSDE, Levels, PredictFn, expand
 from sde_lib.bound import bound_times
 from training import hybrid, times, vdm
 from training.importance import LossHistory
 from training.times import TIMES
 from training.weights import WEIGHTS, options_of
-
-Model = Callable[[Array, Array], Array | tuple[Array, Array | None]]
-"""(x, t) -> eps_hat, or eps_hat and the variance output."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,18 +183,14 @@ class Objective:
         return weight(self.process, t, **self._options(weight))
 
     def losses(
-        self, model: Model, x0: Float[Array, "b *d"], t: Float[Array, " b"], eps: Float[Array, "b *d"]
+        self, model: PredictFn, x0: Float[Array, "b *d"], t: Float[Array, " b"], eps: Float[Array, "b *d"]
     ) -> Float[Array, " b"]:
-        """The loss of each example; one network evaluation.
-
-        `model` (x, t) -> eps_hat is a score times -sigma; for a learned variance it gives that output too.
-        """
+        """The loss of each example; one network evaluation."""
         chex.assert_equal_shape([x0, eps])
         chex.assert_shape(t, (len(x0),))
         mean, std = self.process.marginal(x0, t)
         x = mean + expand(std, x0) * eps
-        out = model(x, t)
-        eps_hat, v = out if isinstance(out, tuple) else (out, None)
+        _, eps_hat, v = model(x, t)
         if self.loss == "variational":
             return self.num_scales * hybrid.term(self, x0, x, t, eps_hat, v)
         errors = jnp.square(eps_hat - eps).reshape(len(x0), -1)

@@ -67,9 +67,7 @@ def batch_losses(
     network: Network,
     scaler: Scaler,
     *,
-    prediction: str,
-    noise_label: str,
-    preconditioning: str = "none",
+    parameterization: sde_lib.Parameterization,
     random_flips: bool,
     augment_probability: float = 0.0,
     num_classes: int = 0,
@@ -117,8 +115,8 @@ def batch_losses(
                 {**variables, "params": params}, x, c_noise, condition or None, keys=draws.dropout if train else None
             )
 
-        def eps_fn(process: sde_lib.AffineSDE | sde_lib.Levels, params: dict) -> sde_lib.ScoreFn:
-            return sde_lib.eps_fn(process, partial(apply, params), prediction, noise_label, preconditioning)
+        def predict_fn(process: sde_lib.AffineSDE | sde_lib.Levels, params: dict) -> sde_lib.PredictFn:
+            return parameterization.predict_fn(process, partial(apply, params))
 
         params = variables["params"]
         p = None if history is None else history.probabilities(objective.uniform_probability)
@@ -126,12 +124,8 @@ def batch_losses(
         if objective.loss == "vdm":
             eps0 = draws._replace(noise=jax.vmap(jax.random.fold_in, (0, None))(draws.noise, 0)).eps(x0)
             levels = None if scaler.levels is None or scaler.dequantization == "uniform" else scaler.centres()
-            return vdm.bound(objective, eps_fn, parameters_of(params), params, x0, t, eps, eps0, levels).total
-        if objective.learns_variance:
-            model = sde_lib.eps_and_variance_fn(objective.process, partial(apply, params), prediction, noise_label)
-        else:
-            model = eps_fn(objective.process, params)
-        values = objective.losses(model, x0, t, eps)
+            return vdm.bound(objective, predict_fn, parameters_of(params), params, x0, t, eps, eps0, levels).total
+        values = objective.losses(predict_fn(objective.process, params), x0, t, eps)
         if p is None:
             return values
         level = objective.sde.level_index(t, len(p))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sde_lib import AffineSDE, ScoreFn
+from sde_lib import AffineSDE, PredictFn
 from sde_lib.bound import Bound, diffusion_bits, prior_bits, reconstruction_bits
 
 Tensors = dict[str, Array]
@@ -62,7 +62,7 @@ def check(settings: Settings) -> None:
 
 def bound(
     settings: Settings,
-    eps_fn: Callable[[AffineSDE, Tensors], ScoreFn],
+    predict_fn: Callable[[AffineSDE, Tensors], PredictFn],
     parameters: Tensors,
     weights: Tensors,
     x0: Image,
@@ -75,7 +75,7 @@ def bound(
 
     Args:
       settings: of these the process, with any values of its parameters, and the number of steps.
-      eps_fn: (process, weights) -> the noise that the network finds at (x, t).
+      predict_fn: (process, weights) -> the network's predictions.
       parameters: of the process.
       weights: of the network.
       x0: data; grey levels exactly as in `levels`.
@@ -90,7 +90,7 @@ def bound(
     def diffusion(given: tuple[Tensors, Tensors], of_example: Tensors) -> Losses:
         rest, weights = given
         process = sde.with_parameters(rest | of_example)
-        return diffusion_bits(process, eps_fn(process, weights), x0, t, eps, steps)
+        return diffusion_bits(process, predict_fn(process, weights), x0, t, eps, steps)
 
     of_example = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(x0), *a.shape)), interior)
     ends = sde.with_parameters(rest | jax.lax.stop_gradient(interior))

@@ -26,7 +26,7 @@ from experiment.workdir import Workdir
 from models.attention import Attention
 from models.functional import Network
 from models.layers import Keys
-from sde_lib.preconditioning import PRECONDITIONINGS, precondition
+from sde_lib.preconditioning import PRECONDITIONINGS
 from tests.models.published_weights import compiled
 
 NETWORKS = Path(__file__).parents[1] / "reference" / "networks"
@@ -97,7 +97,7 @@ def test_outputs_are_those_of_edm(name, wrapper):
         def denoiser(x, c_noise, condition=condition):
             return apply(variables, x, c_noise, condition)
 
-        eps = precondition(Unscaled, denoiser, preconditioning)(x, sigma)
+        eps = preconditioning.predict_fn(Unscaled, denoiser)(x, sigma).eps
         assert (np.abs(x - each * eps - nhwc(io[what])) < tolerance).all(), what
         x0, other = preconditioning.x0_eps(denoiser(preconditioning.c_in(each) * x, c_noise), x, each)
         assert (np.abs(x0 - nhwc(io[what])) < tolerance).all(), what
@@ -187,7 +187,9 @@ def test_a_file_becomes_a_run_whose_score_is_the_published_denoisers(tmp_path, m
     io = np.load(NETWORKS / "edm_ddpmpp" / "io.npz")
     x, sigma = jnp.asarray(nhwc(io["x"])), io["sigma"].astype(np.float64)
     t = jnp.asarray(sigma / 80.0, jnp.float32)
-    score_of = compiled(lambda x, t, augment: experiment.score_fn(variables, condition={"augment": augment})(x, t))
+    score_of = compiled(
+        lambda x, t, augment: experiment.predict_fn(variables, condition={"augment": augment}).score(x, t)
+    )
     for what, augment in (("denoised", 0 * io["augment_labels"]), ("denoised_augment", io["augment_labels"])):
         each = sigma[:, None, None, None]
         expected = (nhwc(io[f"EDMPrecond/{what}"]) - x) / each

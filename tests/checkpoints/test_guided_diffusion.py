@@ -174,7 +174,7 @@ def test_a_published_config_imports_such_a_file_and_finds_its_noise(tmp_path):
     alpha_bar = np.cumprod(1 - sde.schedule.discrete_betas(4000))
     levels = sde_lib.Levels(sde, 4000, exact=True)
     apply = functools.partial(function("guided_unet_b"), variables)
-    score = sde_lib.score_fn(levels, apply, config.model.prediction, config.model.noise_label)
+    score = sde_lib.Plain(config.model.prediction, config.model.noise_label).predict_fn(levels, apply).score
     found = score(jnp.asarray(nhwc(io["x"])), jnp.asarray((i + 1) / 4000, jnp.float32))
     eps = apply(nhwc(io["x"]), (i * 0.25).astype(np.float32))
     np.testing.assert_allclose(found, -eps / np.sqrt(1 - alpha_bar[i])[:, None, None, None], rtol=1e-3, atol=1e-3)

@@ -24,6 +24,7 @@ from editing.tasks import TASK_INPUTS, inputs
 from experiment import Experiment, Refusal
 from experiment.build import build
 from experiment.workdir import Workdir
+from sde_lib import of_score
 from tests.data.test_folder import bilevel
 from tests.oracles import gaussian
 
@@ -74,9 +75,9 @@ def moderate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A score whose images hardly leave the range, in place of the network's."""
 
     def score(experiment: Experiment, variables: dict, settings: Any, sde: Any, labels: Any) -> Any:
-        return gaussian(np.zeros(experiment.source.shape), 0.2).score(sde)
+        return of_score(sde, gaussian(np.zeros(experiment.source.shape), 0.2).score(sde))
 
-    monkeypatch.setattr("editing.run.guided_score", score)
+    monkeypatch.setattr("editing.run.guided", score)
 
 
 def edited(workdir: str, config: ConfigDict, **edit: object) -> np.ndarray:

@@ -39,7 +39,7 @@ def _quick_to_compile() -> Iterator[None]:
 class Exact(Experiment):
     """An experiment whose score is that of a Gaussian."""
 
-    def score_fn(self, variables: dict[str, Any], **_: Any) -> Any:
+    def predict_fn(self, variables: dict[str, Any], **_: Any) -> Any:
         return _data(self.scaler.centered).score(self.sde)
 
 
@@ -117,7 +117,7 @@ def test_the_first_examples_may_be_asked_for_alone() -> None:
 
 def test_broken_likelihoods_are_an_error() -> None:
     class Broken(Exact):
-        def score_fn(self, variables: dict[str, Any], **_: Any) -> Any:
+        def predict_fn(self, variables: dict[str, Any], **_: Any) -> Any:
             return lambda x, t: x * jnp.nan
 
     good = _experiment(17, True)

@@ -15,7 +15,7 @@ from evaluation import coding, report
 from experiment import Experiment, build
 from experiment.errors import Failure
 from metrics.chain_bound import normal_noise, variational_bound
-from sde_lib import Levels, expand
+from sde_lib import Levels, expand, of_score
 from tests.oracles import compiled, gaussian
 
 ABOUT = {"step": 1}
@@ -36,15 +36,14 @@ def _experiment(**eval_options) -> Experiment:
 
 @pytest.fixture
 def closed_form(monkeypatch) -> None:
-    """The score of a Gaussian in place of the network's, and v = cos(2 x) / 2."""
+    """The predictions of a Gaussian in place of the network's, and v = cos(2 x) / 2."""
 
-    def score(self, variables, *, chain, condition=None):
+    def predict_fn(self, variables, *, chain, condition=None):
         assert chain and condition is None
-        return DATA.score(Levels(self.sde, 12))
+        exact = of_score(Levels(self.sde, 12), DATA.score(Levels(self.sde, 12)))
+        return lambda x, t: exact(x, t)._replace(variance=0.5 * jnp.cos(2 * x))
 
-    monkeypatch.setattr(Experiment, "score_fn", score)
-    both = lambda self, *a, **k: lambda x, t: (score(self, *a, **k)(x, t), 0.5 * jnp.cos(2 * x))  # noqa: E731
-    monkeypatch.setattr(Experiment, "score_and_variance_fn", both)
+    monkeypatch.setattr(Experiment, "predict_fn", predict_fn)
 
 
 def test_rounds_give_the_bound_of_all_images_at_once_its_parts_and_the_curve(tmp_path, closed_form) -> None:
@@ -57,7 +56,7 @@ def test_rounds_give_the_bound_of_all_images_at_once_its_parts_and_the_curve(tmp
     image = np.stack([experiment.source.test[i]["image"] for i in range(20)])
     x0 = jnp.asarray(image / 8.0 - 1.0, jnp.float32)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(20))
-    model = experiment.score_and_variance_fn({}, chain=True)
+    model = experiment.predict_fn({}, chain=True)
     options = {"variance": "learned_range", "half_bin": 1 / 16, "clip": (-1.0, 1.0)}
     whole = compiled(lambda x: variational_bound(experiment.sde, 12, model, x, normal_noise(keys, x), **options))(x0)
     assert found["mean"] == pytest.approx(float(whole.total.mean()), rel=1e-5)
@@ -109,7 +108,7 @@ def test_the_distortion_is_that_of_the_levels_on_a_scale_of_0_to_255(tmp_path, m
         process = Levels(self.sde, 12)
         return lambda x, t: expand(1 / process.sigma(t) ** 2, x) * (expand(process.alpha(t), x) * darkest - x)
 
-    monkeypatch.setattr(Experiment, "score_fn", score)
+    monkeypatch.setattr(Experiment, "predict_fn", score)
     coding.variational(experiment, {}, jax.random.key(0), tmp_path, ABOUT)
     levels = np.stack([experiment.source.test[i]["image"] for i in range(20)]).astype(np.float64)
     with (tmp_path / "progressive_coding.csv").open() as file:
@@ -118,7 +117,7 @@ def test_the_distortion_is_that_of_the_levels_on_a_scale_of_0_to_255(tmp_path, m
 
 
 def test_terms_that_are_not_finite_are_a_failure(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(Experiment, "score_fn", lambda self, variables, **_: lambda x, t: x * jnp.nan)
+    monkeypatch.setattr(Experiment, "predict_fn", lambda self, variables, **_: lambda x, t: x * jnp.nan)
     with pytest.raises(Failure, match="terms not finite among examples 0 to 7"):
         coding.variational(_experiment(vlb_clip=False), {}, jax.random.key(0), tmp_path, ABOUT)
 

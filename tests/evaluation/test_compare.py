@@ -84,7 +84,7 @@ def test_an_entry_is_what_its_sampler_draws_and_its_error_the_distance_to_the_fl
     experiment = build(config)
     _, variables = load_run(Workdir(workdir), experiment.network, config)
     key_prior, key = jax.random.split(jax.random.fold_in(jax.random.key(config.eval.seed), 0))
-    z, score = experiment.sde.prior_sample(key_prior, (16, 2)), experiment.score_fn(variables)
+    z, score = experiment.sde.prior_sample(key_prior, (16, 2)), experiment.predict_fn(variables)
 
     def drawn(**changed: Any) -> np.ndarray:
         settings = Settings(**{**config.sampling.to_dict(), "grid": "uniform", **changed})
@@ -119,7 +119,7 @@ def test_grids_whose_rows_differ_are_compared_in_one_list(tmp_path: Path) -> Non
     experiment = build(config)
     _, variables = load_run(Workdir(tmp_path / "run"), experiment.network, config)
     key_prior, key = jax.random.split(jax.random.fold_in(jax.random.key(config.eval.seed), 0))
-    z, score = experiment.sde.prior_sample(key_prior, (16, 2)), experiment.score_fn(variables)
+    z, score = experiment.sde.prior_sample(key_prior, (16, 2)), experiment.predict_fn(variables)
     changed = {"method": "ancestral", "grid": "respaced", "steps": 12}
     alone = samplers.create(experiment.sde, score, Settings(**(config.sampling.to_dict() | changed)))
     place = tmp_path / "run" / "comparison" / "step_00000002" / "ancestral_respaced_12" / "round_00000.npz"

@@ -11,7 +11,7 @@ from configs.vp import digits, toy_mixture8_mlp
 from experiment import Experiment, build
 from experiment.sampling import sampler
 from samplers import grids
-from sde_lib import VE, VP, Levels, score_fn
+from sde_lib import VE, VP, Levels, Plain
 from sde_lib.base import level_index
 from tests.models.published_weights import REFERENCE, compiled, load_network
 
@@ -50,7 +50,9 @@ def test_the_published_score_of_a_discretely_trained_network(name: str, x64: Non
     variables = jax.tree.map(lambda a: jnp.asarray(a, float), ema)
     x, t = jnp.asarray(arrays["x"].transpose(0, 2, 3, 1), float), jnp.asarray(arrays["t"], float)
     sde, prediction = (VE(0.01, 50.0), "score") if name == "ve" else (VP(), "eps")
-    found = compiled(score_fn(Levels(sde, 1000), lambda x, c: network.apply(variables, x, c), prediction, _label(name)))
+    found = compiled(
+        Plain(prediction, _label(name)).predict_fn(Levels(sde, 1000), lambda x, c: network.apply(variables, x, c)).score
+    )
     exact = arrays["out_ema_f64"].transpose(0, 2, 3, 1)
     if name == "vp":
         table = np.load(REFERENCE / "sde.npz")["vp_sqrt_1m_alphas_cumprod_f64"]
@@ -84,11 +86,11 @@ def test_a_perfect_network_samples_the_data(name: str) -> None:
         eps = s * (x - a * mean) / (s**2 + (a * std) ** 2)
         return eps if name == "vp" else -eps / s
 
-    score = score_fn(Levels(sde, n), network, "eps" if name == "vp" else "score", _label(name))
+    model = Plain("eps" if name == "vp" else "score", _label(name)).predict_fn(Levels(sde, n), network)
     settings = samplers.Settings(
         predictor="ancestral", corrector="none", steps=n, grid="levels", discretization=n, denoise="none"
     )
-    x = np.asarray(samplers.draw(jax.jit(samplers.create(sde, score, settings)), sde, jax.random.key(0), (count, 1)).x)
+    x = np.asarray(samplers.draw(jax.jit(samplers.create(sde, model, settings)), sde, jax.random.key(0), (count, 1)).x)
     m, v = 0.0, sde.prior_std**2  # of the Gaussian that the linear chain carries
     for i in range(n - 1, -1, -1):
         before = (1.0, 0.0) if i == 0 else (alphas[i - 1], sigmas[i - 1])
@@ -112,22 +114,25 @@ def test_an_experiment_gives_samplers_the_levels_and_flows_the_sde(name: str) ->
     apply = lambda x, c: experiment.network.apply(variables, x, c)  # noqa: E731
     for chain in (True, False):
         levels = Levels(experiment.sde, 40, exact=chain)
-        wanted = compiled(score_fn(levels, apply, experiment.config.model.prediction, _label(name)))(x, t)
-        np.testing.assert_allclose(compiled(experiment.score_fn(variables, chain=chain))(x, t), wanted, rtol=1e-6)
+        wanted = compiled(Plain(experiment.config.model.prediction, _label(name)).predict_fn(levels, apply).score)(x, t)
+        np.testing.assert_allclose(
+            compiled(experiment.predict_fn(variables, chain=chain).score)(x, t), wanted, rtol=1e-6
+        )
     out = compiled(sampler(experiment, variables, "pc"))(jax.random.key(1), x)
     assert np.isfinite(out.x).all() and int(out.evaluations[0]) == 40
 
 
-def test_the_score_is_that_of_the_levels_with_their_sigma_or_the_sdes(monkeypatch) -> None:
+def test_the_score_is_that_of_the_levels_with_their_sigma_or_the_sdes() -> None:
     experiment = build(discrete())
-    monkeypatch.setattr("sde_lib.score_fn", lambda process, *_: process)
-    assert experiment.score_fn({}, chain=True) == Levels(experiment.sde, 40)
-    assert experiment.score_fn({}) == Levels(experiment.sde, 40, exact=False)
+    assert experiment.predict_fn({}, chain=True).process == Levels(experiment.sde, 40)
+    assert experiment.predict_fn({}).process == Levels(experiment.sde, 40, exact=False)
 
 
 def test_chain_samplers_ask_for_the_levels_and_flows_for_the_smooth_process(monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr(Experiment, "score_fn", lambda self, variables, *, chain, **_: asked.append(chain) or Levels)
+    monkeypatch.setattr(
+        Experiment, "predict_fn", lambda self, variables, *, chain, **_: asked.append(chain) or (lambda x, t: x)
+    )
     config, chain = discrete(), ("pc", "ancestral", "reverse_diffusion", "euler_maruyama")
     for method in chain:
         sampler(build(config), {}, method)

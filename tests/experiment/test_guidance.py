@@ -15,7 +15,7 @@ import main
 from configs.edm import cifar10_cond_vp
 from configs.vp import digits, digits_classes, digits_classifier
 from experiment import Experiment, Refusal, build, refusing
-from experiment.sampling import GUIDE, guided_score
+from experiment.sampling import GUIDE, guided
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
 from models.conditions import NO_CLASS
@@ -74,7 +74,7 @@ def loaded(run: str, config: ConfigDict) -> tuple[Experiment, dict]:
 def followed(experiment: Experiment, variables: dict, labels: jax.Array | None) -> np.ndarray:
     """What a sampler of the experiment follows, at `points`."""
     x, t, _ = points()
-    run = compiled(lambda v: guided_score(experiment, v, experiment.settings, experiment.sde, labels)(x, t))
+    run = compiled(lambda v: guided(experiment, v, experiment.settings, experiment.sde, labels).score(x, t))
     return np.asarray(run(variables))
 
 
@@ -83,14 +83,14 @@ def test_the_network_s_own_scores_are_combined(runs: dict) -> None:
     experiment, variables = loaded(runs["classes"], tiny(digits_classes, guidance=2.5))
 
     def score(labels: jax.Array) -> np.ndarray:
-        found = compiled(lambda v: experiment.score_fn(v, condition=experiment.condition(labels))(x, t))
+        found = compiled(lambda v: experiment.predict_fn(v, condition=experiment.condition(labels)).score(x, t))
         return np.asarray(found(variables))
 
     told, untold = score(labels), score(jnp.full_like(labels, NO_CLASS))
     assert np.abs(told - untold).max() > 1e-2
     expected = untold + 2.5 * (told - untold)
     np.testing.assert_allclose(followed(experiment, variables, labels), expected, rtol=1e-3, atol=1e-3)
-    plain = compiled(lambda v: experiment.score_fn(v)(x, t))(variables)
+    plain = compiled(lambda v: experiment.predict_fn(v).score(x, t))(variables)
     np.testing.assert_allclose(untold, plain, rtol=1e-4, atol=1e-4)  # zeros are what a network is told of no class
 
 
@@ -100,7 +100,7 @@ def test_a_weaker_model_guides(runs: dict) -> None:
     experiment, variables = loaded(runs["classes"], config)
     own = {name: value for name, value in variables.items() if not name.startswith(GUIDE)}
     weak = loaded(runs["weak"], tiny(digits_classes))[1]
-    run = compiled(lambda v: experiment.score_fn(v, condition=experiment.condition(labels))(x, t))
+    run = compiled(lambda v: experiment.predict_fn(v, condition=experiment.condition(labels)).score(x, t))
     told, other = np.asarray(run(own)), np.asarray(run(weak))
     np.testing.assert_allclose(followed(experiment, variables, labels), 2.0 * told - other, rtol=1e-3, atol=1e-3)
 
@@ -117,7 +117,7 @@ def test_a_classifier_guides_a_network_that_knows_no_classes(runs: dict) -> None
 
     pull = np.asarray(compiled(gradient)(of_guide))
     assert np.abs(pull).max() > 1e-3
-    plain = np.asarray(compiled(lambda v: experiment.score_fn(v)(x, t))(variables))
+    plain = np.asarray(compiled(lambda v: experiment.predict_fn(v).score(x, t))(variables))
     np.testing.assert_allclose(followed(experiment, variables, labels), plain + 3.0 * pull, rtol=1e-3, atol=1e-3)
 
 

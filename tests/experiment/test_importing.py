@@ -304,7 +304,7 @@ def test_a_folder_that_describes_itself_is_its_own_config(tmp_path):
     betas = np.load(REFERENCE.parent / "schedulers" / "betas.npz")["squaredcos_cap_v2"].astype(np.float64)
     alpha_bar = np.cumprod(1 - betas)[index][:, None, None, None]
     eps = np.sqrt(1 - alpha_bar) * x + np.sqrt(alpha_bar) * v
-    found = -np.sqrt(1 - alpha_bar) * compiled(experiment.score_fn(variables, chain=True))(
+    found = -np.sqrt(1 - alpha_bar) * compiled(experiment.predict_fn(variables, chain=True).score)(
         x, ((index + 1) / 400).astype(np.float32)
     )
     assert keep.sum() >= 2
@@ -361,7 +361,11 @@ def test_an_edm_snapshot_denoises_as_recorded(tmp_path):
         _, variables = load(store, network_of(config), ema=True, step=None)
     sde = sde_lib.create(**config.sde)
     apply, model = functools.partial(network_of(config).apply, variables), config.model
-    score = sde_lib.score_fn(sde, apply, model.prediction, model.noise_label, model.preconditioning)
+    score = (
+        sde_lib.parameterization(model.prediction, model.noise_label, model.preconditioning)
+        .predict_fn(sde, apply)
+        .score
+    )
     with np.load(REFERENCE.parent / "networks" / "edm_ddpmpp" / "io.npz") as file:
         x, sigma, expected = nhwc(file["x"]), file["sigma"], nhwc(file["EDMPrecond/denoised"])
     t = sigma / 80  # where EDM's process has these sigmas

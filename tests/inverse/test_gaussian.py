@@ -8,6 +8,7 @@ import pytest
 import inverse
 from benchmarks.inverse import SDES, measurement
 from samplers import Settings
+from sde_lib import of_score
 from tests.inverse.gaussian import KNOWN, Gaussian, Problem, data, prior_draws, problem, problems, slow_but
 from tests.oracles import compiled
 
@@ -35,7 +36,7 @@ def test_the_posterior_score_is_exact(sde, name: str, x64) -> None:
     """Three conjugate-gradient steps for three numbers; pinned by the conditional Gaussian, noised."""
     case = problems()[name]
     known, y = case_of(name, case)
-    wrap = lambda score: inverse.posterior_score(sde, score, known, y, iterations=3)  # noqa: E731
+    wrap = lambda score: inverse.posterior_score(sde, score, known, y, iterations=3).score  # noqa: E731
     assert np.abs(difference(sde, data(), case.posterior, wrap)).max() < 1e-4  # they stop at 1e-6 of the residual
 
 
@@ -50,11 +51,11 @@ def test_others_are_exact_for_isotropic_data(x64) -> None:
     sde, (prior, case) = SDES["subvp"], isotropic()
     known, y = case_of("mask", case)
     pigdm, consistent = inverse.METHODS["pigdm"].function, inverse.consistent
-    right = lambda score: pigdm(sde, score, known, y, data_std=0.5)  # noqa: E731
-    wrong = lambda score: pigdm(sde, score, known, y, data_std=1.0)  # noqa: E731
+    right = lambda score: pigdm(sde, score, known, y, data_std=0.5).score  # noqa: E731
+    wrong = lambda score: pigdm(sde, score, known, y, data_std=1.0).score  # noqa: E731
     assert np.abs(difference(sde, prior, case.posterior, right)).max() < 1e-6
     assert np.abs(difference(sde, prior, case.posterior, wrong)).max() > 1e-2
-    assert np.abs(difference(sde, prior, case.posterior, lambda s: consistent(sde, s, known, y))).max() < 1e-6
+    assert np.abs(difference(sde, prior, case.posterior, lambda s: consistent(sde, s, known, y).score)).max() < 1e-6
 
 
 @pytest.mark.parametrize("function", [inverse.consistent, inverse.posterior_score])
@@ -62,10 +63,11 @@ def test_a_learned_variance_passes_through(function) -> None:
     sde, case = SDES["vp"], problems()["mask"]
     known, y = case_of("mask", case)
     score, x, t = data().score(sde), jnp.asarray(X, jnp.float32), jnp.full(5, 0.5)
-    plain = compiled(function(sde, score, known, y))(x, t)
-    both = compiled(function(sde, lambda x, t: (score(x, t), 3.0 * x), known, y))(x, t)
-    np.testing.assert_allclose(both[0], plain, rtol=1e-5)
-    np.testing.assert_array_equal(both[1], 3.0 * x)
+    exact = of_score(sde, score)
+    plain = compiled(function(sde, exact, known, y))(x, t)
+    both = compiled(function(sde, lambda x, t: exact(x, t)._replace(variance=3.0 * x), known, y))(x, t)
+    np.testing.assert_allclose(both.eps, plain.eps, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(both.variance, 3.0 * x)
 
 
 def errors(sde, name: str, method: str, settings: Settings, n: int, **options) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from samplers import Stepper
 from samplers import linear as machine
 from samplers.base import Plan
 from samplers.nodes import host
-from sde_lib import AffineSDE
+from sde_lib import AffineSDE, Prediction
 from tests.oracles import Mixture, compiled
 
 FOLDER = Path(__file__).parents[1] / "reference" / "samplers"
@@ -71,14 +71,16 @@ def final(name: str, case: dict) -> np.ndarray:
 
 
 class At:
-    """A `ScoreFn` at the (alpha, sigma) of the row that is being run, for a stepper's constructor."""
+    """A model at the (alpha, sigma) of the row that is being run, for a stepper's constructor."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.level: tuple[Any, Any] = (None, None)
 
     def __call__(self, x: Any, t: Any) -> Any:
-        return self.model(x, *self.level)
+        alpha, sigma = self.level
+        eps = -sigma * self.model(x, alpha, sigma)
+        return Prediction((x - sigma * eps) / alpha, eps)
 
 
 class Run(NamedTuple):
@@ -104,9 +106,6 @@ def solve(runs: list[Run]) -> list[np.ndarray]:
     kinds: dict[tuple, list[int]] = {}
     for i, run in enumerate(runs):
         row = plans[i].rows[0]
-        alive = row.t > 0.0
-        np.testing.assert_allclose(host(run.sde.alpha, row.t[alive]), row.alpha[alive], rtol=1e-12)
-        np.testing.assert_allclose(host(run.sde.sigma, row.t[alive]), row.sigma[alive], rtol=1e-12)
         structure = jax.tree.structure(run.stepper.init(jnp.asarray(run.x)))
         kind = (run.x.shape, row.x.shape[1], run.draws is None, structure, run.prediction, id(run.score.model))
         kinds.setdefault(kind, []).append(i)
@@ -115,21 +114,26 @@ def solve(runs: list[Run]) -> list[np.ndarray]:
         n = max(len(plans[i].rows[0].t) for i in members)
         first = runs[members[0]]
         stacked = jax.tree.map(lambda *a: np.stack(a), *[_padded(plans[i].rows[0], n) for i in members])
+        levels = [
+            np.stack([host(f, t) for f in (runs[i].sde.alpha, runs[i].sde.sigma)])
+            for i, t in zip(members, stacked.t, strict=True)
+        ]
         noise = np.stack([_noise(runs[i], plans[i], n) for i in members])
         starts = np.stack([runs[i].x for i in members])
 
-        def path(x: Any, rows: Any, noise: Any, first: Run = first) -> Any:
+        def path(x: Any, rows: Any, levels: Any, noise: Any, first: Run = first) -> Any:
             def body(state: Any, call: Any) -> Any:
-                row, z = call
-                first.score.level = row.alpha, row.sigma
+                row, first.score.level, z = call
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(machine, "normal_like", lambda key, x: z)
                     state = first.stepper.step(jax.random.key(0), state, row)
                 return state, state.x
 
-            return jax.lax.scan(body, first.stepper.init(x), (rows, noise))[1]
+            return jax.lax.scan(body, first.stepper.init(x), (rows, tuple(levels), noise))[1]
 
-        for i, states in zip(members, np.asarray(compiled(jax.vmap(path))(starts, stacked, noise)), strict=True):
+        for i, states in zip(
+            members, np.asarray(compiled(jax.vmap(path))(starts, stacked, np.stack(levels), noise)), strict=True
+        ):
             results[i] = states[: len(plans[i].rows[0].t)]
     return [results[i] for i in range(len(runs))]
 
@@ -148,10 +152,10 @@ def _padded(row: Any, n: int) -> Any:
     more = n - len(row.t)
     stay = np.zeros((more, row.x.shape[1]))
     stay[:, 0] = 1.0
-    last = [np.concatenate([a, np.repeat(a[-1:], more)]) for a in (row.t, row.alpha, row.sigma)]
+    t = np.concatenate([row.t, np.repeat(row.t[-1:], more)])
     before = np.concatenate([row.before, np.tile([1.0, 0.0], (more, 1))])
     x, base = (np.concatenate([a, stay]) for a in (row.x, row.base))
-    return type(row)(*last, before, x, base, np.concatenate([row.carry, np.ones(more)]))
+    return type(row)(t, before, x, base, np.concatenate([row.carry, np.ones(more)]), np.append(row.x0, np.zeros(more)))
 
 
 def _noise(run: Run, plan: Plan, n: int) -> np.ndarray:

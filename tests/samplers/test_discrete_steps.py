@@ -1,5 +1,6 @@
 """Single steps of DDIM and of DDPM's ancestral sampler on three chains against guided-diffusion's, and by hand."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import sde_lib
 from samplers import ancestral, ddim
 from samplers.base import normal_like
 from sde_lib import Discrete, TableBeta
+from sde_lib.prediction import of_eps
 from tests.oracles import compiled
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "discrete"
@@ -41,11 +43,10 @@ def test_steps_of_ddim_are_the_published_ones(name: str, chains: dict, x64) -> N
     """One level down, from the cleanest one to the data; and one up, but from the last one, where no level follows."""
     eta = float(name[8:]) if "eta" in name else 0.0
 
-    def one(x, eps, row):
-        stepper = ddim(chains["linear"], lambda y, t: -eps[None] / row.sigma, eta=eta)  # the rows say what the chain is
+    def one(chain, x, eps, row):
+        stepper = ddim(chain, lambda y, t: of_eps(chain, y, t, eps[None]), eta=eta)
         return stepper.step(KEY, stepper.init(x[None]), row).mean[0]
 
-    run = compiled(jax.vmap(one))
     for schedule, sde in chains.items():
         index, x, eps, noise, wanted = _known(schedule, "t", "x_t", "eps_model", "ddim_noise", name)
         rows = np.flatnonzero(index < 999) if name == "ddim_reverse" else np.arange(len(index))
@@ -53,6 +54,7 @@ def test_steps_of_ddim_are_the_published_ones(name: str, chains: dict, x64) -> N
         grids = np.stack([index[rows] + 1, ends + 1], axis=1) / 1000
         plans = [ddim(sde, lambda x, t: x, eta=eta).plan(grid).rows[0] for grid in grids]
         stacked = jax.tree.map(lambda *a: jnp.asarray(np.concatenate(a)), *plans)
+        run = compiled(jax.vmap(functools.partial(one, sde)))
         mean = run(jnp.asarray(x[rows]), jnp.asarray(eps[rows]), stacked)
         added = np.asarray(stacked.x[:, -1]).reshape(-1, 1, 1, 1) * noise[rows]
         _close(mean + added, wanted[rows], schedule, index[rows], name)

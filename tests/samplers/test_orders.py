@@ -67,12 +67,12 @@ def terminal_laws(
 
     The steps of all grids are read off by one program.
     """
-    score = gaussian(np.array([mean]), std).score(sde)
+    model = gaussian(np.array([mean]), std).predict(sde)
     with pytest.MonkeyPatch.context() as patch:
         for name in STOCHASTIC:
             probe = lambda key, x: jnp.asarray([[0.0], [0.0], [1.0]], x.dtype)  # noqa: E731
             patch.setattr(importlib.import_module(f"samplers.{name}"), "normal_like", probe)
-        stepper = make(sde, score, **options)
+        stepper = make(sde, model, **options)
         x = jnp.asarray([[0.0], [1.0], [0.0]])
         step = lambda t, s: stepper.step(KEY, State(x, x), t, s).x[:, 0]  # noqa: E731
         t, s = (jnp.asarray(np.concatenate([grid[part] for grid in grids])) for part in (slice(-1), slice(1, None)))

@@ -9,7 +9,7 @@ import pytest
 
 import samplers
 from samplers import solve_flow
-from sde_lib import VE, VP, AffineSDE, ScoreFn, SubVP, score_fn
+from sde_lib import VE, VP, AffineSDE, Plain, PredictFn, SubVP
 from tests.models.published_weights import load_network
 from tests.oracles import REFERENCE, compiled
 from tests.samplers.recorded import noise
@@ -30,14 +30,14 @@ def nchw(x: jax.Array) -> np.ndarray:
     return np.moveaxis(np.asarray(x), -1, -3)
 
 
-def published(name: str, network_name: str) -> tuple[AffineSDE, ScoreFn]:
-    """The process and its score: -output / std at the label 999 t; of VE the output itself, at the label sigma."""
+def published(name: str, network_name: str) -> tuple[AffineSDE, PredictFn]:
+    """The process and its predictions: the score is -output / std at 999 t, of VE the output itself at sigma."""
     network, ema, _, config = load_network(network_name)
     if name == "ve":
         sde = VE(config["model"]["sigma_min"], float(config["model"]["sigma_max"]))
-        return sde, score_fn(sde, lambda x, c: network.apply(ema, x, c), "score", "sigma")
+        return sde, Plain("score", "sigma").predict_fn(sde, lambda x, c: network.apply(ema, x, c))
     sde = {"vp": VP(), "subvp": SubVP()}[name]
-    return sde, score_fn(sde, lambda x, c: network.apply(ema, x, c), "eps", "t999")
+    return sde, Plain("eps", "t999").predict_fn(sde, lambda x, c: network.apply(ema, x, c))
 
 
 @pytest.mark.parametrize("name", [pytest.param("vp", marks=pytest.mark.slow), "ve"])

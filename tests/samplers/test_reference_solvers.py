@@ -293,12 +293,11 @@ def test_guided_diffusion_ancestral(schedule: str, x64) -> None:
         if case["mode"] != "ancestral" or case["schedule"] != schedule:
             continue
         rule = "clip" if case.get("clip_denoised") else "none"
-        score = thresholded(sde, mixture(case["problem"]).score(sde), rule)
+        model = thresholded(sde, mixture(case["problem"]).score(sde), rule)
         variance = {"FIXED_SMALL": "small", "FIXED_LARGE": "large", "LEARNED_RANGE": "learned_range"}
         variance = variance[case["model_var_type"]]
-        both = lambda x, t, score=score: (score(x, t), 0.5 * jnp.cos(2 * x))  # noqa: E731
-        score = both if variance == "learned_range" else score
-        stepper = samplers.ancestral(sde, score, variance=variance, guide=guide_of(case, sde))
+        both = lambda x, t, model=model: model(x, t)._replace(variance=0.5 * jnp.cos(2 * x))  # noqa: E731
+        stepper = samplers.ancestral(sde, both, variance=variance, guide=guide_of(case, sde))
         times = np.append((kept(case)[::-1] + 1) / 1000, 0.0)
         found = ancestral_end(stepper, NOISE[f"xT/{case['problem']}"], times, case["problem"])
         assert np.abs(found - final("guided_diffusion", case)).max() < 1e-9, case["id"]

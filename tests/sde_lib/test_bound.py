@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_lib import VE, VP, AffineSDE, ChainTables
+from sde_lib import VE, VP, AffineSDE, ChainTables, of_score
 from sde_lib.bound import (
     Bound,
     bound_times,
@@ -29,10 +29,6 @@ DATA = gaussian(np.zeros(1), STD)
 SCHEDULES = {"linear": learned_vp(features=0, t_min=T_MIN), "trained": random_schedule(1, t_min=T_MIN)}
 
 
-def eps_fn(data: Mixture, sde: AffineSDE) -> Callable:
-    return lambda x, t: -sde.sigma(t)[:, None] * data.gradient(x, sde.alpha(t), sde.sigma(t))
-
-
 def normal_nodes(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Hermite nodes and weights of the standard normal; exact for polynomials below degree 2 n."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(n)
@@ -50,7 +46,7 @@ def bound(data: Mixture, x0: np.ndarray, p0: np.ndarray, levels: np.ndarray | No
     def terms(sde: AffineSDE) -> Bound:
         def at(u: jax.Array) -> jax.Array:
             t = jnp.full(len(x0), bound_times(sde, u))
-            return p @ diffusion_bits(sde, eps_fn(data, sde), x0, t, eps)
+            return p @ diffusion_bits(sde, of_score(sde, data.score(sde)), x0, t, eps)
 
         return Bound(p_u @ jax.vmap(at)(u), p @ prior_bits(sde, x0), p @ reconstruction_bits(sde, x0, eps, levels))
 
@@ -125,13 +121,12 @@ def test_t_steps_are_the_kls_of_the_chain(x64: None) -> None:
     sde, steps, eps = SCHEDULES["trained"], 5, jnp.asarray([[0.3], [-1.2]])
     t = np.linspace(T_MIN, 1.0, steps + 1)
     tables = ChainTables(np.asarray(sde.alpha(jnp.asarray(t))), np.asarray(sde.sigma(jnp.asarray(t))))
-    x0, model = jnp.asarray([[0.2], [-0.4]]), eps_fn(DATA, sde)
+    x0, model = jnp.asarray([[0.2], [-0.4]]), of_score(sde, DATA.score(sde))
 
     @compiled
     def both(index: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array]:
         x = tables.noised(x0, index, eps)
-        alpha, sigma = sde.alpha(time)[:, None], sde.sigma(time)[:, None]
-        x0_hat = (x - sigma * model(x, time)) / alpha
+        x0_hat = model(x, time).x0
         log_variance = tables.log_variance("small", x, index, None)
         kl = step_bits(tables, x0, x, index, x0_hat, log_variance, half_bin=None)
         return diffusion_bits(sde, model, x0, time, eps, steps) / steps, kl

@@ -8,7 +8,8 @@ import pytest
 
 import sde_lib
 from sde_lib import VE, VP, ChainTables, respaced
-from sde_lib.prediction import to_x0_eps
+from sde_lib.prediction import of_eps, of_x0
+from tests.oracles import Fixed
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "discrete"
 TABLES, STEPS, RESPACED = (np.load(REFERENCE / f"{name}.npz") for name in ("tables", "steps", "respaced"))
@@ -81,9 +82,10 @@ def test_single_steps_are_the_published_ones(schedule: str, x64) -> None:
     equal(made.row(made.posterior_log_variance_clipped, i, x), "posterior_log_variance_clipped")
     first = step["t"] == 0  # where x_(t-1) is x0 itself
     equal(made.x0_of_mean(made.mean(x, x0, i), x, i), "x0_from_xprev")
-    x0_hat = to_x0_eps("eps", jnp.asarray(step["eps_model"]), x, alpha, sigma)[0]
-    equal(to_x0_eps("eps", eps, x, alpha, sigma)[0], "x0_from_eps")
-    equal(to_x0_eps("x0", x0, x, alpha, sigma)[1], "eps_from_x0")
+    process, t = Fixed(alpha, sigma), jnp.ones(())
+    x0_hat = of_eps(process, x, t, jnp.asarray(step["eps_model"])).x0
+    equal(of_eps(process, x, t, eps).x0, "x0_from_eps")
+    equal(of_x0(process, x, t, x0).eps, "eps_from_x0")
     for name, variance in VARIANCES.items():
         log_variance = made.log_variance(variance, x, i, jnp.asarray(step["v_model"]))
         equal(log_variance, f"p_{name}/log_variance")

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_lib import VE, VP, score_fn
-from sde_lib.preconditioning import EDM, IDDPM, PRECONDITIONINGS, precondition
+from sde_lib import VE, VP, Plain, parameterization
+from sde_lib.preconditioning import EDM, IDDPM, PRECONDITIONINGS
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "networks" / "edm_iddpm_sigmas.npz"
 SDES = {"vp": VP(), "ve": VE(sigma_min=0.002, sigma_max=80.0)}
@@ -51,15 +51,15 @@ def test_vp_on_its_own_process_is_the_plain_eps_network(x64) -> None:
     def network(x, label):
         return jnp.sin(x + label[:, None])
 
-    plain = score_fn(sde, network, "eps", "t999")(x, t)
-    wrapped = score_fn(sde, precondition(sde, network, PRECONDITIONINGS["vp"]()), "eps", "t")(x, t)
+    plain = Plain("eps", "t999").predict_fn(sde, network).score(x, t)
+    wrapped = PRECONDITIONINGS["vp"]().predict_fn(sde, network).score(x, t)
     np.testing.assert_allclose(wrapped, plain, rtol=1e-6)
 
 
 def test_ve_predicts_sigma_times_the_score(x64) -> None:
     sde, x, t = SDES["ve"], jnp.asarray([[0.3, -2.0]]), jnp.asarray([0.6])
-    wrapped = score_fn(sde, precondition(sde, lambda x, label: jnp.cos(x), PRECONDITIONINGS["ve"]()), "eps", "t")
-    np.testing.assert_allclose(wrapped(x, t), jnp.cos(x) / sde.sigma(t)[:, None], rtol=1e-12)
+    wrapped = PRECONDITIONINGS["ve"]().predict_fn(sde, lambda x, label: jnp.cos(x))
+    np.testing.assert_allclose(wrapped.score(x, t), jnp.cos(x) / sde.sigma(t)[:, None], rtol=1e-12)
 
 
 @pytest.mark.parametrize(("name", "process"), [*((name, "vp") for name in PRECONDITIONINGS), ("edm", "ve")])
@@ -78,10 +78,14 @@ def test_a_perfect_network_gives_the_score_of_gaussian_data(name: str, process: 
         exact = (x / (1 + 4 * sigma**2) - wrapper.c_skip(sigma) * x) / wrapper.c_out(sigma)
         return jnp.concatenate([exact, jnp.full_like(exact, 7.0)], axis=-1)  # a learned variance, which must not count
 
-    score = score_fn(sde, precondition(sde, network, wrapper), "eps", "t")(x, t)
+    found = wrapper.predict_fn(sde, network)
+    score, prediction = found.score(x, t), found(x, t)
     variance = sde.alpha(t)[:, None] ** 2 / 4 + sde.sigma(t)[:, None] ** 2
     np.testing.assert_allclose(score, -x / variance, rtol=1e-6)
-    assert len(seen) == 1
+    alpha = sde.alpha(t)[:, None]
+    np.testing.assert_allclose(alpha * prediction.x0 + alpha * sigma * prediction.eps, x, rtol=1e-6)
+    np.testing.assert_array_equal(prediction.variance, 7.0)
+    assert len(seen) == 2
     np.testing.assert_allclose(seen[0], wrapper.c_noise(sigma[:, 0]))
 
 
@@ -98,8 +102,7 @@ def test_eps_of_edm_keeps_its_digits_at_small_noise() -> None:
 
 def test_it_is_chosen_by_name(x64) -> None:
     sde, x, t = VP(), jnp.asarray([[0.3, -2.0]]), jnp.asarray([0.6])
-    expected = score_fn(sde, precondition(sde, lambda x, label: jnp.cos(x + label[:, None]), EDM()), "eps", "t")(x, t)
-    found = score_fn(sde, lambda x, label: jnp.cos(x + label[:, None]), "v", "sigma", "edm")(x, t)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
-    with pytest.raises(ValueError, match="preconditioning is 'EDM'; allowed are none, edm, vp, ve, iddpm"):
-        score_fn(sde, lambda x, label: x, "eps", "t", "EDM")
+    chosen = parameterization("v", "sigma", "edm")
+    assert chosen == EDM()
+    found, expected = (p.predict_fn(sde, lambda x, label: jnp.cos(x + label[:, None])) for p in (chosen, EDM()))
+    np.testing.assert_array_equal(found.score(x, t), expected.score(x, t))

@@ -1,15 +1,13 @@
-"""Predictions through the (x0, eps) pivot, and the score of a network."""
+"""Predictions as the pair (x0, eps), from networks and from scores."""
 
-import itertools
-
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_lib import NOISE_LABELS, PREDICTIONS, VE, VP, SubVP, eps_fn, score_and_variance_fn, score_fn
-from sde_lib.prediction import from_x0_eps, to_x0_eps
-
-SCALES = [(0.8, 0.6), (1.0, 50.0), (0.9, 0.19), (0.01, 0.99995)]  # VP, VE, sub-VP, VP at the end
+from samplers import State, ancestral
+from sde_lib import NOISE_LABELS, PREDICTIONS, VE, VP, Plain, SubVP, as_prediction, of_score, parameterization
+from tests.oracles import Fixed
 
 
 def _pair() -> tuple[jnp.ndarray, jnp.ndarray]:
@@ -17,32 +15,30 @@ def _pair() -> tuple[jnp.ndarray, jnp.ndarray]:
     return jnp.asarray(rng.normal(size=(4, 3))), jnp.asarray(rng.normal(size=(4, 3)))
 
 
-@pytest.mark.parametrize(("alpha", "sigma"), SCALES)
+@pytest.mark.parametrize(("alpha", "sigma"), [(0.8, 0.6), (1.0, 50.0), (0.9, 0.19), (0.01, 0.99995)])
 def test_each_prediction_by_its_definition(alpha: float, sigma: float, x64) -> None:
     """eps; x0; v = alpha eps - sigma x0; score = -eps / sigma, of x = alpha x0 + sigma eps."""
     x0, eps = _pair()
-    a, s = jnp.asarray(alpha), jnp.asarray(sigma)
-    x = a * x0 + s * eps
-    outputs = {"eps": eps, "x0": x0, "v": a * eps - s * x0, "score": (a * x0 - x) / s**2}
+    x, process = alpha * x0 + sigma * eps, Fixed(alpha, sigma)
+    outputs = {"eps": eps, "x0": x0, "v": alpha * eps - sigma * x0, "score": (alpha * x0 - x) / sigma**2}
     assert set(outputs) == set(PREDICTIONS)
     for name, output in outputs.items():
-        found = to_x0_eps(name, output, x, a, s)
-        np.testing.assert_allclose(found[0], x0, rtol=1e-8, atol=1e-10)
-        np.testing.assert_allclose(found[1], eps, rtol=1e-8, atol=1e-10)
-        np.testing.assert_allclose(from_x0_eps(name, x0, eps, a, s), output, rtol=1e-9, atol=1e-12)
+        found = PREDICTIONS[name](process, x, jnp.ones(4), output, None)
+        np.testing.assert_allclose(found.x0, x0, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(found.eps, eps, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize(("alpha", "sigma"), SCALES)
-def test_round_trips_between_all_pairs(alpha: float, sigma: float, x64) -> None:
-    """Whatever the output, x0 and eps always recombine to x, and a chain of conversions returns the output."""
-    x, output = _pair()
-    a, s = jnp.asarray(alpha), jnp.asarray(sigma)
-    for first, second in itertools.product(PREDICTIONS, PREDICTIONS):
-        pair = to_x0_eps(first, output, x, a, s)
-        np.testing.assert_allclose(a * pair[0] + s * pair[1], x, rtol=1e-9, atol=1e-9)
-        other = from_x0_eps(second, *pair, a, s)
-        back = from_x0_eps(first, *to_x0_eps(second, other, x, a, s), a, s)
-        np.testing.assert_allclose(back, output, rtol=1e-7, atol=1e-7)
+@pytest.mark.parametrize("name", ["v", "x0"])
+def test_where_alpha_or_sigma_is_0_nothing_is_divided_by_it(name: str, x64) -> None:
+    x0, eps = _pair()
+    for alpha, sigma in ((0.0, 1.0), (1.0, 0.0)):
+        x, process = alpha * x0 + sigma * eps, Fixed(alpha, sigma)
+        output = {"v": alpha * eps - sigma * x0, "x0": x0}[name]
+        found = PREDICTIONS[name](process, x, jnp.ones(4), output, None)
+        np.testing.assert_allclose(found.x0, x0, rtol=1e-12)
+        assert np.all(np.isfinite(found.eps))
+        if sigma:
+            np.testing.assert_allclose(found.eps, eps, rtol=1e-12)
 
 
 @pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=["vp", "subvp", "ve"])
@@ -59,9 +55,10 @@ def test_score_of_a_perfect_network_is_that_of_a_point_mass(sde, prediction: str
         labels.append(label)
         return {"eps": eps, "x0": x0, "v": alpha * eps - sigma * x0, "score": -eps / sigma}[prediction]
 
-    score = score_fn(sde, network, prediction, "sigma")
-    np.testing.assert_allclose(score(x, t), (alpha * x0 - x) / sigma**2, rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(eps_fn(sde, network, prediction, "sigma")(x, t), eps, rtol=1e-7, atol=1e-9)
+    predict = Plain(prediction, "sigma").predict_fn(sde, network)
+    np.testing.assert_allclose(predict.score(x, t), (alpha * x0 - x) / sigma**2, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(predict(x, t).eps, eps, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(predict(x, t).x0, x0, rtol=1e-7, atol=1e-9)
     np.testing.assert_array_equal(labels[0], sde.sigma(t))
 
 
@@ -79,21 +76,36 @@ def test_noise_labels() -> None:
         np.testing.assert_allclose(NOISE_LABELS[name](sde, t), label, rtol=1e-5)
 
 
-def test_score_is_finite_at_time_zero() -> None:
-    score = score_fn(VP(), lambda x, c: jnp.zeros_like(x), "eps", "t999")
-    assert np.all(np.isfinite(score(jnp.ones((2, 3)), jnp.zeros(2))))
+def test_predictions_are_finite_at_time_zero() -> None:
+    found = Plain("eps", "t999").predict_fn(VP(), lambda x, c: jnp.zeros_like(x))(jnp.ones((2, 3)), jnp.zeros(2))
+    np.testing.assert_array_equal(found.x0, 1.0)
+    np.testing.assert_array_equal(found.eps, 0.0)
+
+
+def test_a_score_becomes_the_pair_and_the_pair_the_score(x64) -> None:
+    sde, (x, _), t = VP(), _pair(), jnp.asarray([0.05, 0.3, 0.8, 1.0])
+    predict = of_score(sde, lambda x, t: jnp.sin(x) + t[:, None])
+    found = predict(x, t)
+    np.testing.assert_allclose(sde.alpha(t)[:, None] * found.x0 + sde.sigma(t)[:, None] * found.eps, x, rtol=1e-12)
+    np.testing.assert_allclose(predict.score(x, t), jnp.sin(x) + t[:, None], rtol=1e-12)
+
+
+def test_a_model_may_be_predictions_a_function_of_them_or_a_score(x64) -> None:
+    sde, (x, _), t = VP(), _pair(), jnp.full(4, 0.4)
+    whole = of_score(sde, lambda x, t: -jnp.tanh(x))
+    assert as_prediction(sde, whole) is whole
+    for model in (lambda x, t: whole(x, t), lambda x, t: -jnp.tanh(x)):
+        for wanted, found in zip(whole(x, t)[:2], as_prediction(sde, model)(x, t)[:2], strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_unknown_names_are_named() -> None:
-    network = lambda x, c: x  # noqa: E731
     with pytest.raises(ValueError, match=r"'noise'.*eps, x0, v, score"):
-        score_fn(VP(), network, "noise", "t")
+        Plain("noise", "t")
     with pytest.raises(ValueError, match=r"'sigmas'.*t999, sigma, t, log_snr"):
-        score_fn(VP(), network, "eps", "sigmas")
-    one = jnp.ones((1, 1))
-    for convert in (to_x0_eps, from_x0_eps):
-        with pytest.raises(ValueError, match=r"'noise'.*eps, x0, v, score"):
-            convert("noise", one, one, jnp.ones(()), jnp.ones(()))
+        Plain("eps", "sigmas").predict_fn(VP(), lambda x, c: x)
+    with pytest.raises(ValueError, match="preconditioning is 'EDM'; allowed are none, edm, vp, ve, iddpm"):
+        parameterization("eps", "t", "EDM")
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -102,16 +114,17 @@ def test_a_network_of_twice_the_channels_predicts_a_variance_beside(prediction: 
     x, t = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2, 2, 2)), jnp.float32), jnp.asarray([0.1, 0.5, 0.9])
     half, v = 0.3 * x + 1.0, jnp.sin(x)
     single, double = lambda x, c: half, lambda x, c: jnp.concatenate([half, v], axis=-1)
-    wanted = score_fn(VP(), single, prediction, "t")(x, t)
-    np.testing.assert_array_equal(score_fn(VP(), double, prediction, "t")(x, t), wanted)
-    score, variance = score_and_variance_fn(VP(), double, prediction, "t")(x, t)
-    np.testing.assert_array_equal(score, wanted)
-    np.testing.assert_array_equal(variance, v)
+    wanted, found = (Plain(prediction, "t").predict_fn(VP(), network)(x, t) for network in (single, double))
+    np.testing.assert_array_equal(found.x0, wanted.x0)
+    np.testing.assert_array_equal(found.eps, wanted.eps)
+    np.testing.assert_array_equal(found.variance, v)
+    assert wanted.variance is None
 
 
 def test_outputs_of_other_widths_are_refused() -> None:
     x, t = jnp.ones((2, 4, 4, 3)), jnp.ones(2)
     with pytest.raises(ValueError, match=r"output is \(2, 4, 4, 5\) for an input of \(2, 4, 4, 3\)"):
-        score_fn(VP(), lambda x, c: jnp.ones((2, 4, 4, 5)), "eps", "t")(x, t)
+        Plain("eps", "t").predict_fn(VP(), lambda x, c: jnp.ones((2, 4, 4, 5)))(x, t)
     with pytest.raises(ValueError, match="predicts no variance"):
-        score_and_variance_fn(VP(), lambda x, c: x, "eps", "t")(x, t)
+        step = ancestral(VP(), lambda x, t: x, variance="learned").step
+        step(jax.random.key(0), State(x, x), jnp.asarray(0.5), jnp.asarray(0.4))

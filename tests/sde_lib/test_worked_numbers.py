@@ -9,7 +9,8 @@ import pytest
 
 import sde_lib
 from sde_lib import VP, ChainTables, CosineBeta, LinearBeta
-from sde_lib.prediction import from_x0_eps, to_x0_eps
+from sde_lib.prediction import PredictFn, of_eps
+from tests.oracles import Fixed
 
 EXAMPLES = json.loads((Path(__file__).parents[1] / "reference" / "discrete" / "worked_examples.json").read_text())
 
@@ -34,11 +35,11 @@ def test_closed_form_noising(abar: float, x0: list, eps: list, x: list, x64) -> 
 
 
 def test_x0_and_score_from_eps(x64) -> None:
-    alpha, sigma = jnp.sqrt(jnp.asarray(0.36)), jnp.sqrt(jnp.asarray(0.64))
+    process, t = Fixed(0.6, 0.8), jnp.ones(1)
     x, eps = jnp.asarray([[1.2, -0.3]]), jnp.asarray([[0.5, -1.0]])
-    x0, _ = to_x0_eps("eps", eps, x, alpha, sigma)
-    np.testing.assert_allclose(x0, [[4 / 3, 5 / 6]], rtol=1e-12)
-    np.testing.assert_allclose(from_x0_eps("score", x0, eps, alpha, sigma), [[-0.625, 1.25]], rtol=1e-12)
+    predict = PredictFn(process, lambda x, t: of_eps(process, x, t, eps))
+    np.testing.assert_allclose(predict(x, t).x0, [[4 / 3, 5 / 6]], rtol=1e-12)
+    np.testing.assert_allclose(predict.score(x, t), [[-0.625, 1.25]], rtol=1e-12)
 
 
 def test_signal_to_noise_ratio(x64) -> None:
@@ -80,7 +81,7 @@ def test_ddpm_reverse_step(x64) -> None:
     """alpha .9, abar .5, x .7, eps .2: the mean, x0, and the small and the large deviation."""
     tables, i = _two_levels(0.5 / 0.9, 0.5), jnp.ones(1, int)
     x, eps = jnp.asarray([[0.7]]), jnp.asarray([[0.2]])
-    x0, _ = to_x0_eps("eps", eps, x, tables.row(tables.alpha, i, x), tables.row(tables.sigma, i, x))
+    x0 = of_eps(Fixed(tables.alpha[1], tables.sigma[1]), x, jnp.ones(1), eps).x0
     assert float(x0[0, 0]) == pytest.approx(0.789949, abs=5e-7)
     assert float(tables.mean(x, x0, i)[0, 0]) == pytest.approx(0.7080505476726247, rel=1e-12)
     assert tables.posterior_variance[1] == pytest.approx(0.088889, abs=5e-7)
@@ -99,7 +100,7 @@ def test_worked_posterior_and_reverse_mean(x64) -> None:
     known = found["ancestral_mean"]
     tables = _two_levels(known["alpha_bar"] / known["alpha"], known["alpha_bar"])
     x, eps = jnp.asarray([[known["x_t"]]]), jnp.asarray([[known["eps"]]])
-    x0, _ = to_x0_eps("eps", eps, x, tables.row(tables.alpha, i, x), tables.row(tables.sigma, i, x))
+    x0 = of_eps(Fixed(tables.alpha[1], tables.sigma[1]), x, jnp.ones(1), eps).x0
     assert float(tables.mean(x, x0, i)[0, 0]) == pytest.approx(known["mean"], rel=1e-12)
 
 

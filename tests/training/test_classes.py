@@ -10,7 +10,7 @@ import pytest
 from data.scaling import Scaler
 from models.conditions import one_hot
 from models.functional import Network
-from sde_lib import EDM, expand
+from sde_lib import EDM, Plain, expand
 from tests.oracles import compiled
 from training.objective import Objective
 from training.step import batch_losses
@@ -30,7 +30,7 @@ class Told:
 def test_labels_go_with_their_images_and_are_dropped_as_often_as_asked() -> None:
     """1000 examples: the share dropped within 4 standard errors; none of the test set."""
     labels = np.arange(1000) % CLASSES
-    options = {"prediction": "eps", "noise_label": "sigma", "random_flips": False, "parts": 1}
+    options = {"parameterization": Plain("eps", "sigma"), "random_flips": False, "parts": 1}
     losses = batch_losses(
         Objective(EDM(t_min=0.1)),
         Told(),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.scaling import Scaler
-from sde_lib import VE, VP, log_prob_fn
+from sde_lib import VE, VP, Plain, log_prob_fn
 from tests.oracles import compiled
 from training.classification import batch_scores
 from training.draws import PLACE
@@ -33,13 +33,14 @@ class Seen:
 @pytest.mark.parametrize(("sde", "train"), [(VP(), True), (VE(sigma_min=0.01, sigma_max=50.0), False)])
 def test_it_noises_the_images_that_every_other_loss_does(sde, train, x64):
     """Flips, dequantisation, t and noise of `batch_losses`; x scaled and the likelihood of the label by hand."""
-    objective, options = Objective(sde, stratified=True), {"noise_label": "t", "random_flips": True, "parts": 1}
+    objective, options = Objective(sde, stratified=True), {"random_flips": True, "parts": 1}
 
     @compiled
     def both(batch):
         plain, seen = Seen(classifies=False), Seen(classifies=True)
-        batch_losses(objective, plain, SCALER, prediction="eps", **options)({"params": {}}, batch, KEY, train)
-        scores = batch_scores(objective, seen, SCALER, **options)({}, batch, KEY, train)
+        losses = batch_losses(objective, plain, SCALER, parameterization=Plain("eps", "t"), **options)
+        losses({"params": {}}, batch, KEY, train)
+        scores = batch_scores(objective, seen, SCALER, noise_label="t", **options)({}, batch, KEY, train)
         assert (seen.keys is not None) == (plain.keys is not None) == train
         t, keys = plain.c_noise, [jax.random.key_data(n.keys) if train else 0 for n in (plain, seen)]
         return scores, plain.x, seen.x, (t, seen.c_noise), keys, (sde.alpha(t), sde.sigma(t))

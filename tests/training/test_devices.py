@@ -15,7 +15,7 @@ from checkpoints.store import Store
 from data.scaling import Scaler
 from experiment.processes import to_host
 from models.functional import Network
-from sde_lib import VP
+from sde_lib import VP, Plain
 from training import devices as kinds
 from training import optimizer, programs
 from training.devices import Devices
@@ -49,8 +49,7 @@ def _compiled(kind: str, devices: int, per_call: int, micro_batches: int) -> tup
     """A step with dropout, flips and dequantisation on the first `devices` devices, and a list of its traces."""
     over = kinds.create(kind, jax.devices()[:devices])
     options = {
-        "prediction": "eps",
-        "noise_label": "t999",
+        "parameterization": Plain("eps", "t999"),
         "random_flips": True,
         "parts": over.axis_size * micro_batches,
     }
@@ -183,7 +182,7 @@ def test_leaves_are_cut_along_the_largest_axis_that_the_devices_divide() -> None
 def test_fsdp_gathers_weights_and_nothing_else(fast_to_compile: None) -> None:
     """The compiled step of one batch: what is gathered is the cut kernels, once; every product is of two examples."""
     over = kinds.create("fsdp", jax.devices())
-    options = {"prediction": "eps", "noise_label": "t999", "random_flips": False, "parts": 1}
+    options = {"parameterization": Plain("eps", "t999"), "random_flips": False, "parts": 1}
     losses = over.spread(batch_losses(Objective(VP()), NETWORK, Scaler(17, True, "none"), **options))
     batch, key = over.split({"image": IMAGES[:1]}), jax.random.key(0)
 
@@ -226,7 +225,7 @@ def test_a_checkpoint_goes_on_on_other_devices(runs: dict, first: tuple, then: t
 
 def test_draws_differ_between_steps_examples_and_seeds() -> None:
     """An all-zero network shows the noise: its loss is the mean square of eps, different for every draw."""
-    options = {"prediction": "eps", "noise_label": "t999", "random_flips": False, "parts": 1}
+    options = {"parameterization": Plain("eps", "t999"), "random_flips": False, "parts": 1}
     losses = jax.jit(batch_losses(Objective(VP()), NETWORK, Scaler(17, True, "uniform"), **options), static_argnums=3)
     zero = jax.tree.map(jnp.zeros_like, NETWORK.init(jax.random.key(1)))
     keys = [jax.random.fold_in(KEY, n) for n in (0, 1)] + [jax.random.fold_in(jax.random.key(8), 0)]

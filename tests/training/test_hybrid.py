@@ -12,7 +12,7 @@ import sde_lib
 from configs.vp import digits
 from experiment import build
 from experiment.workdir import Workdir
-from sde_lib import Levels, expand
+from sde_lib import Levels, of_score
 from tests.oracles import Mixture, compiled
 from training.loop import prepare
 from training.objective import Objective
@@ -22,12 +22,12 @@ VLB, PROBLEMS = np.load(REFERENCE / "vlb.npz"), json.loads((REFERENCE / "vlb.jso
 
 
 def _model(name: str, sde):
-    """eps and variance output of a published problem's mixture."""
+    """The predictions of a published problem's mixture, with a variance output."""
     about, levels = PROBLEMS[name], Levels(sde, PROBLEMS[name]["T"])
     parts = about["mixture"]
     means = np.array(parts["means"]).reshape(-1, *about["shape"])
-    score = Mixture(np.array(parts["weights"]), means, np.array(parts["stds"])).score(levels)
-    return lambda x, t: (-expand(levels.sigma(t), x) * score(x, t), 0.5 * jnp.cos(2 * x))
+    exact = of_score(levels, Mixture(np.array(parts["weights"]), means, np.array(parts["stds"])).score(levels))
+    return lambda x, t: exact(x, t)._replace(variance=0.5 * jnp.cos(2 * x))
 
 
 @pytest.mark.parametrize("name", ["A", "B", pytest.param("C", marks=pytest.mark.slow)])
@@ -76,7 +76,7 @@ def test_the_hybrid_loss_trains_the_mean_by_l_simple_alone_and_the_variance_by_t
         objective = Objective(sde, num_scales=20, **options)
 
         def total(w):
-            return objective.losses(lambda x, t: (w[0] * x, jnp.tanh(w[1] * x)), x0, t, eps).sum()
+            return objective.losses(lambda x, t: sde_lib.Prediction(x, w[0] * x, jnp.tanh(w[1] * x)), x0, t, eps).sum()
 
         return compiled(jax.grad(total))(jnp.asarray([0.4, 0.7]))
 

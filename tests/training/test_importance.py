@@ -11,6 +11,7 @@ import pytest
 
 import sde_lib
 from data.scaling import Scaler
+from sde_lib import Plain
 from tests.oracles import compiled
 from training.draws import AXIS, PLACE
 from training.importance import LossHistory
@@ -69,7 +70,7 @@ def _setting(axis_size: int, micro_batches: int = 1):
     objective = Objective(
         sde, num_scales=6, loss="hybrid", vlb_weight=0.5, time_sampling="loss_aware", loss_history=2, half_bin=0.1
     )
-    options = {"prediction": "eps", "noise_label": "index", "random_flips": False, "parts": axis_size * micro_batches}
+    options = {"parameterization": Plain("eps", "index"), "random_flips": False, "parts": axis_size * micro_batches}
     losses = batch_losses(objective, Linear(), Scaler(11, True, "none"), **options)
     adam = optax.sgd(1e-3)
     step = make_train_step(
@@ -140,7 +141,7 @@ def test_the_weighted_loss_has_the_expectation_of_uniform_levels() -> None:
     """A full, lopsided history: mean of the weighted losses of 200 batches against uniform ones, 4 standard errors."""
     sde = sde_lib.create("discrete", schedule="cosine", n=6)
     objective = Objective(sde, num_scales=6, time_sampling="loss_aware", loss_history=1, uniform_probability=0.1)
-    options = {"prediction": "eps", "noise_label": "index", "random_flips": False, "parts": 1}
+    options = {"parameterization": Plain("eps", "index"), "random_flips": False, "parts": 1}
     losses = batch_losses(objective, Linear(), Scaler(11, True, "none"), **options)
     history = LossHistory(jnp.asarray([[4.0], [1.0], [0.2], [0.1], [0.5], [3.0]]), jnp.ones(6, jnp.int32))
     image = np.random.default_rng(0).integers(0, 11, (16, 2, 2, 1)).astype(np.uint8)

@@ -41,10 +41,10 @@ def test_losses_are_the_published_ones(network_name: str, precision: str) -> Non
     for name in (n for n in SDES if CASES[n]["network"] == network_name):
         x0, z = (jnp.asarray(recorded[f"{name}_{a}"].transpose(0, 2, 3, 1), precision) for a in ("x0", "z"))
         t = jnp.asarray(recorded[f"{name}_t"], precision)
-        eps = sde_lib.eps_fn(SDES[name], lambda x, c: apply(variables, x, c), *OUTPUT[name])
+        predict = sde_lib.parameterization(*OUTPUT[name]).predict_fn(SDES[name], lambda x, c: apply(variables, x, c))
         for kind in ("sum", "mean", "sum_lw", "mean_lw"):
             objective = Objective(SDES[name], likelihood_weighting="lw" in kind, reduce_mean="mean" in kind)
-            found = objective.losses(eps, x0, t, z)
+            found = objective.losses(predict, x0, t, z)
             assert found.dtype == precision and found.shape == (5,)
             exact = recorded[f"{name}_{kind}_per_example_f64"]
             rtol = 1e-5 if single else 1e-10
@@ -72,8 +72,9 @@ def test_discrete_losses_are_the_published_ones(name: str, prediction: str, labe
     apply = compiled(network.apply)
     for kind in ("sum", "mean"):
         objective = Objective(sde, reduce_mean=kind == "mean", num_scales=case["N"])
-        eps = sde_lib.eps_fn(objective.process, lambda x, c: apply(variables, x, c), prediction, label)
-        found = objective.losses(eps, x0, t, z)
+        plain = sde_lib.Plain(prediction, label)
+        predict = plain.predict_fn(objective.process, lambda x, c: apply(variables, x, c))
+        found = objective.losses(predict, x0, t, z)
         rtol = 1e-5 if precision == "float32" else 1e-10
         np.testing.assert_allclose(found, recorded[f"{name}_{kind}_per_example_f64"], rtol=rtol)
         np.testing.assert_allclose(found.mean(), recorded[f"{name}_{kind}_batch_f64"], rtol=rtol)
@@ -100,13 +101,13 @@ def test_discrete_training_has_no_likelihood_weighting() -> None:
 
 
 def _error(sde: sde_lib.AffineSDE):
-    """A closed-form eps_fn that is wrong by an amount c(t) alone: with x0 = 0 it finds eps + c."""
+    """A closed-form model that is wrong by an amount c(t) alone: with x0 = 0 it finds eps + c."""
 
-    def eps(x: jax.Array, t: jax.Array) -> jax.Array:
+    def predict(x: jax.Array, t: jax.Array) -> sde_lib.Prediction:
         c = 1.0 + 0.2 * jnp.sin(3 * t)
-        return x / expand(sde.sigma(t), x) + expand(c, x)
+        return sde_lib.Prediction(jnp.zeros_like(x), x / expand(sde.sigma(t), x) + expand(c, x))
 
-    return eps
+    return predict
 
 
 @pytest.mark.parametrize("name", SDES)

@@ -47,7 +47,7 @@ def steps(request: pytest.FixtureRequest) -> dict[str, Any]:
 
         def losses(variables: dict, batch: tuple, key: jax.Array, train: bool) -> jax.Array:
             apply = lambda x, c: network.apply(variables, x, c)  # noqa: E731
-            return objective.losses(sde_lib.eps_fn(objective.sde, apply, "score", "sigma"), *batch)
+            return objective.losses(sde_lib.Plain("score", "sigma").predict_fn(objective.sde, apply), *batch)
 
         adam = optimizer.create(**config["optim"])
         ema = partial(optimizer.ema_decay, config["model"]["ema_rate"], warmup=True)

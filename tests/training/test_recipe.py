@@ -13,7 +13,7 @@ from data import geometry
 from data.scaling import Scaler
 from experiment import build
 from experiment.workdir import Workdir
-from sde_lib import EDM, expand
+from sde_lib import EDM, Plain, expand
 from tests.models.published_weights import compiled
 from training import loop, optimizer
 from training.draws import PLACE
@@ -128,7 +128,7 @@ class Told:
 def test_the_network_is_told_of_the_augmentation_and_the_test_set_is_left_alone() -> None:
     """On one device and on two."""
     objective = Objective(EDM(t_min=0.1))
-    options = {"prediction": "eps", "noise_label": "sigma", "random_flips": False, "augment_probability": 0.12}
+    options = {"parameterization": Plain("eps", "sigma"), "random_flips": False, "augment_probability": 0.12}
     losses = batch_losses(objective, Told(), Scaler(None, True, "none"), parts=1, **options)
     run = compiled(
         lambda key: [losses({"params": {}}, {"image": jnp.zeros((32, 8, 8, 1))}, key, train) for train in (True, False)]
@@ -156,7 +156,7 @@ def test_the_network_sees_the_augmented_images() -> None:
             jax.debug.callback(lambda x: seen.update(x=np.asarray(x)), x)
             return x
 
-    options = {"prediction": "eps", "noise_label": "sigma", "random_flips": False, "augment_probability": 0.5}
+    options = {"parameterization": Plain("eps", "sigma"), "random_flips": False, "augment_probability": 0.5}
     losses = batch_losses(Objective(EDM(sigma_max=1e-6)), Sees(), Scaler(None, True, "none"), parts=1, **options)
     key = jax.random.key(6)
     compiled(lambda key: losses({"params": {}}, {"image": image}, key, True))(key).block_until_ready()

@@ -21,7 +21,7 @@ from experiment.schedule import joined, parameters_of
 from experiment.weights import load_run
 from experiment.workdir import Workdir
 from models.functional import Network
-from sde_lib import AffineSDE
+from sde_lib import AffineSDE, Plain, PredictFn, of_score
 from sde_lib.bound import bound_times, diffusion_bits, prior_bits, reconstruction_bits
 from sde_lib.learned import learned_vp
 from tests.oracles import Mixture, compiled
@@ -45,9 +45,9 @@ def linear(process: AffineSDE, weights: dict) -> Callable:
     return eps
 
 
-def eps_fn(process: AffineSDE, weights: dict) -> Callable:
-    """The exact eps of the mixture."""
-    return lambda x, t: -process.sigma(t)[:, None] * DATA.gradient(x, process.alpha(t), process.sigma(t))
+def predict_fn(process: AffineSDE, weights: dict) -> PredictFn:
+    """The exact predictions of the mixture."""
+    return of_score(process, DATA.score(process))
 
 
 def batch(n: int) -> tuple[jax.Array, ...]:
@@ -121,7 +121,7 @@ def test_training_the_interior_lowers_the_variance_and_leaves_the_bound() -> Non
     adam = optax.adam(0.03)
 
     def diffusion(parameters: dict, examples: tuple) -> jax.Array:
-        return vdm.bound(objective, eps_fn, parameters, {}, *examples, None).diffusion
+        return vdm.bound(objective, predict_fn, parameters, {}, *examples, None).diffusion
 
     @compiled
     def descend(parameters: dict, state: Any, examples: tuple) -> tuple[dict, Any]:
@@ -156,7 +156,7 @@ def _train(devices: int) -> dict[str, np.ndarray]:
     """Two steps on grey levels, the loss's own draws; all parameters."""
     sde, images = learned_vp(features=16), np.arange(2 * 8 * 12).reshape(2, 8, 2, 6, 1).astype(np.uint8) % 17
     network = joined(Network.create("mlp", shape=(2, 6, 1), width=8, depth=1), sde)
-    options = {"prediction": "v", "noise_label": "gamma", "random_flips": False, "parts": devices}
+    options = {"parameterization": Plain("v", "gamma"), "random_flips": False, "parts": devices}
     losses = batch_losses(Objective(sde, loss="vdm", stratified=True), network, Scaler(17, True, "none"), **options)
     adam = optimizer.create(lr=1e-2, warmup=0)
     step = make_train_step(losses, adam, ema=lambda n: jnp.asarray(0.5), axis_size=devices)

@@ -8,7 +8,6 @@ from scipy import stats
 
 from sde_lib import SDES, VE, VP, Levels, LinearBeta, SubVP, expand
 from sde_lib.preconditioning import PRECONDITIONINGS
-from sde_lib.prediction import eps_fn
 from training.objective import Objective
 from training.weights import WEIGHTS
 
@@ -90,7 +89,7 @@ def test_the_loss_of_edm_is_the_mean_square_of_its_network(sde, x64: None) -> No
     target = (x0 - edm.c_skip(noise) * y) / edm.c_out(noise)
     expected = jnp.mean((output - target) ** 2, axis=(1, 2, 3))
     objective = Objective(sde, weight="edm", time_sampling="lognormal")
-    found = objective.losses(eps_fn(sde, network, "eps", "t", "edm"), x0, t, eps)
+    found = objective.losses(edm.predict_fn(sde, network), x0, t, eps)
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 

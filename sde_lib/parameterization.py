@@ -1,0 +1,148 @@
+"""What a network outputs and how it is told the noise: from a network to the predictions that it stands for.
+
+A `Parameterization` holds both, as one object: a prediction type with a noise label (`Plain`), or one of Karras et
+al.'s preconditionings (`sde_lib.preconditioning`).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_lib.base import AffineSDE, Coefficient, Process, expand
+from sde_lib.levels import Levels
+from sde_lib.preconditioning import PRECONDITIONINGS
+from sde_lib.prediction import NetworkFn, PredictFn, Prediction, before_noise, halves, of_eps, of_x0
+
+
+@runtime_checkable
+class Parameterization(Protocol):
+    """How a network's output is to be read."""
+
+    def predict_fn(self, process: AffineSDE | Levels, network: NetworkFn) -> PredictFn:
+        """The predictions of the network along the process; one network evaluation a call."""
+
+
+Image = Float[Array, "b *d"]
+Reading = Callable[[Process, Image, Coefficient, Image, Image | None], Prediction]
+"""(process, x, t, output, variance output) -> the prediction."""
+
+
+def _v(process: Process, x: Image, t: Coefficient, output: Image, variance: Image | None = None) -> Prediction:
+    """v = alpha eps - sigma x0 (Salimans and Ho 2022, arXiv:2202.00512), solved for any alpha and sigma."""
+    alpha, sigma = expand(process.alpha(t), x), expand(process.sigma(t), x)
+    total = alpha**2 + sigma**2
+    return Prediction((alpha * x - sigma * output) / total, (sigma * x + alpha * output) / total, variance)
+
+
+def _score(process: Process, x: Image, t: Coefficient, output: Image, variance: Image | None = None) -> Prediction:
+    return of_eps(process, x, t, -expand(process.sigma(t), x) * output, variance)
+
+
+PREDICTIONS: dict[str, Reading] = {"eps": of_eps, "x0": of_x0, "v": _v, "score": _score}
+"""What a network may predict. Of "eps" and "score" nothing is known of x0 where alpha is 0."""
+BLIND_TO_NOISE = ("eps", "score")
+
+
+class NoiseLabel(Protocol):
+    """How a network is told the noise level: (sde, t [b]) -> c_noise [b]."""
+
+    def __call__(self, sde: AffineSDE, t: Coefficient) -> Coefficient:
+        """The label at t."""
+
+
+NOISE_LABELS: dict[str, NoiseLabel] = {
+    "t999": lambda sde, t: 999.0 * t,  # published VP and sub-VP, positional embedding
+    "sigma": lambda sde, t: sde.sigma(t),  # published VE, Fourier embedding of log sigma
+    "t": lambda sde, t: t,
+    "log_snr": lambda sde, t: sde.log_snr(t),
+    # published VDM, positional embedding: 0 and 1000 at the ends of the schedule before training
+    "gamma": lambda sde, t: (1000.0 / 18.3) * (13.3 - sde.log_snr(t)),
+}
+
+
+class LevelLabel(Protocol):
+    """The same for a network trained on n noise levels: (levels, t [b]) -> c_noise [b]."""
+
+    def __call__(self, levels: Levels, t: Coefficient) -> Coefficient:
+        """The label at t."""
+
+
+LEVEL_LABELS: dict[str, LevelLabel] = {
+    # published DDPM: the cleanest level is 0; between levels a fraction
+    "index": lambda levels, t: levels.sde.level_position(t, levels.n),
+    # published SMLD: the noisiest is 0; whole
+    "index_down": lambda levels, t: jnp.round(levels.n - 1 - levels.sde.level_position(t, levels.n)),
+    # published improved-diffusion, whose default is rescale_timesteps: the index of 1000, however many levels there are
+    "index_1000": lambda levels, t: levels.sde.level_position(t, levels.n) * (1000.0 / levels.n),
+}
+
+
+def noise_label_fn(process: AffineSDE | Levels, name: str) -> Callable[[Coefficient], Coefficient]:
+    """t -> c_noise by the rule of that name.
+
+    Raises:
+      ValueError: an unknown name, or one that counts levels for a process in continuous time.
+    """
+    levels = process if isinstance(process, Levels) else None
+    sde = process.sde if isinstance(process, Levels) else process
+    if levels is not None and name in LEVEL_LABELS:
+        return lambda t: LEVEL_LABELS[name](levels, t)
+    if name in LEVEL_LABELS:
+        raise ValueError(
+            f"noise label is {name!r}, which counts the noise levels of a discretely trained network; in continuous "
+            f"time allowed are {', '.join(NOISE_LABELS)}"
+        )
+    if name not in NOISE_LABELS:
+        raise ValueError(f"noise label is {name!r}; allowed are {', '.join((*NOISE_LABELS, *LEVEL_LABELS))}")
+    return lambda t: NOISE_LABELS[name](sde, t)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    """A network that is shown x as it is.
+
+    Attributes:
+      prediction: what it outputs, a name of PREDICTIONS.
+      noise_label: how it is told the noise, a name of NOISE_LABELS or, on the levels of a chain, of LEVEL_LABELS.
+
+    A network of twice the channels of x predicts a variance in the second half.
+
+    Raises:
+      ValueError: an unknown prediction; from `predict_fn` an unknown noise label.
+    """
+
+    prediction: str = "eps"
+    noise_label: str = "t999"
+
+    def __post_init__(self) -> None:
+        if self.prediction not in PREDICTIONS:
+            raise ValueError(f"prediction is {self.prediction!r}; allowed are {', '.join(PREDICTIONS)}")
+
+    def predict_fn(self, process: AffineSDE | Levels, network: NetworkFn) -> PredictFn:
+        """The network's predictions; where alpha is 0 one that predicts eps is asked at `NEARLY_NOISE`."""
+        read, label = PREDICTIONS[self.prediction], noise_label_fn(process, self.noise_label)
+
+        def function(x: Image, t: Float[Array, " b"]) -> Prediction:
+            t = before_noise(process, t) if self.prediction in BLIND_TO_NOISE else t
+            return read(process, x, t, *halves(network(x, label(t)), x))
+
+        return PredictFn(process, function)
+
+
+def parameterization(
+    prediction: str = "eps", noise_label: str = "t999", preconditioning: str = "none"
+) -> Parameterization:
+    """The parameterization that a config names: a preconditioning, or with "none" the two others.
+
+    Raises:
+      ValueError: an unknown name, naming the known ones.
+    """
+    if preconditioning == "none":
+        return Plain(prediction, noise_label)
+    if preconditioning not in PRECONDITIONINGS:
+        known = ", ".join(("none", *PRECONDITIONINGS))
+        raise ValueError(f"preconditioning is {preconditioning!r}; allowed are {known}")
+    return PRECONDITIONINGS[preconditioning]()
