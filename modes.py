@@ -16,7 +16,7 @@ import evaluation.run
 from checkpoints import diffusers
 from evaluation import compare, given, quality, reproduce, samples, snapshot_fid, stats
 from evaluation import report as reports
-from experiment import Experiment, build, inputs
+from experiment import Experiment, build, inputs, rules
 from experiment.build import network_of
 from experiment.importing import import_weights
 from experiment.processes import barrier, is_leader
@@ -33,8 +33,6 @@ Act = Callable[[], object]
 def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """From the newest checkpoint, or the beginning, to `training.n_iters`."""
     workdir.check(config, training=True)
-    if config.sampling.guide:
-        raise ValueError("sampling.guide is for the samples of a trained run; leave it '' in training")
     experiment = build(config)
     evaluation.run.check(experiment, likelihood=False)
     measure = snapshot_fid.prepare(experiment)
@@ -52,7 +50,7 @@ def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """A grid of samples of `sampling.method`."""
     workdir.check(config, training=False)
     inputs.check_files(config, workdir)
-    _refuse_classifier(config, "sample")
+    rules.check(rules.of_images(config, "sample"))
     experiment = build(config, needs_data=False)
     inputs.check_classes(experiment, workdir)
     evaluation.run.check(experiment, likelihood=False)
@@ -93,7 +91,7 @@ def edit(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """Inpainting, colourisation, super-resolution, variations, interpolation: a grid of pictures."""
     workdir.check(config, training=False)
     inputs.check_files(config, workdir)
-    _refuse_classifier(config, "edit")
+    rules.check(rules.of_images(config, "edit"))
     experiment = build(config, needs_data=not config.edit.image)
     inputs.check_classes(experiment, workdir)
     plan = editing.prepare(experiment, workdir)
@@ -102,7 +100,7 @@ def edit(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 def compare_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """Solvers against each other on one checkpoint: comparison.md."""
-    _refuse_classifier(config, "compare")
+    rules.check(rules.of_images(config, "compare"))
     experiment = _evaluable(config, workdir, likelihood=False)
     plan = compare.prepare(experiment, workdir)
 
@@ -115,9 +113,9 @@ def compare_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 def reproduce_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """The published numbers of a config beside ours: reproduction.md."""
-    _refuse_classifier(config, "reproduce")
+    rules.check(rules.of_images(config, "reproduce"))
     experiment = _evaluable(config, workdir)
-    reproduce.check(experiment)
+    rules.check(rules.of_reproduction(experiment))
     plan = evaluation.run.prepare(experiment, workdir)
 
     def act() -> None:
@@ -129,7 +127,7 @@ def reproduce_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 def stats_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """Inception statistics of a data set, for `eval.reference_stats`; needs no run."""
-    _refuse_classifier(config, "stats")
+    rules.check(rules.of_images(config, "stats"))
     experiment = build(config)
     stats.check(experiment)
     inception = quality.load_inception(experiment, needed=True)
@@ -149,7 +147,7 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """The weights as a folder of diffusers: network, scheduler and safetensors, in WORKDIR/diffusers_step_N."""
     workdir.check(config, training=False)
     inputs.check_files(config, workdir)
-    _refuse_classifier(config, "export")
+    rules.check(rules.of_images(config, "export"))
     network = network_of(config)
     diffusers.config_of(network)  # one that has no counterpart there is refused
     step, variables = load_run(workdir, network, config)
@@ -190,15 +188,6 @@ def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True)
     inputs.check_classes(experiment, workdir)
     evaluation.run.check(experiment, likelihood=likelihood)
     return experiment
-
-
-def _refuse_classifier(config: ConfigDict, mode: str) -> None:
-    """Refuse what asks a classifier for images."""
-    if config.model.name in CLASSIFIERS:
-        raise ValueError(
-            f"--mode={mode} is not for a classifier, and model.name is {config.model.name!r}; --mode=train and "
-            "evaluate are, and sampling.guide=FOLDER lets it guide another run"
-        )
 
 
 MODES: dict[str, Callable[[ConfigDict, Workdir, str | None], Act]] = {

@@ -3,54 +3,16 @@
 from typing import Any
 
 from experiment import Experiment
+from experiment.rules import published_samplers
 from experiment.workdir import Workdir, set_aside, write_text
 from metrics import sample_set
 
-ROWS = {  # config.published field: the metric, what is added to its name, where the report holds it, of which sampler
-    "fid": ("FID", "", "fid", "sampling.method"),
-    "inception_score": ("Inception Score", "", "inception_score", "sampling.method"),
-    "fid_ode": ("FID", " of the probability flow", "fid", "ode"),
-    "bits_per_dim": ("bits/dim", "", None, None),
+ROWS = {  # config.published field: the metric, what is added to its name, where the report holds it
+    "fid": ("FID", "", "fid"),
+    "inception_score": ("Inception Score", "", "inception_score"),
+    "fid_ode": ("FID", " of the probability flow", "fid"),
+    "bits_per_dim": ("bits/dim", "", None),
 }
-
-
-def check(experiment: Experiment) -> None:
-    """Whether there is something to reproduce, and everything to measure it with.
-
-    Raises:
-      ValueError: a config without published numbers, or settings that leave one of them out.
-    """
-    config = experiment.config
-    asked = [field for field in ROWS if config.published.get(field) is not None]
-    if not asked:
-        raise ValueError(
-            "this config has no published numbers to reproduce; those of configs/ve, vp and subvp whose docstrings "
-            "name results have, and --mode=evaluate evaluates any"
-        )
-    scale = config.published.get("classifier_scale")
-    if scale and not (config.sampling.guide and config.sampling.guidance == scale):
-        raise ValueError(
-            f"this config's numbers were reached with a classifier's guidance of scale {scale}; give sampling.guide "
-            f"the folder of one and set sampling.guidance to {scale}, or use --mode=evaluate"
-        )
-    if config.eval.end_step:
-        raise ValueError(f"eval.end_step is {config.eval.end_step}; a reproduction is of one checkpoint")
-    methods = {field: _sampler(experiment, field) for field in asked if ROWS[field][3] and config.eval.enable_sampling}
-    absent = sorted({method for method in methods.values() if method not in config.eval.samplers})
-    if absent:
-        raise ValueError(
-            f"eval.samplers is {tuple(config.eval.samplers)}; {', '.join(methods)} need {', '.join(absent)} as well"
-        )
-    if not methods and not (config.eval.enable_bpd and "bits_per_dim" in asked):
-        raise ValueError(
-            f"eval.enable_sampling is {config.eval.enable_sampling} and eval.enable_bpd {config.eval.enable_bpd}: "
-            f"none of {', '.join(asked)} would be measured"
-        )
-    if methods and not config.eval.inception:
-        raise ValueError(
-            f"eval.inception is empty; {', '.join(methods)} need the Inception weights "
-            "(pt_inception-2015-12-05-6726825d.pth); or set eval.enable_sampling=False"
-        )
 
 
 def write(experiment: Experiment, workdir: Workdir, report: dict[str, Any]) -> str:
@@ -69,7 +31,7 @@ def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
     published = config.published
     lines = [f"# Reproduction: {config.data.dataset}, {config.sde.name}, step {report['checkpoint']['step']}", ""]
     lines += ["| | published | measured | difference |", "|---|---|---|---|"]
-    for field, (name, suffix, _, _) in ROWS.items():
+    for field, (name, suffix, _) in ROWS.items():
         if published.get(field) is None:
             continue
         measured, called, digits = _measured(experiment, report, field)
@@ -114,24 +76,19 @@ def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _sampler(experiment: Experiment, field: str) -> str:
-    method = ROWS[field][3]
-    return experiment.settings.method if method == "sampling.method" else method
-
-
 def _plain(value: Any) -> Any:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if hasattr(value, "items") else value
 
 
 def _measured(experiment: Experiment, report: dict[str, Any], field: str) -> tuple[float | None, str, int]:
     """(value, what it is called, decimals), or (None, why not, 0)."""
-    name, suffix, part, _ = ROWS[field]
+    name, suffix, part = ROWS[field]
     if part is None:
         bits = report.get("bits_per_dim")
         return (bits["mean"], name, 4) if bits else (None, "eval.enable_bpd is False", 0)
     if "samplers" not in report:
         return None, "eval.enable_sampling is False", 0
-    found = report["samplers"][_sampler(experiment, field)]["inception"]
+    found = report["samplers"][published_samplers(experiment)[field]]["inception"]
     value = found[part]
     if "seeds" in found:
         which = "min" if part == "fid" else "mean"  # what publications quote

@@ -19,18 +19,16 @@ from evaluation.bits import bits
 from evaluation.feature_rounds import extracted
 from evaluation.rounds import Rounds
 from evaluation.samples import GRID_SAMPLES, draw_rounds
-from experiment import Experiment
+from experiment import Experiment, rules
 from experiment.captions import facts_of
 from experiment.pictures import save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.weights import load, load_guide, load_run
 from experiment.workdir import Workdir, write_text
-from limits import SEED
 from metrics import sample_set
 from metrics.inception import InceptionV3
 
 Weights = tuple[int, dict[str, Any]]
-LEAST_FOR_INCEPTION = 10
 
 
 class Plan(NamedTuple):
@@ -48,32 +46,14 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
       ValueError: a value out of range, an unknown probe, or (with `likelihood`) no test set to take bits/dim of.
     """
     config = experiment.config.eval
-    if config.seed + config.seeds - 1 > SEED.high:
-        raise ValueError(
-            f"eval.seed is {config.seed} and eval.seeds {config.seeds}; the last seed, the sum less 1, must be at most "
-            f"{SEED.high}"
-        )
     enabled = config.enable_bpd or config.enable_vlb or config.enable_sampling
     if likelihood and not (enabled or experiment.classifies):
         raise ValueError(
             "eval.enable_bpd, eval.enable_vlb and eval.enable_sampling are all False, so there is nothing to evaluate; "
             "set one of them to True"
         )
-    if likelihood and config.enable_sampling and not config.samplers:
-        raise ValueError(
-            "eval.samplers is (), and eval.enable_sampling True; name at least one sampler, or set the latter to False"
-        )
-    if config.reference_stats and not config.inception:
-        raise ValueError(
-            f"eval.reference_stats is {config.reference_stats!r} and eval.inception is empty; statistics are of the "
-            "features of that network: give eval.inception its weights, or leave eval.reference_stats empty"
-        )
-    if config.inception and config.enable_sampling and config.num_samples < LEAST_FOR_INCEPTION:
-        raise ValueError(
-            f"eval.num_samples is {config.num_samples}; with eval.inception it must be at least {LEAST_FOR_INCEPTION}, "
-            "the splits of the Inception Score"
-        )
-    schedule.check(config)
+    if likelihood:
+        rules.check(rules.of_evaluation(experiment))
     if experiment.classifies:
         accuracy.check(experiment, now=likelihood)
     if likelihood and config.enable_vlb:

@@ -14,28 +14,6 @@ from checkpoints.store import Store
 POLL_SECONDS = 10.0
 
 
-def check(config: ConfigDict) -> None:
-    """Check the fields of ``config.eval`` that choose checkpoints.
-
-    Raises:
-      ValueError: a range that is empty, or asked for together with a single step.
-    """
-    begin, end = config.begin_step, config.end_step
-    if end and begin > end:
-        raise ValueError(
-            f"eval.begin_step is {begin} and eval.end_step {end}, a range without a step; the former may not be above"
-        )
-    if end and config.checkpoint >= 0:
-        raise ValueError(
-            f"eval.checkpoint is {config.checkpoint} and eval.end_step {end}; give one step or a range, not both"
-        )
-    if not end and (begin or config.wait_minutes):
-        raise ValueError(
-            f"eval.begin_step is {begin} and eval.wait_minutes {config.wait_minutes} without an eval.end_step; "
-            "a range needs its last step"
-        )
-
-
 def steps_to_evaluate(
     store: Store, config: ConfigDict, archived: int, *, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[int]:

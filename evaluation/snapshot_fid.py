@@ -13,7 +13,7 @@ from data.fingerprint import of_file
 from evaluation import features, ingredients, quality
 from evaluation.samples import Drawer
 from evaluation.stats import load_statistics
-from experiment import Experiment, Failure
+from experiment import Experiment, Failure, rules
 from metrics.fid import frechet_distance
 from metrics.inception import InceptionV3
 from metrics.sample_set import Reference
@@ -68,18 +68,9 @@ def prepare(experiment: Experiment) -> SnapshotFid | None:
         that are no images, a classifier, or several processes.
       OSError: a file that is not there.
     """
-    config, count = experiment.config, experiment.config.training.snapshot_fid_samples
-    if count == 0:
+    config = experiment.config
+    if not config.training.snapshot_fid_samples:
         return None
-    what = f"training.snapshot_fid_samples is {count}"
-    if count < 2:
-        raise ValueError(f"{what}; a FID is of 2 samples or more (published: 50000), and 0 measures none")
-    if experiment.classifies:
-        raise ValueError(f"{what}, and model.name is {config.model.name!r}, which draws no samples; set it to 0")
-    if jax.process_count() > 1:
-        raise ValueError(f"{what}, and {jax.process_count()} processes train together; only one alone can, so set it 0")
-    for field in ("inception", "reference_stats"):
-        if not config.eval[field]:
-            raise ValueError(f"{what}, and eval.{field} is empty; a FID needs it, or set the samples to 0")
+    rules.check(rules.of_snapshot_fid(experiment))
     inception = quality.load_inception(experiment)
     return SnapshotFid(experiment, inception, load_statistics(config.eval.reference_stats, inception))

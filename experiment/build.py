@@ -82,13 +82,15 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
         samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
     shape, outside = image_shape(config), config.data.dataset.partition(":")[0] in ("tfds", "folder")
     source = _stand_in(config, shape) if shape and outside and not needs_data else _source(config)
-    rules.check(rules.OF_DATA, config, source)
+    rules.check(rules.of_data(config, source))
     dequantization = "uniform" if config.data.uniform_dequantization else "none"
     scaler = Scaler(source.levels, config.data.centered, dequantization)
     of_guide = _config_of_guide(config)
     guide = build(of_guide, needs_data=False) if of_guide else None
     experiment = Experiment(config, sde, source, scaler, network(config, sde, source.shape), settings, guide)
-    rules.check((*rules.OF_GUIDE, *rules.OF_SAMPLERS) if guide else rules.OF_SAMPLERS, experiment)
+    if guide:
+        rules.check(rules.of_guide(experiment, guide))
+    rules.check(rules.of_samplers(experiment))
     return experiment
 
 

@@ -19,7 +19,7 @@ import limits
 import models
 import sde_lib
 from configs import default
-from experiment.config_files import complete
+from experiment.config_files import NAMED, complete
 
 ANYTHING = None | bool | int | float | tuple | str
 NAMES = ("sde.name", "sde.schedule", "model.name", "data.dataset")
@@ -34,25 +34,41 @@ def known(config: ConfigDict, section: str) -> dict[str, Any]:
     Raises:
       ValueError: the section names a process, network or data set that there is not.
     """
+    return {name: _type_of(value) for name, value in config[section].items()} | _options(config, section)
+
+
+def _options(config: ConfigDict, section: str) -> dict[str, Any]:
+    """The options of what a section names, and their types; other sections have none."""
     if section == "sde":
-        options = sde_lib.options_of(config.sde.name, config.sde.get("schedule"))
-    elif section == "model":
+        return sde_lib.options_of(config.sde.name, config.sde.get("schedule"))
+    if section == "model":
         options = {k: v for k, v in models.options_of(config.model.name).items() if k not in OF_DATA}
-        options.setdefault("num_scales", int | None)  # of discrete training, whether the network is told of it or not
-    elif section == "data":
-        options = data.options_of(config.data.dataset) | {"image_size": limits.Sides, "num_channels": int}
-    else:
-        options = {}
-    return {name: _type_of(value) for name, value in config[section].items()} | options
+        return {"num_scales": int | None} | options  # of discrete training, whether the network is told of it or not
+    if section == "data":
+        return data.options_of(config.data.dataset) | {"image_size": limits.Sides, "num_channels": int}
+    return {}
 
 
-def check(config: ConfigDict) -> None:
-    """ValueError for a field that nothing reads; those of sde, model and data are checked by their constructors."""
+def check(config: ConfigDict, where: str = "") -> None:
+    """Refuse a field that nothing reads.
+
+    Args:
+      config: the config. Without `where` its sections sde, model and data are left to their constructors.
+      where: the file that it was read from, which the message names.
+
+    Raises:
+      ValueError: an unknown field, with the known ones and the nearest.
+    """
     for section, fields in default.get_config().items():
-        if isinstance(fields, ConfigDict) and section not in ("sde", "model", "data", *OPEN):
+        if not isinstance(fields, ConfigDict) or section in OPEN or (section in NAMED and not where):
+            continue
+        try:
+            known_names = {**fields, **_options(config, section)}
             for name in config[section]:
-                if name not in fields:
-                    raise ValueError(_unknown(config, f"{section}.{name}", list(fields)))
+                if name not in known_names:
+                    raise ValueError(_unknown(config, f"{section}.{name}", known_names))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}" if where else str(error)) from error
 
 
 def override(config: ConfigDict, changes: Sequence[tuple[str, str | None]]) -> ConfigDict:

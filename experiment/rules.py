@@ -1,230 +1,277 @@
-"""The rules between the fields of a config, and between them and what they name: one table, each rule by itself.
+"""All rules of a config beside the ranges of its fields: what the fields say of each other, and of what they name.
 
-What a single field may be is in `experiment.ranges`, and what the options of a process, a network, a data set or a
-sampler may be is checked by their constructors. A rule of this file concerns fields that contradict each other, or the
-data set, the network or the guide that the config names.
+A rule is a condition and the message that refuses it: what was received, what is allowed, how to mend it. Each function
+holds the rules of one thing, and yields the messages of those that are broken; `check` raises the first. What a single
+field may be is in `experiment.ranges`; what the options of a process, a network, a data set, a sampler or a loss may be
+is checked by their constructors.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
+import jax
 from ml_collections import ConfigDict
 
 import sde_lib
+from data import Source
+from data.geometry import LABELS
 from experiment import ranges
 from experiment.experiment import Experiment, image_shape
+from limits import SEED
 from models import CLASSIFIERS
 
+Broken = Iterator[str]
+"""The messages of the rules that are broken, in order."""
 
-class Rule(NamedTuple):
-    """A rule: where `broken` holds, `message` says what was received, what is allowed and how to mend it.
-
-    Both take what the rules of a table are about: a config c, its data set (a `data.Source`), or an experiment e.
-    """
-
-    broken: Callable[..., Any]
-    message: Callable[..., str]
+LEAST_FOR_INCEPTION = 10
+"""The splits of the Inception Score, none of which may be empty."""
 
 
-def check(rules: Sequence[Rule], *about: Any) -> None:
-    """Refuse what breaks a rule.
-
-    Raises:
-      ValueError: the message of the first rule that is broken.
-    """
-    for rule in rules:
-        if rule.broken(*about):
-            raise ValueError(rule.message(*about))
+def check(broken: Broken) -> None:
+    """Refuse what breaks a rule, with a ValueError of the first message."""
+    for message in broken:
+        raise ValueError(message)
 
 
 def check_config(config: ConfigDict) -> None:
-    """Refuse a config in which a field is out of its range, or fields contradict each other.
-
-    Raises:
-      ValueError: the first that is wrong.
-    """
+    """Refuse, with a ValueError, a config in which a field is out of its range or fields contradict each other."""
     ranges.check_config(config)
-    check(OF_CONFIG, config)
+    check(of_config(config))
 
 
-OF_CONFIG = (
-    Rule(
-        lambda c: c.training.continuous and c.model.noise_label in sde_lib.LEVEL_LABELS,
-        lambda c: (
-            f"model.noise_label {c.model.noise_label!r} counts noise levels, and training.continuous is True; set it "
-            f"to False, or take one of {', '.join(sde_lib.NOISE_LABELS)}"
-        ),
-    ),
-    Rule(
-        lambda c: not c.training.continuous and c.model.get("num_scales", 0) < 2,
-        lambda c: (
-            f"training.continuous is False and model.num_scales {c.model.get('num_scales', 0)}: say how many noise "
-            "levels (published: 1000)"
-        ),
-    ),
-    Rule(
-        lambda c: c.sampling.grid == "levels" and c.training.continuous,
-        lambda c: (
-            "sampling.grid 'levels' is for networks trained on noise levels (training.continuous=False); use uniform"
-        ),
-    ),
-    Rule(
-        lambda c: c.training.loss in ("hybrid", "variational") and c.data.uniform_dequantization,
-        lambda c: f"training.loss {c.training.loss!r} decodes whole levels; set data.uniform_dequantization to False",
-    ),
-    Rule(
-        lambda c: c.model.name in CLASSIFIERS and c.model.preconditioning != "none",
-        lambda c: (
-            f"model.preconditioning is {c.model.preconditioning!r}, and {c.model.name} is a classifier, whose input is "
+def of_config(config: ConfigDict) -> Broken:
+    """The rules of a config by itself: its fields must not contradict each other."""
+    model, training, sampling, evaluate = config.model, config.training, config.sampling, config.eval
+    if training.continuous and model.noise_label in sde_lib.LEVEL_LABELS:
+        yield (
+            f"model.noise_label {model.noise_label!r} counts noise levels, and training.continuous is True; set it to "
+            f"False, or take one of {', '.join(sde_lib.NOISE_LABELS)}"
+        )
+    if not training.continuous and (scales := model.get("num_scales", 0)) < 2:
+        yield (
+            f"training.continuous is False and model.num_scales {scales}: say how many noise levels (published: 1000)"
+        )
+    if sampling.grid == "levels" and training.continuous:
+        yield "sampling.grid 'levels' is for networks trained on noise levels (training.continuous=False); use uniform"
+    if training.loss in ("hybrid", "variational") and config.data.uniform_dequantization:
+        yield f"training.loss {training.loss!r} decodes whole levels; set data.uniform_dequantization to False"
+    if model.name in CLASSIFIERS and model.preconditioning != "none":
+        yield (
+            f"model.preconditioning is {model.preconditioning!r}, and {model.name} is a classifier, whose input is "
             "scaled in its own way; set it to 'none'"
-        ),
-    ),
-    *(
-        Rule(
-            lambda c, bound=bound: (
-                c.model.get(bound) is not None and c.model[bound] != c.sde.get(bound, c.model[bound])
-            ),
-            lambda c, bound=bound: (
-                f"model.{bound} is {c.model[bound]} and sde.{bound} {c.sde[bound]}; the network divides by the "
+        )
+    for bound in ("sigma_min", "sigma_max"):
+        if model.get(bound) is not None and bound in config.sde and model[bound] != config.sde[bound]:
+            yield (
+                f"model.{bound} is {model[bound]} and sde.{bound} {config.sde[bound]}; the network divides by the "
                 "process's sigma, so the two must be equal"
-            ),
-        )
-        for bound in ("sigma_min", "sigma_max")
-    ),
-)
-"""Rules of a config: its fields must not contradict each other."""
-
-OF_DATA = (
-    Rule(
-        lambda c, source: image_shape(c) is None and len(source.shape) == 3,
-        lambda c, source: f"data.image_size and data.num_channels are missing; {source.name!r} has {source.shape}",
-    ),
-    Rule(
-        lambda c, source: image_shape(c) not in (None, source.shape),
-        lambda c, source: (
-            f"data.image_size {c.data.image_size}, data.num_channels {c.data.num_channels}: the images of "
-            f"{c.data.dataset!r} are {source.shape} (height, width, channels)"
-        ),
-    ),
-    Rule(
-        lambda c, source: c.data.random_flip and len(source.shape) != 3,
-        lambda c, source: (
-            f"data.random_flip is for images; the examples of {source.name!r} are {source.shape}; set it to False"
-        ),
-    ),
-    Rule(
-        lambda c, source: c.sampling.threshold != "none" and source.levels is None,
-        lambda c, source: (
-            f"sampling.threshold {c.sampling.threshold!r}: {source.name!r} has no range; set it to 'none'"
-        ),
-    ),
-    Rule(
-        lambda c, source: c.model.get("label_dim", 0) not in (0, source.num_classes),
-        lambda c, source: (
-            f"model.label_dim is {c.model.label_dim}, and the examples of {source.name!r} have "
-            f"{source.num_classes or 'no'} classes; set it to {source.num_classes}"
-        ),
-    ),
-)
-"""Rules of a config and its data set."""
-
-
-def _guidance(e: Experiment) -> str:
-    return f"sampling.guidance is {e.settings.guidance} ({e.settings.guidance_convention})"
-
-
-def _unguided(e: Experiment) -> bool:
-    return e.settings.guidance_scale == 1.0 or e.guide is not None
-
-
-def _draws_variance(e: Experiment) -> bool:
-    """Whether a sampler that the config names asks the network for the variance of its steps."""
-    methods = {e.settings.method, *e.config.eval.samplers}
-    return any(dataclasses.replace(e.settings, method=method).learned_variance for method in methods)
-
-
-OF_GUIDE = (
-    *(
-        Rule(
-            lambda e, field=field: e.config.data.get(field) != e.guide.config.data.get(field),
-            lambda e, field=field: (
-                f"sampling.guide {e.settings.guide!r} has data.{field} {e.guide.config.data.get(field)}, and this run "
-                f"{e.config.data.get(field)}; a guide must have seen the same kind of images"
-            ),
-        )
-        for field in ("image_size", "num_channels", "centered")
-    ),
-    Rule(
-        lambda e: e.guide.num_classes and not e.guide.classifies and not e.num_classes,
-        lambda e: (
-            f"sampling.guide {e.settings.guide!r} is a model of {e.guide.num_classes} classes, of which this network "
-            "knows none, so its samples would leave their class; give a classifier, or a weaker model without classes"
-        ),
-    ),
-    Rule(
-        lambda e: e.guide.sde.parameters or repr(e.guide.sde) != repr(e.sde),
-        lambda e: (
-            f"sampling.guide {e.settings.guide!r} has learned the noise {e.guide.config.sde.to_dict()} and this run "
-            f"{e.config.sde.to_dict()}{' (each with a schedule of its own)' if e.guide.sde.parameters else ''}; they "
-            "must be the same"
-        ),
-    ),
-    Rule(
-        lambda e: e.guide.num_classes not in (0, e.sampled_classes),
-        lambda e: (
-            f"sampling.guide {e.settings.guide!r} knows {e.guide.num_classes} classes, and this run {e.sampled_classes}"
-        ),
-    ),
-    Rule(
-        lambda e: e.guide.classifies and e.settings.guidance_rescale,
-        lambda e: (
-            f"sampling.guidance_rescale is {e.settings.guidance_rescale}, which is for guidance by a second score, and "
-            f"sampling.guide {e.settings.guide!r} is a classifier; set it to 0"
-        ),
-    ),
-)
-"""Rules of an experiment with a guide."""
-
-OF_SAMPLERS = (
-    Rule(
-        lambda e: e.settings.label >= 0 and e.settings.label >= e.sampled_classes,
-        lambda e: (
-            f"sampling.label is {e.settings.label}; allowed is "
-            + (
-                f"0 to {e.sampled_classes - 1}, or -1 for each in turn"
-                if e.sampled_classes
-                else "-1: the network takes no classes"
             )
-        ),
-    ),
-    Rule(
-        lambda e: not _unguided(e) and not e.num_classes,
-        lambda e: (
-            f"{_guidance(e)}, and the network takes no classes to be guided by (model.label_dim is 0); leave it at 1, "
-            "or give sampling.guide the folder of a classifier or of a weaker model"
-        ),
-    ),
-    Rule(
-        lambda e: not _unguided(e) and not e.config.training.label_dropout,
-        lambda e: (
-            f"{_guidance(e)}, and training.label_dropout 0: the network has not learned the unconditional score; leave "
-            "it at 1, or give sampling.guide a weaker model"
-        ),
-    ),
-    Rule(
-        lambda e: e.config.model.preconditioning != "none" and _draws_variance(e),
-        lambda e: (
-            f"sampling.variance is {e.settings.variance!r} and model.preconditioning "
-            f"{e.config.model.preconditioning!r}, whose networks say nothing of a variance; use small or large"
-        ),
-    ),
-    Rule(
-        lambda e: _draws_variance(e) and not e.predicts_variance,
-        lambda e: (
-            f"sampling.variance is {e.settings.variance!r}, and the network predicts none; use small or large, or a "
+    if evaluate.seed + evaluate.seeds - 1 > SEED.high:
+        yield (
+            f"eval.seed is {evaluate.seed} and eval.seeds {evaluate.seeds}; the last seed, the sum less 1, must be at "
+            f"most {SEED.high}"
+        )
+    if evaluate.reference_stats and not evaluate.inception:
+        yield (
+            f"eval.reference_stats is {evaluate.reference_stats!r} and eval.inception is empty; statistics are of the "
+            "features of that network: give eval.inception its weights, or leave eval.reference_stats empty"
+        )
+    if evaluate.inception and evaluate.enable_sampling and evaluate.num_samples < LEAST_FOR_INCEPTION:
+        yield (
+            f"eval.num_samples is {evaluate.num_samples}; with eval.inception it must be at least "
+            f"{LEAST_FOR_INCEPTION}, the splits of the Inception Score"
+        )
+    begin, end = evaluate.begin_step, evaluate.end_step
+    if end and begin > end:
+        yield f"eval.begin_step is {begin} and eval.end_step {end}, a range without a step; the former may not be above"
+    if end and evaluate.checkpoint >= 0:
+        yield f"eval.checkpoint is {evaluate.checkpoint} and eval.end_step {end}; give one step or a range, not both"
+    if not end and (begin or evaluate.wait_minutes):
+        yield (
+            f"eval.begin_step is {begin} and eval.wait_minutes {evaluate.wait_minutes} without an eval.end_step; "
+            "a range needs its last step"
+        )
+
+
+def of_data(config: ConfigDict, source: Source) -> Broken:
+    """The rules of a config and its data set."""
+    shape, told = image_shape(config), config.model.get("label_dim", 0)
+    if shape is None and len(source.shape) == 3:
+        yield f"data.image_size and data.num_channels are missing; {source.name!r} has {source.shape}"
+    if shape not in (None, source.shape):
+        yield (
+            f"data.image_size {config.data.image_size}, data.num_channels {config.data.num_channels}: the images of "
+            f"{config.data.dataset!r} are {source.shape} (height, width, channels)"
+        )
+    if config.data.random_flip and len(source.shape) != 3:
+        yield f"data.random_flip is for images; the examples of {source.name!r} are {source.shape}; set it to False"
+    if config.sampling.threshold != "none" and source.levels is None:
+        yield f"sampling.threshold {config.sampling.threshold!r}: {source.name!r} has no range; set it to 'none'"
+    if told not in (0, source.num_classes):
+        yield (
+            f"model.label_dim is {told}, and the examples of {source.name!r} have {source.num_classes or 'no'} "
+            f"classes; set it to {source.num_classes}"
+        )
+
+
+def of_guide(experiment: Experiment, guide: Experiment) -> Broken:
+    """The rules of an experiment and the run that guides its samples."""
+    folder, settings = repr(experiment.settings.guide), experiment.settings
+    for key in ("image_size", "num_channels", "centered"):
+        ours, theirs = experiment.config.data.get(key), guide.config.data.get(key)
+        if ours != theirs:
+            yield (
+                f"sampling.guide {folder} has data.{key} {theirs}, and this run {ours}; a guide must have seen the "
+                "same kind of images"
+            )
+    if guide.num_classes and not guide.classifies and not experiment.num_classes:
+        yield (
+            f"sampling.guide {folder} is a model of {guide.num_classes} classes, of which this network knows none, so "
+            "its samples would leave their class; give a classifier, or a weaker model without classes"
+        )
+    if guide.sde.parameters or repr(guide.sde) != repr(experiment.sde):
+        theirs, ours = guide.config.sde.to_dict(), experiment.config.sde.to_dict()
+        learned = " (each with a schedule of its own)" if guide.sde.parameters else ""
+        yield (
+            f"sampling.guide {folder} has learned the noise {theirs} and this run {ours}{learned}; they must be the "
+            "same"
+        )
+    if guide.num_classes not in (0, experiment.sampled_classes):
+        yield f"sampling.guide {folder} knows {guide.num_classes} classes, and this run {experiment.sampled_classes}"
+    if guide.classifies and settings.guidance_rescale:
+        yield (
+            f"sampling.guidance_rescale is {settings.guidance_rescale}, which is for guidance by a second score, and "
+            f"sampling.guide {folder} is a classifier; set it to 0"
+        )
+
+
+def of_samplers(experiment: Experiment) -> Broken:
+    """The rules of the samplers that a config names: what they ask for, the network must know."""
+    config, settings, classes = experiment.config, experiment.settings, experiment.sampled_classes
+    if settings.label >= 0 and settings.label >= classes:
+        allowed = f"0 to {classes - 1}, or -1 for each in turn" if classes else "-1: the network takes no classes"
+        yield f"sampling.label is {settings.label}; allowed is {allowed}"
+    guided, guidance = settings.guidance_scale != 1.0, f"{settings.guidance} ({settings.guidance_convention})"
+    if guided and not experiment.guide and not experiment.num_classes:
+        yield (
+            f"sampling.guidance is {guidance}, and the network takes no classes to be guided by (model.label_dim is "
+            "0); leave it at 1, or give sampling.guide the folder of a classifier or of a weaker model"
+        )
+    if guided and not experiment.guide and not config.training.label_dropout:
+        yield (
+            f"sampling.guidance is {guidance}, and training.label_dropout 0: the network has not learned the "
+            "unconditional score; leave it at 1, or give sampling.guide a weaker model"
+        )
+    drawn_by = [dataclasses.replace(settings, method=method) for method in {settings.method, *config.eval.samplers}]
+    if not any(chosen.learned_variance for chosen in drawn_by):
+        return
+    if config.model.preconditioning != "none":
+        yield (
+            f"sampling.variance is {settings.variance!r} and model.preconditioning {config.model.preconditioning!r}, "
+            "whose networks say nothing of a variance; use small or large"
+        )
+    if not experiment.predicts_variance:
+        yield (
+            f"sampling.variance is {settings.variance!r}, and the network predicts none; use small or large, or a "
             "network with twice the channels (model.learned_variance=True)"
-        ),
-    ),
-)
-"""Rules of an experiment and the samplers that its config names: what they ask for, the network must know."""
+        )
+
+
+def of_images(config: ConfigDict, mode: str) -> Broken:
+    """The rules of a mode that draws images or measures them."""
+    if config.model.name in CLASSIFIERS:
+        yield (
+            f"--mode={mode} is not for a classifier, and model.name is {config.model.name!r}; --mode=train and "
+            "evaluate are, and sampling.guide=FOLDER lets it guide another run"
+        )
+
+
+def of_training(experiment: Experiment) -> Broken:
+    """The rules of a training."""
+    config, source = experiment.config, experiment.source
+    steps, told = config.training.n_jitted_steps, config.model.get("augment_dim", 0)
+    if config.sampling.guide:
+        yield "sampling.guide is for the samples of a trained run; leave it '' in training"
+    for name in ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption"):
+        if config.training[name] % steps:
+            yield (
+                f"training.{name} is {config.training[name]} and training.n_jitted_steps {steps}: it must be a "
+                "multiple of the steps of one call"
+            )
+    if config.training.eval_freq and not len(source.test):
+        yield (
+            f"training.eval_freq is {config.training.eval_freq}, but the data set {source.name!r} has no test images; "
+            "set it to 0, or give the data set some"
+        )
+    if config.data.augment and told != LABELS:
+        yield (
+            f"data.augment is {config.data.augment} and model.augment_dim {told}: a network that is not told of the "
+            f"augmentation learns the augmented images; set augment_dim to {LABELS} (edm_unet, adm), or augment to 0"
+        )
+    if config.data.augment and len(source.shape) != 3:
+        yield f"data.augment is for images; the examples are {source.shape}; set it to 0"
+
+
+def of_snapshot_fid(experiment: Experiment) -> Broken:
+    """The rules of a training that measures the FID of its checkpoints."""
+    config, processes = experiment.config, jax.process_count()
+    what = f"training.snapshot_fid_samples is {config.training.snapshot_fid_samples}"
+    if config.training.snapshot_fid_samples < 2:
+        yield f"{what}; a FID is of 2 samples or more (published: 50000), and 0 measures none"
+    if experiment.classifies:
+        yield f"{what}, and model.name is {config.model.name!r}, which draws no samples; set it to 0"
+    if processes > 1:
+        yield f"{what}, and {processes} processes train together; only one alone can, so set it 0"
+    for field in ("inception", "reference_stats"):
+        if not config.eval[field]:
+            yield f"{what}, and eval.{field} is empty; a FID needs it, or set the samples to 0"
+
+
+def of_evaluation(experiment: Experiment) -> Broken:
+    """The rules of an evaluation."""
+    config = experiment.config.eval
+    if config.enable_sampling and not config.samplers:
+        yield (
+            "eval.samplers is (), and eval.enable_sampling True; name at least one sampler, or set the latter to False"
+        )
+
+
+def published_samplers(experiment: Experiment) -> dict[str, str]:
+    """The published numbers of a config that are of samples, by their fields, and the sampler that gives each."""
+    method, published = experiment.settings.method, experiment.config.published
+    methods = {"fid": method, "inception_score": method, "fid_ode": "ode"}
+    return {field: methods[field] for field in methods if published.get(field) is not None}
+
+
+def of_reproduction(experiment: Experiment) -> Broken:
+    """The rules of a reproduction: there are published numbers, and the evaluation measures them as they were."""
+    config, measured = experiment.config.eval, published_samplers(experiment)
+    published, sampling = experiment.config.published, experiment.config.sampling
+    asked = [*measured, *(name for name in ("bits_per_dim",) if published.get(name) is not None)]
+    if not asked:
+        yield (
+            "this config has no published numbers to reproduce; those of configs/ve, vp and subvp whose docstrings "
+            "name results have, and --mode=evaluate evaluates any"
+        )
+    scale = published.get("classifier_scale")
+    if scale and not (sampling.guide and sampling.guidance == scale):
+        yield (
+            f"this config's numbers were reached with a classifier's guidance of scale {scale}; give sampling.guide "
+            f"the folder of one and set sampling.guidance to {scale}, or use --mode=evaluate"
+        )
+    if config.end_step:
+        yield f"eval.end_step is {config.end_step}; a reproduction is of one checkpoint"
+    measured = measured if config.enable_sampling else {}
+    absent = ", ".join(sorted(set(measured.values()) - set(config.samplers)))
+    if absent:
+        yield f"eval.samplers is {tuple(config.samplers)}; {', '.join(measured)} need {absent} as well"
+    if not measured and not (config.enable_bpd and "bits_per_dim" in asked):
+        yield (
+            f"eval.enable_sampling is {config.enable_sampling} and eval.enable_bpd {config.enable_bpd}: none of "
+            f"{', '.join(asked)} would be measured"
+        )
+    if measured and not config.inception:
+        yield (
+            f"eval.inception is empty; {', '.join(measured)} need the Inception weights "
+            "(pt_inception-2015-12-05-6726825d.pth); or set eval.enable_sampling=False"
+        )

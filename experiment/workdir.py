@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from checkpoints.store import Store
 from configs import default
-from experiment import config_files
+from experiment import config_files, fields
 from experiment.paths import expand, expand_fields
 from experiment.writing import replacing
 
@@ -111,10 +111,12 @@ class Workdir:
         """The run's, as it was saved; what it is too old to know is as in configs/default.py.
 
         Raises:
-          ValueError: a config.json that is damaged.
+          ValueError: a config.json that is damaged, or has a field that nothing reads; the message names the file.
           OSError: there is none.
         """
-        return config_files.from_run(self.config_file)
+        config = config_files.from_run(self.config_file)
+        fields.check(config, str(self.config_file))
+        return config
 
     def store(self, *, read_only: bool = False, **kept: Any) -> Store:
         """Its checkpoints; `kept` says which of them stay (`Store`)."""

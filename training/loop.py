@@ -15,10 +15,9 @@ from absl import logging
 from tqdm import tqdm
 
 import samplers
-from data.geometry import LABELS
 from data.pipeline import batches, eval_batches
 from data.source import Unreadable
-from experiment import Experiment, Failure, inputs
+from experiment import Experiment, Failure, inputs, rules
 from experiment.build import EMA_FIELDS
 from experiment.captions import facts_of
 from experiment.pictures import save_samples
@@ -69,27 +68,14 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Start:
         call do not divide, a value out of range, steps behind the end of the learning rate's fall, a checkpoint of
         another architecture (CheckpointMismatch), or other data than the run was begun with.
     """
+    rules.check(rules.of_training(experiment))
     config = experiment.config.training
     devices = create_devices(config.parallelism)
     check_batch_size(config.batch_size, config.accumulate)
-    steps = config.n_jitted_steps
-    names = ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")
-    for name in names:
-        if config[name] % steps:
-            raise ValueError(
-                f"training.{name} is {config[name]} and training.n_jitted_steps {steps}: "
-                "it must be a multiple of the steps of one call"
-            )
-    if config.eval_freq and not len(experiment.source.test):
-        raise ValueError(
-            f"training.eval_freq is {config.eval_freq}, but the data set {experiment.source.name!r} has no test "
-            "images; set it to 0, or give the data set some"
-        )
     objective = objective_of(experiment)
     _check_variance(experiment, objective)
     _check_classifier(experiment, objective)
     adam, ema = optimizers_of(experiment, config.batch_size)
-    _check_augmentation(experiment)
     _trained(experiment)
     history = objective.history()
     abstract = experiment.network.abstract()
@@ -144,19 +130,6 @@ def _check_classifier(experiment: Experiment, objective: Objective) -> None:
             f"training.loss is {objective.loss!r} and model.name {name!r}; 'cross_entropy' is the loss of a "
             f"classifier, and of it alone: {', '.join(CLASSIFIERS)}"
         )
-
-
-def _check_augmentation(experiment: Experiment) -> None:
-    """ValueError where the network cannot be told of the augmentation of its images."""
-    probability = experiment.config.data.augment
-    told = experiment.config.model.get("augment_dim", 0)
-    if probability and told != LABELS:
-        raise ValueError(
-            f"data.augment is {probability} and model.augment_dim {told}: a network that is not told of the "
-            f"augmentation learns the augmented images; set augment_dim to {LABELS} (edm_unet, adm), or augment to 0"
-        )
-    if probability and len(experiment.source.shape) != 3:
-        raise ValueError(f"data.augment is for images; the examples are {experiment.source.shape}; set it to 0")
 
 
 def _restore(

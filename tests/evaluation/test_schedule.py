@@ -4,7 +4,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import default
+from configs.vp import digits
 from evaluation import schedule
+from experiment import rules
 
 
 class Saving:
@@ -73,5 +75,7 @@ def test_a_range_without_checkpoints_is_an_error() -> None:
     ],
 )
 def test_ranges_that_make_no_sense(fields: dict, named: str) -> None:
+    config = digits.get_config()
+    config.eval.update(fields)
     with pytest.raises(ValueError, match=named):
-        schedule.check(_config(**fields))
+        rules.check(rules.of_config(config))

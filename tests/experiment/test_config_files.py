@@ -135,6 +135,23 @@ def test_a_guide_of_an_older_run_has_the_defaults(tmp_path: Path) -> None:
     assert build(config).guide.config.training.label_dropout == 0.1
 
 
+@pytest.mark.parametrize(
+    ("section", "field", "near"),
+    [("training", "batchsize", "batch_size"), ("model", "widht", "width"), ("sde", "tmin", "t_min")],
+)
+def test_an_unknown_field_of_a_run_s_config_is_refused_with_the_file(
+    section: str, field: str, near: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    workdir = Workdir(tmp_path / "run")
+    workdir.begin(toy_mixture8_mlp.get_config())
+    saved = json.loads(workdir.config_file.read_text())
+    saved[section][field] = 3
+    workdir.config_file.write_text(json.dumps(saved))
+    code, out, err = call(capsys, "--mode=sample", f"--workdir={workdir.path}")
+    assert code == 2 and out == "" and err.count("\n") == 1
+    assert f"{workdir.config_file}: unknown config field '{section}.{field}'; did you mean {near!r}?" in err
+
+
 def test_the_config_of_a_run_is_not_given_as_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "config.json").write_text(toy_mixture8_mlp.get_config().to_json_best_effort())
     code, out, err = call(
