@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 import editing
 import evaluation.run
 from checkpoints import diffusers
-from evaluation import compare, given, quality, reproduce, samples, snapshot_fid, stats
+from evaluation import compare, given, grid, quality, reproduce, snapshot_fid, stats
 from evaluation import report as reports
 from experiment import Experiment, build, inputs, rules
 from experiment.build import network_of
@@ -55,7 +55,7 @@ def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     inputs.check_classes(experiment, workdir)
     evaluation.run.check(experiment, likelihood=False)
     step, variables = load_guided(workdir, experiment)
-    return lambda: print(samples.draw_grid(experiment, workdir, step, variables))
+    return lambda: print(grid.draw_grid(experiment, workdir, step, variables))
 
 
 def evaluate(config: ConfigDict, workdir: Workdir, pictures: str | None) -> Act:
@@ -183,7 +183,7 @@ def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True)
     inputs.check_files(config, workdir)
     compared = config.eval.enable_sampling and not (config.eval.inception and config.eval.reference_stats)
     classifies = config.model.name in CLASSIFIERS
-    measured = likelihood and (config.eval.enable_bpd or config.eval.enable_vlb)
+    measured = likelihood and (config.eval.enable_bpd or config.eval.enable_vlb or bool(config.eval.measures))
     experiment = build(config, needs_data=measured or compared or classifies)
     inputs.check_classes(experiment, workdir)
     evaluation.run.check(experiment, likelihood=likelihood)

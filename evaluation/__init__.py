@@ -1,1 +1,1 @@
-"""How good a score is: likelihood, distances between samples and data, and the report of both."""
+"""Drivers: they measure a run with the functions of `metrics/`, keep what takes long, and report it."""

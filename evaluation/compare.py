@@ -1,4 +1,4 @@
-"""Solvers compared on one checkpoint: quality against evaluations and wall time, all from the same noise.
+"""Solvers are compared on one checkpoint: quality against evaluations and wall time, all from the same noise.
 
 Every choice of solver, grid and evaluations has rounds of its own under WORKDIR/comparison/step_N: a killed
 comparison continues where it stopped, and a longer list uses what is there.
@@ -6,7 +6,7 @@ comparison continues where it stopped, and a longer list uses what is there.
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 import samplers
-from evaluation import comparison, ingredients, quality
+from evaluation import comparison, features, ingredients, quality
 from evaluation.devices import on_devices, on_each
-from evaluation.feature_rounds import extracted
 from evaluation.report import environment
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
@@ -34,14 +33,14 @@ from samplers.methods import CHURNED, STOCHASTIC
 from samplers.shared import Table, least, loop, spending, table
 
 FLOW_TOLERANCE = 1e-5
-"""Of the flow that deterministic solvers are measured against."""
+"""The tolerance of the flow against which deterministic solvers are measured."""
 
 IN_ROWS = {"grid": "auto", "karras_power": 7.0, "t_min": 1e-3, "steps": 1, "flow_steps": 1, "evaluations": 1}
 """Settings that change the rows of a table alone, not the program that takes them."""
 
 
 class Entry(NamedTuple):
-    """One solver on one grid, as it is named, and its settings with so many evaluations."""
+    """One solver on one grid: its name, its budget of evaluations, and the settings that spend it."""
 
     name: str
     budget: int
@@ -49,7 +48,7 @@ class Entry(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a comparison begins with."""
+    """Everything that a comparison begins with."""
 
     entries: list[Entry]
     reference: Entry
@@ -77,7 +76,7 @@ def check(experiment: Experiment) -> tuple[list[Entry], Entry]:
     An entry is 'method' or 'method/grid'; a budget too small for a step of its method is left out.
 
     Raises:
-      ValueError: an unknown method or grid, a name or number given twice, or a method that no budget pays for.
+      ValueError: a method or grid is unknown, a name or number is given twice, or no budget pays for a method.
     """
     config = experiment.config.eval
     if not config.enable_sampling:
@@ -101,7 +100,7 @@ def check(experiment: Experiment) -> tuple[list[Entry], Entry]:
 
 
 def _entry(experiment: Experiment, field: str, name: str, settings: Settings, budget: int) -> Entry:
-    """The entry with its steps; what is wrong with it, by its name."""
+    """The entry with its steps; a ValueError says by its name what is wrong with it."""
     try:
         return Entry(name, budget, samplers.settled(experiment.sde, spending(experiment.sde, settings, budget)))
     except ValueError as error:
@@ -121,11 +120,11 @@ def _settings(experiment: Experiment, field: str, name: str) -> Settings:
 
 
 def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
-    """Read what the comparison needs; compiles and writes nothing.
+    """Read what the comparison needs; this compiles and writes nothing.
 
     Raises:
-      ValueError: what `check` refuses, data without a measure, a file that is not the Inception network.
-      OSError: a file or a checkpoint that is not there.
+      ValueError: `check` refuses an entry, the data have no distance, or a file is not the Inception network.
+      OSError: a file or a checkpoint is not there.
     """
     entries, reference = check(experiment)
     config = experiment.config.eval
@@ -149,7 +148,7 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
       Failure: a sample that is not finite.
     """
     config, levels = experiment.config, experiment.source.levels
-    against = quality.measures(experiment, workdir, plan.inception)
+    against = quality.against(experiment, workdir, plan.inception)
     draws = _Draws(experiment, workdir, plan)
     flow = draws.flow()
     result: dict[str, Any] = {
@@ -168,10 +167,10 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
     entries = (plan.reference, *plan.entries)
     for entry in tqdm(entries, desc="compare", unit="entry", dynamic_ncols=True, disable=not is_leader()):
         rounds = draws.of(entry, flow)
-        features = against.inception and quality.extract_rounds(experiment, rounds, against.inception)
+        found = against.inception and features.of_samples(experiment, rounds, against.inception)
         if not is_leader():
             continue
-        row = _row(entry, rounds, against, features)
+        row = _row(entry, rounds, against, found)
         reference = result.setdefault("reference", row)
         row["ratio"] = row["quality"] / reference["quality"]
         if entry is not plan.reference:
@@ -183,8 +182,8 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
     return result if is_leader() else None
 
 
-def _row(entry: Entry, rounds: Rounds, against: quality.Measures, features: Rounds | None) -> dict[str, Any]:
-    """What the files say of one entry."""
+def _row(entry: Entry, rounds: Rounds, against: quality.Against, found: Rounds | None) -> dict[str, Any]:
+    """The row of the files of one entry."""
     row: dict[str, Any] = {
         "solver": entry.name,
         "budget": entry.budget,
@@ -196,8 +195,8 @@ def _row(entry: Entry, rounds: Rounds, against: quality.Measures, features: Roun
     if deterministic(entry.settings):
         # The median: where the flow parts, one sample that goes the other way would outweigh all others in a mean.
         row["flow_error"] = float(np.median(np.sqrt(rounds.column("squared_error"))))
-    if against.reference and features:
-        row["inception"] = sample_set.of_set(against.reference, extracted(features))
+    if against.reference and found:
+        row["inception"] = sample_set.of_set(against.reference, features.extracted(found))
         row["quality"] = row["inception"]["fid"]
     elif against.pixels:
         row["quality"] = against.pixels.of(rounds)
@@ -209,8 +208,8 @@ class _Draws:
 
     def __init__(self, experiment: Experiment, workdir: Workdir, plan: Plan):
         config = experiment.config.eval
-        self.experiment = experiment
-        self.variables = on_each(plan.variables, min(config.batch_size, config.num_samples))
+        self.experiment, self.size = experiment, min(config.batch_size, config.num_samples)
+        self.variables = on_each(plan.variables, self.size)
         self.sde = experiment.process(plan.variables)
         self.folder = workdir.path / "comparison" / f"step_{plan.step:08d}{'' if config.ema else '_raw'}"
         self.flow_settings = flow_settings(experiment)
@@ -224,24 +223,27 @@ class _Draws:
         self._compiled: dict[tuple, Callable] = {}
 
     def flow(self) -> Rounds:
-        """x and evaluations of the probability flow, solved adaptively."""
+        """Rounds of x and evaluations of the probability flow, which is solved adaptively."""
         settings = self.flow_settings
 
         def draw(variables: dict, key: jax.Array, z: jax.Array, labels: Any) -> samplers.Samples:
             model = guided(self.experiment, variables, settings, self.sde, labels)
             return samplers.create(self.sde, model, settings)(key, z)
 
-        rounds = self._rounds("flow", settings)
-        for i, *arguments in self._missing(rounds, "the flow"):
-            solved, _ = self._run("ode", draw, *arguments, settings=settings)
-            x, evaluations = (np.asarray(a)[: rounds.real(i)] for a in solved[:2])
-            rounds.write(i, x=_finite(x, "the flow"), evaluations=evaluations)
-        barrier("flow")
-        return rounds
+        def begin(i: int) -> samplers.Samples:
+            return self._run("ode", draw, *self._given(i), settings=settings)[0]
+
+        def finish(solved: samplers.Samples, examples: range) -> dict[str, np.ndarray]:
+            x, evaluations = (np.asarray(values)[: len(examples)] for values in solved[:2])
+            return {"x": _finite(x, "the flow"), "evaluations": evaluations}
+
+        return self._rounds("flow", settings).fill("the flow", begin, finish)
 
     def of(self, entry: Entry, flow: Rounds) -> Rounds:
-        """The samples as stored levels, their evaluations, the seconds of the whole round; and of a deterministic
-        solver the mean square distance of each from the flow's."""
+        """Rounds of samples as stored levels, their evaluations and the seconds of the whole round.
+
+        For a deterministic solver they also hold the mean square distance of each sample from the flow's.
+        """
         settings, method = entry.settings, entry.settings.method
         rows = table(self.sde, stepper_of(self.sde, lambda x, t: x, settings), settings, self.longest[method])
 
@@ -249,41 +251,36 @@ class _Draws:
             model = guided(self.experiment, variables, settings, self.sde, labels)
             return loop(self.sde, model, settings)(key, z, rows)
 
-        # The seconds are of this machine: another one takes its own, and draws anew.
-        rounds = self._rounds(
-            f"{entry.name.replace('/', '_')}_{entry.budget}", settings, device=environment()["device"]
-        )
-        for i, *arguments in self._missing(rounds, f"{entry.name}, {entry.budget}"):
-            drawn, seconds = self._run(method, draw, *arguments, rows, settings=settings)
-            x, real = _finite(np.asarray(drawn)[: rounds.real(i)], entry.name), rounds.real(i)
-            arrays = {"evaluations": np.full(real, rows.evaluations), "seconds": np.full(real, seconds)}
+        def begin(i: int) -> tuple[jax.Array, float]:
+            return self._run(method, draw, *self._given(i), rows, settings=settings)
+
+        def finish(drawn: tuple[jax.Array, float], examples: range) -> dict[str, np.ndarray]:
+            n, seconds = len(examples), drawn[1]
+            x = _finite(np.asarray(drawn[0])[:n], entry.name)
+            arrays = {"evaluations": np.full(n, rows.evaluations), "seconds": np.full(n, seconds)}
             if deterministic(settings):
-                difference = (x - flow.read(i)["x"]).reshape(real, -1).astype(np.float64)
+                difference = (x - flow.read(examples.start // flow.size)["x"]).reshape(n, -1).astype(np.float64)
                 arrays["squared_error"] = np.mean(difference**2, axis=1)
-            rounds.write(i, samples=self.experiment.scaler.decode(x), **arrays)
-        barrier(entry.name)
-        return rounds
+            return {"samples": self.experiment.scaler.decode(x), **arrays}
+
+        # The seconds are of this machine: another one takes its own, and draws anew.
+        folder, device = f"{entry.name.replace('/', '_')}_{entry.budget}", environment()["device"]
+        return self._rounds(folder, settings, device=device).fill(f"{entry.name}, {entry.budget}", begin, finish)
 
     def _rounds(self, name: str, settings: Settings, **known: str) -> Rounds:
-        config = self.experiment.config.eval
         about = {**self.about, **ingredients.of_sampler(settings), **known}
-        return Rounds(self.folder / name, about, config.num_samples, min(config.batch_size, config.num_samples))
+        return Rounds(self.folder / name, about, self.experiment.config.eval.num_samples, self.size)
 
-    def _missing(self, rounds: Rounds, name: str) -> Iterator[tuple]:
-        """Number, key, noise and classes of each round that is not there; all entries get the same."""
-        missing = rounds.missing()
-        shape = (rounds.size, *self.experiment.source.shape)
-        with rounds.progress(missing, name) as progress:
-            for i in missing:
-                key_prior, key_path = jax.random.split(
-                    jax.random.fold_in(jax.random.key(self.experiment.config.eval.seed), i)
-                )
-                labels = jax.tree.map(on_devices, self.experiment.labels(i * rounds.size, rounds.size))
-                yield i, key_path, on_devices(self.experiment.sde.prior_sample(key_prior, shape)), labels
-                progress.update(rounds.real(i))
+    def _given(self, i: int) -> tuple[jax.Array, jax.Array, Any]:
+        """The key, the noise and the classes of round i, which are the same for all entries."""
+        root = jax.random.key(self.experiment.config.eval.seed)
+        key_prior, key_path = jax.random.split(jax.random.fold_in(root, i))
+        z = self.experiment.sde.prior_sample(key_prior, (self.size, *self.experiment.source.shape))
+        labels = jax.tree.map(on_devices, self.experiment.labels(i * self.size, self.size))
+        return key_path, on_devices(z), labels
 
     def _run(self, name: str, draw: Callable, *arguments: Any, settings: Settings) -> tuple[Any, float]:
-        """The result and its seconds; compiled at the first call of its program, outside the time.
+        """The result and its seconds; a program is compiled at its first call, which the seconds leave out.
 
         Entries of one method share a program where its rows are alike and nothing else of the settings differs: a step
         by a chain's own kernel is another one than a step by a kernel in its row, and so is a network asked for levels.

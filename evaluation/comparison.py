@@ -1,4 +1,4 @@
-"""What a comparison of solvers says: a table for people, the same as CSV, and its curves."""
+"""The files of a comparison of solvers: a table for people, the same as CSV, and its curves."""
 
 import csv
 import io
@@ -18,14 +18,14 @@ PICTURE = "comparison.png"
 
 
 def write(folder: Path, result: dict[str, Any]) -> None:
-    """comparison.md, .csv and .json in the folder; those of an earlier, shorter list are replaced."""
+    """Write comparison.md, .csv and .json into the folder; those of an earlier, shorter list are replaced."""
     write_text(folder / "comparison.md", markdown(result))
     write_text(folder / "comparison.csv", table(result))
     write_text(folder / "comparison.json", json.dumps(result, indent=2) + "\n")
 
 
 def best(rows: list[dict[str, Any]], measure: str) -> dict[int, dict[str, Any]]:
-    """Of each budget the row that is least in 'quality' or 'flow_error'."""
+    """The row of each budget whose 'quality' or 'flow_error' is least."""
     found: dict[int, dict[str, Any]] = {}
     for row in rows:
         if row[measure] is not None:
@@ -36,7 +36,7 @@ def best(rows: list[dict[str, Any]], measure: str) -> dict[int, dict[str, Any]]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table, sorted by evaluations and quality; the least of each column and budget in bold."""
+    """The table, sorted by evaluations and quality; the least of each column and budget is in bold."""
     reference, rows, measure = result["reference"], result["rows"], result["measure"]
     lines = [
         f"# Solvers compared: {result['dataset']}, step {result['checkpoint']['step']}",
@@ -69,7 +69,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The rows as CSV, the yardstick's last; an empty field where there is no flow to be exact about."""
+    """The rows as CSV, the yardstick's last; a field is empty where there is no flow to be exact about."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -78,7 +78,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def picture(path: Path, result: dict[str, Any]) -> None:
-    """Quality against evaluations and against seconds, and the flow error against evaluations, on log scales."""
+    """Draw quality against evaluations and seconds, and the flow error against evaluations, on log scales."""
     from matplotlib.figure import Figure  # slow to import
     from matplotlib.ticker import LogLocator, NullFormatter
 

@@ -1,4 +1,4 @@
-"""A batch over the local devices of a process."""
+"""How a batch lies on the local devices of a process, and who works when."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -10,23 +10,23 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
 def on_devices(x: jax.Array | np.ndarray) -> jax.Array:
-    """A batch spread over the local devices where they divide it, else on one."""
+    """A batch that is spread over the local devices where they divide it, and lies on one elsewhere."""
     mesh = _mesh(len(x))
     return jnp.asarray(x) if mesh is None else jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
 
 
 def on_each(variables: Any, rows: int) -> Any:
-    """What all rows are computed with, copied once to each device that batches of so many rows are spread over."""
+    """What all rows are computed with, copied once to each device over which batches of so many rows are spread."""
     mesh = _mesh(rows)
     return variables if mesh is None else jax.device_put(variables, NamedSharding(mesh, PartitionSpec()))
 
 
 def one_ahead(dispatch: Callable[[int], Any], rounds: Iterable[int]) -> Iterator[tuple[int, Any]]:
-    """``(i, dispatch(i))`` of every round in order, each handed on once the next has been dispatched.
+    """Yield ``(i, dispatch(i))`` of every round in order, each once the next has been dispatched.
 
-    What is handed on may be fetched and written while the devices work on the next; never are more than two rounds in
+    What is yielded may be fetched and written while the devices work on the next; never are more than two rounds in
     their memory. On several CPU devices, whose programs can wait for each other for ever once two with collectives are
-    in flight, a round is handed on before the next is dispatched.
+    in flight, a round is yielded before the next is dispatched.
     """
     alone = jax.default_backend() == "cpu" and jax.local_device_count() > 1
     waiting: list[tuple[int, Any]] = []
@@ -38,10 +38,10 @@ def one_ahead(dispatch: Callable[[int], Any], rounds: Iterable[int]) -> Iterator
 
 
 def each_on_its_own(function: Callable, shared: Any, *batches: Any) -> Any:
-    """``function(shared, *batches)``, all arrays [b, ...], every local device by itself with its rows; within jit.
+    """``function(shared, *batches)``, whose arrays are [b, ...], by every local device with its own rows; within jit.
 
-    For loops as long as their rows need: none waits for another's, and nothing is exchanged. Where the devices do not
-    divide the rows, the function gets them all.
+    It is for loops that last as long as their rows need: no device waits for another, and nothing is exchanged. Where
+    the devices do not divide the rows, the function gets them all.
     """
     mesh = _mesh(len(jax.tree.leaves(batches)[0]))
     if mesh is None:
@@ -52,6 +52,6 @@ def each_on_its_own(function: Callable, shared: Any, *batches: Any) -> Any:
 
 
 def _mesh(rows: int) -> Mesh | None:
-    """The local devices, where they are several and divide the rows."""
+    """The mesh of the local devices, where they are several and divide the rows."""
     devices = jax.local_devices()
     return None if len(devices) == 1 or rows % len(devices) else Mesh(np.array(devices), ("batch",))

@@ -1,4 +1,4 @@
-"""The Inception network from the published file, and its features of many images, streamed over the devices."""
+"""The Inception network from the published file, and its features of many images: at once, or in rounds on disk."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,6 +9,8 @@ from tqdm import tqdm
 
 from checkpoints import torch_file
 from checkpoints.importing import sha256
+from evaluation.rounds import Rounds
+from experiment import Experiment
 from metrics.inception import Features, InceptionV3
 from metrics.moments import Accumulator
 from metrics.rgb import as_rgb
@@ -20,14 +22,14 @@ PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
 def load_inception(path: str, resize: str = "pytorch", expected: str = "") -> InceptionV3:
-    """The network of `eval.inception`; the file's SHA-256 is in its `sha256`, and goes into statistics and reports.
+    """The network of `eval.inception`, with the file's SHA-256 as `sha256`, which goes into statistics and reports.
 
     A file other than the published one gives distances that no publication can be compared with, so it is taken only
     where its SHA-256 is `expected` (`eval.inception_sha256`). The sum is compared before the file is interpreted.
 
     Raises:
-      ValueError: no path, an unknown resize, another file than expected, or one that holds other tensors.
-      OSError: no such file.
+      ValueError: there is no path, the resize is unknown, the file is not the expected one or holds other tensors.
+      OSError: there is no such file.
     """
     if not path:
         raise ValueError(
@@ -54,7 +56,7 @@ def load_inception(path: str, resize: str = "pytorch", expected: str = "") -> In
 def _batches(
     chunks: Iterable[np.ndarray], size: int, value_range: tuple[float, float] | None
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of one size whatever the chunks', and how many of each are real: copies of the last fill up."""
+    """Yield batches of one size, whatever the chunks' sizes, and how many of each are real; copies fill up the last."""
     waiting: list[np.ndarray] = []
     for chunk in chunks:
         waiting.append(as_rgb(chunk, value_range))
@@ -75,9 +77,9 @@ def stream(
     batch_size: int = 64,
     value_range: tuple[float, float] | None = None,
 ) -> Iterator[tuple[Features, int]]:
-    """Features of every image in order, batch by batch, as NumPy arrays, and how many images each holds.
+    """Yield the features of every image in order, batch by batch, as NumPy arrays, and how many images each holds.
 
-    The devices compute the next batch while the host uses one. Arguments as of `extract`.
+    The devices compute the next batch while the host uses one. The arguments are those of `extract`.
     """
     if isinstance(images, np.ndarray):
         array = images
@@ -108,19 +110,19 @@ def extract(
     keep: np.ndarray | None = None,
     desc: str = "Inception",
 ) -> Extracted:
-    """Features of every image; of images that are not kept only the moments' sums stay in memory.
+    """The features of every image; of images that are not kept only the moments' sums stay in memory.
 
     Args:
       inception: an `InceptionV3`.
-      images: [n, h, w, c], or an iterable of such chunks of any length; see `as_rgb`.
-      total: how many there are.
-      batch_size: at once; rounded up to a multiple of the local devices.
+      images: images [n, h, w, c], or an iterable of such chunks of any length; see `as_rgb`.
+      total: how many images there are.
+      batch_size: how many go through the network at once, rounded up to a multiple of the local devices.
       value_range: what is black and what is white in them, (0, 1) or (-1, 1); None for uint8, or floats in 0..255.
-      keep: places of the images whose pool features and logits are kept, ascending; None keeps all.
-      desc: of the progress bar.
+      keep: the places of the images whose pool features and logits are kept, ascending; None keeps all.
+      desc: what the progress bar says.
 
     Raises:
-      ValueError: images that are not images, or another number of them than `total`.
+      ValueError: the arrays are no images, or they are not as many as `total`.
     """
     seen = 0
 
@@ -140,7 +142,7 @@ def extract(
 
 
 def gather(parts: Iterable[Features], keep: np.ndarray | None = None) -> Extracted:
-    """Moments of all vectors, one part at a time; pool features and logits of all images, or of those at `keep`."""
+    """The moments of all vectors, one part at a time; pool features and logits of all images, or of those at `keep`."""
     pool_moments, spatial_moments = Accumulator(), Accumulator()
     kept: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     seen = 0
@@ -153,3 +155,34 @@ def gather(parts: Iterable[Features], keep: np.ndarray | None = None) -> Extract
         seen += len(pool)
     pool, logits = (np.concatenate(values) for values in kept)
     return Extracted(pool, logits, pool_moments.moments(), spatial_moments.moments())
+
+
+def fill(
+    rounds: Rounds, inception: InceptionV3, images: Callable[[int], np.ndarray], batch_size: int, what: str
+) -> Rounds:
+    """Fill rounds with the features of `images(i)`, uint8 [b, h, w, c]; the network takes `batch_size` of them at once.
+
+    A round holds pool [b, 2048], logits [b, 1008] and spatial [b, 2023] in float32, which is 20 kB an image.
+    """
+
+    def finish(parts: Iterator[tuple[Features, int]], _: range) -> dict[str, np.ndarray]:
+        found = zip(*(features for features, _ in parts), strict=True)
+        return {name: np.concatenate(arrays) for name, arrays in zip(Features._fields, found, strict=True)}
+
+    return rounds.fill(what, lambda i: stream(inception, images(i), batch_size=batch_size), finish)
+
+
+def of_samples(experiment: Experiment, drawn: Rounds, inception: InceptionV3) -> Rounds:
+    """The features of each round of samples, in rounds within theirs, which they are set aside with."""
+    name = f"inception_{inception.resize}_{inception.sha256[:8]}"
+    about = {"inception_sha256": inception.sha256, "resize": inception.resize}
+    rounds = Rounds(drawn.folder / name, about, drawn.total, drawn.size)
+    batch_size = experiment.config.eval.inception_batch_size
+    return fill(
+        rounds, inception, lambda i: experiment.scaler.stretch(drawn.read(i)["samples"]), batch_size, "Inception"
+    )
+
+
+def extracted(rounds: Rounds, keep: np.ndarray | None = None) -> Extracted:
+    """The moments of all rounds, one at a time in memory; vectors of all images, or of those at `keep`, ascending."""
+    return gather((Features(found["pool"], found["logits"], found["spatial"]) for found in rounds), keep)

@@ -1,4 +1,4 @@
-"""FID and its family of pictures that are there already, whoever made them: of a folder, a zip file or an array.
+"""FID and its family for pictures that are there already, whoever made them, in a folder, a zip file or an array.
 
 No run is needed: the Inception network, the pictures and statistics of real ones are all that is compared.
 """
@@ -31,10 +31,10 @@ class Pictures(NamedTuple):
 
     Attributes:
       path: where they are.
-      count: how many.
-      size: height and width.
-      chunks: reads them, uint8 [b, h, w, 3], once for each call.
-      fingerprint: computes that of their content.
+      count: how many there are.
+      size: their height and width.
+      chunks: a function that reads them, uint8 [b, h, w, 3], once for each call.
+      fingerprint: a function that computes the fingerprint of their content.
     """
 
     path: Path
@@ -54,12 +54,12 @@ class Plan(NamedTuple):
 
 
 def prepare(config: ConfigDict, path: Path) -> Plan:
-    """Look at the pictures, and read the Inception network and the statistics; computes and writes nothing.
+    """Look at the pictures, and read the Inception network and the statistics; this computes and writes nothing.
 
     Raises:
-      ValueError: no `eval.inception` or `eval.reference_stats`, files that are neither, or pictures that cannot be
-        compared: fewer than ten, of several sizes, or none.
-      OSError: a file that is not there.
+      ValueError: `eval.inception` or `eval.reference_stats` is missing or no such file, or the pictures cannot be
+        compared, because they are fewer than ten or of several sizes.
+      OSError: a file is not there.
     """
     if not config.eval.reference_stats:
         raise ValueError(
@@ -76,10 +76,10 @@ def prepare(config: ConfigDict, path: Path) -> Plan:
 
 
 def evaluate(plan: Plan) -> dict[str, Any]:
-    """The report: what was compared with what, and every metric.
+    """The report, which says what was compared with what, and has every metric.
 
     Raises:
-      Failure: a picture that cannot be decoded, which is named, or floats of which it is unclear what is white.
+      Failure: a picture, which is named, cannot be decoded, or it is unclear which floats are white.
     """
     config, pictures = plan.config.eval, plan.pictures
     try:
@@ -122,8 +122,8 @@ def find(path: Path) -> Pictures:
     """The pictures below a folder, in a zip file, or in an .npz under `samples` or `arr_0`.
 
     Raises:
-      ValueError: none of these, no picture in it, or pictures of several sizes.
-      FileNotFoundError: nothing there.
+      ValueError: the path is none of these, holds no picture, or holds pictures of several sizes.
+      FileNotFoundError: nothing is there.
     """
     if not path.exists():
         raise FileNotFoundError(f"--samples is {str(path)!r}; there is no such file or folder")

@@ -21,7 +21,7 @@ class Header(NamedTuple):
 
     Attributes:
       shape: its lengths.
-      columns: True where its first axis is the fastest.
+      columns: whether its first axis is the fastest.
       dtype: the kind of its numbers; objects cannot be read.
       packed: how many bytes of the file it is made of, which no packing of random numbers makes much fewer.
     """
@@ -33,7 +33,7 @@ class Header(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Its size in memory."""
+        """Its size in memory, in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 

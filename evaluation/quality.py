@@ -1,4 +1,4 @@
-"""How near samples are to data: over pixels, and by Inception features kept in rounds on disk."""
+"""What samples are compared with: the pixels of the data themselves, or statistics of Inception features."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,9 @@ import numpy as np
 
 from data.source import Records, take
 from evaluation import features, stats
-from evaluation.feature_rounds import write_features
 from evaluation.rounds import Rounds
 from experiment import Experiment
-from experiment.processes import barrier, is_leader
+from experiment.processes import is_leader
 from experiment.workdir import Workdir
 from metrics import sample_set
 from metrics.fid import frechet_distance
@@ -21,7 +20,7 @@ CHUNK = 1000
 
 
 class PixelDistance:
-    """The Frechet distance over pixels in [0, 1], or over the numbers of continuous data: no FID, but a floor is known.
+    """The Frechet distance over pixels in [0, 1], or over the numbers of continuous data: no FID, but with a floor.
 
     Samples are compared with two disjoint random halves of the training set, each of `count` examples if there are as
     many; half against half is the floor.
@@ -35,7 +34,7 @@ class PixelDistance:
         self.floor = frechet_distance(*self._halves)
 
     def of(self, rounds: Rounds) -> float:
-        """Of the samples in rounds, the mean of the distances to both halves."""
+        """The mean of the distances of the samples in rounds to both halves."""
         accumulator = Accumulator()
         for round_ in rounds:
             accumulator.update(self._unit(round_["samples"]))
@@ -53,29 +52,32 @@ class PixelDistance:
         return images if self.levels is None else images.astype(np.float64) / (self.levels - 1)
 
 
-class Measures(NamedTuple):
-    """What samples are compared with: pixels of the data, or Inception statistics; the first on process 0 alone."""
+class Against(NamedTuple):
+    """What samples are compared with: pixels of the data, on process 0 alone, or statistics of Inception features."""
 
     pixels: PixelDistance | None
     inception: InceptionV3 | None
     reference: sample_set.Reference | None
 
 
-def measures(experiment: Experiment, workdir: Workdir, inception: InceptionV3 | None) -> Measures:
-    """Inception's where there is the network; else pixels, where a covariance of them fits. Read or computed once."""
+def against(experiment: Experiment, workdir: Workdir, inception: InceptionV3 | None) -> Against:
+    """Inception's statistics where there is the network; else pixels, where a covariance of them fits in memory.
+
+    They are read, or computed, once.
+    """
     if inception:
-        return Measures(None, inception, reference(experiment, workdir, inception))
+        return Against(None, inception, reference(experiment, workdir, inception))
     config = experiment.config.eval
     fits = config.enable_sampling and np.prod(experiment.source.shape) <= MAX_PIXELS
-    return Measures(PixelDistance(experiment, config.num_samples) if fits and is_leader() else None, None, None)
+    return Against(PixelDistance(experiment, config.num_samples) if fits and is_leader() else None, None, None)
 
 
 def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> sample_set.Reference:
     """`eval.reference_stats`, or else the statistics of the config's own data, computed once into the folder.
 
     Raises:
-      ValueError: statistics made with another network or resize.
-      OSError: no such file.
+      ValueError: the statistics were made with another network or resize.
+      OSError: there is no such file.
     """
     config = experiment.config.eval
     if config.reference_stats:
@@ -86,26 +88,12 @@ def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) 
     return stats.load_statistics(path, inception)
 
 
-def extract_rounds(experiment: Experiment, drawn: Rounds, inception: InceptionV3) -> Rounds:
-    """The Inception features of each round of samples, in rounds within theirs, which they are set aside with."""
-    name = f"inception_{inception.resize}_{inception.sha256[:8]}"
-    about = {"inception_sha256": inception.sha256, "resize": inception.resize}
-    rounds = Rounds(drawn.folder / name, about, drawn.total, drawn.size)
-
-    def images(i: int) -> np.ndarray:
-        return experiment.scaler.stretch(drawn.read(i)["samples"])
-
-    write_features(rounds, inception, images, experiment.config.eval.inception_batch_size, "Inception")
-    barrier("features")
-    return rounds
-
-
 def load_inception(experiment: Experiment, *, needed: bool = False) -> InceptionV3 | None:
     """The network of `eval.inception`; None where the config names none, unless it is needed.
 
     Raises:
-      ValueError: a file that is not the network, or data that are no images.
-      OSError: no such file.
+      ValueError: the file is not the network, or the data are no images.
+      OSError: there is no such file.
     """
     config = experiment.config.eval
     if not config.inception and not needed:

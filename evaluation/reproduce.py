@@ -1,4 +1,4 @@
-"""reproduction.md: a published number beside ours, and everything that could explain a difference."""
+"""reproduction.md, which holds published numbers beside ours, and everything that could explain a difference."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ ROWS = {  # config.published field: the metric, what is added to its name, where
 
 
 def write(experiment: Experiment, workdir: Workdir, report: dict[str, Any]) -> str:
-    """Write reproduction.md into the folder, an earlier one that differs is set aside; its text."""
+    """Write reproduction.md into the folder and return its text; an earlier one that differs is set aside."""
     text = markdown(experiment, report)
     path = workdir.path / "reproduction.md"
     if not path.exists() or path.read_bytes() != text.encode():
@@ -26,7 +26,7 @@ def write(experiment: Experiment, workdir: Workdir, report: dict[str, Any]) -> s
 
 
 def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
-    """Published, measured, difference; then the settings of each."""
+    """The published and the measured numbers with their difference, then the settings of each."""
     config = experiment.config
     published = config.published
     lines = [f"# Reproduction: {config.data.dataset}, {config.sde.name}, step {report['checkpoint']['step']}", ""]

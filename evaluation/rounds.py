@@ -1,13 +1,14 @@
-"""Numbered rounds of an evaluation on disk: a killed one continues where it stopped, several processes share the work.
+"""Numbered rounds of an evaluation on disk: a killed one continues where it stopped, and processes share the work.
 
 Round i of n holds examples i * size to (i + 1) * size. Process p of P computes the rounds i with i mod P = p, whatever
 P is, so that neither a kill nor the number of processes changes a number. All processes see the same folder.
+`Rounds.fill` is the one loop in which everything that an evaluation keeps is computed.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import jax
 import numpy as np
@@ -15,13 +16,16 @@ from absl import logging
 from tqdm import tqdm
 
 from evaluation import npz
+from evaluation.devices import one_ahead
 from experiment.processes import barrier, is_leader
 from experiment.workdir import set_aside, write_text
 from experiment.writing import replacing
 
+Begun = TypeVar("Begun")
+
 
 class Rounds:
-    """The rounds in one folder, of `total` examples, `size` a round.
+    """The rounds in one folder, of `total` examples, of which each round has `size`.
 
     `about` is JSON that says what the arrays depend on. Rounds of the same are used again, also for another total; a
     folder whose about.json says something else is set aside under a number.
@@ -43,15 +47,38 @@ class Rounds:
         return -(-self.total // self.size)
 
     def share(self) -> range:
-        """The rounds of this process."""
+        """The numbers of the rounds of this process."""
         return range(jax.process_index(), len(self), jax.process_count())
 
     def missing(self) -> list[int]:
-        """Those of its share that are still to be computed: not there, or not readable."""
+        """The rounds of its share that are still to be computed: they are not there, or are not readable."""
         return [i for i in self.share() if not self._sound(i)]
 
-    def progress(self, missing: list[int], description: str) -> tqdm:
-        """A bar over the examples of this process's share; process 0 alone shows it."""
+    def fill(
+        self,
+        what: str,
+        begin: Callable[[int], Begun],
+        finish: Callable[[Begun, range], dict[str, np.ndarray]],
+    ) -> Self:
+        """Compute the rounds that are missing, and return when every process has done its share.
+
+        Args:
+          what: names the numbers in the progress bar.
+          begin: dispatches round i to the devices. It need not wait for them, because the next round begins before this
+            one is finished, which hides the fetching, the checks and the writing (`evaluation.devices.one_ahead`).
+          finish: fetches what was begun, and returns the arrays [n, ...] of those n examples. It raises a `Failure`
+            where they are not sound, and then nothing of the round is written.
+        """
+        missing = self.missing()
+        with self._progress(missing, what) as progress:
+            for i, begun in one_ahead(begin, missing):
+                self.write(i, **finish(begun, self.examples(i)))
+                progress.update(self.real(i))
+        barrier(f"{what} in {self.folder}")
+        return self
+
+    def _progress(self, missing: list[int], description: str) -> tqdm:
+        """A bar over the examples of this process's share, which process 0 alone shows."""
         total, left = (sum(map(self.real, rounds)) for rounds in (self.share(), missing))
         options = {"unit": "image", "desc": description, "dynamic_ncols": True, "disable": not is_leader()}
         return tqdm(total=total, initial=total - left, **options)
@@ -63,7 +90,11 @@ class Rounds:
 
     def real(self, i: int) -> int:
         """How many examples of round i count."""
-        return min(self.size, self.total - i * self.size)
+        return len(self.examples(i))
+
+    def examples(self, i: int) -> range:
+        """The places of round i's examples among all; the last round may have fewer than `size`."""
+        return range(i * self.size, min((i + 1) * self.size, self.total))
 
     def read(self, i: int) -> dict[str, np.ndarray]:
         """The arrays of a round, without the surplus of the last one."""
@@ -71,15 +102,15 @@ class Rounds:
         return {name: array[: self.real(i)] for name, array in npz.read(path, npz.headers(path)).items()}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        """Every round in order, of all processes."""
+        """The arrays of every round in order, of all processes."""
         return map(self.read, range(len(self)))
 
     def column(self, name: str) -> np.ndarray:
-        """One array of all rounds."""
+        """The array [total, ...] of that name, of all rounds."""
         return np.concatenate([self._column(i, name) for i in range(len(self))])
 
     def first(self, name: str, count: int) -> np.ndarray:
-        """The first rows of one array."""
+        """The first `count` rows of the array of that name."""
         needed = range(min(len(self), -(-count // self.size)))
         return np.concatenate([self._column(i, name) for i in needed])[:count]
 

@@ -11,7 +11,7 @@ from absl import logging
 
 from data.fingerprint import of_file
 from evaluation import features, ingredients, quality
-from evaluation.samples import Drawer
+from evaluation.drawer import Drawer
 from evaluation.stats import load_statistics
 from experiment import Experiment, Failure, rules
 from metrics.fid import frechet_distance
@@ -20,7 +20,7 @@ from metrics.sample_set import Reference
 
 
 class SnapshotFid:
-    """(variables) -> FID of `training.snapshot_fid_samples` samples of the config's sampler, always of the same noise.
+    """The FID of `training.snapshot_fid_samples` samples of the config's sampler, which are always of the same noise.
 
     So checkpoints of one run compare with less noise than their number of samples suggests; such an FID is biased
     upwards, and no published one of 50,000.
@@ -43,7 +43,7 @@ class SnapshotFid:
         }
 
     def __call__(self, variables: dict[str, Any]) -> float | None:
-        """It; None, with a warning, where a sample is not finite."""
+        """The FID of these weights; None, with a warning, where a sample is not finite."""
         experiment, batch = self._experiment, self._experiment.config.eval.inception_batch_size
         drawer = Drawer(experiment, variables, experiment.settings.method, self._size)
 
@@ -61,12 +61,12 @@ class SnapshotFid:
 
 
 def prepare(experiment: Experiment) -> SnapshotFid | None:
-    """What measures the snapshots of a training; None where `training.snapshot_fid_samples` is 0.
+    """The measure of a training's snapshots, or None where `training.snapshot_fid_samples` is 0.
 
     Raises:
-      ValueError: a count of 1 or below 0, no `eval.inception` or `eval.reference_stats`, files that are neither, data
-        that are no images, a classifier, or several processes.
-      OSError: a file that is not there.
+      ValueError: the count is 1 or below 0, `eval.inception` or `eval.reference_stats` is missing or no such file, the
+        data are no images, the network is a classifier, or several processes train.
+      OSError: a file is not there.
     """
     config = experiment.config
     if not config.training.snapshot_fid_samples:

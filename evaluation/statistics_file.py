@@ -1,4 +1,4 @@
-"""The arrays of a file of statistics: those of known names and shapes, found sound before any of them is read."""
+"""The arrays of a file of statistics, which are found to be of known shapes before any of them is read."""
 
 import math
 from pathlib import Path
@@ -18,7 +18,7 @@ EXPECTED: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "count": ("iu", ()),
     "about": ("U", ()),
 }
-"""Each known array has its kind here, in NumPy's letters, and its shape; None is any number of images."""
+"""The kind of each known array, in NumPy's letters, and its shape, where None is any number of images."""
 KINDS = {"f": "floats", "iu": "an integer", "U": "text"}
 LONGEST_TEXT = 2**20
 DENSEST = 20
@@ -30,9 +30,9 @@ def contents(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of known names; others, such as the images in guided-diffusion's files, are left unread.
 
     Raises:
-      ValueError: a file that is no .npz, damaged, without mu and sigma or pool_3, or with an array of a known name and
-        another kind or shape, or larger than its file can hold; one line, before an array is read.
-      OSError: no such file.
+      ValueError: the file is no .npz, is damaged, has neither mu and sigma nor pool_3, or has an array of a known name
+        that is of another kind or shape, or larger than the file can hold; one line, before an array is read.
+      OSError: there is no such file.
     """
     try:
         found = npz.headers(path)

@@ -1,4 +1,4 @@
-"""Reference statistics of a data set: computed once, kept in a file that says what they were computed with."""
+"""Reference statistics of a data set, computed once and kept in a file that says what they were computed with."""
 
 import json
 import shutil
@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from data.source import take
-from evaluation import ingredients, statistics_file
-from evaluation.feature_rounds import extracted, write_features
+from evaluation import features, ingredients, statistics_file
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
@@ -33,10 +32,10 @@ def check_images(experiment: Experiment) -> None:
 
 
 def check(experiment: Experiment) -> None:
-    """Whether statistics can be computed, before anything is.
+    """Check that statistics can be computed, before anything is.
 
     Raises:
-      ValueError: examples that are not images, or a split of fewer than 4.
+      ValueError: the examples are not images, or the split has fewer than 4.
     """
     check_images(experiment)
     config, source = experiment.config.eval, experiment.source
@@ -45,7 +44,7 @@ def check(experiment: Experiment) -> None:
 
 
 def path_of(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> Path:
-    """stats/DATASET_SPLIT_RESIZE_HASH.npz in the folder; HASH is of the Inception weights."""
+    """The place stats/DATASET_SPLIT_RESIZE_HASH.npz in the folder, where HASH is of the Inception weights."""
     name = experiment.config.data.dataset.replace(":", "_").replace("/", "_")
     split = experiment.config.eval.stats_split
     return workdir.path / "stats" / f"{name}_{split}_{inception.resize}_{inception.sha256[:8]}.npz"
@@ -69,7 +68,7 @@ def about(experiment: Experiment, inception: InceptionV3) -> dict[str, Any]:
 
 
 def compute_statistics(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> Path:
-    """Statistics of all of `eval.stats_split`, unflipped, at `path_of` in the folder; its path.
+    """Compute the statistics of all of `eval.stats_split`, unflipped, and return their path, `path_of` in the folder.
 
     Grey levels are stretched over 0..255. `eval.stats_features` pool features, a random choice of a fixed seed, are
     kept for KID, precision and recall in float32, since float16 moves the borders of small balls: 8 kB each.
@@ -85,14 +84,12 @@ def compute_statistics(experiment: Experiment, workdir: Workdir, inception: Ince
     rounds = Rounds(path.with_suffix(""), known, count, min(config.batch_size, count))
 
     def images(i: int) -> np.ndarray:
-        places = np.arange(i * rounds.size, i * rounds.size + rounds.real(i))
-        return experiment.scaler.stretch(take(records, places)["image"])
+        return experiment.scaler.stretch(take(records, np.array(rounds.examples(i)))["image"])
 
-    write_features(rounds, inception, images, config.inception_batch_size, f"{experiment.source.name} statistics")
-    barrier("statistics")
+    features.fill(rounds, inception, images, config.inception_batch_size, f"{experiment.source.name} statistics")
     if is_leader():
         order = np.random.default_rng(0).permutation(count)[: config.stats_features]
-        found = extracted(rounds, np.sort(order))
+        found = features.extracted(rounds, np.sort(order))
         shuffled = found.pool[np.argsort(np.argsort(order))]  # in the random order: its first n are a random choice
         save_statistics(path, Reference(found.pool_moments, found.spatial_moments, shuffled, known))
         shutil.rmtree(rounds.folder)
@@ -101,7 +98,7 @@ def compute_statistics(experiment: Experiment, workdir: Workdir, inception: Ince
 
 
 def is_current(path: Path, experiment: Experiment, inception: InceptionV3) -> bool:
-    """Whether there are statistics at `path` of just this experiment's data and network."""
+    """Whether the statistics at `path` are of just this experiment's data and network."""
     try:
         return json.loads(statistics_file.text(path, "about")) == about(experiment, inception)
     except (OSError, ValueError):  # none, or damaged
@@ -127,14 +124,15 @@ def save_statistics(path: Path, reference: Reference) -> None:
 
 
 def load_statistics(path: str | Path, inception: InceptionV3) -> Reference:
-    """Statistics of this project, or a public .npz: of pytorch-fid and EDM (mu, sigma), guided-diffusion (and mu_s) or
-    score_sde (pool_3, the pool features of every image, [n, 2048], of which KID, precision and recall are taken too).
+    """Read the statistics of this project, or of a public .npz.
 
-    A public file does not say which network and resize it was made with: its `about` says so ("not recorded").
+    Public ones are those of pytorch-fid and EDM (mu, sigma), of guided-diffusion (mu_s and sigma_s as well) and of
+    score_sde (pool_3, the pool features of every image, [n, 2048], of which KID, precision and recall are taken too).
+    They do not say with which network and resize they were made, so their `about` says "not recorded".
 
     Raises:
-      ValueError: other contents, or statistics made with another Inception network or resize.
-      OSError: no such file.
+      ValueError: the file holds something else, or its statistics were made with another Inception network or resize.
+      OSError: there is no such file.
     """
     arrays = statistics_file.contents(path)
     if "pool_3" in arrays and "mu" not in arrays:
@@ -171,7 +169,7 @@ def _not_recorded(path: str | Path) -> dict[str, Any]:
 
 
 def _of_features(path: str | Path, features: np.ndarray) -> Reference:
-    """Moments of all the pool features, and a random choice of them."""
+    """The moments of all the pool features, and a random choice of them."""
     if len(features) < 2:
         raise ValueError(f"{path} has pool_3 of {len(features)} images; 2 or more are needed")
     try:

@@ -124,6 +124,7 @@ FIELDS: dict[str, Range] = {
     "eval.vlb_max_examples": _EXAMPLES,
     "eval.vlb_clip": Flag(),
     "eval.vlb_decoder": OneOf(DECODERS),
+    "eval.measures": Several(Text(), distinct=True),
     "eval.accuracy_levels": whole(2, note="the two ends among them"),
     "eval.rtol": TOLERANCE,
     "eval.atol": TOLERANCE,

@@ -1,1 +1,4 @@
-"""How good samples and densities are, as pure functions: samples, features or densities in, numbers out."""
+"""How good samples and densities are, as pure functions: they take samples, features or scores and return numbers.
+
+Nothing here reads a file, a config or a run; `evaluation/` does, and calls these.
+"""

@@ -16,17 +16,17 @@ from sde_lib import AffineSDE, ChainTables, Levels, Model, as_prediction
 from sde_lib.variational import prior_bits, step_bits
 
 Noise = Callable[[Array], Float[Array, "b *d"]]
-"""Level i -> the eps of every example at it."""
+"""A function from the level i to the eps of every example at that level."""
 
 
 class Bound(NamedTuple):
     """-log p(x_0) is at most the `total` in expectation; bits/dim of each example.
 
     Attributes:
-      prior: the KL of the noisiest level.
-      terms: [b, n], of level i the step from x_i to x_(i-1); level 0 is the decoder.
-      x0_mse: [b, n], mean square error of the x_0 that the model finds in x_i.
-      eps_mse: [b, n], that of its noise: L_simple.
+      prior: [b], the KL divergence of the noisiest level from the prior.
+      terms: [b, n]; term i is of the step from x_i to x_(i-1), and term 0 is the decoder's.
+      x0_mse: [b, n], the mean square error of the x_0 that the model finds in x_i.
+      eps_mse: [b, n], the mean square error of the noise that it finds, which is L_simple.
     """
 
     prior: Float[Array, " b"]
@@ -36,12 +36,12 @@ class Bound(NamedTuple):
 
     @property
     def total(self) -> Float[Array, " b"]:
-        """The bound: all terms and the prior's."""
+        """The bound: the sum of all terms and the prior's."""
         return self.prior + jnp.sum(self.terms, axis=1)
 
 
 def normal_noise(keys: Key[Array, " b"], x0: Float[Array, "b *d"]) -> Noise:
-    """Standard normal noise; that of an example depends on its own key and the level alone."""
+    """Standard normal noise, which for each example depends on its own key and the level alone."""
 
     def noise(i: Array) -> Float[Array, "b *d"]:
         at_level = jax.vmap(jax.random.fold_in, (0, None))(keys, i)
@@ -65,21 +65,21 @@ def variational_bound(
 ) -> Bound:
     """The bound of the SDE's n levels with these reverse steps (Ho et al. 2020, arXiv:2006.11239, eq. 5).
 
-    One noise an example and level; n evaluations of the model.
+    Each example has one noise at each level, and the model is evaluated n times.
 
     Args:
       model: its predictions or score at the levels' times; a learned `variance` needs its variance output.
-      x0: data; grey levels as the centres of their bins.
+      x0: the data, where grey levels are given as the centres of their bins.
       noise: `normal_noise`, or given numbers.
       variance: a name of `sde_lib.VARIANCES`.
-      half_bin: half the distance of grey levels, which are decoded by the probability of their bin; None: continuous
-        data, decoded by their density: the bound is then on the differential -log p.
+      half_bin: half the distance of grey levels, which are decoded by the probability of their bin. None is for
+        continuous data, which are decoded by their density; the bound is then on the differential -log p.
       bounds: the first and the last grey level, whose bins are open.
       clip: where the x_0 that the model finds is cut off, in the bound as in the sampler whose steps it is.
       decoder: 'exact', or 'published' for parity with published numbers.
 
     Raises:
-      ValueError: an unknown variance or decoder, or an SDE without levels.
+      ValueError: the variance or the decoder is unknown, or the SDE has no levels.
     """
     tables, predict = ChainTables.of(sde, n), as_prediction(Levels(sde, n), model)
     b = len(x0)
@@ -105,11 +105,11 @@ def _mean_square(error: Float[Array, "b *d"]) -> Float[Array, " b"]:
 
 
 class Curve(NamedTuple):
-    """Progressive lossy coding: what is known of the data when so much has been sent.
+    """Progressive lossy coding: how well the data are known when so much has been sent.
 
     Attributes:
       rate: [n + 1], bits/dim sent until x_(n-1), x_(n-2), ..., x_0' and at last the data are known.
-      distortion: [n + 1], root mean square error of the x_0 found in what is known; 0 at the end.
+      distortion: [n + 1], the root mean square error of the x_0 found in what is known, which ends at 0.
     """
 
     rate: Float[np.ndarray, " m"]

@@ -27,7 +27,7 @@ Conv = Callable[..., Array]
 
 
 class Features(NamedTuple):
-    """What the metrics take of a batch: FID, KID and precision `pool`, Inception Score `logits`, sFID `spatial`."""
+    """What the metrics take of a batch: FID, KID and precision `pool`, the Inception Score `logits`, sFID `spatial`."""
 
     pool: Float[Array, "b 2048"]
     logits: Float[Array, "b 1008"]  # without the bias of the last layer
@@ -35,7 +35,7 @@ class Features(NamedTuple):
 
 
 def _pool(combine: Callable[[Array, Array], Array], x: Array, stride: int) -> Array:
-    """3x3 windows combined along height, then width: on CPU twice as fast as lax.reduce_window."""
+    """Combine 3x3 windows along height, then width, which on CPU is twice as fast as lax.reduce_window."""
     for axis in (1, 2):
         last = x.shape[axis] - 2
         x = functools.reduce(combine, [lax.slice_in_dim(x, i, last + i, stride, axis) for i in range(3)])

@@ -9,21 +9,21 @@ BLOCK = 8192
 
 
 def inception_score(logits: np.ndarray, *, splits: int = 10) -> dict[str, Any]:
-    """exp of the mean over x of KL(p(y|x) || p(y)), the mean and population deviation over consecutive splits.
+    """The exponential of the mean over x of KL(p(y|x) || p(y)), as mean and population deviation over splits.
 
-    The published score takes 50,000 samples in 10 splits, softmax over the logits without the bias of the last layer
-    ("unbiased"). Split i is rows i n // splits to (i + 1) n // splits: where samples are in an order (of classes),
-    shuffle them first. It rises with the size of a split.
+    The published score takes 50,000 samples in 10 splits, and the softmax of the logits without the bias of the last
+    layer ("unbiased"). Split i has the rows i n // splits to (i + 1) n // splits, so samples that are in an order (of
+    classes) should be shuffled first. The score rises with the size of a split.
 
     Args:
       logits: [n, classes].
       splits: at most n.
 
     Returns:
-      mean, std and splits; float64.
+      A dict of mean, std (float64) and splits.
 
     Raises:
-      ValueError: more splits than samples, or none.
+      ValueError: there are more splits than samples, or none.
     """
     n = len(logits)
     if not 1 <= splits <= n:
@@ -34,7 +34,7 @@ def inception_score(logits: np.ndarray, *, splits: int = 10) -> dict[str, Any]:
 
 
 def _mutual_information(logits: np.ndarray) -> float:
-    """Entropy of the mean distribution less the mean of the entropies."""
+    """The entropy of the mean distribution less the mean of the entropies, in nats."""
     total, negative_entropy = np.zeros(logits.shape[1]), 0.0
     for i in range(0, len(logits), BLOCK):
         block = np.asarray(logits[i : i + BLOCK], np.float64)

@@ -9,7 +9,7 @@ ESTIMATORS = ("unbiased", "biased", "u_statistic")
 
 
 def _sums(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Sum of k(x_i, y_j) over all i and j, and over i = j."""
+    """The sums of k(x_i, y_j) over all i and j, and over i = j."""
     total, diagonal = 0.0, 0.0
     for i in range(0, len(x), BLOCK):
         rows = np.asarray(x[i : i + BLOCK], np.float64)
@@ -24,19 +24,20 @@ def _sums(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 def squared_mmd(x: np.ndarray, y: np.ndarray, estimator: str = "unbiased") -> float:
     """MMD^2 of two sets of features under k(x, y) = (x.y / d + 1)^3 (Binkowski et al. 2018, eq. 4).
 
-    unbiased: means over i != j within the sets and over all pairs across; biased: over all pairs everywhere, never
-    negative; u_statistic: the pairs i = j are left out across as well (Gretton et al. 2012, Lemma 6 and eq. 4).
+    "unbiased" takes means over i != j within the sets and over all pairs across; "biased" takes all pairs everywhere,
+    and is never negative; "u_statistic" leaves the pairs i = j out across as well (Gretton et al. 2012, Lemma 6 and
+    eq. 4).
 
     Args:
-      x: [n, d].
-      y: [m, d].
+      x: the features [n, d] of one set.
+      y: the features [m, d] of the other.
       estimator: one of `ESTIMATORS`.
 
     Returns:
-      MMD^2; of equal distributions 0 on average and at times negative. float64, cost (n + m)^2 d.
+      MMD^2 in float64, which for equal distributions is 0 on average and at times negative. Its cost is (n + m)^2 d.
 
     Raises:
-      ValueError: an unknown estimator, too few features, different d, or (u_statistic) n and m different.
+      ValueError: the estimator is unknown, there are fewer than 2 features, d differs, or n and m differ (u_statistic).
     """
     n, m = len(x), len(y)
     if estimator not in ESTIMATORS:
@@ -62,18 +63,18 @@ def kid(
     seed: int = 0,
     indices: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """Mean and population deviation of the unbiased MMD^2 over subsets, as KID is published.
+    """The mean and the population deviation of the unbiased MMD^2 over subsets, as KID is published.
 
     Args:
-      samples: features [n, d].
-      real: features [m, d].
-      subsets: how many, each drawn without replacement within itself.
-      size: of each subset; less where a set is smaller.
-      seed: of the draw.
+      samples: the features [n, d] of the samples.
+      real: the features [m, d] of real images.
+      subsets: how many subsets there are, each drawn without replacement within itself.
+      size: the size of each subset, which is less where a set is smaller.
+      seed: the seed of the draw.
       indices: the rows of each subset, [subsets, size] into samples and into real, instead of a draw.
 
     Returns:
-      mean, std, each (of every subset), subsets and size.
+      A dict of mean, std, each (the values of all subsets), subsets and size.
     """
     if indices is None:
         rng = np.random.default_rng(seed)

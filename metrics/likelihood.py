@@ -12,7 +12,14 @@ from sde_lib import AffineSDE, Model
 
 
 class LogLikelihood(NamedTuple):
-    """Log-density (nats; NaN if not converged) and latents of each example, evaluations spent, tolerance met or not."""
+    """What the flow says of each example.
+
+    Attributes:
+      nats: the log-density, which is NaN where the solve did not converge.
+      latents: where the flow ends at t = 1.
+      evaluations: how often the score was evaluated.
+      converged: whether the tolerance was met.
+    """
 
     nats: Float[Array, " b"]
     latents: Float[Array, "b *d"]
@@ -38,11 +45,11 @@ def log_likelihood(
     x is taken as a point at t_min: the density is that of the samples of the flow ended there, and it approaches the
     data's as t_min and the tolerances go to 0. With a random probe the estimate is unbiased in nats and its spread
     falls with the number of `probes`; 'exact' costs d evaluations a step. Each example draws its probes from its
-    own key. ``latents`` are those of `samplers.encode`: `samplers.decode` takes them back. `condition` and `slots` as
-    in `samplers.solve_flow`: with fewer slots than examples a finished one makes room for the next.
+    own key. The latents are those of `samplers.encode`, and `samplers.decode` takes them back. `condition` and `slots`
+    are those of `samplers.solve_flow`: with fewer slots than examples a finished one makes room for the next.
 
     Raises:
-      ValueError: an unknown probe, or a random one without keys.
+      ValueError: the probe is unknown, or random and without keys.
     """
     drawn = draw_probes(keys, x, probe, probes)
     told = {"probes": drawn, "condition": condition}
@@ -53,8 +60,9 @@ def log_likelihood(
 
 
 def bits_per_dim(nats: Float[Array, " b"], dimensions: int, offset: float) -> Float[Array, " b"]:
-    """-log2 p / d + offset; the offset turns the density of scaled, dequantised values into bits of the stored levels.
+    """-log2 p / d + offset, where d is the number of `dimensions` of an example.
 
-    ``Scaler.bits_offset`` gives it: log2(levels) less the log2 of the range that the levels are scaled to.
+    The offset turns the density of scaled, dequantised values into bits of the stored levels. `Scaler.bits_offset`
+    gives it: log2 of the number of levels, less log2 of the range that they are scaled to.
     """
     return -jnp.asarray(nats) / (dimensions * math.log(2.0)) + offset

@@ -1,4 +1,4 @@
-"""Mean and covariance of a set of vectors in float64, of all at once or batch by batch."""
+"""The mean and the covariance of a set of vectors in float64, of all at once or batch by batch."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Moments(NamedTuple):
-    """Mean [d] and unbiased covariance [d, d] of a set of vectors, float64, and its size (0: not known)."""
+    """The mean [d] and the unbiased covariance [d, d] of a set of vectors, in float64, and its size (0: not known)."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -22,10 +22,10 @@ def _finite(vectors: np.ndarray) -> np.ndarray:
 
 
 def moments(vectors: np.ndarray) -> Moments:
-    """Moments of [n, ...], each example flattened.
+    """The moments of examples [n, ...], each of which is flattened.
 
     Raises:
-      ValueError: fewer than two examples, or one that is not finite.
+      ValueError: there are fewer than two examples, or one is not finite.
     """
     accumulator = Accumulator()
     accumulator.update(vectors)
@@ -33,11 +33,11 @@ def moments(vectors: np.ndarray) -> Moments:
 
 
 class Accumulator:
-    """Moments of batches that are seen once and never kept: count n, mean m, scatter S = sum (x - m)(x - m)^T.
+    """The moments of batches that are seen once and never kept: count n, mean m, scatter S = sum (x - m)(x - m)^T.
 
     Two sets merge into n = n_a + n_b, m = m_a + (n_b / n) delta, S = S_a + S_b + (n_a n_b / n) delta delta^T with
     delta = m_b - m_a (Chan, Golub and LeVeque 1983, eq. 2.1), which cancels no large numbers: a sum of squares less a
-    square of sums would lose the variance of a mean far from 0. Memory d^2, whatever the number of examples.
+    square of sums would lose the variance of a mean far from 0. The memory is d^2, whatever the number of examples.
     """
 
     def __init__(self) -> None:
@@ -46,10 +46,10 @@ class Accumulator:
         self.scatter = np.zeros((0, 0))
 
     def update(self, vectors: np.ndarray) -> None:
-        """Add a batch [b, ...], each example flattened; an empty one adds nothing.
+        """Add a batch [b, ...], whose examples are flattened; an empty one adds nothing.
 
         Raises:
-          ValueError: an example that is not finite, or of another size than those before.
+          ValueError: an example is not finite, or of another size than those before.
         """
         if len(vectors):
             flat = _finite(vectors)
@@ -58,7 +58,7 @@ class Accumulator:
             self._add(len(flat), mean, flat.T @ flat)
 
     def merge(self, other: "Accumulator") -> None:
-        """Add what another has seen: of another process, or of an earlier round."""
+        """Add what another accumulator has seen, of another process or of an earlier round."""
         if other.count:
             self._add(other.count, other.mean, other.scatter)
 
@@ -76,10 +76,10 @@ class Accumulator:
         self.count = total
 
     def moments(self) -> Moments:
-        """Moments of all that was seen.
+        """The moments of all examples that were seen.
 
         Raises:
-          ValueError: fewer than two examples.
+          ValueError: they are fewer than two.
         """
         if self.count < 2:
             raise ValueError(f"moments of {self.count} examples; at least 2 are needed")

@@ -9,7 +9,7 @@ BLOCK = 2048  # a block of distances is BLOCK x BLOCK, however large the sets
 
 
 class PrecisionRecall(NamedTuple):
-    """Share of samples among the real, and of the real among the samples."""
+    """The share of the samples that lie among the real images, and of the real images that lie among the samples."""
 
     precision: float
     recall: float
@@ -20,7 +20,7 @@ def _blocks(n: int) -> Iterator[slice]:
 
 
 def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Squared distances [n, m] in float64, by |x|^2 + |y|^2 - 2 x.y; what rounding leaves between equal points is 0."""
+    """The squared distances [n, m] in float64, by |x|^2 + |y|^2 - 2 x.y; between equal points they are exactly 0."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     scale = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1)[None]
     squared = scale - 2.0 * (x @ y.T)
@@ -29,10 +29,10 @@ def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def squared_radii(features: np.ndarray, k: int = 3) -> np.ndarray:
-    """Squared distance [n] of each feature to its k-th nearest neighbour in the set, itself not counted (eq. 1).
+    """The squared distance [n] of each feature to its k-th nearest neighbour in the set, itself not counted (eq. 1).
 
     Raises:
-      ValueError: k not between 1 and n - 1.
+      ValueError: k does not lie between 1 and n - 1.
     """
     n = len(features)
     if not 1 <= k < n:
@@ -71,12 +71,13 @@ def covered(
 
 
 def precision_recall(samples: np.ndarray, real: np.ndarray, *, k: int = 3) -> PrecisionRecall:
-    """Precision and recall of samples [n, d] against real features [m, d] (eq. 2); published: k = 3, n = m = 50,000.
+    """Precision and recall of samples [n, d] against real features [m, d] (eq. 2).
 
-    Both depend on n and m: a larger set has smaller balls. Memory for a few BLOCK x BLOCK of float64, cost (n + m)^2 d.
+    Published values have k = 3 and n = m = 50,000. Both depend on n and m, because a larger set has smaller balls. They
+    take memory for a few BLOCK x BLOCK of float64, and the cost is (n + m)^2 d.
 
     Raises:
-      ValueError: k not between 1 and the smaller size less 1.
+      ValueError: k does not lie between 1 and the smaller size less 1.
     """
     samples_in, real_in = covered(samples, real, squared_radii(samples, k), squared_radii(real, k))
     return PrecisionRecall(float(samples_in.mean()), float(real_in.mean()))

@@ -1,4 +1,4 @@
-"""Images of several kinds as the RGB bytes that the Inception network takes; a range is never guessed."""
+"""Images of several kinds as the RGB bytes that the Inception network takes. A range is never guessed."""
 
 import numpy as np
 
@@ -10,16 +10,16 @@ BEYOND = 64.0
 
 
 def as_rgb(images: np.ndarray, value_range: tuple[float, float] | None = None) -> np.ndarray:
-    """Images [n, h, w, 1 or 3] as uint8 [n, h, w, 3]: rounded, cut off at black and white, grey repeated.
+    """Images [n, h, w, 1 or 3] as uint8 [n, h, w, 3], rounded and cut off at black and white; grey is repeated.
 
     Args:
       images: uint8, or any numbers where `value_range` says what they mean.
-      value_range: what is black and what is white: (0, 1) or (-1, 1) or (0, 255). None: uint8 is what it is, and floats
-        must lie in 0..255 beyond doubt.
+      value_range: what is black and what is white, such as (0, 1), (-1, 1) or (0, 255). With None uint8 is taken as it
+        is, and floats must lie in 0..255 beyond doubt.
 
     Raises:
-      ValueError: another shape or type; numbers that are not finite, that do not lie in the range, or that leave open
-        which range they lie in.
+      ValueError: the images have another shape or type, or numbers that are not finite, do not lie in the range, or
+        leave open which range they lie in.
     """
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
@@ -37,7 +37,7 @@ def as_rgb(images: np.ndarray, value_range: tuple[float, float] | None = None) -
 
 
 def _check_bytes(images: np.ndarray) -> None:
-    """ValueError unless floats are 0..255 beyond doubt; zero is black."""
+    """Raise a ValueError unless floats are 0..255 beyond doubt; zero is black."""
     low, high = _ends(images)
     dim = high <= DIM and (low, high) != (0.0, 0.0)
     if dim or low < -BEYOND or high > BYTES[1] + BEYOND:

@@ -1,4 +1,4 @@
-"""Every metric of a set of samples against reference statistics, and what a value may be called."""
+"""Every metric of a set of samples against the statistics of real images, and what a value may be called."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from metrics.moments import Moments
 from metrics.precision_recall import precision_recall
 
 PUBLISHED_COUNT = 50_000
-VALUES = {  # what `describe` and `summarise` name: where it is in `of_set`'s dict, decimals
+VALUES = {  # what `describe` and `summarise` name, where it lies in the dict of `of_set`, and its decimals
     "FID": ("fid", None, 4),
     "sFID": ("sfid", None, 4),
     "KID": ("kid", "mean", 6),
@@ -22,7 +22,7 @@ VALUES = {  # what `describe` and `summarise` name: where it is in `of_set`'s di
 
 
 class Extracted(NamedTuple):
-    """What one pass of the Inception network leaves of a set of n images: moments of all, vectors of those kept."""
+    """What one pass of the Inception network leaves of a set: the moments of all images, the vectors of those kept."""
 
     pool: np.ndarray  # float32 [kept, 2048]
     logits: np.ndarray  # float32 [kept, 1008], without bias
@@ -40,7 +40,7 @@ class Reference(NamedTuple):
 
 
 def label(name: str, count: int) -> str:
-    """What a value of `count` samples is called: FID-50k, or FID-10000 and that it is not that."""
+    """The name of a value of `count` samples: FID-50k, or FID-10000 with the remark that it is not that."""
     if count == PUBLISHED_COUNT:
         return f"{name}-50k"
     if count > PUBLISHED_COUNT:
@@ -58,26 +58,26 @@ def of_set(
     kid_size: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """FID, sFID, KID, Inception Score, precision and recall of samples: all of them count, none is left over.
+    """FID, sFID, KID, Inception Score, precision and recall of samples, all of which count.
 
-    FID and sFID compare moments of all images; KID draws from the vectors kept; precision and recall take equally many
-    of both (published so: they depend on the sizes), a random choice where one set is larger.
+    FID and sFID compare moments of all images. KID draws from the vectors that are kept. Precision and recall depend on
+    the sizes of the sets, so they take equally many of both, as published, at random where one set is larger.
 
     Args:
-      reference: of real images, by the same network and resize.
-      samples: of `evaluation.features.extract`, with all vectors kept.
-      splits: of the Inception Score.
+      reference: statistics of real images, by the same network and resize.
+      samples: what `evaluation.features.extract` gives, with all vectors kept.
+      splits: how many parts the Inception Score has.
       k: which neighbour makes the radius of precision and recall.
-      kid_subsets: how many.
-      kid_size: of each, less where a set is smaller.
-      seed: of the subsets and choices.
+      kid_subsets: how many subsets KID has.
+      kid_size: the size of each of them, which is less where a set is smaller.
+      seed: the seed of the subsets and of the choices.
 
     Returns:
       fid, sfid, kid {mean, std, subsets, size}, inception_score {mean, std, splits}, precision, recall,
       precision_recall_count, count, label, reference; None for what the reference holds no data for.
 
     Raises:
-      ValueError: fewer samples than splits, or than k + 1.
+      ValueError: there are fewer samples than splits, or than k + 1.
     """
     count = samples.pool_moments.count
     if len(samples.pool) < max(splits, k + 1):
@@ -116,7 +116,7 @@ def _value(result: dict[str, Any], name: str) -> float | None:
 
 
 def describe(result: dict[str, Any]) -> list[str]:
-    """A line for each value there is, called by its `label`: of `of_set`, or of `summarise`."""
+    """A line for each value of a result of `of_set` or `summarise`, which calls it by its `label`."""
     lines = []
     for name, (field, _, digits) in VALUES.items():
         called = label(name, result["precision_recall_count"] if name in ("precision", "recall") else result["count"])
@@ -133,10 +133,10 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
     """min, mean, spread (max - min) and values of every metric over several seeds; the published FID is often the min.
 
     Args:
-      results: of `of_set`, one a seed, of equally many samples against one reference.
+      results: what `of_set` gave, one for each seed, of equally many samples against one reference.
 
     Raises:
-      ValueError: no results, or of different counts or references.
+      ValueError: there are no results, or they are of different counts or references.
     """
     if not results:
         raise ValueError("no results to summarise")

@@ -10,7 +10,8 @@ import pytest
 from configs.vp import toy_mixture8_mlp
 from evaluation import samples
 from evaluation.devices import each_on_its_own, on_devices, on_each, one_ahead
-from evaluation.samples import Drawer, draw_rounds
+from evaluation.drawer import Drawer
+from evaluation.samples import draw_rounds
 from experiment import Experiment, Failure, build
 
 

@@ -4,6 +4,7 @@ What takes long is replaced by something that writes zeros and notes that it was
 """
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ import sde_lib
 from configs.vp import digits, toy_mixture8_mlp
 from data import Arrays, Source
 from data.scaling import Scaler
-from evaluation import accuracy, bits, coding, compare, continuous, ingredients, quality, run
+from evaluation import compare, features, ingredients, quality, run
 from evaluation import samples as drawing
-from evaluation.samples import Drawn
+from evaluation.drawer import Drawn
+from evaluation.measures import MEASURES as TABLE
+from evaluation.measures import Measure, accuracy, base, chain_bound
+from evaluation.measures.bits import Bits
 from experiment import Experiment, build
 from experiment.sampling import GUIDE
 from experiment.workdir import Workdir
@@ -34,10 +38,10 @@ from samplers.idle import IDLE
 
 SHAPE, LEVELS, EXAMPLES = (4, 4, 1), 17, 10
 COLUMNS = {  # of each measure, the shapes of an example's numbers
-    bits: {"bits": (), "evaluations": (), "converged": ()},
-    coding: {"prior": (), "terms": (40,), "x0_mse": (40,), "eps_mse": (40,)},
-    continuous: {"diffusion": (), "prior": (), "reconstruction": ()},
-    accuracy: {"cross_entropy": (3,), "correct": (3,)},
+    "bits": {"bits": (), "evaluations": (), "converged": ()},
+    "chain_bound": {"prior": (), "terms": (40,), "x0_mse": (40,), "eps_mse": (40,)},
+    "bound": {"diffusion": (), "prior": (), "reconstruction": ()},
+    "accuracy": {"cross_entropy": (3,), "correct": (3,)},
 }
 MEASURES = ("bits", "bound of a chain", "bound", "accuracy", "samples")
 OF_TEST_SET = MEASURES[:4]
@@ -101,7 +105,7 @@ class Case:
 
     def evaluate(self, folder: Path) -> dict[str, Any]:
         """What `run.evaluate_checkpoint` reports."""
-        nothing = quality.Measures(None, None, None)
+        nothing = quality.Against(None, None, None)
         found = run.evaluate_checkpoint(
             self.experiment, Workdir(folder), self.step, self.variables, nothing, None, self.guide
         )
@@ -130,21 +134,18 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was computed, an entry for each round."""
     found: list[str] = []
 
-    def writer(shapes: dict[str, tuple[int, ...]]) -> Callable:
-        def write_missing(experiment, variables, rounds, key, compute, *, what, wrong) -> None:
-            for i in rounds.missing():
-                found.append(what)
-                kinds = {name: bool if name == "converged" else float for name in shapes}
-                rounds.write(i, **{n: np.zeros((rounds.real(i), *shape), kinds[n]) for n, shape in shapes.items()})
+    def begin(measure: Measure, compute: Any, spread: Any, key: jax.Array, size: int, i: int) -> dict[str, Any]:
+        found.append(measure.what)
+        shapes = next(COLUMNS[name] for name, kind in TABLE.items() if type(measure) is kind)
+        return {
+            name: np.zeros((size, *shape), bool if name == "converged" else float) for name, shape in shapes.items()
+        }
 
-        return write_missing
-
-    for module, shapes in COLUMNS.items():
-        monkeypatch.setattr(module, "write_missing", writer(shapes))
+    monkeypatch.setattr(Measure, "_begin", begin)
     place = {"device": "none", "processes": 1, "versions": {}}
     monkeypatch.setattr(run.reports, "environment", lambda: place)
     monkeypatch.setattr(accuracy, "_draw", lambda *_: None)
-    monkeypatch.setattr(coding, "_draw_curve", lambda *_: None)
+    monkeypatch.setattr(chain_bound, "_draw", lambda *_: None)
     monkeypatch.setattr(_Drawer, "asked", found, raising=False)
     monkeypatch.setattr(drawing, "Drawer", _Drawer)
     return found
@@ -418,7 +419,7 @@ def test_features_belong_to_a_network_and_to_samples(field: str, tmp_path: Path,
         elif change:
             setattr(inception, field, "ab" * 31 + "cd" if field == "sha256" else "tf1")
         drawn = drawing.draw_rounds(case.experiment, {}, "euler_maruyama", jax.random.key(0), tmp_path / "samples", {})
-        quality.extract_rounds(case.experiment, drawn, inception)
+        features.of_samples(case.experiment, drawn, inception)
         assert asked.count("features") == computed
 
 
@@ -476,16 +477,18 @@ def test_another_folder_of_pictures_has_its_own_bits(tmp_path: Path, monkeypatch
     workdir.begin(config)
     computed: list[int] = []
 
-    def mean(variables: dict, batch: dict[str, Any], keys: Any) -> tuple[Any, ...]:
+    def mean(measure: Bits, variables: dict, batch: dict[str, Any], keys: Any) -> dict[str, Any]:
         computed.append(len(keys))
         image = np.asarray(batch["image"], float)
-        return image.mean(axis=(1, 2, 3)), np.zeros(len(keys), int), np.ones(len(keys), bool)
+        spent, converged = np.zeros(len(keys), int), np.ones(len(keys), bool)
+        return {"bits": image.mean(axis=(1, 2, 3)), "evaluations": spent, "converged": converged}
 
-    monkeypatch.setattr(bits, "_make_compute", lambda experiment: mean)
+    monkeypatch.setattr(base, "network_jit", lambda function: function)
+    monkeypatch.setattr(Bits, "compute", mean)
 
     def reported() -> float:
         main.run("evaluate", config, str(workdir.path))
-        return run.json.loads((workdir.path / "report.json").read_text())["bits_per_dim"]["mean"]
+        return json.loads((workdir.path / "report.json").read_text())["bits_per_dim"]["mean"]
 
     assert reported() == 20.0 and len(computed) == 2
     assert reported() == 20.0 and len(computed) == 2, "nothing has changed"

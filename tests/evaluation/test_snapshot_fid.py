@@ -7,7 +7,7 @@ import pytest
 
 from configs.vp import digits
 from evaluation import features, snapshot_fid, stats
-from evaluation.samples import Drawn
+from evaluation.drawer import Drawn
 from experiment import Failure, build
 from metrics.inception import Features
 from metrics.moments import moments

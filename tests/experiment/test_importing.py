@@ -20,7 +20,7 @@ from configs.diffusers import folder as folder_config
 from configs.edm import cifar10_uncond_vp
 from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import toy_mixture8_mlp
-from evaluation import samples
+from evaluation import grid
 from experiment import Refusal
 from experiment.build import build, network_of
 from experiment.importing import read_weights
@@ -144,7 +144,7 @@ def test_an_imported_run_is_sampled_without_its_data_wherever_that_will_lie(tmp_
     imported.data.data_dir = str(tmp_path / "nowhere")
     main.run("import", imported, str(workdir.path), str(FILE))
     imported.data.data_dir = str(tmp_path / "elsewhere")
-    monkeypatch.setattr(samples, "draw_grid", lambda experiment, workdir, step, variables: f"drawn {step}")
+    monkeypatch.setattr(grid, "draw_grid", lambda experiment, workdir, step, variables: f"drawn {step}")
     main.run("sample", imported, str(workdir.path))
     assert "drawn 400" in capsys.readouterr().out
     with pytest.raises(Refusal, match="is not prepared"):

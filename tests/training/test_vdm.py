@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 from checkpoints.store import Store
 from configs.vp import toy_mixture8_mlp
 from data.scaling import Scaler
-from evaluation import continuous
-from evaluation.bits import bits
-from evaluation.samples import Drawer
+from evaluation.drawer import Drawer
+from evaluation.measures.bits import Bits
+from evaluation.measures.bound import ContinuousBound
 from experiment import build
 from experiment.schedule import joined, parameters_of
 from experiment.weights import load_run
@@ -216,8 +216,8 @@ def test_a_resumed_run_ends_alike_and_is_sampled_and_measured_with_its_trained_s
     assert set(parameters_of(variables["params"])) == set(experiment.sde.parameters)
     for method in ("euler_maruyama", "dpmpp_2m"):
         assert np.isfinite(Drawer(experiment, variables, method, 4).draw(jax.random.key(0), 0).x).all()
-    exact = bits(experiment, variables, jax.random.key(0), tmp_path / "bits", {})
-    bound = continuous.variational(experiment, variables, jax.random.key(0), tmp_path, {})
+    exact = Bits(experiment).report(variables, jax.random.key(0), tmp_path, {})
+    bound = ContinuousBound(experiment).report(variables, jax.random.key(0), tmp_path, {})
     assert bound["mean"] == pytest.approx(bound["diffusion"] + bound["prior"] + bound["reconstruction"])
     assert bound["log_snr"][0] == pytest.approx(-float(process.gamma(jnp.asarray(1e-5))))
     assert np.isfinite(exact["mean"]) and exact["mean"] < bound["mean"] + 3 * bound["standard_error"]

@@ -1,4 +1,4 @@
-"""Which checkpoints an evaluation takes: one, or a range, waiting for those still to come."""
+"""The steps whose checkpoints an evaluation takes: one, or a range, whose checkpoints may still be to come."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +17,14 @@ POLL_SECONDS = 10.0
 def steps_to_evaluate(
     store: Store, config: ConfigDict, archived: int, *, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[int]:
-    """The steps in ascending order: `eval.checkpoint` (-1: the newest); or those of the range that are kept for ever.
+    """Yield the steps in ascending order: `eval.checkpoint` (-1: the newest), or those of a range.
 
     A range takes the steps that `archived` divides and `eval.end_step`, not the rolling ones, which a training deletes
     again. It waits up to `eval.wait_minutes` for each, until that of `eval.end_step` was there. Process 0 looks
     and tells the others.
 
     Raises:
-      FileNotFoundError: a range without a checkpoint.
+      FileNotFoundError: the range holds no checkpoint.
     """
     if not config.end_step:
         yield config.checkpoint

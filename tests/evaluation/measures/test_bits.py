@@ -17,7 +17,7 @@ import samplers
 from configs.vp import toy_mixture8_mlp
 from data import Arrays, Source
 from data.scaling import Scaler
-from evaluation.bits import bits as bits_in_rounds
+from evaluation.measures.bits import Bits
 from experiment import Experiment
 from metrics.likelihood import log_likelihood
 from models.functional import Network
@@ -70,7 +70,7 @@ def _experiment(levels: int, centered: bool, scaler: type[Scaler] = Midpoints, *
 def bits(experiment: Experiment, variables: dict, key: jax.Array) -> dict[str, Any]:
     """In rounds that nothing else sees."""
     with tempfile.TemporaryDirectory() as folder:
-        return bits_in_rounds(experiment, variables, key, Path(folder) / "bits", {})
+        return Bits(experiment).report(variables, key, Path(folder), {})
 
 
 def _known(experiment: Exact) -> np.ndarray:

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs.vp import digits
-from evaluation import coding, report
+from evaluation import report
+from evaluation.measures.chain_bound import ChainBound
 from experiment import Experiment, build
 from experiment.errors import Failure
 from metrics.chain_bound import normal_noise, variational_bound
@@ -52,7 +53,7 @@ def test_rounds_give_the_bound_of_all_images_at_once_its_parts_and_the_curve(tmp
     experiment = dataclasses.replace(
         experiment, settings=dataclasses.replace(experiment.settings, variance="learned_range")
     )
-    found = coding.variational(experiment, {}, key, tmp_path, ABOUT)
+    found = ChainBound(experiment).report({}, key, tmp_path, ABOUT)
     image = np.stack([experiment.source.test[i]["image"] for i in range(20)])
     x0 = jnp.asarray(image / 8.0 - 1.0, jnp.float32)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(20))
@@ -64,7 +65,7 @@ def test_rounds_give_the_bound_of_all_images_at_once_its_parts_and_the_curve(tmp
     assert found["prior"] + found["steps"] + found["decoder"] == pytest.approx(found["mean"], rel=1e-9)
     assert found["decoder"] == pytest.approx(float(whole.terms[:, 0].mean()), rel=1e-4)
     assert found["l_simple"] == pytest.approx(float(whole.eps_mse.mean()), rel=1e-4)
-    assert coding.variational(experiment, {}, key, tmp_path, ABOUT) == found
+    assert ChainBound(experiment).report({}, key, tmp_path, ABOUT) == found
 
     with (tmp_path / "progressive_coding.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -109,7 +110,7 @@ def test_the_distortion_is_that_of_the_levels_on_a_scale_of_0_to_255(tmp_path, m
         return lambda x, t: expand(1 / process.sigma(t) ** 2, x) * (expand(process.alpha(t), x) * darkest - x)
 
     monkeypatch.setattr(Experiment, "predict_fn", score)
-    coding.variational(experiment, {}, jax.random.key(0), tmp_path, ABOUT)
+    ChainBound(experiment).report({}, jax.random.key(0), tmp_path, ABOUT)
     levels = np.stack([experiment.source.test[i]["image"] for i in range(20)]).astype(np.float64)
     with (tmp_path / "progressive_coding.csv").open() as file:
         found = [float(row["distortion_rmse"]) for row in csv.DictReader(file)]
@@ -118,8 +119,8 @@ def test_the_distortion_is_that_of_the_levels_on_a_scale_of_0_to_255(tmp_path, m
 
 def test_terms_that_are_not_finite_are_a_failure(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(Experiment, "predict_fn", lambda self, variables, **_: lambda x, t: x * jnp.nan)
-    with pytest.raises(Failure, match="terms not finite among examples 0 to 7"):
-        coding.variational(_experiment(vlb_clip=False), {}, jax.random.key(0), tmp_path, ABOUT)
+    with pytest.raises(Failure, match="eps_mse, terms, x0_mse not finite among examples 0 to 7"):
+        ChainBound(_experiment(vlb_clip=False)).report({}, jax.random.key(0), tmp_path, ABOUT)
 
 
 @pytest.mark.parametrize(
@@ -133,5 +134,5 @@ def test_what_has_no_bound_is_refused(change: dict, message: str) -> None:
     config = _experiment().config.copy_and_resolve_references()
     config.update_from_flattened_dict(change)
     with pytest.raises(ValueError, match=message) as error:
-        coding.check(build(config))
+        ChainBound.check(build(config))
     assert "\n" not in str(error.value)

@@ -14,8 +14,9 @@ import pytest
 from configs.ve import digits_classifier as ve
 from configs.vp import digits_classifier as vp
 from data.digits import digits
-from evaluation.accuracy import accuracy, check, levels
+from evaluation.measures.accuracy import Accuracy, levels
 from evaluation.report import markdown
+from evaluation.run import check
 from experiment import build
 
 N = 297
@@ -46,7 +47,7 @@ def by_mean(x, _):
 def test_what_does_not_look_at_the_image_is_as_good_at_every_level(tmp_path):
     """Constant logits: the last class's share of the test set, and its cross-entropy, exactly."""
     experiment = experiment_of(ve.get_config(), lambda x, _: jnp.tile(jnp.asarray(CONSTANT, x.dtype), (len(x), 1)))
-    found = accuracy(experiment, {}, jax.random.key(0), tmp_path, {})
+    found = Accuracy(experiment).report({}, jax.random.key(0), tmp_path, {})
     label = experiment.source.test.arrays["label"]
     entropy = np.log(np.exp(CONSTANT).sum()) - CONSTANT[label].mean()
     np.testing.assert_allclose(found["accuracy"], (label == 9).mean(), rtol=1e-6)
@@ -67,7 +68,7 @@ def test_images_have_the_noise_that_the_classifier_is_told_of(tmp_path):
         jax.debug.callback(lambda *numbers: seen.append(numbers), jnp.mean(x**2), jnp.mean(expected), jnp.mean(log_snr))
         return jnp.zeros((len(x), 10))
 
-    found = accuracy(experiment_of(vp.get_config(), weigh), {}, jax.random.key(2), tmp_path, {})
+    found = Accuracy(experiment_of(vp.get_config(), weigh)).report({}, jax.random.key(2), tmp_path, {})
     jax.effects_barrier()
     sizes, expected, told = np.array(sorted(seen, key=lambda numbers: -numbers[2])).T
     np.testing.assert_allclose(told, found["log_snr"], rtol=1e-4, atol=1e-4)
@@ -82,7 +83,7 @@ def test_the_nearest_mean_digit_is_the_right_one_while_it_can_be_seen(tmp_path):
     found = []
     for size in (N, 64):
         experiment = experiment_of(vp.get_config(), by_mean, batch_size=size, accuracy_levels=4)
-        found.append(accuracy(experiment, {}, jax.random.key(1), tmp_path / str(size), {}))
+        found.append(Accuracy(experiment).report({}, jax.random.key(1), tmp_path / str(size), {}))
     whole, parts = found
     assert whole["accuracy"] == parts["accuracy"]
     np.testing.assert_allclose(whole["cross_entropy"], parts["cross_entropy"], rtol=1e-5)
@@ -122,4 +123,4 @@ def test_what_cannot_be_examined_is_refused():
     ):
         experiment = experiment_of(vp.get_config(), by_mean, **settings)
         with pytest.raises(ValueError, match=re.escape(named)):
-            check(experiment, now=True)
+            check(experiment, likelihood=True)

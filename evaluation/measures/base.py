@@ -1,0 +1,155 @@
+"""What every measure of the test set is: numbers of each example, kept in rounds, and what a report says of them."""
+
+import csv
+import functools
+import io
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+
+from data.source import take
+from evaluation import ingredients
+from evaluation.devices import on_devices, on_each
+from evaluation.rounds import Rounds
+from experiment import Experiment, Failure
+from experiment.processes import is_leader
+from experiment.progress import waiting
+from experiment.workdir import write_text
+from models.materialize import network_jit
+
+Columns = dict[str, np.ndarray]
+"""Arrays [b, ...] of a batch of examples, or [repeats, n, ...] of all of them, by the names that `compute` gives."""
+
+
+class Measure:
+    """One measure of the test set; a subclass says what it computes of a batch, and the rest is here.
+
+    An example gets its own random key, whatever batch it is in, so the numbers depend neither on the batches nor on the
+    devices nor on the processes. A batch holds "image", and "label" where the network is told of classes: what is
+    measured is then conditional.
+
+    Attributes:
+      name: the key of its part in report.json.
+      folder: where its rounds lie; its random key is derived from this name as well.
+      what: what the progress bar and the messages call it.
+      kinds: the kinds of networks that it is of (`kind_of`).
+      experiment: the run that is measured; its network's weights are given to each call.
+      count: how many test examples are measured, from the first.
+      settings: everything besides the weights, the data and the key that its numbers depend on, as JSON.
+    """
+
+    name: ClassVar[str]
+    folder: ClassVar[str]
+    what: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]] = ("continuous", "chain")
+
+    def __init__(self, experiment: Experiment, most: int = 0, **settings: Any):
+        self.experiment, self.settings = experiment, settings
+        examples = len(experiment.source.test)
+        self.count = min(examples, most or examples)
+
+    @classmethod
+    def check(cls, experiment: Experiment) -> None:
+        """Refuse, with a ValueError, an experiment of which this cannot be measured."""
+        fields, kind = "eval.enable_bpd, eval.enable_vlb or eval.measures", kind_of(experiment)
+        if not len(experiment.source.test):
+            raise ValueError(f"there are no test images for {cls.what}; give the data set some, or change {fields}")
+        if kind not in cls.kinds:
+            raise ValueError(
+                f"{cls.what} ({cls.__name__}) is of a network of kind {' or '.join(cls.kinds)}, and "
+                f"model.name {experiment.config.model.name!r} is of kind {kind}; change {fields}"
+            )
+
+    def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
+        """The columns of a batch, each [b, ...], from a random key for each example; it is compiled once."""
+        raise NotImplementedError
+
+    def wrong(self, columns: Columns, examples: str) -> str | None:
+        """What is amiss with a round, whose examples are given in words; None says that nothing is."""
+        broken = [name for name, array in columns.items() if not np.isfinite(array).all()]
+        if not broken:
+            return None
+        return f"{self.what}: {', '.join(broken)} not finite among {examples}; take another checkpoint"
+
+    def keys(self, key: jax.Array) -> dict[str, jax.Array]:
+        """The folders of its rounds with the random key of each; every repeat of a measure has a folder of its own."""
+        return {self.folder: key}
+
+    def numbers(self, columns: Columns, variables: dict) -> dict[str, Any]:
+        """Its part of report.json, from the columns [repeats, n, ...] of all examples."""
+        raise NotImplementedError
+
+    def illustrate(self, columns: Columns, part: dict[str, Any], folder: Path) -> None:
+        """Write further tables and pictures into the folder, where the measure has any."""
+
+    @classmethod
+    def rows(cls, part: dict[str, Any]) -> list[str]:
+        """The lines of report.md of a part that `numbers` has returned; by default they list it."""
+        return [f"## {cls.what}", "", *(f"- {name}: {value}" for name, value in part.items()), ""]
+
+    def about(self, weights: dict[str, Any], key: jax.Array) -> dict[str, Any]:
+        """Everything that the columns depend on: weights (`ingredients.of_weights`), settings, data and random key."""
+        examples = ingredients.of_examples(self.experiment, "test")
+        return {**weights, **self.settings, "data": examples, **ingredients.of_key(key)}
+
+    def report(self, variables: dict, key: jax.Array, folder: Path, weights: dict[str, Any]) -> dict[str, Any] | None:
+        """Measure, in rounds in the folder, and return the part of the report on process 0, None on the others.
+
+        Raises:
+          Failure: `wrong` finds something amiss.
+        """
+        compute, spread = network_jit(self.compute), functools.cache(lambda size: on_each(variables, size))
+        kept = []
+        for place, key_of in self.keys(key).items():
+            size = min(self.experiment.config.eval.batch_size, self.count)
+            rounds = Rounds(folder / place, self.about(weights, key_of), self.count, size)
+            kept.append(rounds.fill(self.what, partial(self._begin, compute, spread, key_of, size), self._finish))
+        if not is_leader():
+            return None
+        columns = {name: np.stack([rounds.column(name) for rounds in kept]) for name in kept[0].read(0)}
+        part = self.numbers(columns, variables)
+        self.illustrate(columns, part, folder)
+        return part
+
+    def _begin(self, compute: Callable, spread: Callable, key: jax.Array, size: int, i: int) -> dict[str, jax.Array]:
+        """Dispatch round i; copies of the last example fill up the last round."""
+        index = np.minimum(np.arange(i * size, (i + 1) * size), self.count - 1)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+        examples = take(self.experiment.source.test, index)
+        batch = {name: on_devices(examples[name]) for name in self.experiment.batch_fields}
+        with waiting(f"compiling {self.what}"):  # later calls return at once
+            return compute(spread(size), batch, keys)
+
+    def _finish(self, begun: dict[str, jax.Array], examples: range) -> Columns:
+        columns = {name: np.asarray(values)[: len(examples)] for name, values in begun.items()}
+        if message := self.wrong(columns, f"examples {examples[0]} to {examples[-1]}"):
+            raise Failure(message)
+        return columns
+
+
+def kind_of(experiment: Experiment) -> str:
+    """ "classifier"; or, of a network that denoises, "chain" where it knows noise levels, and else "continuous"."""
+    return "classifier" if experiment.classifies else "chain" if experiment.num_scales else "continuous"
+
+
+def bits_mean(each: np.ndarray, levels: int | None) -> dict[str, Any]:
+    """The mean over examples [n] of a number of bits/dim, its standard error and its unit, as all reports have them."""
+    n = len(each)
+    return {
+        "mean": float(each.mean()),
+        "standard_error": float(each.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
+        "unit": "bits/dim" if levels else "bits/dim (differential)",
+    }
+
+
+def write_csv(path: Path, names: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table as CSV, numbers with eight digits."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(names)
+    writer.writerows([each if isinstance(each, str) else f"{each:.8g}" for each in row] for row in rows)
+    write_text(path, file.getvalue())

@@ -1,0 +1,108 @@
+"""bits/dim of the test set by the probability flow; each example has its own dequantisation noise and probes."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evaluation.devices import each_on_its_own
+from evaluation.measures.base import Columns, Measure, bits_mean
+from experiment import Experiment
+from metrics.likelihood import bits_per_dim, log_likelihood
+from sde_lib.bound import dequantized
+
+
+class Bits(Measure):
+    """The mean over examples of the mean over `eval.bpd_repeats` dequantisations, and its error over examples."""
+
+    name = "bits_per_dim"
+    folder = "bits"
+    what = "bits/dim"
+
+    def __init__(self, experiment: Experiment):
+        config, source = experiment.config.eval, experiment.source
+        super().__init__(
+            experiment,
+            config.bpd_max_examples,
+            dequantization=config.bpd_dequantization if source.levels else "none",
+            levels=source.levels,
+            probe=config.bpd_probe,
+            probes=config.bpd_probes,
+            t_min=experiment.sde.t_min,
+            rtol=config.rtol,
+            atol=config.atol,
+        )
+
+    def keys(self, key: jax.Array) -> dict[str, jax.Array]:
+        """Each dequantisation has rounds of its own."""
+        repeats = range(self.experiment.config.eval.bpd_repeats)
+        return {f"{self.folder}/repeat_{repeat}": jax.random.fold_in(key, repeat) for repeat in repeats}
+
+    def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
+        """The columns bits, evaluations and converged [b]; devices integrate their own examples without waiting."""
+        return each_on_its_own(self._compute, variables, batch, keys)
+
+    def _compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
+        experiment, settings = self.experiment, self.settings
+        dequantize, probe = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+        sde, dimensions = experiment.process(variables), int(np.prod(experiment.source.shape))
+        if settings["dequantization"] == "process":
+            centres, offset = experiment.scaler.centres(), 0.0
+            x0 = jnp.asarray(centres, np.float32)[batch["image"]]
+            eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(dequantize)
+            x, extra = dequantized(sde, x0, eps, centres)
+        else:
+            # Whatever the training did: without noise grey levels have no density (published bits/dim do the same).
+            scaler = dataclasses.replace(experiment.scaler, dequantization="uniform")
+            x, extra, offset = scaler.encode(batch["image"], dequantize), 0.0, scaler.bits_offset()
+        result = log_likelihood(
+            sde,
+            lambda x, t, told=None: experiment.predict_fn(variables, condition=told)(x, t),
+            x,
+            probe,
+            condition=experiment.condition(batch.get("label")),
+            slots=experiment.config.eval.bpd_slots,
+            **{name: settings[name] for name in ("probe", "probes", "rtol", "atol")},
+        )
+        bits = bits_per_dim(result.nats, dimensions, offset) + extra
+        return {"bits": bits, "evaluations": result.evaluations, "converged": result.converged}
+
+    def wrong(self, columns: Columns, examples: str) -> str | None:
+        """Count the likelihoods that are not finite, and the solves that missed the tolerance."""
+        wrong = ~np.isfinite(columns["bits"])
+        if not wrong.any():
+            return None
+        return (
+            f"log-likelihood not finite for {int(wrong.sum())} of {examples} ({int((~columns['converged']).sum())} "
+            "solves did not converge); loosen eval.rtol and eval.atol, or take another checkpoint"
+        )
+
+    def numbers(self, columns: Columns, variables: dict) -> dict[str, Any]:
+        """The mean with its standard error, what it was measured with, and the evaluations that the solves took."""
+        spent = columns["evaluations"]
+        return {
+            **bits_mean(np.mean(columns["bits"], axis=0, dtype=np.float64), self.settings["levels"]),
+            "examples": self.count,
+            "repeats": len(spent),
+            **self.settings,
+            "evaluations": {"mean": float(spent.mean()), "max": int(spent.max())},
+            "not_converged": int((~columns["converged"]).sum()),
+        }
+
+    @classmethod
+    def rows(cls, part: dict[str, Any]) -> list[str]:
+        """The section "Likelihood"."""
+        return [
+            "## Likelihood",
+            "",
+            f"**{part['mean']:.4f} +- {part['standard_error']:.4f} {part['unit']}** (mean and standard error over "
+            f"{part['examples']} test examples).",
+            "",
+            f"Dequantisation: {part['dequantization']}, {part['levels'] or 'no'} levels, {part['repeats']} draw(s) an "
+            f"example. Divergence: {part['probe']}, {part['probes']} probe(s). Flow from t = {part['t_min']:g} to 1, "
+            f"rtol {part['rtol']:g}, atol {part['atol']:g}; evaluations mean {part['evaluations']['mean']:.1f}, "
+            f"max {part['evaluations']['max']}. {part['not_converged']} solve(s) missed the tolerance.",
+            "",
+        ]

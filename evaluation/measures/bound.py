@@ -1,0 +1,78 @@
+"""The variational bound of the test set in continuous time (Kingma et al. 2021)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evaluation.measures.base import Columns, Measure, bits_mean
+from experiment import Experiment
+from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
+
+
+class ContinuousBound(Measure):
+    """The bound's three terms, means over the test set, and the ends of the noise schedule.
+
+    The diffusion term is the mean over `eval.vlb_times` times, evenly spread behind a random one, each with its own
+    noise; it takes one network evaluation for each time.
+    """
+
+    name = "variational_bound"
+    folder = "vlb"
+    what = "variational bound"
+    kinds = ("continuous",)
+
+    def __init__(self, experiment: Experiment):
+        config = experiment.config.eval
+        decoder = "softmax" if experiment.source.levels else "density"
+        super().__init__(experiment, config.vlb_max_examples, times=config.vlb_times, decoder=decoder)
+
+    def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
+        """The columns diffusion, prior and reconstruction [b], in bits/dim."""
+        experiment, n = self.experiment, self.settings["times"]
+        levels = experiment.scaler.centres() if experiment.source.levels else None
+        sde, image = experiment.process(variables), batch["image"]
+        x0 = image if levels is None else jnp.asarray(levels, np.float32)[image]
+        predict = experiment.predict_fn(variables, condition=experiment.condition(batch.get("label")))
+
+        def noise(i: jax.Array | int) -> jax.Array:
+            at = jax.vmap(jax.random.fold_in, (0, None))(keys, i)
+            return jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(at)
+
+        start = jax.vmap(jax.random.uniform)(keys)
+
+        def at(i: jax.Array) -> jax.Array:
+            return diffusion_bits(sde, predict, x0, bound_times(sde, (start + i / n) % 1.0), noise(i))
+
+        diffusion = jnp.mean(jax.lax.map(at, jnp.arange(n)), axis=0)
+        return Bound(diffusion, prior_bits(sde, x0), reconstruction_bits(sde, x0, noise(n), levels))._asdict()
+
+    def numbers(self, columns: Columns, variables: dict) -> dict[str, Any]:
+        """The bound with its standard error, its terms, and log SNR at both ends of the process."""
+        terms = {name: columns[name][0].astype(np.float64) for name in Bound._fields}
+        sde = self.experiment.process(variables)
+        return {
+            **bits_mean(sum(terms.values(), np.zeros(self.count)), self.experiment.source.levels),
+            **{name: float(values.mean()) for name, values in terms.items()},
+            "log_snr": [float(sde.log_snr(jnp.asarray(t))) for t in (sde.t_min, 1.0)],
+            "examples": self.count,
+            "settings": self.settings,
+        }
+
+    @classmethod
+    def rows(cls, part: dict[str, Any]) -> list[str]:
+        """The section "Variational bound" of a part that is this bound's."""
+        if "diffusion" not in part:
+            return []
+        return [
+            "## Variational bound",
+            "",
+            f"**{part['mean']:.4f} +- {part['standard_error']:.4f} {part['unit']}** (mean and standard error over "
+            f"{part['examples']} test examples): diffusion {part['diffusion']:.4f}, prior {part['prior']:.4f}, "
+            f"reconstruction {part['reconstruction']:.4f}.",
+            "",
+            f"Continuous time, {part['settings']['times']} times an example, {part['settings']['decoder']} decoder; "
+            f"log SNR from {part['log_snr'][0]:.2f} to {part['log_snr'][1]:.2f}.",
+            "",
+        ]

@@ -1,0 +1,125 @@
+"""A measure is a line in the table: it is asked for by its name, kept in rounds, and reported."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.vp import digits, digits_classifier
+from data import Arrays
+from evaluation import measures, report
+from evaluation.measures import MEASURES, Measure
+from evaluation.run import check
+from evaluation.samples import key_of
+from experiment import Experiment, build
+from experiment.errors import Failure
+
+
+class Brightness(Measure):
+    """The mean level of an example, to a power, and a number drawn from the example's key."""
+
+    name, folder, what = "brightness", "brightness", "brightness"
+    computed = 0
+
+    def __init__(self, experiment: Experiment, power: float = 1.0):
+        super().__init__(experiment, power=power)
+
+    def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
+        jax.debug.callback(self._count)
+        mean = jnp.mean(batch["image"].astype(jnp.float32), axis=(1, 2, 3))
+        return {
+            "mean": mean ** self.settings["power"] + variables["offset"],
+            "drawn": jax.vmap(jax.random.uniform)(keys),
+        }
+
+    def numbers(self, columns: dict[str, np.ndarray], variables: dict) -> dict[str, Any]:
+        return {"mean": float(columns["mean"].mean()), "drawn": columns["drawn"][0].tolist(), "examples": self.count}
+
+    @classmethod
+    def _count(cls) -> None:
+        cls.computed += 1
+
+
+@pytest.fixture
+def experiment(monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    monkeypatch.setitem(MEASURES, "brightness", Brightness)
+    Brightness.computed = 0
+    config = digits.get_config()
+    config.model.update(nf=4, ch_mult=(1,), attn_resolutions=(), num_res_blocks=1)
+    config.eval.update(enable_bpd=False, enable_sampling=False, measures=("brightness",), batch_size=100)
+    return build(config)
+
+
+def _measure(experiment: Experiment, folder: Path, offset: float = 0.0, **options: Any) -> dict[str, Any]:
+    found = Brightness(experiment, **options).report(
+        {"offset": jnp.asarray(offset)}, key_of(0, "brightness"), folder, {"offset": offset}
+    )
+    jax.effects_barrier()
+    assert found is not None
+    return found
+
+
+def test_it_is_asked_for_by_name_and_reported(experiment: Experiment, tmp_path: Path) -> None:
+    check(experiment, likelihood=True)
+    assert measures.chosen(experiment) == [Brightness]
+    found, images = _measure(experiment, tmp_path), experiment.source.test.arrays["image"]
+    assert found["mean"] == pytest.approx(images.mean(), rel=1e-6) and found["examples"] == len(images) == 297
+    assert len(set(found["drawn"])) == 297, "each example has a key of its own"
+    about = {"checkpoint": {"step": 1, "ema": False}, "seed": 0, "seeds": 1, "sde": {}, "dataset": "digits"}
+    text = report.markdown({**about, "brightness": found, "environment": report.environment(), "levels": 17})
+    assert "## brightness" in text and f"- mean: {found['mean']}" in text
+
+
+def test_its_rounds_are_those_of_weights_data_settings_and_no_batch(experiment: Experiment, tmp_path: Path) -> None:
+    """297 examples in three rounds; each ingredient is changed once."""
+    first = _measure(experiment, tmp_path)
+    assert Brightness.computed == 3 and _measure(experiment, tmp_path) == first and Brightness.computed == 3
+    about = json.loads((tmp_path / "brightness" / "about.json").read_text())
+    assert about["power"] == 1.0 and about["offset"] == 0.0 and about["data"]["split"] == "test"
+    assert _measure(experiment, tmp_path, offset=1.0)["mean"] == pytest.approx(first["mean"] + 1.0, rel=1e-6)
+    assert _measure(experiment, tmp_path, power=2.0)["mean"] > 2 * first["mean"] and Brightness.computed == 9
+    image = experiment.source.test.arrays["image"].copy()
+    image[0, 0, 0, 0] ^= 1
+    source = dataclasses.replace(experiment.source, test=Arrays({"image": image}))
+    changed = dataclasses.replace(experiment, source=source)
+    assert _measure(changed, tmp_path)["mean"] != first["mean"] and Brightness.computed == 12
+    experiment.config.eval.batch_size = 64
+    assert _measure(experiment, tmp_path)["drawn"] == first["drawn"], "whatever batch an example is in"
+
+
+def test_numbers_that_are_not_finite_are_a_failure(experiment: Experiment, tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="brightness: mean not finite among examples 0 to 99; take another checkpoint"):
+        _measure(experiment, tmp_path, offset=np.nan)
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "says"),
+    [
+        (digits, ("brigthness",), "eval.measures has 'brigthness'; known are bits, bound, chain_bound, accuracy"),
+        (
+            digits,
+            ("chain_bound",),
+            "(ChainBound) is of a network of kind chain, and model.name 'ncsnpp' is of kind cont",
+        ),
+        (digits, ("accuracy",), "(Accuracy) is of a network of kind classifier, and model.name"),
+        (digits_classifier, ("bits",), "continuous or chain, and model.name 'noisy_classifier' is of kind classifier"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(config: Any, asked: tuple[str, ...], says: str) -> None:
+    chosen = config.get_config()
+    chosen.eval.update(enable_sampling=False, measures=asked)
+    with pytest.raises(ValueError) as error:
+        check(build(chosen), likelihood=True)
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_measure_asked_for_twice_is_taken_once() -> None:
+    config = digits.get_config()
+    config.eval.measures = ("bits",)
+    assert [kind.name for kind in measures.chosen(build(config))] == ["bits_per_dim"]
