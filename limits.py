@@ -6,6 +6,7 @@ rate of 0.999999999 is 1 there, and is no rate below 1.
 """
 
 import dataclasses
+import functools
 import inspect
 import math
 import numbers
@@ -13,7 +14,7 @@ import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -206,6 +207,28 @@ def shown(value: Any) -> str:
     """The value as an error message shows it, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:45]}... ({len(text)} characters)"
+
+
+class Option(NamedTuple):
+    """An option of a constructor: its type, what it may be, and what it is where nothing is given."""
+
+    kind: type
+    range: Range
+    default: Any
+
+
+def declared(function: Callable) -> dict[str, Option]:
+    """The options that a constructor declares by name: its parameters ``name: Annotated[type, range] = default``.
+
+    What a `functools.partial` has set is no option of it.
+    """
+    preset = function.keywords if isinstance(function, functools.partial) else {}
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if typing.get_origin(parameter.annotation) is typing.Annotated and name not in preset:
+            kind, allowed = typing.get_args(parameter.annotation)
+            found[name] = Option(kind, allowed, parameter.default)
+    return found
 
 
 def of_options(

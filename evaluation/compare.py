@@ -29,7 +29,7 @@ from metrics.inception import InceptionV3
 from models.materialize import network_jit
 from samplers import Settings
 from samplers.create import stepper_of
-from samplers.methods import CHURNED, STOCHASTIC
+from samplers.methods import STOCHASTIC
 from samplers.shared import Table, least, loop, spending, table
 
 FLOW_TOLERANCE = 1e-5
@@ -59,7 +59,7 @@ class Plan(NamedTuple):
 
 def deterministic(settings: Settings) -> bool:
     """Whether the method follows the probability flow, so that each sample has one true value."""
-    if (settings.method in CHURNED and settings.s_churn) or (settings.method == "ddim" and settings.eta):
+    if settings.options.get("s_churn") or settings.options.get("eta"):
         return False
     return settings.method.startswith("flow") or (settings.few_step and settings.method not in STOCHASTIC)
 

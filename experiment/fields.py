@@ -1,11 +1,12 @@
 """The fields that a config may have, and how the command line sets one of them.
 
 They are those of configs/default.py and, in the sections that describe an object by its name, the keyword arguments of
-its constructor, whether the config mentions them or not: `sde` (sde_lib.SDES), `model` (models.MODELS) and `data`
-(data.SOURCES).
+its constructor, whether the config mentions them or not: `sde` (sde_lib.SDES), `model` (models.MODELS), `data`
+(data.SOURCES), and `sampling`, which has the options of every sampler (samplers.Settings).
 """
 
 import ast
+import dataclasses
 import difflib
 import types
 import typing
@@ -17,6 +18,7 @@ from ml_collections import ConfigDict
 import data
 import limits
 import models
+import samplers
 import sde_lib
 from configs import default
 from experiment.config_files import NAMED, complete
@@ -46,6 +48,8 @@ def _options(config: ConfigDict, section: str) -> dict[str, Any]:
         return {"num_scales": int | None} | options  # of discrete training, whether the network is told of it or not
     if section == "data":
         return data.options_of(config.data.dataset) | {"image_size": limits.Sides, "num_channels": int}
+    if section == "sampling":
+        return {field.name: field.type for field in dataclasses.fields(samplers.Settings)}
     return {}
 
 

@@ -348,7 +348,7 @@ axes[0].set(
 )
 axes[0].legend(fontsize=8, ncols=2, loc="lower left")
 for ax, norm in zip(axes[1:], ("batch", "sample"), strict=True):
-    end = corrected(samplers.langevin(sde, score, snr=0.3, norm=norm), target, T, STEPS)[-1]
+    end = corrected(samplers.langevin(sde, score, snr=0.3, corrector_norm=norm), target, T, STEPS)[-1]
     ax.scatter(*end[:3000].T, s=1.5, color=BLUE, alpha=0.5, linewidths=0)
     ax.contour(*np.moveaxis(fine, -1, 0), log_density(fine, alpha, sigma), levels=[-5, -4, -3], colors=ORANGE)
     ax.set_title(f"Langevin, norm '{norm}', from $p_t$ itself\n{wasserstein(end, target) / floor:.1f} x floor")

@@ -179,7 +179,7 @@ if CLASSES:
     compiled = []
 
     @jax.jit
-    def guided(variables, scale):
+    def at_scale(variables, scale):
         compiled.append("guided")  # Python runs here only while JAX traces
 
         def score(x, t, labels):
@@ -188,7 +188,7 @@ if CLASSES:
         steered = classifier_free(sde, score, jnp.asarray(LABELS), told_nothing, scale)
         return samplers.create(sde, steered, settings)(key, NOISE).x
 
-    by_scale = {scale: np.asarray(guided(variables, jnp.asarray(scale))) for scale in SCALES}
+    by_scale = {scale: np.asarray(at_scale(variables, jnp.asarray(scale))) for scale in SCALES}
     order = np.concatenate([np.flatnonzero(k == LABELS)[:4] for k in (2, 3, 5, 8)])
     rows({f"scale {scale:g}": scaler.to_uint8_display(x[order]) for scale, x in by_scale.items()})
     swept = {scale: judged(scaler.decode(x)) for scale, x in by_scale.items()}

@@ -1,8 +1,11 @@
 """Ancestral sampling of the discrete Markov chain that a grid cuts out of the SDE."""
 
+from typing import Annotated
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from limits import OneOf, check
 from samplers.base import State, Stepper, at, kernel_fn, normal_like, out_of_noise
 from samplers.nodes import kernel_plan
 from sde_lib.base import AffineSDE, Coefficient, Kernel
@@ -14,7 +17,7 @@ def ancestral(
     sde: AffineSDE,
     model: Model,
     *,
-    variance: str = "small",
+    variance: Annotated[str, OneOf(VARIANCES)] = "small",
     discretization: int | None = None,
     guide: ScoreFn | None = None,
 ) -> Stepper:
@@ -35,8 +38,7 @@ def ancestral(
     Raises:
       ValueError: an unknown variance; when it is run, a learned one of a model that predicts none.
     """
-    if variance not in VARIANCES:
-        raise ValueError(f"ancestral: variance is {variance!r}; allowed are {', '.join(VARIANCES)}")
+    check("ancestral: ", {"variance": variance}, {"variance": OneOf(VARIANCES)})
     kernel, predict, learned = kernel_fn(sde, discretization), as_prediction(sde, model), variance.startswith("learned")
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:

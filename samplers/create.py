@@ -1,6 +1,7 @@
 """A sampler from its settings."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 
 import jax
@@ -11,49 +12,32 @@ from jaxtyping import Array, Float, Key
 from samplers import grids, spacings
 from samplers.base import Samples, Stepper, chain, sample, tweedie
 from samplers.defaults import chosen
-from samplers.methods import CHURNED, CORRECTORS, PREDICTORS, SOLVERS
+from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS, options_of
 from samplers.nodes import own_chain
 from samplers.ode import solve_flow
-from samplers.runge_kutta import Churn
 from samplers.settings import Settings
 from sde_lib.base import AffineSDE
 from sde_lib.prediction import Model
 
 
-def _predictor(name: str, sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
-    options: dict[str, object] = {}
-    if name in ("reverse_diffusion", "ancestral"):
+def _made(constructor: Callable[..., Stepper], sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
+    """The stepper of a constructor, with the options that it declares and, where it takes one, the chain."""
+    options = options_of(constructor, settings)
+    if "discretization" in inspect.signature(constructor).parameters:
         options["discretization"] = _kernels(settings)
-    if name == "ancestral":
-        options["variance"] = settings.variance
-    return PREDICTORS[name](sde, model, **options)
-
-
-def _solver(sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
-    options: dict[str, object] = {}
-    if settings.method == "ddim":
-        options["eta"] = settings.eta
-    if settings.method in CHURNED:
-        options["churn"] = Churn(settings.s_churn, settings.s_min, settings.s_max, settings.s_noise)
-    return SOLVERS[settings.method](sde, model, **options)
+    return constructor(sde, model, **options)
 
 
 def stepper_of(sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
     """The stepper of the settings; the adaptive ODE has none."""
     settings = chosen(sde, settings)
     if settings.few_step:
-        return _solver(sde, model, settings)
+        return _made(SOLVERS[settings.method], sde, model, settings)
     if settings.method != "pc":
-        return _predictor(settings.method, sde, model, settings)
-    if settings.corrector == "none":
-        return _predictor(settings.predictor, sde, model, settings)
-    options: dict[str, object] = {"snr": settings.snr, "n_steps": settings.n_steps_each}
-    if settings.corrector == "langevin":
-        options["norm"] = settings.corrector_norm
-    corrector = CORRECTORS[settings.corrector](sde, model, discretization=_kernels(settings), **options)
-    if settings.predictor == "none":
-        return corrector
-    return chain(_predictor(settings.predictor, sde, model, settings), corrector)
+        return _made(PREDICTORS[settings.method], sde, model, settings)
+    names = ((PREDICTORS, settings.predictor), (CORRECTORS, settings.corrector))
+    made = [_made(table[name], sde, model, settings) for table, name in names if name != "none"]
+    return chain(*made) if len(made) == 2 else made[0]
 
 
 def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.0) -> np.ndarray:

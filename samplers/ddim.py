@@ -1,6 +1,7 @@
 """DDIM: the deterministic step of discrete diffusion, its stochastic family, and its inversion."""
 
 import itertools
+from typing import Annotated
 
 from limits import check, not_negative
 from samplers.base import Stepper
@@ -12,7 +13,7 @@ from sde_lib.prediction import Model
 ETA = not_negative(note="0 is deterministic, 1 is DDPM's ancestral sampler")
 
 
-def ddim(sde: AffineSDE, model: Model, *, eta: float = 0.0) -> Stepper:
+def ddim(sde: AffineSDE, model: Model, *, eta: Annotated[float, ETA] = 0.0) -> Stepper:
     """x_s = alpha_s x0 + sqrt(sigma_s^2 - v^2) eps + v z, v = eta x the posterior's deviation, at most sigma_s.
 
     Song et al. 2021 (arXiv:2010.02502, eq. 12 and 16), for any process. eta = 0 is deterministic, of order 1 towards

@@ -1,7 +1,8 @@
 """Which of the sampler's settings change nothing for the method that they are given to.
 
-Reports leave such settings out, and samples that were drawn with other values of them are used again. A setting that
-has no rule here counts for every method, so that a new one can only be left out on purpose.
+Reports leave such settings out, and samples that were drawn with other values of them are used again. An option counts
+for the methods that declare it. Another setting without a rule here counts for every method, so that a new one can only
+be left out on purpose.
 """
 
 import math
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from samplers import spacings
-from samplers.methods import CHURNED
+from samplers.methods import OPTIONS
 
 Settings = Any
 """A `samplers.settings.Settings`, whose file asks this one for its rules and so cannot be imported here."""
@@ -27,10 +28,6 @@ def _corrects(s: Settings) -> bool:
     return s.method == "pc" and s.corrector != "none"
 
 
-def _churns(s: Settings) -> bool:
-    return s.method in CHURNED and s.s_churn != 0.0
-
-
 def _guided(s: Settings) -> bool:
     return s.guidance_scale != 1.0 or bool(s.guide)
 
@@ -46,21 +43,12 @@ def _names_a_chain(s: Settings) -> bool:
 IDLE: dict[str, Callable[[Settings], bool]] = {
     "predictor": lambda s: s.method != "pc",
     "corrector": lambda s: s.method != "pc",
-    "snr": lambda s: not _corrects(s),
-    "n_steps_each": lambda s: not _corrects(s),
-    "corrector_norm": lambda s: not (_corrects(s) and s.corrector == "langevin"),
     "steps": lambda s: _adaptive(s) or _steps_of_flow(s) or s.few_step,
     "flow_steps": lambda s: not _steps_of_flow(s),
     "evaluations": lambda s: not s.few_step,
     "grid": _adaptive,
     "karras_power": lambda s: _adaptive(s) or s.grid != "karras",
-    "variance": lambda s: s.mover != "ancestral",
     "discretization": lambda s: not _names_a_chain(s),
-    "eta": lambda s: s.method != "ddim",
-    "s_churn": lambda s: not _churns(s),
-    "s_min": lambda s: not _churns(s),
-    "s_max": lambda s: not _churns(s),
-    "s_noise": lambda s: not _churns(s),
     "threshold": lambda s: s.threshold == "none",
     "threshold_quantile": lambda s: s.threshold != "dynamic",
     "rtol": lambda s: not _adaptive(s),
@@ -74,4 +62,14 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "guide": lambda s: not s.guide,
     "guide_checkpoint": lambda s: not s.guide,
 }
-"""A field of `Settings`, and whether it changes nothing in these settings."""
+"""A field of every method's, and whether it changes nothing in these settings."""
+WITHOUT = dict.fromkeys(("s_churn", "s_min", "s_max", "s_noise"), "s_churn")
+"""An option that changes nothing where another one is 0, and that one."""
+
+
+def idle(settings: Settings, name: str) -> bool:
+    """Whether a field changes nothing: an option that the method has not, or what `IDLE` says of the others."""
+    if name not in OPTIONS:
+        return name in IDLE and IDLE[name](settings)
+    options = settings.options
+    return name not in options or (name in WITHOUT and options[WITHOUT[name]] == 0.0)

@@ -1,5 +1,7 @@
 """Correctors: Langevin dynamics at a fixed time, which leaves p_t as it is and pulls strays back to it."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -12,8 +14,8 @@ from sde_lib.prediction import Model, as_prediction
 
 NORMS = ("sample", "batch")
 RANGES: dict[str, Range] = {
-    "norm": OneOf(NORMS),
-    "n_steps": whole(1, note="published: 1"),
+    "corrector_norm": OneOf(NORMS),
+    "n_steps_each": whole(1, note="published: 1"),
     "snr": positive(note="published: 0.16"),
 }
 
@@ -33,9 +35,9 @@ def langevin(
     sde: AffineSDE,
     model: Model,
     *,
-    snr: float = 0.16,
-    n_steps: int = 1,
-    norm: str = "sample",
+    snr: Annotated[float, RANGES["snr"]] = 0.16,
+    n_steps_each: Annotated[int, RANGES["n_steps_each"]] = 1,
+    corrector_norm: Annotated[str, RANGES["corrector_norm"]] = "sample",
     discretization: int | None = None,
 ) -> Stepper:
     """x + h score + sqrt(2 h) z with h = 2 a^2 (snr |z| / |score|)^2 (Song et al. 2021, Algorithms 4 and 5).
@@ -43,15 +45,15 @@ def langevin(
     `snr` is the ratio of the drift's length to the noise's: larger moves further and errs more (published: 0.16 on
     CIFAR-10, 0.075 at 256 px). a is the scale of the forward kernel from s to t, 1 for VE; with `discretization` = N
     that of the published N-step chain on its own grid, as in `samplers.reverse_diffusion`. Published code averages
-    both norms over the batch (`norm` = 'batch'), so that a sample depends on its neighbours; here each has its own
-    |score|, and sqrt(d) for |z|. A step that depends on where it is taken leaves p |score|^2 in place of p: the same
-    in images, where |score| hardly varies, but not in a few dimensions: use `annealed_langevin` or 'batch' there.
-    `n_steps` evaluations. Deterministic samplers gain nothing from it; it is not a sampler by itself.
+    both norms over the batch (`corrector_norm` = 'batch'), so that a sample depends on its neighbours; here each has
+    its own |score|, and sqrt(d) for |z|. A step that depends on where it is taken leaves p |score|^2 in place of p: the
+    same in images, where |score| hardly varies, but not in a few dimensions: use `annealed_langevin` or 'batch' there.
+    `n_steps_each` evaluations. Deterministic samplers gain nothing from it; it is not a sampler by itself.
 
     Raises:
       ValueError: an unknown norm, no step, or a snr that is not positive.
     """
-    check("corrector: ", {"norm": norm, "n_steps": n_steps, "snr": snr}, RANGES)
+    check("corrector: ", {"corrector_norm": corrector_norm, "n_steps_each": n_steps_each, "snr": snr}, RANGES)
     kernel, predict = kernel_fn(sde, discretization), as_prediction(sde, model)
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
@@ -60,27 +62,32 @@ def langevin(
         def correct(i: Array | int, state: State) -> State:
             x = state.x
             z, gradient = normal_like(jax.random.fold_in(key, i), x), score_at(predict, x, t)
-            h = expand(2.0 * (scale * snr * _ratio(z, gradient, norm)) ** 2, x)
+            h = expand(2.0 * (scale * snr * _ratio(z, gradient, corrector_norm)) ** 2, x)
             mean = x + h * gradient
             return State(mean + jnp.sqrt(2.0 * h) * z, mean, state.memory)
 
-        return jax.lax.fori_loop(0, n_steps, correct, state)
+        return jax.lax.fori_loop(0, n_steps_each, correct, state)
 
-    return Stepper(step, evaluations=n_steps, plan=kernel_plan(sde, discretization))
+    return Stepper(step, evaluations=n_steps_each, plan=kernel_plan(sde, discretization))
 
 
 def annealed_langevin(
-    sde: AffineSDE, model: Model, *, snr: float = 0.16, n_steps: int = 1, discretization: int | None = None
+    sde: AffineSDE,
+    model: Model,
+    *,
+    snr: Annotated[float, RANGES["snr"]] = 0.16,
+    n_steps_each: Annotated[int, RANGES["n_steps_each"]] = 1,
+    discretization: int | None = None,
 ) -> Stepper:
     """x + h score + sqrt(2 h) z with h = 2 a^2 (snr sigma_t)^2 (Song and Ermon 2019, Algorithm 1; published 'ald').
 
-    The step depends on the noise level only, so no sample depends on its neighbours. `n_steps` evaluations; a and
+    The step depends on the noise level only, so no sample depends on its neighbours. `n_steps_each` evaluations; a and
     `discretization` as in `langevin`.
 
     Raises:
       ValueError: no step, or a snr that is not positive.
     """
-    check("corrector: ", {"n_steps": n_steps, "snr": snr}, RANGES)
+    check("corrector: ", {"n_steps_each": n_steps_each, "snr": snr}, RANGES)
     kernel, predict = kernel_fn(sde, discretization), as_prediction(sde, model)
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
@@ -91,6 +98,6 @@ def annealed_langevin(
             mean = x + h * score_at(predict, x, t)
             return State(mean + jnp.sqrt(2.0 * h) * normal_like(jax.random.fold_in(key, i), x), mean, state.memory)
 
-        return jax.lax.fori_loop(0, n_steps, correct, state)
+        return jax.lax.fori_loop(0, n_steps_each, correct, state)
 
-    return Stepper(step, evaluations=n_steps, plan=kernel_plan(sde, discretization))
+    return Stepper(step, evaluations=n_steps_each, plan=kernel_plan(sde, discretization))

@@ -7,6 +7,7 @@ one point. A step to data is Euler's, which gives x0. Their likes in t are in `s
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 from limits import check, not_negative
 from samplers.base import Stepper
@@ -16,50 +17,48 @@ from sde_lib.base import AffineSDE
 from sde_lib.prediction import Model
 
 CHURN = {
-    "amount": not_negative(note="published: 40; 0 is deterministic"),
-    "low": not_negative(note="published: 0.05"),
-    "high": not_negative(infinite=True, note="published: 50"),
-    "noise": not_negative(note="published: 1.003"),
+    "s_churn": not_negative(note="published: 40; 0 is deterministic"),
+    "s_min": not_negative(note="published: 0.05"),
+    "s_max": not_negative(infinite=True, note="published: 50"),
+    "s_noise": not_negative(note="published: 1.003"),
 }
+Amount, Low, High, Noise = (Annotated[float, allowed] for allowed in CHURN.values())
 
 
 @dataclasses.dataclass(frozen=True)
 class Churn:
-    """Noise added ahead of each step (Karras et al. 2022, Algorithm 2): rho grows by 1 + min(amount / n, sqrt 2 - 1).
+    """Noise added ahead of each step (Karras et al. 2022, Algorithm 2): rho grows by 1 + min(s_churn / n, sqrt 2 - 1).
 
     Attributes:
-      amount: S_churn; 0 is deterministic. n is the number of steps, the one to data included.
-      low: S_min, in rho.
-      high: S_max, in rho. Departure: EDM's code would churn beyond the grid's noisiest level, up to sigma 113, where
+      s_churn: the noise of all steps together; 0 is deterministic. n is the number of steps, the one to data included.
+      s_min: the lowest rho at which noise is added.
+      s_max: the highest. Departure: EDM's code would churn beyond the grid's noisiest level, up to sigma 113, where
         no network was trained; here that is the limit.
-      noise: S_noise, the deviation of the added noise.
+      s_noise: the deviation of the added noise.
     """
 
-    amount: float = 0.0
-    low: float = 0.0
-    high: float = math.inf
-    noise: float = 1.0
+    s_churn: float = 0.0
+    s_min: float = 0.0
+    s_max: float = math.inf
+    s_noise: float = 1.0
 
     def __post_init__(self) -> None:
         check("churn: ", vars(self), CHURN)
-        if self.low > self.high:
-            raise ValueError(f"churn: low is {self.low} and high {self.high}; needed is low <= high")
+        if self.s_min > self.s_max:
+            raise ValueError(f"churn: s_min is {self.s_min} and s_max {self.s_max}; needed is s_min <= s_max")
 
     def starts(self, sde: AffineSDE, grid: list[Node]) -> list[tuple[Node, tuple[float, float]]]:
         """Where each step begins, and what leads there from the grid: the sample's factor and the noise."""
-        gamma, top = min(self.amount / (len(grid) - 1), math.sqrt(2.0) - 1.0), grid[0].rho
-        churned = [gamma > 0.0 and self.low <= t.rho <= self.high and t.rho < top for t in grid[:-1]]
+        gamma, top = min(self.s_churn / (len(grid) - 1), math.sqrt(2.0) - 1.0), grid[0].rho
+        churned = [gamma > 0.0 and self.s_min <= t.rho <= self.s_max and t.rho < top for t in grid[:-1]]
         rhos = [min(t.rho * (1.0 + gamma), top) for t, yes in zip(grid, churned, strict=False) if yes]
         hats = iter(nodes_at(sde, [-math.log(rho) for rho in rhos]))
         starts = []
         for t, yes in zip(grid, churned, strict=False):
             hat = next(hats) if yes else t
-            noise = self.noise * math.sqrt(max(hat.rho**2 - t.rho**2, 0.0))
+            noise = self.s_noise * math.sqrt(max(hat.rho**2 - t.rho**2, 0.0))
             starts.append((hat, (hat.alpha / t.alpha, hat.alpha * noise)))
         return starts
-
-
-NO_CHURN = Churn()
 
 
 def _euler(t: Node, s: Node) -> Move:
@@ -87,27 +86,46 @@ def _two_stages(sde: AffineSDE, steps: list[Step], inner: Callable[[Node, Node],
     return rows
 
 
-def euler(sde: AffineSDE, model: Model, *, churn: Churn = NO_CHURN) -> Stepper:
-    """Euler's method in rho, order 1, one evaluation a step; without churn it is DDIM."""
+def euler(
+    sde: AffineSDE,
+    model: Model,
+    *,
+    s_churn: Amount = 0.0,
+    s_min: Low = 0.0,
+    s_max: High = math.inf,
+    s_noise: Noise = 1.0,
+) -> Stepper:
+    """Euler's method in rho, order 1, one evaluation a step; without churn it is DDIM. Options are those of `Churn`."""
+    churn = Churn(s_churn, s_min, s_max, s_noise)
 
     def table(grid: list[Node]) -> list[Row]:
         starts = zip(churn.starts(sde, grid), grid[1:], strict=True)
         return [Row(t, _euler(t, s), before=before) for (t, before), s in starts]
 
-    return linear(sde, model, Method("eps", noisy=churn.amount > 0.0), table)
+    return linear(sde, model, Method("eps", noisy=s_churn > 0.0), table)
 
 
-def heun(sde: AffineSDE, model: Model, *, churn: Churn = NO_CHURN, place: float = 1.0) -> Stepper:
+def heun(
+    sde: AffineSDE,
+    model: Model,
+    *,
+    s_churn: Amount = 0.0,
+    s_min: Low = 0.0,
+    s_max: High = math.inf,
+    s_noise: Noise = 1.0,
+    place: float = 1.0,
+) -> Stepper:
     """EDM's sampler: order 2, two evaluations a step, one in the step to data.
 
     y_s = y + h ((1 - 1 / (2 a)) eps(rho) + 1 / (2 a) eps(rho + a h)) with a = `place`: 1 is Heun's method, 1/2 the
-    midpoint method (Karras et al. 2022, Algorithms 2 and 3).
+    midpoint method (Karras et al. 2022, Algorithms 2 and 3). The other options are those of `Churn`.
 
     Raises:
       ValueError: a place outside (0, 1].
     """
     if not 0.0 < place <= 1.0:
         raise ValueError(f"heun: place is {place}; allowed is 0 < place <= 1 (1: Heun, 0.5: midpoint)")
+    churn = Churn(s_churn, s_min, s_max, s_noise)
 
     def inner(t: Node, s: Node) -> float:
         return -math.log(t.rho + place * (s.rho - t.rho))
@@ -116,19 +134,30 @@ def heun(sde: AffineSDE, model: Model, *, churn: Churn = NO_CHURN, place: float 
         steps = [(*start, s, 0.0) for start, s in zip(churn.starts(sde, grid), grid[1:], strict=True)]
         return _two_stages(sde, steps, inner, 0.5 / place)
 
-    return linear(sde, model, Method("eps", 2, stages=True, noisy=churn.amount > 0.0, evaluations=2), table)
+    return linear(sde, model, Method("eps", 2, stages=True, noisy=s_churn > 0.0, evaluations=2), table)
 
 
-def dpm_2(sde: AffineSDE, model: Model, *, eta: float = 0.0, churn: Churn = NO_CHURN) -> Stepper:
+def dpm_2(
+    sde: AffineSDE,
+    model: Model,
+    *,
+    eta: float = 0.0,
+    s_churn: Amount = 0.0,
+    s_min: Low = 0.0,
+    s_max: High = math.inf,
+    s_noise: Noise = 1.0,
+) -> Stepper:
     """The midpoint method in rho with its inner point halfway in log rho: k-diffusion's dpm_2 and dpm_2_ancestral.
 
-    Order 2, two evaluations a step, one in the step to data. `eta` > 0: ancestral noise after each step.
+    Order 2, two evaluations a step, one in the step to data. `eta` > 0: ancestral noise after each step. The other
+    options are those of `Churn`.
 
     Raises:
       ValueError: a negative eta, or eta and churn at once.
     """
-    if eta < 0.0 or (eta and churn.amount):
-        raise ValueError(f"dpm_2: eta {eta} with churn {churn.amount}; allowed is eta >= 0, and one of them at a time")
+    churn = Churn(s_churn, s_min, s_max, s_noise)
+    if eta < 0.0 or (eta and s_churn):
+        raise ValueError(f"dpm_2: eta {eta} with s_churn {s_churn}; allowed is eta >= 0, and one of them at a time")
 
     def inner(t: Node, s: Node) -> float:
         return 0.5 * (t.lam + s.lam)
@@ -138,5 +167,5 @@ def dpm_2(sde: AffineSDE, model: Model, *, eta: float = 0.0, churn: Churn = NO_C
         steps = [(*start, *ancestral(start[0], s, eta)) for start, s in starts]
         return _two_stages(sde, steps, inner, 1.0)
 
-    noisy = eta > 0.0 or churn.amount > 0.0
+    noisy = eta > 0.0 or s_churn > 0.0
     return linear(sde, model, Method("eps", 2, stages=True, noisy=noisy, evaluations=2), table)

@@ -2,27 +2,20 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import limits
 from samplers import grids, guidance, spacings, threshold
-from samplers.ddim import ETA
-from samplers.idle import IDLE
-from samplers.langevin import RANGES as OF_CORRECTORS
-from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS
+from samplers.idle import idle
+from samplers.methods import CORRECTORS, OPTIONS, PREDICTORS, SOLVERS, options_of
 from samplers.ode import TOLERANCE
-from samplers.runge_kutta import CHURN
-from sde_lib.chain import VARIANCES
 
 METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS)
-CHURN_FIELDS = {"churn": "amount", "min": "low", "max": "high", "noise": "noise"}
 DENOISE = ("tweedie", "mean", "none")
 RANGES: dict[str, limits.Range] = {
     "method": limits.OneOf(METHODS),
     "predictor": limits.OneOf((*PREDICTORS, "none")),
     "corrector": limits.OneOf((*CORRECTORS, "none")),
-    "snr": OF_CORRECTORS["snr"],
-    "n_steps_each": OF_CORRECTORS["n_steps"],
-    "corrector_norm": OF_CORRECTORS["norm"],
     "steps": grids.RANGES["steps"],
     "flow_steps": grids.RANGES["steps"],
     "evaluations": limits.whole(1),
@@ -30,10 +23,7 @@ RANGES: dict[str, limits.Range] = {
     "karras_power": grids.RANGES["power"],
     "t_min": grids.RANGES["t_min"],
     "denoise": limits.OneOf(DENOISE),
-    "variance": limits.OneOf(VARIANCES),
     "discretization": limits.whole(0, note="0 is exact, N the published chain"),
-    "eta": ETA,
-    **{f"s_{name}": CHURN[field] for name, field in CHURN_FIELDS.items()},
     **threshold.RANGES,
     "rtol": TOLERANCE,
     "atol": TOLERANCE,
@@ -41,22 +31,31 @@ RANGES: dict[str, limits.Range] = {
     **guidance.RANGES,
     "guide": limits.Text(),
     "guide_checkpoint": limits.whole(-1, note="a step, or -1 for the newest"),
+    **{name: option.range for name, option in OPTIONS.items()},
 }
 """What each field may be; that of `grid` is looked up by `samplers.grids`."""
 
 
+def with_options(fields: type) -> type:
+    """The class with a field more for each option that the constructor of a sampler declares."""
+    for name, option in OPTIONS.items():
+        fields.__annotations__[name] = option.kind
+        setattr(fields, name, option.default)
+    return fields
+
+
 @dataclasses.dataclass(frozen=True)
+@with_options
 class Settings:
     """What a sampler is; the ancestor's names where they exist.
+
+    Beside what is here it has the options of all samplers, `samplers.methods.OPTIONS`, by their own names.
 
     Attributes:
       method: 'pc' (predictor and corrector), 'ode' (adaptive probability flow), one predictor by name, or one of the
         few-step solvers, `samplers.methods.SOLVERS`.
       predictor: of 'pc': one of PREDICTORS, or 'none' for the corrector alone.
       corrector: of 'pc': 'langevin', 'ald' (annealed Langevin) or 'none'.
-      snr: the corrector's ratio of drift to noise.
-      n_steps_each: corrector steps a predictor step.
-      corrector_norm: 'sample', or the published 'batch'.
       steps: grid steps of the stochastic methods.
       flow_steps: grid steps of the fixed-step flow methods.
       evaluations: score evaluations of a few-step solver, the step to data included; its grid gets as many points as
@@ -69,14 +68,8 @@ class Settings:
       denoise: the last step to data: 'tweedie' (one more evaluation), 'mean' (published: the last step without its
         noise; nothing for deterministic methods) or 'none'. With either of the first two a few-step solver's last step
         is to t = 0, one of its evaluations.
-      variance: of 'ancestral': 'small', 'large', 'learned_range' or 'learned'.
       discretization: 0 for exact kernels, N for those of the published N-step chain on its own grid; on any other grid
         they are exact too (`samplers.settled` says which).
-      eta: noise of 'ddim': 0 is deterministic, 1 is ancestral sampling.
-      s_churn: of 'euler', 'heun' and 'dpm_2' (Karras et al. 2022): noise added in all steps together; 0: none.
-      s_min: the lowest sigma / alpha at which it is added.
-      s_max: the highest.
-      s_noise: its deviation.
       threshold: 'none', 'clip' or 'dynamic': how the denoised image is kept in the data's range.
       threshold_quantile: of 'dynamic'.
       rtol: of 'ode'.
@@ -96,9 +89,6 @@ class Settings:
     method: str = "pc"
     predictor: str = "reverse_diffusion"
     corrector: str = "langevin"
-    snr: float = 0.16
-    n_steps_each: int = 1
-    corrector_norm: str = "sample"
     steps: int = 1000
     flow_steps: int = 50
     evaluations: int = 20
@@ -106,13 +96,7 @@ class Settings:
     karras_power: float = 7.0
     t_min: float = 1e-3
     denoise: str = "tweedie"
-    variance: str = "small"
     discretization: int = 0
-    eta: float = 0.0
-    s_churn: float = 0.0
-    s_min: float = 0.0
-    s_max: float = math.inf
-    s_noise: float = 1.0
     threshold: str = "none"
     threshold_quantile: float = 0.995
     rtol: float = 1e-5
@@ -136,10 +120,6 @@ class Settings:
             raise ValueError(
                 f"sampling.guidance_low is {self.guidance_low} and sampling.guidance_high {self.guidance_high}; needed "
                 "is guidance_low < guidance_high, of sigma / alpha"
-            )
-        if self.s_min > self.s_max:
-            raise ValueError(
-                f"sampling.s_min is {self.s_min} and sampling.s_max {self.s_max}; needed is s_min <= s_max"
             )
         if self.method != "ode":
             self._check_grid()
@@ -175,9 +155,17 @@ class Settings:
         return self.predictor if self.method == "pc" else self.method
 
     @property
+    def options(self) -> dict[str, Any]:
+        """The options that the method, or predictor and corrector of 'pc', declare."""
+        tables = {**PREDICTORS, **CORRECTORS, **SOLVERS}
+        chosen = (self.predictor, self.corrector) if self.method == "pc" else (self.method,)
+        given = [options_of(tables[name], self) for name in chosen if name in tables]
+        return {name: value for options in given for name, value in options.items()}
+
+    @property
     def learned_variance(self) -> bool:
-        """Whether it needs a score function that returns the network's answer about the variance too."""
-        return self.mover == "ancestral" and self.variance.startswith("learned")
+        """Whether it needs a model that predicts a variance."""
+        return str(self.options.get("variance", "")).startswith("learned")
 
     @property
     def flow(self) -> bool:
@@ -201,7 +189,7 @@ class Settings:
         return f"raise sampling.{steps}" + (", or lower sampling.snr" if corrected else " or sampling.t_min")
 
     def used(self) -> dict[str, object]:
-        """The fields that matter to this method, which is not among them: all but those that `samplers.idle` names."""
+        """The fields that matter to this method, which is not among them: all but those that are `samplers.idle`."""
         values = dataclasses.asdict(self)
         del values["method"]
-        return {name: value for name, value in values.items() if not (name in IDLE and IDLE[name](self))}
+        return {name: value for name, value in values.items() if not idle(self, name)}

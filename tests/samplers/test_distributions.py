@@ -58,7 +58,7 @@ def test_sampler_reaches_the_mixture(name: str, method: str) -> None:
 
 
 CORRECTORS = {
-    "langevin": lambda *a, **k: samplers.langevin(*a, norm="batch", **k),
+    "langevin": lambda *a, **k: samplers.langevin(*a, corrector_norm="batch", **k),
     "ald": samplers.annealed_langevin,
 }
 
@@ -67,7 +67,7 @@ def corrected(sde: AffineSDE, t: float, corrector: str, false: float = 1.0) -> n
     """z-scores after 600 corrector steps from 8192 exact samples of p_t, with `false` times the score."""
     data, now = planar(), jnp.asarray(t)
     exact = data.score(sde)
-    stepper = CORRECTORS[corrector](sde, lambda x, t: false * exact(x, t), snr=0.03, n_steps=600)
+    stepper = CORRECTORS[corrector](sde, lambda x, t: false * exact(x, t), snr=0.03, n_steps_each=600)
     x = data.sample_marginal(sde, jax.random.key(21), 8192, t)
     moved = jax.jit(lambda key, x: stepper.step(key, State(x, x), now, 0.999 * now))(jax.random.key(22), x).x
     assert float(jnp.sqrt(jnp.mean((moved - x) ** 2)) / jnp.std(x)) > 0.5, "it hardly moved and shows nothing"
@@ -101,7 +101,7 @@ def test_per_sample_langevin_settles_where_its_step_size_says(d: int, n: int) ->
     """
     sde, t = VE(), jnp.asarray(0.5)
     data = gaussian(np.zeros(d), 0.5)
-    stepper = samplers.langevin(sde, data.score(sde), snr=0.05, n_steps=800)
+    stepper = samplers.langevin(sde, data.score(sde), snr=0.05, n_steps_each=800)
     x = data.sample_marginal(sde, jax.random.key(23), n, t)
     moved = jax.jit(lambda key, x: stepper.step(key, State(x, x), t, 0.999 * t))(jax.random.key(24), x).x
     assert abs(np.corrcoef(np.ravel(x), np.ravel(moved))[0, 1]) < 0.5

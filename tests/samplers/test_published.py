@@ -38,8 +38,8 @@ def _rules(name: str) -> dict[str, tuple]:
     if name != "subvp":
         rules["ancestral_sampling"] = (ANCESTRAL, n | {"variance": "large" if name == "vp" else "small"})
         for k in (1, 2):
-            rules[f"langevin{k}"] = (LANGEVIN, n | {"snr": 0.16, "n_steps": k, "norm": "batch"})
-            rules[f"ald{k}"] = (ALD, n | {"snr": 0.16, "n_steps": k})
+            rules[f"langevin{k}"] = (LANGEVIN, n | {"snr": 0.16, "n_steps_each": k, "corrector_norm": "batch"})
+            rules[f"ald{k}"] = (ALD, n | {"snr": 0.16, "n_steps_each": k})
     return rules
 
 
@@ -72,11 +72,11 @@ def _chain(case: dict, sde: AffineSDE, score) -> Stepper:
         "reverse_diffusion": lambda: RD(sde, score, probability_flow=case["probability_flow"], **n),
         "ancestral_sampling": lambda: ANCESTRAL(sde, score, variance="large" if case["sde"] == "vp" else "small", **n),
     }[case["predictor"]]()
-    options = {"snr": case["snr"], "n_steps": case["n_steps"], **n}
+    options = {"snr": case["snr"], "n_steps_each": case["n_steps"], **n}
     if case["corrector"] == "none":
         return predictor
     make = {
-        "langevin": lambda: LANGEVIN(sde, score, norm="batch", **options),
+        "langevin": lambda: LANGEVIN(sde, score, corrector_norm="batch", **options),
         "ald": lambda: ALD(sde, score, **options),
     }
     return samplers.chain(predictor, make[case["corrector"]]())

@@ -54,7 +54,7 @@ def test_chain(name: str) -> None:
     stepper = samplers.euler_maruyama(sde, score)
     if name == "ve":
         predictor = samplers.reverse_diffusion(sde, score, discretization=n)
-        corrector = samplers.langevin(sde, score, snr=case["snr"], norm="batch", discretization=n)
+        corrector = samplers.langevin(sde, score, snr=case["snr"], corrector_norm="batch", discretization=n)
         stepper = samplers.chain(predictor, corrector)
     draws = STEPS[f"pcnet_{name}_z"]
     state = stepper.init(sde.prior_std * nhwc(STEPS[f"pcnet_{name}_zprior"]))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import samplers
-from samplers import Churn, Stepper, sample, spacings
+from samplers import Stepper, sample, spacings
 from samplers.classifier import classifier_guide
 from samplers.dpm_solver_singlestep import orders_of
 from samplers.threshold import thresholded
@@ -53,9 +53,9 @@ def check(name: str, chosen: list[dict], runs: list[Run], tolerance: float, scal
             np.testing.assert_allclose(ends, recorded[case["traj"]][1:], atol=tolerance, err_msg=case["id"])
 
 
-def churn_of(options: dict | None) -> Churn:
+def churn_of(options: dict | None) -> dict[str, float]:
     """EDM's four numbers."""
-    return Churn(*(float(options[f"S_{name}"]) for name in ("churn", "min", "max", "noise"))) if options else Churn()
+    return {f"s_{name}": float(options[f"S_{name}"]) for name in ("churn", "min", "max", "noise")} if options else {}
 
 
 # --- k-diffusion: VE, sigma from 80 to 0.002 and 0 ---
@@ -67,9 +67,9 @@ def k_stepper(name: str, sde: AffineSDE, score: At, case: dict) -> tuple[Stepper
     churn = churn_of(case.get("churn"))
     multistep = {"order": 2, "eta": eta, "lower_order_final": 0}
     table = {
-        r"euler(_churn)?": lambda: (samplers.euler(sde, score, churn=churn), "eps"),
-        r"heun(_churn)?": lambda: (samplers.heun(sde, score, churn=churn), "eps"),
-        r"dpm_2(_churn)?": lambda: (samplers.dpm_2(sde, score, churn=churn), "eps"),
+        r"euler(_churn)?": lambda: (samplers.euler(sde, score, **churn), "eps"),
+        r"heun(_churn)?": lambda: (samplers.heun(sde, score, **churn), "eps"),
+        r"dpm_2(_churn)?": lambda: (samplers.dpm_2(sde, score, **churn), "eps"),
         r"lms": lambda: (samplers.lms(sde, score), "eps"),
         r"dpm_fast": lambda: (samplers.dpm_solver_singlestep(sde, score, order=3, prediction="eps"), "eps"),
         r"euler_ancestral.*": lambda: (samplers.ddim(sde, score, eta=eta), "x0"),
@@ -157,7 +157,7 @@ def test_edm_heun(x64) -> None:
         churn = churn_of(case.get("churn"))
         draws = NOISE[f"step_noise/{case['problem']}"] if "churn" in case else None
         x = NOISE[f"xT/{case['problem']}"] * 80.0
-        stepper = samplers.heun(sde, score, churn=churn)
+        stepper = samplers.heun(sde, score, **churn)
         runs.append(Run(sde, stepper, score, "eps", grid / 80.0, x, draws, churned=True))
     check("edm", chosen, runs, 1e-8)
 

@@ -145,7 +145,7 @@ def test_langevin_step_sizes(x64) -> None:
     x = jnp.asarray(Z, float)
     for name, h in sizes.items():
         make = samplers.annealed_langevin if name == "ald" else samplers.langevin
-        options = {} if name == "ald" else {"norm": name}
+        options = {} if name == "ald" else {"corrector_norm": name}
         state = make(sde, score, snr=0.16, **options).step(KEY, State(x, x), t, s)
         np.testing.assert_allclose(state.mean, x + h * g, rtol=1e-10)
         np.testing.assert_allclose(state.x - state.mean, np.sqrt(2 * h) * z, rtol=1e-9)
@@ -153,7 +153,7 @@ def test_langevin_step_sizes(x64) -> None:
 
 def test_two_and_two_corrector_steps_are_independent() -> None:
     """Each of a corrector's steps draws its own noise."""
-    stepper = samplers.annealed_langevin(SDE, lambda x, t: jnp.zeros_like(x), n_steps=2)
+    stepper = samplers.annealed_langevin(SDE, lambda x, t: jnp.zeros_like(x), n_steps_each=2)
     t = jnp.asarray(0.5)
     moved = stepper.step(KEY, State(Z, Z), t, 0.9 * t).x - Z
     h = 2 * (float(SDE.transition(0.9 * t, t).scale) * 0.16 * float(SDE.sigma(t))) ** 2
@@ -196,7 +196,7 @@ def test_the_published_grid_ends_at_zero_and_stays_finite(method: str) -> None:
 def test_no_predictor_is_the_corrector_alone() -> None:
     settings = Settings(predictor="none", corrector="ald", steps=5, n_steps_each=2)
     out = samplers.create(SDE, DATA.score(SDE), settings)(KEY, Z)
-    corrector = samplers.annealed_langevin(SDE, DATA.score(SDE), n_steps=2)
+    corrector = samplers.annealed_langevin(SDE, DATA.score(SDE), n_steps_each=2)
     alone = samplers.sample(corrector, KEY, Z, jnp.asarray(grids.create(SDE, "uniform", 5, 1e-3), Z.dtype))
     tail = samplers.tweedie(SDE, DATA.score(SDE))(alone.x, jnp.asarray(1e-3))
     np.testing.assert_allclose(out.x, tail, rtol=1e-5, atol=1e-6)
