@@ -48,6 +48,8 @@ AUTO: dict[str, Grids] = {
     "heun": Grids("uniform", "karras"),
     "dpm_2": Grids("quadratic", "log_snr"),
 }
+UNMEASURED = Grids("quadratic", "log_snr")
+"""Of a solver that the table does not have: what most of it take."""
 CLEAN = 0.02
 """The sigma / alpha down to which a grid goes: EDM's t of 1e-3 is a sigma of 0.08, which blurs the last step."""
 
@@ -64,7 +66,8 @@ def chosen(sde: AffineSDE, settings: Settings) -> Settings:
     last, first = nodes_of(sde, np.array([Settings.t_min, 1.0]))
     constant, noisy, name = first.alpha == 1.0, last.rho > CLEAN, "uniform"
     if settings.few_step:
-        name = AUTO[settings.method].constant if constant else AUTO[settings.method].falling
+        grids = AUTO.get(settings.method, UNMEASURED)
+        name = grids.constant if constant else grids.falling
     elif settings.method != "ode":
         noisy = noisy and constant
         name = "log_snr" if noisy else "uniform"
