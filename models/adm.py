@@ -29,7 +29,7 @@ class ADM(ResidualUNet):
       augment_dim: numbers that describe an augmentation; condition["augment"] likewise.
       centered: must be True: the preconditioning's c_in has scaled the images.
       dropout: rate within residual blocks, only where keys are given.
-      dtype: of the computation; None: that of inputs and parameters. The output has the dtype of x.
+      dtype: of the computation ("bfloat16"); None: that of inputs and parameters. The output has the dtype of x.
 
     Raises ValueError for options no network can be built from.
     """

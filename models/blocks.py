@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
-from models.layers import GroupNorm, Keys, conv3x3, dropout, linear
+from models.layers import GroupNorm, Keys, conv3x3, dropout, linear, precise
 from models.materialize import materialized
 from models.resample import downsample, upsample
 
@@ -68,7 +68,8 @@ class ResBlock(nnx.Module):
     ):
         self.norm0 = GroupNorm(c_in, groups0 or groups(c_in), epsilon=epsilon)
         self.conv0 = conv3x3(c_in, c_out, dtype=dtype, rngs=rngs)
-        self.time = linear(c_time, (1 + scale_shift) * c_out, dtype=dtype, rngs=rngs) if c_time else None
+        make = {"dtype": precise(dtype), "rngs": rngs}
+        self.time = linear(c_time, (1 + scale_shift) * c_out, **make) if c_time else None
         self.norm1 = GroupNorm(c_out, groups(c_out), epsilon=epsilon)
         self.conv1 = conv3x3(c_out, c_out, scale=init_scale, dtype=dtype, rngs=rngs)
         has_shortcut = c_in != c_out or (resample is not None and resample_shortcut)
@@ -89,11 +90,12 @@ class ResBlock(nnx.Module):
             resize = {"up": upsample, "down": downsample}[self.resample]
             h, x = resize(h, self.fir_kernel), resize(x, self.fir_kernel)
         h = self.conv0(h)
+        told = None if self.time is None else self.time(time)[:, None, None].astype(h.dtype)
         if self.scale_shift:
-            scale, shift = jnp.split(self.time(time)[:, None, None], 2, axis=-1)
+            scale, shift = jnp.split(told, 2, axis=-1)
             h = self.norm1(h) * (1 + scale) + shift
         else:
-            h = self.norm1(h if self.time is None else h + self.time(time)[:, None, None])
+            h = self.norm1(h if told is None else h + told)
         h = dropout(self.act(h), self.dropout_rate, keys, self.dropout_index)
         h = self.conv1(h)
         if self.shortcut is not None:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from limits import Sides
 from models.checks import check_centered, check_options
 from models.embeddings import positional
-from models.layers import Keys, linear
+from models.layers import Keys, linear, precise
 from models.ncsnpp import NCSNpp
 
 
@@ -67,7 +67,7 @@ class EDMUNet(NCSNpp):
         )
         c_embedding = nf if self.fourier is None else 2 * nf
         self.label_dim, self.augment_dim = label_dim, augment_dim
-        make = {"dtype": dtype, "rngs": rngs}
+        make = {"dtype": precise(dtype), "rngs": rngs}
         self.label = linear(label_dim, c_embedding, **make) if label_dim else None
         self.augment = linear(augment_dim, c_embedding, use_bias=False, **make) if augment_dim else None
 

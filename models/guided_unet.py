@@ -37,7 +37,7 @@ class GuidedUNet(ResidualUNet):
         trained without it; where it is missing, nothing is added. 0: takes none.
       centered: must be True, data in [-1, 1].
       dropout: rate within residual blocks, only where keys are given.
-      dtype: of the computation; None: that of inputs and parameters. The output has the dtype of x.
+      dtype: of the computation ("bfloat16"); None: that of inputs and parameters. The output has the dtype of x.
 
     Raises ValueError for options no network can be built from.
     """

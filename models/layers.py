@@ -56,6 +56,11 @@ def _trim(draws: Array, limit: float, shape: tuple[int, ...]) -> Array:
     return (draws[: math.prod(shape)] * limit).reshape(shape)
 
 
+def precise(dtype: DTypeLike | None) -> DTypeLike | None:
+    """What a network of that dtype computes in where rounding must not count, its time path: at least float32."""
+    return None if dtype is None else jnp.promote_types(dtype, jnp.float32)
+
+
 def linear(
     c_in: int,
     c_out: int,

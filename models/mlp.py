@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key, Num
 
 from models.checks import check_call, check_known, check_options
 from models.embeddings import Fourier, positional
-from models.layers import NONLINEARITIES, Keys, dropout, linear
+from models.layers import NONLINEARITIES, Keys, dropout, linear, precise
 
 
 class MLP(nnx.Module):
@@ -23,7 +23,7 @@ class MLP(nnx.Module):
         (at most ten radians over all labels; fourier_scale 0.2), so that adaptive solvers take long steps.
       label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros for none. 0: takes none.
       dropout: rate within blocks, only where keys are given.
-      dtype: of the computation; None: that of inputs and parameters. The output has the dtype of x.
+      dtype: of the computation ("bfloat16"); None: that of inputs and parameters. The output has the dtype of x.
 
     Raises ValueError for options no network can be built from.
     """
@@ -55,9 +55,10 @@ class MLP(nnx.Module):
         self.act = NONLINEARITIES[nonlinearity]
         self.fourier = Fourier(time_features // 2, fourier_scale, rngs=rngs) if embedding_type == "fourier" else None
         self.label_dim = label_dim
+        of_time = {"dtype": precise(dtype), "rngs": rngs}
         self.linear_in = linear(size, width, **make)
-        self.classes = linear(label_dim, width, use_bias=False, **make) if label_dim else None
-        self.time = nnx.List([linear(time_features, width, **make) for _ in range(depth)])
+        self.classes = linear(label_dim, width, use_bias=False, **of_time) if label_dim else None
+        self.time = nnx.List([linear(time_features, width, **of_time) for _ in range(depth)])
         self.linear0 = nnx.List([linear(width, width, **make) for _ in range(depth)])
         self.linear1 = nnx.List([linear(width, width, scale=0.0, **make) for _ in range(depth)])
         self.linear_out = linear(width, size, scale=0.0, **make)
@@ -77,8 +78,8 @@ class MLP(nnx.Module):
         time = embedding(c_noise)
         h = self.linear_in(x.reshape(x.shape[0], -1))
         if self.classes is not None and condition:
-            h += self.classes(condition["label"].astype(h.dtype) * math.sqrt(self.label_dim))
+            h += self.classes(condition["label"].astype(time.dtype) * math.sqrt(self.label_dim)).astype(h.dtype)
         for i, (embed, first, second) in enumerate(zip(self.time, self.linear0, self.linear1, strict=True)):
-            hidden = self.act(first(self.act(h)) + embed(time))
+            hidden = self.act(first(self.act(h)) + embed(time).astype(h.dtype))
             h += second(dropout(hidden, self.dropout, keys, i))
         return self.linear_out(self.act(h)).reshape(x.shape).astype(x.dtype)

@@ -15,7 +15,7 @@ from models.attention import Attention
 from models.blocks import ResBlock, residual
 from models.checks import check_call, check_known, check_options
 from models.embeddings import Fourier, image_fourier, positional
-from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear
+from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear, precise
 from models.resample import Downsample, Upsample
 from models.resolutions import level_sizes, level_widths
 
@@ -66,7 +66,7 @@ class NCSNpp(nnx.Module):
       label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros for none. 0: takes none.
       scale_by_sigma: divide the output by sigma; with positional labels, which count the noise scales downwards,
         sigma = sigma_max (sigma_min / sigma_max)^(label / (num_scales - 1)).
-      dtype: of the computation; None: that of inputs and parameters. The output has the dtype of x.
+      dtype: of the computation ("bfloat16"); None: that of inputs and parameters. The output has the dtype of x.
 
     Raises ValueError for options no network can be built from.
     """
@@ -173,9 +173,10 @@ class NCSNpp(nnx.Module):
 
         self.fourier = Fourier(nf, fourier_scale, rngs=rngs) if embedding_type == "fourier" else None
         c_embedding = nf if self.fourier is None else 2 * nf
-        self.time0 = linear(c_embedding, 4 * nf, **make) if conditional else None
-        self.time1 = linear(4 * nf, 4 * nf, **make) if conditional else None
-        self.classes = linear(label_dim, 4 * nf, use_bias=False, **make) if label_dim else None
+        of_time = {"dtype": precise(dtype), "rngs": rngs}
+        self.time0 = linear(c_embedding, 4 * nf, **of_time) if conditional else None
+        self.time1 = linear(4 * nf, 4 * nf, **of_time) if conditional else None
+        self.classes = linear(label_dim, 4 * nf, use_bias=False, **of_time) if label_dim else None
 
         self.conv_in = conv3x3((1 + 2 * len(self.fourier_features)) * num_channels, nf, **make)
         c, c_pyramid, skips = nf, num_channels, [nf]

@@ -29,7 +29,7 @@ class NCSNv2(nnx.Module):
       scale_by_sigma: divide the output by sigma, the network's only sight of the noise. With num_scales, c_noise is
         the index of a noise level, the noisiest first: sigma_max (sigma_min / sigma_max)^(index / (num_scales - 1)).
         Without, c_noise is sigma itself.
-      dtype: of the computation; None: that of inputs and parameters. The output has the dtype of x.
+      dtype: of the computation ("bfloat16"); None: that of inputs and parameters. The output has the dtype of x.
 
     It has no dropout. Raises ValueError for options no network can be built from.
     """

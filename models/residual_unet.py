@@ -16,7 +16,7 @@ from models.attention import Attention
 from models.blocks import ResBlock
 from models.checks import check_call, check_centered
 from models.embeddings import positional
-from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear
+from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear, precise
 from models.ncsnpp import Level
 from models.resample import Downsample, Upsample
 from models.resolutions import level_sizes, shorter_sides
@@ -118,9 +118,10 @@ class ResidualEncoder(nnx.Module):
         self.label_dim, self.augment_dim = label_dim, augment_dim
         nf, make = bricks.nf, bricks.make
 
-        self.time0, self.time1 = linear(nf, 4 * nf, **make), linear(4 * nf, 4 * nf, **make)
-        self.label = linear(label_dim, 4 * nf, use_bias=False, **make) if label_dim else None
-        self.augment = linear(augment_dim, nf, use_bias=False, **make) if augment_dim else None
+        of_time = make | {"dtype": precise(make["dtype"])}
+        self.time0, self.time1 = linear(nf, 4 * nf, **of_time), linear(4 * nf, 4 * nf, **of_time)
+        self.label = linear(label_dim, 4 * nf, use_bias=False, **of_time) if label_dim else None
+        self.augment = linear(augment_dim, nf, use_bias=False, **of_time) if augment_dim else None
 
         widths = [int(nf * multiple) for multiple in ch_mult]
         c = widths[0]

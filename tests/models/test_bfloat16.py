@@ -1,0 +1,126 @@
+"""Networks that compute in bfloat16: what stays in float32, and how far the output is from that of float32."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+
+from models import MODELS
+from models.functional import Network
+from tests.models.published_weights import compiled
+
+SIZES = {"image_size": 8, "num_channels": 3}
+UNET = SIZES | {"nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (4,), "label_dim": 3}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ncsnpp": UNET | {"progressive_input": "residual", "embedding_type": "fourier", "fir": True},
+    "ddpm": UNET,
+    "edm_unet": UNET | {"augment_dim": 9},
+    "adm": UNET | {"head_channels": 16, "augment_dim": 9},
+    "guided_unet": UNET,
+    "noisy_classifier": UNET | {"head_channels": 16},
+    "ncsn": SIZES | {"nf": 8, "num_scales": 4},
+    "ncsnv2_64": SIZES | {"nf": 8, "num_scales": 4, "sigma_min": 0.1, "sigma_max": 1.0},
+    "ncsnv2_128": SIZES | {"nf": 8, "scale_by_sigma": False},
+    "ncsnv2_256": SIZES | {"nf": 8, "scale_by_sigma": False},
+    "mlp": {"shape": (8, 8, 3), "width": 64, "depth": 2, "label_dim": 3},
+}
+X, C_NOISE = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
+STATISTICS = {"exp", "rsqrt", "reduce_sum", "reduce_max", "log", "sin", "cos"}
+"""What softmax, norms and embeddings are made of, and nothing else but the means of a halving, in float32 as well."""
+
+
+def network(name: str, dtype: str | None) -> Network:
+    return Network.create(name, **OPTIONS[name], dtype=dtype)
+
+
+def condition_of(name: str) -> dict[str, jax.Array] | None:
+    sizes = {"label": 3} if "label_dim" in OPTIONS[name] and name != "noisy_classifier" else {}
+    sizes |= {"augment": 9} if "augment_dim" in OPTIONS[name] else {}
+    return {entry: jnp.linspace(0, 1, 2 * size).reshape(2, size) for entry, size in sizes.items()} or None
+
+
+def steps(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
+    """Every primitive of a program, those of the functions inside it too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in equation.params.values():
+            if isinstance(value, ClosedJaxpr | Jaxpr):
+                yield from steps(value.jaxpr if isinstance(value, ClosedJaxpr) else value)
+
+
+def program(name: str) -> list[JaxprEqn]:
+    coarse = network(name, "bfloat16")
+    traced = jax.make_jaxpr(coarse.apply)(coarse.abstract(), X, C_NOISE, condition_of(name))
+    return list(steps(traced.jaxpr))
+
+
+def dtypes(equation: JaxprEqn) -> set[str]:
+    return {str(v.aval.dtype) for v in equation.invars if jnp.issubdtype(v.aval.dtype, jnp.floating)}
+
+
+def test_every_network_is_here() -> None:
+    assert set(OPTIONS) == set(MODELS)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_parameters_their_gradient_and_the_output_are_float32(name: str) -> None:
+    coarse = network(name, "bfloat16")
+    variables = coarse.abstract()
+    assert variables == network(name, None).abstract()
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+    def loss(params: dict, fixed: dict, x: jax.Array, c_noise: jax.Array) -> tuple[jax.Array, jax.Array]:
+        out = coarse.apply({"params": params, "fixed": fixed}, x, c_noise)
+        return jnp.sum(out), out
+
+    gradient, out = jax.eval_shape(jax.grad(loss, has_aux=True), variables["params"], variables["fixed"], X, C_NOISE)
+    assert {leaf.dtype for leaf in jax.tree.leaves((gradient, out))} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_softmax_statistics_of_norms_and_embeddings_are_float32(name: str) -> None:
+    found = [step for step in program(name) if step.primitive.name in STATISTICS]
+    assert found
+    assert {(step.primitive.name, *dtypes(step)) for step in found if dtypes(step) - {"float32"}} == set()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_time_path_is_float32_and_all_other_products_are_bfloat16(name: str) -> None:
+    """Products of two matrices with one row an example are those of the time path, but for what has no places.
+
+    Of these an MLP has two at its ends and two a block, and a classifier's pool has two.
+    """
+    own = {"mlp": 2 + 2 * 2, "noisy_classifier": 2}.get(name, 0)
+    products = [step for step in program(name) if step.primitive.name in ("dot_general", "conv_general_dilated")]
+    shapes = [[variable.aval.shape for variable in step.invars] for step in products]
+    of_examples = [len(left) == len(right) == 2 and left[0] == 2 for left, right in shapes]
+    found = [dtypes(step) for step, each in zip(products, of_examples, strict=True) if each]
+    assert found.count({"bfloat16"}) == own
+    assert (found.count({"float32"}) > 0) == (name not in ("ncsn", "ncsnv2_64", "ncsnv2_128", "ncsnv2_256"))
+    assert len(found) == found.count({"bfloat16"}) + found.count({"float32"})
+    others = [dtypes(step) for step, each in zip(products, of_examples, strict=True) if not each]
+    assert all(each == {"bfloat16"} for each in others) and (others or name == "mlp")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ("ncsnpp", "ncsnv2_64", "mlp") else pytest.mark.slow) for name in OPTIONS],
+)
+def test_the_output_is_that_of_float32_to_roundings_of_bfloat16(name: str) -> None:
+    """Some tens of roundings in a row, of 2^-9 each: a few percent of the output's own size at the very most."""
+    exact, random = network(name, None), np.random.default_rng(0)
+    leaves, structure = jax.tree.flatten(exact.abstract())
+    drawn = [random.normal(size=leaf.shape) / max(1.0, np.sqrt(np.prod(leaf.shape[:-1]))) for leaf in leaves]
+    variables = jax.tree.unflatten(structure, [value.astype(np.float32) for value in drawn])
+    x, c_noise = random.normal(size=X.shape).astype(np.float32), np.array([0.5, 2.0], np.float32)
+    fine, coarse = (
+        np.asarray(compiled(each.apply)(variables, x, c_noise, condition_of(name)))
+        for each in (exact, network(name, "bfloat16"))
+    )
+    error = np.sqrt(np.mean((coarse - fine) ** 2) / np.var(fine))
+    print(name, error)
+    assert 2**-12 < error < 2**-4
