@@ -17,13 +17,13 @@ from data.images import load_image, picture_size
 from data.listing import of_folder
 from evaluation import features, npz, report, stats
 from experiment import Failure
+from experiment.rules import LEAST_FOR_INCEPTION
 from metrics import sample_set
 from metrics.inception import InceptionV3
 from metrics.rgb import as_rgb
 
 ARRAYS = ("samples", "arr_0")
 CHUNK = 256
-LEAST = 10  # the splits of the Inception Score
 
 
 class Pictures(NamedTuple):
@@ -67,8 +67,10 @@ def prepare(config: ConfigDict, path: Path) -> Plan:
             "--mode=stats, or a public one"
         )
     pictures = find(path)
-    if pictures.count < LEAST:
-        raise ValueError(f"{path} holds {pictures.count} pictures; the Inception Score needs {LEAST} at least")
+    if pictures.count < LEAST_FOR_INCEPTION:
+        raise ValueError(
+            f"{path} holds {pictures.count} pictures; the Inception Score needs {LEAST_FOR_INCEPTION} at least"
+        )
     inception = features.load_inception(
         config.eval.inception, config.eval.inception_resize, config.eval.inception_sha256
     )

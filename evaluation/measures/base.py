@@ -89,7 +89,12 @@ class Measure:
     @classmethod
     def rows(cls, part: dict[str, Any]) -> list[str]:
         """The lines of report.md of a part that `numbers` has returned; by default they list it."""
-        return [f"## {cls.what}", "", *(f"- {name}: {value}" for name, value in part.items()), ""]
+        return [
+            f"## {cls.what[:1].upper()}{cls.what[1:]}",
+            "",
+            *(f"- {name}: {value}" for name, value in part.items()),
+            "",
+        ]
 
     def about(self, weights: dict[str, Any], key: jax.Array) -> dict[str, Any]:
         """Everything that the columns depend on: weights (`ingredients.of_weights`), settings, data and random key."""

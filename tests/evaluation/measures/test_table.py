@@ -72,7 +72,7 @@ def test_it_is_asked_for_by_name_and_reported(experiment: Experiment, tmp_path: 
     assert len(set(found["drawn"])) == 297, "each example has a key of its own"
     about = {"checkpoint": {"step": 1, "ema": False}, "seed": 0, "seeds": 1, "sde": {}, "dataset": "digits"}
     text = report.markdown({**about, "brightness": found, "environment": report.environment(), "levels": 17})
-    assert "## brightness" in text and f"- mean: {found['mean']}" in text
+    assert "## Brightness" in text and f"- mean: {found['mean']}" in text
 
 
 def test_its_rounds_are_those_of_weights_data_settings_and_no_batch(experiment: Experiment, tmp_path: Path) -> None:
