@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "inverse": {"sde_lib", "samplers"},
     "training": {"sde_lib", "models", "data", "checkpoints", "samplers", "experiment", "interruption"},
     "checkpoints": {"models"},
-    "experiment": {"sde_lib", "models", "data", "samplers", "inverse", "checkpoints", "configs"},
+    "experiment": {"sde_lib", "models", "data", "samplers", "inverse", "checkpoints", "configs", "metrics"},
     "editing": {"sde_lib", "models", "data", "samplers", "inverse", "experiment"},
     "metrics": {"sde_lib", "samplers"},
     "evaluation": {"sde_lib", "samplers", "metrics", "data", "models", "checkpoints", "experiment"},

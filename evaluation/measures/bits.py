@@ -1,17 +1,14 @@
 """bits/dim of the test set by the probability flow; each example has its own dequantisation noise and probes."""
 
-import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from evaluation.devices import each_on_its_own
 from evaluation.measures.base import Columns, Measure, bits_mean
-from experiment import Experiment
-from metrics.likelihood import bits_per_dim, log_likelihood
-from sde_lib.bound import dequantized
+from experiment import Experiment, likelihood
 
 
 class Bits(Measure):
@@ -42,32 +39,7 @@ class Bits(Measure):
 
     def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
         """The columns bits, evaluations and converged [b]; devices integrate their own examples without waiting."""
-        return each_on_its_own(self._compute, variables, batch, keys)
-
-    def _compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
-        experiment, settings = self.experiment, self.settings
-        dequantize, probe = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
-        sde, dimensions = experiment.process(variables), int(np.prod(experiment.source.shape))
-        if settings["dequantization"] == "process":
-            centres, offset = experiment.scaler.centres(), 0.0
-            x0 = jnp.asarray(centres, np.float32)[batch["image"]]
-            eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(dequantize)
-            x, extra = dequantized(sde, x0, eps, centres)
-        else:
-            # Whatever the training did: without noise grey levels have no density (published bits/dim do the same).
-            scaler = dataclasses.replace(experiment.scaler, dequantization="uniform")
-            x, extra, offset = scaler.encode(batch["image"], dequantize), 0.0, scaler.bits_offset()
-        result = log_likelihood(
-            sde,
-            lambda x, t, told=None: experiment.predict_fn(variables, condition=told)(x, t),
-            x,
-            probe,
-            condition=experiment.condition(batch.get("label")),
-            slots=experiment.config.eval.bpd_slots,
-            **{name: settings[name] for name in ("probe", "probes", "rtol", "atol")},
-        )
-        bits = bits_per_dim(result.nats, dimensions, offset) + extra
-        return {"bits": bits, "evaluations": result.evaluations, "converged": result.converged}
+        return each_on_its_own(partial(likelihood.bits, self.experiment), variables, batch, keys)
 
     def wrong(self, columns: Columns, examples: str) -> str | None:
         """Count the likelihoods that are not finite, and the solves that missed the tolerance."""

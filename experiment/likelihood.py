@@ -1,0 +1,61 @@
+"""The likelihood of stored examples by a run: dequantised, then followed to the prior by the probability flow."""
+
+import dataclasses
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from experiment.experiment import Experiment
+from metrics.likelihood import bits_per_dim, log_likelihood
+from sde_lib.bound import dequantized
+
+
+def key_of(seed: int, repeat: int = 0) -> Key[Array, ""]:
+    """The random key of a dequantisation of a data set; that of its example j is ``fold_in`` of it by j."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"bits")), repeat)
+
+
+def bits(
+    experiment: Experiment, variables: dict[str, Any], batch: dict[str, jax.Array], keys: Key[Array, " b"]
+) -> dict[str, jax.Array]:
+    """The bits/dim [b] of stored examples, the evaluations spent on each, and whether its solve met the tolerance.
+
+    What an example gets depends on its own key alone: its dequantisation, and the probes of the divergence. Grey levels
+    are dequantised as ``eval.bpd_dequantization`` says, whatever the training did, since without noise they have no
+    density; their bits bound the code length of the stored levels. Bits of continuous data are differential.
+
+    Args:
+      experiment: the run, whose ``config.eval`` has the tolerances and the probes.
+      variables: its weights.
+      batch: "image" [b, ...] as the data set stores it, and "label" [b] where the network is told of classes.
+      keys: of the examples.
+    """
+    config, levels = experiment.config.eval, experiment.source.levels
+    dequantize, probe = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+    sde, dimensions = experiment.process(variables), int(np.prod(experiment.source.shape))
+    if levels and config.bpd_dequantization == "process":
+        centres, offset = experiment.scaler.centres(), 0.0
+        x0 = jnp.asarray(centres, np.float32)[batch["image"]]
+        eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(dequantize)
+        x, extra = dequantized(sde, x0, eps, centres)
+    else:
+        scaler = dataclasses.replace(experiment.scaler, dequantization="uniform")
+        x, extra, offset = scaler.encode(batch["image"], dequantize), 0.0, scaler.bits_offset()
+    result = log_likelihood(
+        sde,
+        lambda x, t, told=None: experiment.predict_fn(variables, condition=told)(x, t),
+        x,
+        probe,
+        condition=experiment.condition(batch.get("label")),
+        slots=config.bpd_slots,
+        probe=config.bpd_probe,
+        probes=config.bpd_probes,
+        rtol=config.rtol,
+        atol=config.atol,
+    )
+    found = bits_per_dim(result.nats, dimensions, offset) + extra
+    return {"bits": found, "evaluations": result.evaluations, "converged": result.converged}

@@ -1,0 +1,213 @@
+"""A trained run in Python: its noise process, its score, its samplers and its likelihood, from the run's folder.
+
+run = experiment.load("runs/digits")
+images = run.sampler("heun", evaluations=19)(jax.random.key(0), 16).x
+bits = run.log_likelihood(images)
+"""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
+from ml_collections import ConfigDict
+
+import sde_lib
+from data.scaling import Scaler
+from experiment import fields, inputs, likelihood, sampling
+from experiment.build import build
+from experiment.experiment import Experiment
+from experiment.weights import load_guide, load_run
+from experiment.workdir import Workdir, flatten
+from models import CLASSIFIERS
+from models.materialize import network_jit
+from samplers import Samples
+
+Draw = Callable[..., Samples]
+"""(key, n or z [n, ...], label: None, a class or [n]) -> `Samples` with x as stored data."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run, with the weights of one checkpoint; `load` makes it.
+
+    Attributes:
+      experiment: what the config names.
+      step: the training step of the checkpoint.
+      variables: the weights, averaged or raw.
+    """
+
+    experiment: Experiment
+    step: int
+    variables: dict[str, Any] = dataclasses.field(repr=False)
+
+    @property
+    def config(self) -> ConfigDict:
+        """The config of the run, with the changes that were asked for."""
+        return self.experiment.config
+
+    @property
+    def codec(self) -> Scaler:
+        """Between stored data and the x of the process: ``encode(images, keys)`` and ``decode(x)``."""
+        return self.experiment.scaler
+
+    @functools.cached_property
+    def sde(self) -> sde_lib.AffineSDE:
+        """The noise process; a learned schedule as it was trained."""
+        return self.experiment.process(self.variables)
+
+    @functools.cached_property
+    def prediction(self) -> sde_lib.PredictFn:
+        """(x [b, ...], t [b]) -> `Prediction`, compiled; one network evaluation, without guidance and threshold.
+
+        A network of classes is told ``sampling.label`` where that names one, and else no class.
+        """
+        experiment, label = self.experiment, self.experiment.settings.label
+
+        @network_jit
+        def predict(variables: dict[str, Any], x: Array, t: Array) -> sde_lib.Prediction:
+            condition = experiment.condition(jnp.full(len(x), label) if label >= 0 else None)
+            return experiment.predict_fn(variables, condition=condition)(x, t)
+
+        return sde_lib.PredictFn(experiment.noising(self.variables), functools.partial(predict, self.variables))
+
+    @property
+    def score(self) -> sde_lib.ScoreFn:
+        """(x [b, ...], t [b]) -> grad_x log p_t(x): that of `prediction`, and as it is told of classes."""
+        return self.prediction.score
+
+    def sampler(self, method: str = "", **options: Any) -> Draw:
+        """A sampler, ``draw(key, n, label=None) -> Samples`` with x as stored data: images as whole levels.
+
+        In place of n it takes points z [n, ...] of the prior. Draws of n are those of ``--mode=sample`` with the key of
+        ``eval.seed``, `eval.batch_size` at once. A `label` is a class, or one for each sample; None is
+        ``sampling.label``. Each number of samples is compiled once.
+
+        Args:
+          method: a name of `samplers.METHODS`; "": the run's own, ``sampling.method``.
+          options: fields of the config's section sampling, such as evaluations=20.
+
+        Raises:
+          ValueError: a method, an option or a value that is not allowed.
+        """
+        chosen = {"method": method or self.config.sampling.method, **options}
+        experiment = build(_changed(self.config, {"sampling": chosen}), needs_data=False)
+        variables, sde, size = self.variables | load_guide(experiment), self.sde, self.config.eval.batch_size
+        method, shape = experiment.settings.method, experiment.source.shape
+        carry = network_jit(lambda v, key, z, labels: sampling.sampler(experiment, v, method, sde, labels)(key, z))
+        start = jax.jit(experiment.sde.prior_sample, static_argnums=1)
+
+        def draw(key: jax.Array, z: int | Float[Array, "b *d"], label: int | Int[Array, " b"] | None = None) -> Samples:
+            if np.ndim(z):
+                out = carry(variables, key, jnp.asarray(z), _labels(experiment, len(z), label))
+                return Samples(experiment.scaler.decode(np.asarray(out.x)), np.asarray(out.evaluations))
+            n, parts = int(z), []
+            rows = min(size, n)
+            labels = _labels(experiment, n, label, rows)
+            for i in range(-(-n // rows)):
+                key_prior, key_path = jax.random.split(jax.random.fold_in(key, i))
+                told = None if labels is None else labels[i * rows : (i + 1) * rows]
+                parts.append(carry(variables, key_path, start(key_prior, (rows, *shape)), told))
+            x, spent = (np.concatenate([getattr(part, name) for part in parts])[:n] for name in ("x", "evaluations"))
+            return Samples(experiment.scaler.decode(x), spent)
+
+        return draw
+
+    def log_likelihood(self, images: Shaped[Array, "n *d"], labels: Int[Array, " n"] | None = None) -> np.ndarray:
+        """-log2 p of each example in bits/dim [n], by the probability flow, as ``--mode=evaluate`` measures it.
+
+        An example of d numbers with b bits/dim has log p = -b d ln 2 nats. Images are whole levels (uint8), as the
+        data set and `sampler` give them; they are dequantised by one draw each, and the bits bound their code length.
+        Bits of continuous data are differential. NaN is a solve that did not converge.
+
+        Args:
+          images: stored examples; the i-th has the random draws of the i-th test example of an evaluation.
+          labels: the classes, of a network that is told of them; None: it is told of none.
+
+        Raises:
+          ValueError: examples of another shape or type than the data set's.
+        """
+        source, n, size = self.experiment.source, len(images), min(self.config.eval.batch_size, len(images))
+        wanted = np.integer if source.levels else np.floating
+        if np.shape(images)[1:] != source.shape or not np.issubdtype(images.dtype, wanted):
+            raise ValueError(
+                f"the examples are {images.dtype} {tuple(np.shape(images))}; needed are [n, *{source.shape}] of "
+                f"{f'levels 0 to {source.levels - 1}, as whole numbers' if source.levels else 'floating-point numbers'}"
+            )
+        key, found = likelihood.key_of(self.config.eval.seed), []
+        given = {"image": images} if labels is None else {"image": images, "label": labels}
+        for first in range(0, n, size):
+            index = np.minimum(np.arange(first, first + size), n - 1)  # copies fill up the last batch
+            batch = {name: jnp.asarray(np.asarray(values)[index]) for name, values in given.items()}
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+            found.append(np.asarray(self._bits(self.variables, batch, keys)["bits"]))
+        return np.concatenate(found)[:n]
+
+    @functools.cached_property
+    def _bits(self) -> Callable[..., dict[str, jax.Array]]:
+        return network_jit(functools.partial(likelihood.bits, self.experiment))
+
+
+def load(
+    folder: str | os.PathLike,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    checkpoint: int | None = None,
+    ema: bool | None = None,
+    **sections: Mapping[str, Any],
+) -> Run:
+    """The run in a folder that main.py has trained or imported.
+
+    Data sets of files and TFDS need not be there, unless the config leaves the size of their images to them.
+
+    Args:
+      folder: the --workdir of the run.
+      changes: fields of its config to change, by dotted names: {"sampling.evaluations": 20}.
+      checkpoint: the step; None: the newest, or what ``eval.checkpoint`` says.
+      ema: whether the weights are the averaged ones; None: as ``eval.ema`` says, True unless changed.
+      sections: fields to change by section: sampling={"evaluations": 20}.
+
+    Raises:
+      ValueError: a folder that holds no run or a classifier, or a field or value that is not allowed.
+      OSError: no checkpoint, or none of that step; a file that the config names and that is not there.
+    """
+    workdir = Workdir(folder)
+    if not workdir.config_file.exists():
+        raise ValueError(
+            f"{workdir.path} holds no run (no config.json); give the --workdir of one, or train one with --mode=train"
+        )
+    chosen = {"eval.checkpoint": checkpoint, "eval.ema": ema}
+    named = {name: value for name, value in chosen.items() if value is not None}
+    config = _changed(workdir.config(), {**(changes or {}), **sections, **named})
+    workdir.check(config, training=False)
+    inputs.check_files(config, workdir)
+    if config.model.name in CLASSIFIERS:
+        raise ValueError(
+            f"{workdir.path} holds a classifier (model.name {config.model.name!r}), which has neither a score nor "
+            f"samples; load another run, which it may guide (sampling.guide={os.fspath(folder)!r})"
+        )
+    experiment = build(config, needs_data=False)
+    inputs.check_classes(experiment, workdir)
+    return Run(experiment, *load_run(workdir, experiment.network, config))
+
+
+def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+    """The config with these fields, or sections of fields, as the command line would set them."""
+    return fields.override(config, [(name, str(value)) for name, value in flatten(dict(changes)).items()])
+
+
+def _labels(experiment: Experiment, n: int, label: Any, rows: int = 1) -> np.ndarray | None:
+    """The classes of n samples, and of those beside them that fill up the last batch of so many rows."""
+    drawn = -(-n // rows) * rows
+    if label is None:
+        return experiment.labels(0, drawn)
+    labels, classes = np.broadcast_to(label, n), experiment.sampled_classes
+    if n and (labels.min() < 0 or labels.max() >= classes):
+        allowed = f"0 to {classes - 1}" if classes else "None: the network takes no classes"
+        raise ValueError(f"label is {label}; allowed is {allowed}")
+    return np.resize(labels, drawn)
