@@ -1,4 +1,4 @@
-"""The builder: from a config to the objects that it names, checked, without compiling anything."""
+"""The builder makes the objects that a config names and checks them; it compiles nothing."""
 
 import dataclasses
 import inspect
@@ -37,7 +37,7 @@ def _source(config: ConfigDict) -> data.Source:
 
 
 def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) -> Network:
-    """The network of ``config.model``; its keys are the network's own, but for what says how it is used."""
+    """The network of ``config.model``, whose keys are its options, but for those that say how it is used."""
     own = ("name", "prediction", "noise_label", "preconditioning", *EMA_FIELDS)
     options = {key: value for key, value in config.model.items() if key not in own}
     scales = num_scales(config)
@@ -55,7 +55,7 @@ def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) 
 
 
 def network_of(config: ConfigDict) -> Network:
-    """The network of a config, whose data set need not be there where the config names the images' size."""
+    """The network of a config; the data set need not be there where the config gives the images' size."""
     shape = image_shape(config)
     if shape is None:
         return build(config).network
@@ -70,11 +70,15 @@ def _stand_in(config: ConfigDict, shape: tuple[int, ...]) -> data.Source:
 
 
 def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
-    """Everything that the config names, checked; without `needs_data` a data set outside the package may be absent.
+    """Make everything that the config names, and check it.
+
+    Args:
+      config: the whole config.
+      needs_data: whether the examples are needed; if not, a data set of files or of TFDS may be absent.
 
     Raises:
-      ValueError: a name, option or value that is not allowed; the message says which are.
-      OSError: a data set that is not there.
+      ValueError: a name, an option or a value is not allowed; the message says which are.
+      OSError: the data set is not there.
     """
     rules.check_config(config)
     sde, settings = sde_lib.create(**config.sde), samplers.Settings(**config.sampling)
@@ -98,7 +102,7 @@ def _config_of_guide(config: ConfigDict) -> ConfigDict | None:
     """The config of the run in ``sampling.guide``, None where there is none.
 
     Raises:
-      ValueError: a folder that holds no run, a damaged config of one, or a file of it that has changed since.
+      ValueError: the folder holds no run, its config is damaged, or a file that it names has changed since.
     """
     folder = config.sampling.guide
     if not folder:

@@ -1,4 +1,4 @@
-"""What a config names, as one frozen object: process, data set, network, and the settings of its samplers."""
+"""An experiment is what a config names, as one frozen object: process, data set, network and samplers' settings."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from models.functional import Network
 
 
 def num_scales(config: ConfigDict) -> int:
-    """The noise levels of a discrete training; 0 is one in continuous time."""
+    """The number of noise levels of a discrete training; 0 stands for continuous time."""
     return 0 if config.training.continuous else config.model.get("num_scales", 0)
 
 
 def image_shape(config: ConfigDict) -> tuple[int, int, int] | None:
-    """The (height, width, channels) that a config gives of its images; None where it leaves them to the data set."""
+    """The (height, width, channels) of the images; None where the config leaves them to its data set."""
     if "image_size" not in config.data:
         return None
     return *sides(config.data.image_size), config.data.num_channels
@@ -33,7 +33,17 @@ def image_shape(config: ConfigDict) -> tuple[int, int, int] | None:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """One noise process, one data set, one network and the settings of its samplers."""
+    """One noise process, one data set, one network and the settings of its samplers; `experiment.build` makes it.
+
+    Attributes:
+      config: the whole config, checked.
+      sde: the noise process; one with a learned schedule has its initial values.
+      source: the data set.
+      scaler: takes stored data to x and back.
+      network: the network, without weights.
+      settings: those of the samplers, ``config.sampling``.
+      guide: the run of ``sampling.guide``; None where there is none.
+    """
 
     config: ConfigDict
     sde: sde_lib.AffineSDE
@@ -45,12 +55,12 @@ class Experiment:
 
     @property
     def num_classes(self) -> int:
-        """The classes that the network is told of, or tells apart; 0: none."""
+        """The number of classes that the network is told of, or tells apart; 0 where there are none."""
         return self.config.model.get("label_dim", 0)
 
     @property
     def sampled_classes(self) -> int:
-        """The classes that samples are drawn of: those of the network, or else of its guide; 0: none."""
+        """The number of classes that samples are drawn of, the network's or its guide's; 0 where there are none."""
         return self.num_classes or (self.guide.num_classes if self.guide else 0)
 
     @property
@@ -59,11 +69,14 @@ class Experiment:
         return ("image", "label") if self.num_classes else ("image",)
 
     def condition(self, labels: Any) -> dict[str, Any] | None:
-        """What the network is told of examples of these classes [b]; None where it takes none or none are given."""
+        """The condition of examples of these classes [b]; None where the network takes no classes or none are given."""
         return {"label": one_hot(labels, self.num_classes)} if self.num_classes and labels is not None else None
 
     def labels(self, first: int, count: int) -> np.ndarray | None:
-        """The classes of the samples `first` to first + count - 1: ``sampling.label``, or each in turn; None: none."""
+        """The classes [count] of the samples from number `first` on: ``sampling.label``, or each class in turn.
+
+        None is returned where samples have no classes.
+        """
         if not self.sampled_classes:
             return None
         drawn = np.arange(first, first + count) % self.sampled_classes
@@ -71,7 +84,7 @@ class Experiment:
 
     @property
     def num_scales(self) -> int:
-        """Noise levels of a discretely trained network, 0 for one trained in continuous time."""
+        """The number of noise levels of a discrete training; 0 stands for continuous time."""
         return num_scales(self.config)
 
     @property
@@ -83,12 +96,12 @@ class Experiment:
     def predict_fn(
         self, variables: dict[str, Any], *, chain: bool = False, condition: dict[str, Any] | None = None
     ) -> sde_lib.PredictFn:
-        """The predictions of the network with these variables, dropout off: what every sampler and likelihood takes.
+        """The predictions of the network, without dropout, which every sampler and likelihood takes.
 
         Args:
-          variables: of the network.
-          chain: of a discretely trained network at the noise levels of its chain, rather than smooth in t.
-          condition: of a conditional network, for a batch of as many examples.
+          variables: the network's weights.
+          chain: whether a discretely trained network is asked at the levels of its chain, rather than smoothly in t.
+          condition: what a conditional network is told of each example of the batch.
         """
         return self.parameterization.predict_fn(*self._process_and_network(variables, chain, condition))
 
@@ -105,12 +118,12 @@ class Experiment:
         return self.config.model.name in CLASSIFIERS
 
     def logits_fn(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.LogitsFn:
-        """What a classifier with these variables says, dropout off; `chain` as in `predict_fn`."""
+        """The logits of a classifier with these variables, without dropout; `chain` is that of `predict_fn`."""
         process, apply = self._process_and_network(variables, chain, None)
         return sde_lib.logits_fn(process, apply, self.config.model.noise_label)
 
     def log_prob_fn(self, variables: dict[str, Any], labels: Any, *, chain: bool = False) -> sde_lib.LogProbFn:
-        """log p(label | x_t) by a classifier with these variables, for a batch of as many labels [b]; -1 gives 0."""
+        """The classifier's log p(label | x_t) of a batch of as many labels [b]; it is 0 for the label -1."""
         return sde_lib.log_prob_fn(self.logits_fn(variables, chain=chain), labels)
 
     def _process_and_network(
@@ -122,14 +135,14 @@ class Experiment:
         return self.noising(variables, chain=chain), apply
 
     def noising(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.AffineSDE | sde_lib.Levels:
-        """What noises the data: `process`, or the levels of a discrete training; `chain` as in `predict_fn`."""
+        """The process that noises the data, or the levels of a discrete training; `chain` is that of `predict_fn`."""
         process = self.process(variables)
         return sde_lib.Levels(process, self.num_scales, exact=chain) if self.num_scales else process
 
     def process(self, variables: dict[str, Any]) -> sde_lib.AffineSDE:
-        """The noise process with these variables: `sde`, or with a learned schedule its trained form."""
+        """The noise process with these variables: it is `sde`, or its trained form where the schedule is learned."""
         return self.sde.with_parameters(parameters_of(variables["params"])) if self.sde.parameters else self.sde
 
     def settings_of(self, method: str) -> samplers.Settings:
-        """This experiment's sampler settings for another method, as they are carried out."""
+        """The settings of another method, as they are carried out (`samplers.settled`)."""
         return samplers.settled(self.sde, dataclasses.replace(self.settings, method=method))

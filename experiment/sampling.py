@@ -1,4 +1,4 @@
-"""The sampling of an experiment: the predictions that its samplers follow, for given classes, guided, in range."""
+"""The predictions that an experiment's samplers follow: for given classes, guided, and kept in range."""
 
 from collections.abc import Callable
 from typing import Any

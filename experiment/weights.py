@@ -1,4 +1,4 @@
-"""The weights of a trained run, checked against the network they are to fill."""
+"""The weights of a trained run are read here, and checked against the network that they fill."""
 
 from typing import Any
 
@@ -13,11 +13,13 @@ from models.functional import Network
 
 
 def load(store: Store, network: Network, *, ema: bool, step: int | None) -> tuple[int, dict[str, Any]]:
-    """(step, variables) of the newest sound checkpoint (step None or below 0), or of `step`; averaged or raw weights.
+    """(step, variables) of the checkpoint of that step, or of the newest sound one where it is None or below 0.
+
+    The weights are the averaged ones, or with `ema` False the raw ones.
 
     Raises:
-      CheckpointMismatch: a checkpoint of another architecture.
-      FileNotFoundError: no checkpoint, or none of that step.
+      CheckpointMismatch: the checkpoint is of another architecture.
+      FileNotFoundError: there is no checkpoint, or none of that step.
     """
     abstract, which = network.abstract(), "ema" if ema else "params"
     template = {which: abstract["params"], "fixed": abstract["fixed"]}
@@ -29,7 +31,7 @@ def load(store: Store, network: Network, *, ema: bool, step: int | None) -> tupl
 
 
 def load_run(workdir: Workdir, network: Network, config: ConfigDict) -> tuple[int, dict[str, Any]]:
-    """What `load` gives of a run for ``config.eval``: its `checkpoint`, averaged or raw by `ema`."""
+    """What `load` gives of the checkpoint and the kind of weights that ``config.eval`` names (`checkpoint`, `ema`)."""
     with workdir.store(read_only=True) as store:
         return load(store, network, ema=config.eval.ema, step=config.eval.checkpoint)
 
