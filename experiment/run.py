@@ -22,6 +22,7 @@ from data.scaling import Scaler
 from experiment import fields, inputs, likelihood, sampling
 from experiment.build import build
 from experiment.experiment import Experiment
+from experiment.paths import expand_fields
 from experiment.weights import load_guide, load_run
 from experiment.workdir import Workdir, flatten
 from models import CLASSIFIERS
@@ -96,7 +97,8 @@ class Run:
           ValueError: a method, an option or a value that is not allowed.
         """
         chosen = {"method": method or self.config.sampling.method, **options}
-        experiment = build(_changed(self.config, {"sampling": chosen}), needs_data=False)
+        changes = {"sampling": chosen, "eval.samplers": ()}  # which need not go with these options
+        experiment = build(_changed(self.config, changes), needs_data=False)
         variables, sde, size = self.variables | load_guide(experiment), self.sde, self.config.eval.batch_size
         method, shape = experiment.settings.method, experiment.source.shape
         carry = network_jit(lambda v, key, z, labels: sampling.sampler(experiment, v, method, sde, labels)(key, z))
@@ -198,7 +200,8 @@ def load(
 
 def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     """The config with these fields, or sections of fields, as the command line would set them."""
-    return fields.override(config, [(name, str(value)) for name, value in flatten(dict(changes)).items()])
+    texts = [(name, str(value)) for name, value in flatten(dict(changes)).items()]
+    return expand_fields(fields.override(config, texts))
 
 
 def _labels(experiment: Experiment, n: int, label: Any, rows: int = 1) -> np.ndarray | None:
