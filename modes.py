@@ -24,7 +24,7 @@ from experiment.scheduler import as_scheduler
 from experiment.weights import load_guided, load_run
 from experiment.workdir import Workdir
 from models import CLASSIFIERS
-from training import loop
+from training import loop, preparation
 from training.best import FILE as BEST
 
 Act = Callable[[], object]
@@ -36,10 +36,10 @@ def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     experiment = build(config)
     evaluation.run.check(experiment, likelihood=False)
     measure = snapshot_fid.prepare(experiment)
-    start = loop.prepare(experiment, workdir)
+    prepared = preparation.prepare(experiment, workdir)
 
     def act() -> None:
-        step = loop.train(experiment, workdir, start, measure)
+        step = loop.train(experiment, workdir, prepared, measure)
         if is_leader() and step >= config.training.n_iters:  # one that was stopped has said how to go on
             print(_trained(experiment, workdir, step))
 

@@ -11,7 +11,7 @@ import numpy as np
 from experiment import Experiment
 from models.materialize import network_jit
 from training import devices
-from training.loop import make_losses, objective_of, optimizers_of
+from training.preparation import loss_of, optimizers_of, scores_of
 from training.state import TrainState
 from training.step import TrainStep, make_train_step
 
@@ -26,16 +26,16 @@ class Steps:
     variables: dict[str, Any]
     size: int
 
-    def losses(self, parts: int) -> Callable[..., jax.Array]:
-        """``(variables, batch, key, train) -> losses [b]``."""
-        return make_losses(self.experiment, objective_of(self.experiment), parts)
+    def scores(self, parts: int) -> Callable[..., jax.Array]:
+        """``(variables, batch, key, train, state) -> scores`` [b] by name."""
+        return scores_of(self.experiment, loss_of(self.experiment), parts)
 
     def gradient(self, batch: dict[str, np.ndarray]) -> Callable[[], Any]:
         """Loss and gradient on one device: no dropout, no optimiser, no moving average."""
 
         def mean_loss(params: dict, batch: dict) -> jax.Array:
             variables = {"params": params, "fixed": self.variables["fixed"]}
-            return jnp.mean(self.losses(1)(variables, batch, jax.random.key(KEY), False))
+            return jnp.mean(self.scores(1)(variables, batch, jax.random.key(KEY), False)["loss"])
 
         run = network_jit(jax.value_and_grad(mean_loss))
         batch = jax.device_put(batch)
@@ -60,12 +60,12 @@ class Steps:
     def _train_step(self, axis_size: int) -> TrainStep:
         adam, ema = optimizers_of(self.experiment, self.size)
         options = {"ema": ema, "nan_to_num": self.experiment.config.training.nan_to_num, "axis_size": axis_size}
-        return make_train_step(self.losses(axis_size), adam, **options)
+        return make_train_step(self.scores(axis_size), adam, **options)
 
     def _state(self) -> TrainState:
-        history = objective_of(self.experiment).history()
+        state = loss_of(self.experiment).init()
         adam, _ = optimizers_of(self.experiment, self.size)
-        return TrainState.create(jax.tree.map(jnp.array, self.variables), adam, history)
+        return TrainState.create(jax.tree.map(jnp.array, self.variables), adam, state)
 
 
 def _keeping(run: Callable, state: TrainState) -> Callable:

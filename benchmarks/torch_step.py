@@ -37,7 +37,7 @@ def check(config: ConfigDict) -> None:
 
 
 def losses(experiment: Experiment, network: nn.Module, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-    """The denoising loss of each example at times t, ``training.objective.Objective.losses`` with weight uniform."""
+    """The denoising loss of each example at times t, `training.losses.DenoisingScoreMatching` with weight uniform."""
     config, sde = experiment.config, experiment.sde
     if config.sde.name == "vp":
         exponent = t * sde.schedule.beta_min + 0.5 * t**2 * (sde.schedule.beta_max - sde.schedule.beta_min)

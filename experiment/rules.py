@@ -8,6 +8,7 @@ is checked by their constructors.
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -53,8 +54,6 @@ def of_config(config: ConfigDict) -> Broken:
         )
     if sampling.grid == "levels" and training.continuous:
         yield "sampling.grid 'levels' is for networks trained on noise levels (training.continuous=False); use uniform"
-    if training.loss in ("hybrid", "variational") and config.data.uniform_dequantization:
-        yield f"training.loss {training.loss!r} decodes whole levels; set data.uniform_dequantization to False"
     if model.name in CLASSIFIERS and model.preconditioning != "none":
         yield (
             f"model.preconditioning is {model.preconditioning!r}, and {model.name} is a classifier, whose input is "
@@ -210,6 +209,29 @@ def of_training(experiment: Experiment) -> Broken:
         )
     if config.data.augment and len(source.shape) != 3:
         yield f"data.augment is for images; the examples are {source.shape}; set it to 0"
+
+
+def of_loss(experiment: Experiment, loss: Any) -> Broken:
+    """The rules of a training's loss (`training.losses.base.Loss`): network and data must be what it trains."""
+    model, training = experiment.config.model, experiment.config.training
+    name = f"training.loss is {training.loss!r}"
+    if loss.needs_grey_levels and experiment.config.data.uniform_dequantization:
+        yield f"{name}, which decodes whole levels; set data.uniform_dequantization to False"
+    if loss.needs_variance and model.preconditioning != "none":
+        yield (
+            f"{name} and model.preconditioning {model.preconditioning!r}; a learned variance is for networks without "
+            "it; set it to 'none'"
+        )
+    if loss.needs_variance and not experiment.predicts_variance:
+        yield (
+            f"{name} with training.variance {training.variance!r}, and the network {model.name!r} predicts no "
+            "variance; take guided_unet with learned_variance=True"
+        )
+    if experiment.classifies != loss.needs_classifier:
+        yield (
+            f"{name} and model.name {model.name!r}; classifiers ({', '.join(CLASSIFIERS)}) have a loss of their own, "
+            "cross_entropy, and no other network has it"
+        )
 
 
 def of_snapshot_fid(experiment: Experiment) -> Broken:

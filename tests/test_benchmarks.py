@@ -28,7 +28,8 @@ from configs.vp import cifar10_ddpmpp_continuous, digits_classes
 from experiment import build
 from experiment.workdir import Workdir
 from models.functional import Network
-from training.objective import Objective
+from tests.training.given import losses_at
+from training.preparation import loss_of
 
 CONFIG = "configs/vp/toy_mixture8_mlp.py"
 ROOT = Path(__file__).parents[1]
@@ -180,8 +181,8 @@ def test_the_pytorch_contender_is_the_same_network_and_loss(name: str, channels_
     ours = np.asarray(experiment.network.apply(variables, x0, label))
     theirs = module(moved(x0), torch.from_numpy(label)).detach().numpy().transpose(0, 2, 3, 1)
     assert np.abs(ours - theirs).max() < 1e-4 * np.abs(ours).max()
-    objective = Objective(experiment.sde, reduce_mean=config.training.reduce_mean)
-    losses = objective.losses(experiment.predict_fn(variables), *map(jnp.asarray, (x0, t, eps)))
+    predict = experiment.predict_fn(variables)
+    losses = losses_at(loss_of(experiment), predict, *map(jnp.asarray, (x0, t, eps)))
     found = torch_step.losses(experiment, module, moved(x0), torch.from_numpy(t), moved(eps)).detach().numpy()
     assert found == pytest.approx(np.asarray(losses), rel=1e-3)
     step = torch_step.step_of(experiment, module, rng.integers(0, 256, (2, 8, 8, 3), np.uint8))

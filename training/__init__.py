@@ -1,1 +1,1 @@
-"""How the score is learned: objective, optimiser, state, devices and the run itself."""
+"""How the score is learned: losses, optimiser, state, devices and the run itself."""

@@ -6,11 +6,12 @@ from typing import Any, Protocol
 
 import jax
 
+from training.examples import Batch
 from training.fsdp import Fsdp
 from training.pmap import Pmap
 from training.programs import Call
 from training.state import TrainState
-from training.step import Batch, TrainStep
+from training.step import TrainStep
 
 
 class Devices(Protocol):
@@ -21,7 +22,7 @@ class Devices(Protocol):
 
     @property
     def axis_size(self) -> int:
-        """The number of devices that compute their own losses: what `batch_losses` and `make_train_step` are told."""
+        """The number of devices that compute their own losses: what `batch_scores` and `make_train_step` are told."""
 
     @property
     def joint(self) -> bool:

@@ -1,4 +1,4 @@
-"""The random numbers of a training batch: each example's own, whatever the number of devices."""
+"""The random numbers of a training batch: each example's own, whatever the number of devices and micro-batches."""
 
 from typing import Any, NamedTuple
 
@@ -13,41 +13,48 @@ PLACE = "place"
 
 
 class Draws(NamedTuple):
-    """Keys of a part of a global batch: what an example draws comes from its own key alone.
+    """Keys of a part of a global batch: every example has one of its own for each thing that is drawn of it.
 
     Attributes:
-      size: of the global batch.
+      size: the number of examples of the global batch.
       place: the examples' places in it, [b].
-      each: an example's key; fold in 5 or more for what has no name here.
-      flip, dequantize, time, noise, dropout: what it is split into, [b] each.
-      batch: the batch's own key, different from every example's.
+      flip, dequantize, time, noise, dropout, augment, label: the keys of what they are named after, [b] each.
+      batch: the key of what a batch has one of, different from every example's.
     """
 
     size: int
     place: Int[Array, " b"]
-    each: Key[Array, " b"]
     flip: Key[Array, " b"]
     dequantize: Key[Array, " b"]
     time: Key[Array, " b"]
     noise: Key[Array, " b"]
     dropout: Key[Array, " b"]
+    augment: Key[Array, " b"]
+    label: Key[Array, " b"]
     batch: Key[Array, ""]
 
     @classmethod
     def of_batch(cls, key: Key[Array, ""], batch: dict[str, Any], parts: int) -> "Draws":
-        """Return those of a batch that is one of `parts` equal parts of a global batch, and by default all of it."""
+        """Return those of a batch that is one of `parts` equal parts of a global batch.
+
+        The batch gives the places of its examples under the name `PLACE`; without them it is the whole.
+        """
         b = len(batch["image"])
         return cls.of(key, batch[PLACE] if PLACE in batch else jnp.arange(b), parts * b)
 
     @classmethod
     def of(cls, key: Key[Array, ""], place: Int[Array, " b"], size: int) -> "Draws":
-        """Return those of the examples at these places of a batch of `size`; example j has ``fold_in(key, j)``."""
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, place)
-        split = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 5))(keys), axis=1)
-        return cls(size, place, keys, *split, jax.random.fold_in(key, 2**31 - 1))
+        """Return those of the examples at these places of a batch of `size`; example j has ``fold_in(key, j)``.
+
+        That is split into five, which are what `fold_in` makes of 0 to 4; later names go on from there.
+        """
+        each = jax.vmap(jax.random.fold_in, (None, 0))(key, place)
+        split = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 5))(each), axis=1)
+        more = (jax.vmap(jax.random.fold_in, (0, None))(each, number) for number in (5, 6))
+        return cls(size, place, *split, *more, jax.random.fold_in(key, 2**31 - 1))
 
     def eps(self, x0: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
-        """Standard normal noise in the shape and type of x0."""
+        """Return standard normal noise in the shape and type of x0."""
         return jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(self.noise)
 
 

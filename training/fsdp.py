@@ -20,9 +20,10 @@ from jaxtyping import Array
 
 from models.materialize import network_jit
 from training.draws import AXIS, with_places
+from training.examples import Batch
 from training.programs import Call, several_steps
 from training.state import TrainState
-from training.step import Batch, Gradient, TrainStep
+from training.step import Gradient, TrainStep
 
 SMALL = 2**14  # a leaf of fewer numbers is not cut: nobody would notice what that saves
 

@@ -10,9 +10,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from models.materialize import network_jit
 from training.draws import AXIS, with_places
+from training.examples import Batch
 from training.programs import Call, several_steps
 from training.state import TrainState
-from training.step import Batch, TrainStep
+from training.step import TrainStep
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from jaxtyping import Array, Int, Key
 
 from experiment.processes import one_at_a_time
 from models.materialize import compiler_options
+from training.examples import Batch
 from training.state import TrainState
-from training.step import Batch, Gradient, Metrics, TrainStep
+from training.step import Gradient, Metrics, TrainStep
 
 Call = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, list[Metrics]]]
 """A call donates the state that it is given. Its metrics are a list of entries, [..., k] each, of k steps in a row."""

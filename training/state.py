@@ -7,15 +7,16 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from training.importance import LossHistory
-
 Tensors = dict[str, Array]
+LOSS = "history"
+"""The name of the loss's state in a checkpoint, which is that of the first loss that had one."""
 
 
 class TrainState(NamedTuple):
     """Step counter, weights, their moving average, fixed numbers (Fourier frequencies) and the optimiser's state.
 
-    `history`: the losses by level where noise levels are drawn by them, else None, and then not in the checkpoint.
+    `loss` is the state of a loss that learns from what it sees (`training.losses.base.Loss`), a NamedTuple of arrays.
+    It is None for all others, and then not in the checkpoint.
     """
 
     step: Int[Array, ""]
@@ -23,34 +24,32 @@ class TrainState(NamedTuple):
     ema: Tensors
     fixed: Tensors
     opt_state: Any
-    history: LossHistory | None = None
+    loss: Any = None
 
     @classmethod
     def create(
-        cls,
-        variables: dict[str, Tensors],
-        optimizer: optax.GradientTransformation,
-        history: LossHistory | None = None,
+        cls, variables: dict[str, Tensors], optimizer: optax.GradientTransformation, loss: Any = None
     ) -> "TrainState":
-        """The state before the first step; the average starts at the weights, in buffers of its own."""
+        """Return the state before the first step; the average starts at the weights, in buffers of its own."""
         params = variables["params"]
         ema = jax.tree.map(jnp.copy, params)
-        return cls(jnp.zeros((), jnp.int32), params, ema, variables["fixed"], optimizer.init(params), history)
+        return cls(jnp.zeros((), jnp.int32), params, ema, variables["fixed"], optimizer.init(params), loss)
 
     def variables(self, *, ema: bool) -> dict[str, Tensors]:
-        """What the network is applied with: the averaged or the raw weights, and the fixed numbers."""
+        """Return what the network is applied with: the averaged or the raw weights, and the fixed numbers."""
         return {"params": self.ema if ema else self.params, "fixed": self.fixed}
 
     def to_tree(self) -> dict[str, Any]:
-        """Nested dicts of arrays for a checkpoint; the optimiser's leaves by their path."""
+        """Return nested dicts of arrays for a checkpoint, the optimiser's leaves by their path."""
         leaves = jax.tree.leaves_with_path(self.opt_state)
         tree = {**self._asdict(), "opt_state": {jax.tree_util.keystr(path): leaf for path, leaf in leaves}}
-        del tree["history"]
-        return tree if self.history is None else {**tree, "history": self.history._asdict()}
+        del tree["loss"]
+        return tree if self.loss is None else {**tree, LOSS: self.loss._asdict()}
 
     def from_tree(self, tree: dict[str, Any]) -> "TrainState":
-        """The state held by a checkpoint's tree, in the structure of this one."""
+        """Return the state held by a checkpoint's tree, in the structure of this one."""
         paths, structure = jax.tree_util.tree_flatten_with_path(self.opt_state)
         leaves = [tree["opt_state"][jax.tree_util.keystr(path)] for path, _ in paths]
-        history = LossHistory(**tree["history"]) if "history" in tree else None
-        return TrainState(**{**tree, "opt_state": jax.tree.unflatten(structure, leaves), "history": history})
+        own = {name: value for name, value in tree.items() if name != LOSS}
+        loss = type(self.loss)(**tree[LOSS]) if LOSS in tree else None
+        return TrainState(**{**own, "opt_state": jax.tree.unflatten(structure, leaves)}, loss=loss)

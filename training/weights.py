@@ -19,13 +19,14 @@ that predicts v of a variance-preserving process as min(SNR, gamma) / (SNR + 1) 
 since there |v_hat - v|^2 = (SNR + 1) |x0_hat - x0|^2.
 """
 
-import inspect
+import dataclasses
 from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_lib import AffineSDE, Levels
+from training.options import check_options, options_of
 
 Process = AffineSDE | Levels
 Time = Float[Array, " b"]
@@ -76,8 +77,43 @@ WEIGHTS: dict[str, Weight] = {
     "edm": edm,
     "likelihood": likelihood,
 }
+"""The weights by name. Their keyword arguments are fields of `Weighting`."""
 
 
-def options_of(function: Callable) -> list[str]:
-    """The names of its options, which ``config.training`` has them by too."""
-    return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+@dataclasses.dataclass(frozen=True)
+class Weighting:
+    """The weight of the error at t: a name of `WEIGHTS`, with the options of all of them.
+
+    Attributes:
+      weight: the name.
+      min_snr_gamma, p2_k, p2_gamma, sigma_data: options of "min_snr", "p2" and "edm".
+      likelihood_weighting: the published name of the weight "likelihood".
+
+    Raises:
+      ValueError: an option is out of its range, or two of them name different weights.
+    """
+
+    weight: str = "uniform"
+    min_snr_gamma: float = 5.0
+    p2_k: float = 1.0
+    p2_gamma: float = 1.0
+    sigma_data: float = 0.5
+    likelihood_weighting: bool = False
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.likelihood_weighting and self.weight not in ("uniform", "likelihood"):
+            raise ValueError(
+                f"training.likelihood_weighting is the weight 'likelihood', and training.weight is {self.weight!r}; "
+                "switch the former off or leave the latter at 'uniform'"
+            )
+
+    @property
+    def bounds_likelihood(self) -> bool:
+        """Whether it is the weight "likelihood", by either name."""
+        return self.likelihood_weighting or self.weight == "likelihood"
+
+    def __call__(self, process: Process, t: Time) -> Time:
+        """Return w(t) on |eps_hat - eps|^2."""
+        weight = likelihood if self.bounds_likelihood else WEIGHTS[self.weight]
+        return weight(process, t, **{name: getattr(self, name) for name in options_of(weight)})

@@ -15,8 +15,7 @@ import sde_lib
 from data import SOURCES
 from experiment.build import DATA_FIELDS, build, network
 from experiment.experiment import num_scales
-from training import optimizer
-from training.objective import SETTINGS, Objective
+from training import losses, optimizer
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs").rglob("*.py"))
@@ -52,9 +51,9 @@ def test_it_is_locked_data_that_builds_its_network(path: str) -> None:
     image = "image_size" in config.data
     shape = (config.data.image_size, config.data.image_size, config.data.num_channels) if image else (2,)
     assert network(config, sde, shape).count() > 0  # test_published.py says how many
-    given = {name: config.training[name] for name in SETTINGS}
-    objective = Objective(sde, num_scales=num_scales(config), **given)
-    assert (objective.process is sde) == config.training.continuous
+    scales = num_scales(config)
+    assert bool(scales) != config.training.continuous
+    losses.of_config(config.training, sde_lib.Levels(sde, scales) if scales else sde)
 
 
 def test_the_folder_config_reads_a_folder(tmp_path) -> None:

@@ -15,8 +15,7 @@ from data import SOURCES
 from experiment import importing
 from experiment.build import DATA_FIELDS, network
 from models.functional import Network
-from training import optimizer
-from training.objective import SETTINGS, Objective
+from training import losses, optimizer
 
 ROOT = Path(__file__).parents[2]
 PATHS = [
@@ -163,9 +162,9 @@ def test_edm_trains_as_published(path: str) -> None:
     adam = {"lr": lr, "beta1": 0.9, "beta2": 0.999, "warmup_images": 10e6, "grad_clip": 0.0, "weight_decay": 0.0}
     assert {name: config.optim[name] for name in adam} == adam and not config.data.random_flip
     assert config.optim.eps * 3 * config.data.image_size**2 == pytest.approx(1e-8)  # theirs is of the sum
-    objective = Objective(sde_lib.create(**config.sde), **{name: config.training[name] for name in SETTINGS})
-    assert (objective.weight, objective.time_sampling, objective.reduce_mean) == ("edm", "lognormal", True)
-    assert (objective.P_mean, objective.P_std, objective.sigma_data) == (-1.2, 1.2, 0.5)
+    loss = losses.of_config(config.training, sde_lib.create(**config.sde))
+    assert (loss.weighting.weight, loss.times.time_sampling, loss.reduce_mean) == ("edm", "lognormal", True)
+    assert (loss.times.P_mean, loss.times.P_std, loss.weighting.sigma_data) == (-1.2, 1.2, 0.5)
     assert config.training.nan_to_num and config.model.get("augment_dim", 0) == (9 if augment else 0)
 
 

@@ -40,7 +40,7 @@ def refused(mode: str, config, workdir: Path) -> str:
     ("changes", "named"),
     [
         ({"training.loss": "simple"}, ["training.loss is 'simple'", "'noisy_classifier'"]),
-        ({"training.loss": "hybrid", "training.continuous": False}, ["hybrid"]),
+        ({"training.loss": "hybrid"}, ["training.loss is one of noise levels", "training.continuous=False"]),
         ({"training.weight": "edm"}, ["'cross_entropy'", "training.weight is 'edm'"]),
         ({"model.label_dim": 7}, ["model.label_dim is 7", "10"]),
         ({"model.label_dim": 0}, ["label_dim=0", "2 or more"]),

@@ -13,7 +13,7 @@ from configs import toy
 from configs.vp import digits, digits_classes
 from experiment import Refusal, build, inputs
 from experiment.workdir import Workdir
-from training import loop
+from training import preparation
 
 
 def pictures(folder: Path, count: int = 3) -> Path:
@@ -40,7 +40,7 @@ def of_folder(folder: Path, *, conditional: bool = False) -> ConfigDict:
 def begun(config: ConfigDict, path: Path) -> Workdir:
     """The folder of a run of this config that has just begun."""
     workdir, experiment = Workdir(path), build(config)
-    used = loop.prepare(experiment, workdir).inputs
+    used = preparation.prepare(experiment, workdir).inputs
     workdir.begin(config)
     inputs.write(workdir, used)
     return workdir

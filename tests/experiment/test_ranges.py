@@ -31,9 +31,8 @@ from metrics import inception
 from models import MODELS
 from models.checks import ranges_of
 from samplers.settings import RANGES
-from training import optimizer
+from training import losses, optimizer
 from training.devices import DEVICES
-from training.objective import SETTINGS, Objective
 from training.times import TIMES
 from training.weights import WEIGHTS
 
@@ -135,7 +134,7 @@ def test_every_field_has_a_range() -> None:
     own = {name for name in DEFAULTS if not name.startswith("published")}
     assert own == set(FIELDS) - {"model.num_scales", "data.image_size", "data.num_channels"}  # of some configs alone
     assert {field.name for field in dataclasses.fields(samplers.Settings)} == set(RANGES)
-    assert {f"training.{name}" for name in SETTINGS} <= set(FIELDS)
+    assert {f"training.{name}" for name in OPTIONS} <= set(FIELDS)
     for constructor in MODELS.values():
         assert set(inspect.signature(constructor.__init__).parameters) - {"self", "rngs"} == set(ranges_of(constructor))
     for name, constructor in data.SOURCES.items():
@@ -188,6 +187,7 @@ def test_what_contradicts_itself(fields: dict[str, Any], named: str) -> None:
     assert "\n" not in str(error.value)
 
 
+OPTIONS = {option for kind in losses.LOSSES.values() for option in losses.options_of(kind)}
 SCORE, SDE, POINT = (lambda x, t: x), sde_lib.create("vp"), np.zeros((1, 2))
 MASK = inverse.mask(np.ones(2, bool))
 CONSTRUCTORS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
@@ -217,7 +217,13 @@ CONSTRUCTORS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
         partial(optimizer.create_ema, ema_rate=0.9, ema_warmup=True, batch_size=8),
         ("ema_rate", "ema_halflife_images", "ema_rampup"),
     ),
-    "objective": (partial(Objective, SDE), (*(n for n in SETTINGS if f"training.{n}" in NUMBERS), "num_scales")),
+    **{
+        f"loss {name}": (
+            partial(losses.create, name, sde_lib.Levels(SDE, 1000) if name in ("hybrid", "variational") else SDE),
+            tuple(option for option in losses.options_of(kind) if f"training.{option}" in NUMBERS),
+        )
+        for name, kind in losses.LOSSES.items()
+    },
     "measurement": (partial(inverse.mask, np.ones(2, bool)), ("noise",)),
     "downsample": (inverse.downsample, ("factor",)),
     "blur": (inverse.blur, ("std",)),

@@ -11,6 +11,7 @@ from experiment import Refusal, build
 from experiment.workdir import Workdir
 from training import loop
 from training.best import FILE, Best
+from training.preparation import prepare
 
 ABOUT = {"samples": 7, "resize": "tf1"}
 
@@ -35,7 +36,7 @@ def train(workdir: Workdir, n_iters: int, measure: Measured) -> None:
     config.training.update(snapshot_freq_for_preemption=100, snapshot_sampling=False)
     config.optim.warmup = 0
     experiment = build(config)
-    loop.train(experiment, workdir, loop.prepare(experiment, workdir), measure)
+    loop.train(experiment, workdir, prepare(experiment, workdir), measure)
 
 
 def test_the_best_is_named_recorded_and_kept(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from models.conditions import one_hot
 from models.functional import Network
 from sde_lib import EDM, Plain, expand
 from tests.oracles import compiled
-from training.objective import Objective
-from training.step import batch_losses
+from training import losses
+from training.examples import Encoder
+from training.scores import batch_scores
 
 CLASSES = 5
 
@@ -30,17 +31,10 @@ class Told:
 def test_labels_go_with_their_images_and_are_dropped_as_often_as_asked() -> None:
     """1000 examples: the share dropped within 4 standard errors; none of the test set."""
     labels = np.arange(1000) % CLASSES
-    options = {"parameterization": Plain("eps", "sigma"), "random_flips": False, "parts": 1}
-    losses = batch_losses(
-        Objective(EDM(t_min=0.1)),
-        Told(),
-        Scaler(None, True, "none"),
-        num_classes=CLASSES,
-        label_dropout=0.2,
-        **options,
-    )
+    encoder = Encoder(Scaler(None, True, "none"), num_classes=CLASSES, label_dropout=0.2)
+    scores = batch_scores(losses.create("simple", EDM(t_min=0.1)), Told(), Plain("eps", "sigma"), encoder)
     batch = {"image": jnp.zeros((1000, 2)), "label": jnp.asarray(labels)}
-    run = compiled(lambda key: [losses({"params": {}}, batch, key, train) for train in (True, False)])
+    run = compiled(lambda key: [scores({"params": {}}, batch, key, train)["loss"] for train in (True, False)])
     training, test = (np.sqrt(a) for a in run(jax.random.key(0)))
     np.testing.assert_allclose(test, 1.0 + labels, rtol=1e-3)
     dropped = np.isclose(training, 0.5, rtol=1e-3)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from data.scaling import Scaler
-from sde_lib import VE, VP, Plain, log_prob_fn
+from sde_lib import VE, VP, Levels, Plain, log_prob_fn
 from tests.oracles import compiled
-from training.classification import batch_scores
+from training import losses
 from training.draws import PLACE
-from training.objective import Objective
-from training.step import batch_losses
+from training.examples import Encoder
+from training.scores import batch_scores
 
 KEY, B = jax.random.key(7), 8
 RNG = np.random.default_rng(0)
@@ -30,17 +30,20 @@ class Seen:
         return x.reshape(len(x), -1) if self.classifies else x
 
 
+def _loss(name, sde):
+    return losses.create(name, sde, stratified=True)
+
+
 @pytest.mark.parametrize(("sde", "train"), [(VP(), True), (VE(sigma_min=0.01, sigma_max=50.0), False)])
 def test_it_noises_the_images_that_every_other_loss_does(sde, train, x64):
-    """Flips, dequantisation, t and noise of `batch_losses`; x scaled and the likelihood of the label by hand."""
-    objective, options = Objective(sde, stratified=True), {"random_flips": True, "parts": 1}
+    """Flips, dequantisation, t and noise of denoising; x scaled and the likelihood of the label by hand."""
+    given = Plain("eps", "t"), Encoder(SCALER, random_flips=True)
 
     @compiled
     def both(batch):
         plain, seen = Seen(classifies=False), Seen(classifies=True)
-        losses = batch_losses(objective, plain, SCALER, parameterization=Plain("eps", "t"), **options)
-        losses({"params": {}}, batch, KEY, train)
-        scores = batch_scores(objective, seen, SCALER, noise_label="t", **options)({}, batch, KEY, train)
+        batch_scores(_loss("simple", sde), plain, *given)({"params": {}}, batch, KEY, train)
+        scores = batch_scores(_loss("cross_entropy", sde), seen, *given)({"params": {}}, batch, KEY, train)
         assert (seen.keys is not None) == (plain.keys is not None) == train
         t, keys = plain.c_noise, [jax.random.key_data(n.keys) if train else 0 for n in (plain, seen)]
         return scores, plain.x, seen.x, (t, seen.c_noise), keys, (sde.alpha(t), sde.sigma(t))
@@ -59,11 +62,11 @@ def test_it_noises_the_images_that_every_other_loss_does(sde, train, x64):
 
 def test_scores_do_not_depend_on_the_number_of_devices():
     def on(devices):
-        options = {"noise_label": "log_snr", "random_flips": True, "parts": devices}
-        scores = batch_scores(Objective(VP(), stratified=True), Seen(classifies=True), SCALER, **options)
+        loss, network, encoder = _loss("cross_entropy", VP()), Seen(classifies=True), Encoder(SCALER, random_flips=True)
+        scores = batch_scores(loss, network, Plain("eps", "log_snr"), encoder, parts=devices)
         placed = BATCH | {PLACE: np.arange(B)}
         parts = {name: array.reshape(devices, -1, *array.shape[1:]) for name, array in placed.items()}
-        call = compiled(jax.vmap(lambda batch: scores({}, batch, KEY, True)))
+        call = compiled(jax.vmap(lambda batch: scores({"params": {}}, batch, KEY, True)))
         return jax.tree.map(np.ravel, call(parts))
 
     one, two = on(1), on(2)
@@ -91,13 +94,13 @@ def test_the_best_classifier_has_the_least_loss(x64):
     ("options", "named"),
     [
         ({"weight": "min_snr"}, "training.weight is 'min_snr'"),
-        ({"likelihood_weighting": True}, "training.weight is 'likelihood'"),
-        ({"time_sampling": "loss_aware", "num_scales": 100}, "time_sampling 'loss_aware'"),
+        ({"likelihood_weighting": True}, "training.likelihood_weighting is True"),
+        ({"time_sampling": "loss_aware"}, "training.time_sampling 'loss_aware'"),
     ],
 )
 def test_what_means_nothing_to_it_is_refused(options, named):
-    with pytest.raises(ValueError, match=r"training\.loss is 'cross_entropy'") as error:
-        Objective(VP(), loss="cross_entropy", **options)
+    with pytest.raises(ValueError, match=r"training\.loss (is )?'cross_entropy'") as error:
+        losses.create("cross_entropy", Levels(VP(), 100), **options)
     assert named in str(error.value) and "\n" not in str(error.value)
     for sampling in ("uniform", "log_snr", "lognormal"):
-        Objective(VP(), loss="cross_entropy", time_sampling=sampling)
+        losses.create("cross_entropy", VP(), time_sampling=sampling, reduce_mean=False)

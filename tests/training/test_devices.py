@@ -1,7 +1,7 @@
 """One, two and eight devices, pmap and fsdp, one and several steps a call: one training, compiled once, donated."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +17,12 @@ from experiment.processes import to_host
 from models.functional import Network
 from sde_lib import VP, Plain
 from training import devices as kinds
-from training import optimizer, programs
+from training import losses, optimizer, programs
 from training.devices import Devices
-from training.objective import Objective
+from training.examples import Encoder
+from training.scores import batch_scores
 from training.state import TrainState
-from training.step import batch_losses, make_train_step
+from training.step import make_train_step
 
 BATCH, STEPS = 16, 4
 KEY = jax.random.key(7)
@@ -48,21 +49,23 @@ class Run(NamedTuple):
 def _compiled(kind: str, devices: int, per_call: int, micro_batches: int) -> tuple[Devices, Any, list]:
     """A step with dropout, flips and dequantisation on the first `devices` devices, and a list of its traces."""
     over = kinds.create(kind, jax.devices()[:devices])
-    options = {
-        "parameterization": Plain("eps", "t999"),
-        "random_flips": True,
-        "parts": over.axis_size * micro_batches,
-    }
-    losses = batch_losses(Objective(VP(), stratified=True), NETWORK, Scaler(17, True, "uniform"), **options)
+    encoder = Encoder(Scaler(17, True, "uniform"), random_flips=True)
+    loss, parts = losses.create("simple", VP(), stratified=True), over.axis_size * micro_batches
+    scores = batch_scores(loss, NETWORK, Plain("eps", "t999"), encoder, parts=parts)
     traces = []
 
-    def counted(*arguments: Any) -> jax.Array:
+    def counted(*arguments: Any) -> dict[str, jax.Array]:
         traces.append(1)
-        return losses(*arguments)
+        return scores(*arguments)
 
     ema = functools.partial(optimizer.ema_decay, 0.9, warmup=True)
     step = make_train_step(over.spread(counted), ADAM, ema=ema, axis_size=over.axis_size, micro_batches=micro_batches)
     return over, over.compile_steps(step, per_call, _beginning()), traces
+
+
+def _plain(scaler: Scaler) -> Callable[..., dict[str, jax.Array]]:
+    """L_simple of the network, without flips."""
+    return batch_scores(losses.create("simple", VP()), NETWORK, Plain("eps", "t999"), Encoder(scaler))
 
 
 def _beginning() -> TrainState:
@@ -182,12 +185,11 @@ def test_leaves_are_cut_along_the_largest_axis_that_the_devices_divide() -> None
 def test_fsdp_gathers_weights_and_nothing_else(fast_to_compile: None) -> None:
     """The compiled step of one batch: what is gathered is the cut kernels, once; every product is of two examples."""
     over = kinds.create("fsdp", jax.devices())
-    options = {"parameterization": Plain("eps", "t999"), "random_flips": False, "parts": 1}
-    losses = over.spread(batch_losses(Objective(VP()), NETWORK, Scaler(17, True, "none"), **options))
+    scores = over.spread(_plain(Scaler(17, True, "none")))
     batch, key = over.split({"image": IMAGES[:1]}), jax.random.key(0)
 
     def loss(params: dict, images: jax.Array) -> jax.Array:
-        return jnp.mean(losses({"params": params, "fixed": {}}, {"image": images[0, 0]}, key, True))
+        return jnp.mean(scores({"params": params, "fixed": {}}, {"image": images[0, 0]}, key, True)["loss"])
 
     params = over.place(NETWORK.init(jax.random.key(1))["params"])
     lies = jax.tree.map(lambda leaf: leaf.sharding, params)
@@ -225,13 +227,12 @@ def test_a_checkpoint_goes_on_on_other_devices(runs: dict, first: tuple, then: t
 
 def test_draws_differ_between_steps_examples_and_seeds() -> None:
     """An all-zero network shows the noise: its loss is the mean square of eps, different for every draw."""
-    options = {"parameterization": Plain("eps", "t999"), "random_flips": False, "parts": 1}
-    losses = jax.jit(batch_losses(Objective(VP()), NETWORK, Scaler(17, True, "uniform"), **options), static_argnums=3)
+    scores = jax.jit(_plain(Scaler(17, True, "uniform")), static_argnums=3)
     zero = jax.tree.map(jnp.zeros_like, NETWORK.init(jax.random.key(1)))
     keys = [jax.random.fold_in(KEY, n) for n in (0, 1)] + [jax.random.fold_in(jax.random.key(8), 0)]
-    seen = np.concatenate([np.asarray(losses(zero, {"image": IMAGES[0]}, key, True)) for key in keys])
+    seen = np.concatenate([np.asarray(scores(zero, {"image": IMAGES[0]}, key, True)["loss"]) for key in keys])
     assert len(np.unique(seen)) == len(seen)
-    np.testing.assert_array_equal(losses(zero, {"image": IMAGES[0]}, keys[0], True), seen[:BATCH])
+    np.testing.assert_array_equal(scores(zero, {"image": IMAGES[0]}, keys[0], True)["loss"], seen[:BATCH])
 
 
 @pytest.mark.parametrize(("batch_size", "mend"), [(12, "try 8"), (3, "try 8"), (0, "try 8"), (30, "try 24")])

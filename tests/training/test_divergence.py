@@ -13,7 +13,8 @@ import main
 from checkpoints.store import Store
 from configs.vp import toy_mixture8_mlp
 from tests.experiment.command import call
-from training import loop
+from training import loop, optimizer
+from training.readings import Diverged
 
 
 def _config(**optim: Any) -> ConfigDict:
@@ -41,14 +42,14 @@ def test_a_loss_that_becomes_nan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             yield batch if n < 4 else {"image": batch["image"] * np.nan}
 
     monkeypatch.setattr(loop, "batches", broken)
-    with pytest.raises(loop.Diverged, match=r"at step 5 and 1 more up to 6.*checkpoint is of step 4.*optim\.lr"):
+    with pytest.raises(Diverged, match=r"at step 5 and 1 more up to 6.*checkpoint is of step 4.*optim\.lr"):
         main.run("train", _config(), str(tmp_path / "run"))
     assert _saved(tmp_path / "run")[0] == 4
 
 
 def test_weights_that_overflow_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """An update of infinite length breaks the weights at the first step, while its own loss is still finite."""
-    monkeypatch.setattr(loop.optimizer, "create", lambda **_: optax.scale(1e39))  # infinite in float32
+    monkeypatch.setattr(optimizer, "create", lambda **_: optax.scale(1e39))  # infinite in float32
     workdir = tmp_path / "run"
     code, _, err = call(
         capsys,

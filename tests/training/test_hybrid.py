@@ -13,21 +13,29 @@ from configs.vp import digits
 from experiment import build
 from experiment.workdir import Workdir
 from sde_lib import Levels, of_score
+from sde_lib.prediction import of_eps
 from tests.oracles import Mixture, compiled
-from training.loop import prepare
-from training.objective import Objective
+from tests.training.given import losses_at
+from training import losses
+from training.preparation import prepare
 
+SDE = sde_lib.create("discrete")
 REFERENCE = Path(__file__).parents[1] / "reference" / "discrete"
 VLB, PROBLEMS = np.load(REFERENCE / "vlb.npz"), json.loads((REFERENCE / "vlb.json").read_text())
 
 
 def _model(name: str, sde):
-    """The predictions of a published problem's mixture, with a variance output."""
+    """Predictions and variance output of a published problem's mixture."""
     about, levels = PROBLEMS[name], Levels(sde, PROBLEMS[name]["T"])
     parts = about["mixture"]
     means = np.array(parts["means"]).reshape(-1, *about["shape"])
-    exact = of_score(levels, Mixture(np.array(parts["weights"]), means, np.array(parts["stds"])).score(levels))
-    return lambda x, t: exact(x, t)._replace(variance=0.5 * jnp.cos(2 * x))
+    score = Mixture(np.array(parts["weights"]), means, np.array(parts["stds"])).score(levels)
+    return lambda x, t: of_score(levels, score)(x, t)._replace(variance=0.5 * jnp.cos(2 * x))
+
+
+def _loss(levels: Levels, *, loss: str = "simple", **options):
+    """Of images of 256 levels in [-1, 1]."""
+    return losses.create(loss, levels, np.linspace(-1.0, 1.0, 256), **options)
 
 
 @pytest.mark.parametrize("name", ["A", "B", pytest.param("C", marks=pytest.mark.slow)])
@@ -53,13 +61,13 @@ def test_losses_are_the_published_ones(name: str, x64) -> None:
     }
 
     @compiled
-    def losses(*batch):
-        made = (Objective(sde, num_scales=n, half_bin=1 / 255, **options) for options, _ in cases.values())
-        return [objective.losses(model, *batch) for objective in made]
+    def all_losses(*batch):
+        made = (_loss(Levels(sde, n), **options) for options, _ in cases.values())
+        return [losses_at(loss, model, *batch) for loss in made]
 
     late = train["t"] > 0
     assert late.sum() >= 5
-    for (case, (options, divisor)), found in zip(cases.items(), losses(x0, t, eps), strict=True):
+    for (case, (options, divisor)), found in zip(cases.items(), all_losses(x0, t, eps), strict=True):
         found, exact = np.asarray(found) / divisor, train[case]
         checked = late if "loss" in options else slice(None)
         np.testing.assert_allclose(found[checked], exact[checked], rtol=1e-8, err_msg=case)
@@ -73,10 +81,11 @@ def test_the_hybrid_loss_trains_the_mean_by_l_simple_alone_and_the_variance_by_t
     t = sde.level_time(jnp.asarray([0.0, 1.0, 5.0, 10.0, 18.0, 19.0]), 20)
 
     def gradient(**options):
-        objective = Objective(sde, num_scales=20, **options)
+        loss = _loss(Levels(sde, 20), **options)
 
         def total(w):
-            return objective.losses(lambda x, t: sde_lib.Prediction(x, w[0] * x, jnp.tanh(w[1] * x)), x0, t, eps).sum()
+            model = lambda x, t: of_eps(loss.process, x, t, w[0] * x, jnp.tanh(w[1] * x))  # noqa: E731
+            return losses_at(loss, model, x0, t, eps).sum()
 
         return compiled(jax.grad(total))(jnp.asarray([0.4, 0.7]))
 
@@ -90,16 +99,26 @@ def test_the_hybrid_loss_trains_the_mean_by_l_simple_alone_and_the_variance_by_t
     ("options", "message"),
     [
         ({"loss": "vlb"}, "training.loss is 'vlb'; known are simple, hybrid, variational"),
-        ({"loss": "hybrid"}, "'hybrid', which is for noise levels; set training.continuous=False"),
-        ({"loss": "hybrid", "variance": "small", "num_scales": 1000}, "needed are learned_range or learned"),
-        ({"loss": "hybrid", "reduce_mean": False, "num_scales": 1000}, "training.reduce_mean False"),
-        ({"loss": "variational", "weight": "p2", "num_scales": 1000}, "terms have their own weights"),
-        ({"variance": "fixed"}, "training.variance is 'fixed'; known are small, large, learned_range, learned"),
+        ({"loss": "hybrid", "n": 0}, "one of noise levels, .*; set training.continuous=False"),
+        ({"loss": "hybrid", "variance": "small"}, "needed are learned_range or learned"),
+        ({"loss": "hybrid", "reduce_mean": False}, "training.reduce_mean is False and .*'hybrid'.*leave it at True"),
+        ({"loss": "variational", "weight": "p2"}, "training.weight is 'p2' and .*'variational'.*leave it at 'uniform'"),
+        (
+            {"loss": "hybrid", "variance": "fixed"},
+            "variance is 'fixed'; known are small, large, learned_range",
+        ),
+        ({"variance": "small"}, "training.variance is 'small' and .*'simple'.* one of 'hybrid' and 'variational'"),
+        (
+            {"loss": "hybrid", "vlb_wieght": 1.0},
+            "vlb_wieght .did you mean 'vlb_weight'.* known are .*, variance",
+        ),
     ],
 )
 def test_contradictions_are_one_line(options: dict, message: str) -> None:
+    options = dict(options)
     with pytest.raises(ValueError, match=message) as error:
-        Objective(sde_lib.create("discrete"), **options)
+        n = options.pop("n", 1000)
+        _loss(Levels(SDE, n) if n else SDE, **options)
     assert "\n" not in str(error.value)
 
 

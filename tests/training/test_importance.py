@@ -1,6 +1,5 @@
 """Importance sampling of noise levels by their losses: guided-diffusion's sampler, one device and several."""
 
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -10,15 +9,21 @@ import optax
 import pytest
 
 import sde_lib
+from checkpoints.store import Store
 from data.scaling import Scaler
-from sde_lib import Plain
+from sde_lib import VP, Levels, Plain
 from tests.oracles import compiled
+from tests.training.given import draws
+from training import losses
 from training.draws import AXIS, PLACE
+from training.examples import Encoder
 from training.importance import LossHistory
-from training.objective import Objective
+from training.scores import batch_scores
 from training.state import TrainState
-from training.step import batch_losses, make_train_step
+from training.step import make_train_step
+from training.times import level_times, uniform_numbers
 
+LEVELS = Levels(sde_lib.create("discrete", schedule="cosine", n=6), 6)
 RECORDED = np.load(Path(__file__).parents[1] / "reference" / "discrete" / "importance_sampler.npz")
 CASES = sorted({name.split("/")[0] for name in RECORDED.files})
 
@@ -50,10 +55,9 @@ def test_more_of_one_level_than_are_kept_leaves_the_last_ones() -> None:
 def test_levels_are_drawn_by_their_probabilities_and_weighted_so_that_the_expectation_stays() -> None:
     """40 000 draws of 5 levels: counts within 5 standard deviations; a level of probability 0 never."""
     n, p = 40_000, jnp.asarray([0.5, 0.0, 0.1, 0.3, 0.1])
-    objective = Objective(sde_lib.create("discrete", schedule="cosine", n=5), num_scales=5, time_sampling="loss_aware")
-    key = jax.random.key(5)
-    t = compiled(lambda k: objective.times(k, jax.random.split(k, n), jnp.arange(n), n, p))(key)
-    counts = np.bincount(np.asarray(objective.sde.level_index(t, 5)), minlength=5)
+    levels = sde_lib.Levels(sde_lib.create("discrete", schedule="cosine", n=5), 5)
+    t = compiled(lambda k: level_times(levels, uniform_numbers(draws(k, n), False), p))(jax.random.key(5))
+    counts = np.bincount(np.asarray(levels.sde.level_index(t, 5)), minlength=5)
     assert np.all(np.abs(counts - n * p) <= 5 * np.sqrt(n * p * (1 - p)))
 
 
@@ -66,18 +70,15 @@ class Linear:
 
 
 def _setting(axis_size: int, micro_batches: int = 1):
-    sde = sde_lib.create("discrete", schedule="cosine", n=6)
-    objective = Objective(
-        sde, num_scales=6, loss="hybrid", vlb_weight=0.5, time_sampling="loss_aware", loss_history=2, half_bin=0.1
-    )
-    options = {"parameterization": Plain("eps", "index"), "random_flips": False, "parts": axis_size * micro_batches}
-    losses = batch_losses(objective, Linear(), Scaler(11, True, "none"), **options)
+    options = {"vlb_weight": 0.5, "time_sampling": "loss_aware", "loss_history": 2}
+    loss = losses.create("hybrid", LEVELS, np.linspace(-1.0, 1.0, 11), **options)
+    encoder, parts = Encoder(Scaler(11, True, "none")), axis_size * micro_batches
+    scores = batch_scores(loss, Linear(), Plain("eps", "index"), encoder, parts=parts)
     adam = optax.sgd(1e-3)
-    step = make_train_step(
-        losses, adam, ema=lambda n: jnp.asarray(0.9), axis_size=axis_size, micro_batches=micro_batches
-    )
-    start = TrainState.create({"params": {"w": jnp.asarray(0.5), "u": jnp.asarray(0.3)}, "fixed": {}}, adam)
-    return step, start._replace(history=objective.history())
+    shares = {"axis_size": axis_size, "micro_batches": micro_batches}
+    step = make_train_step(scores, adam, ema=lambda n: jnp.asarray(0.9), learn=loss.updated, **shares)
+    start = {"params": {"w": jnp.asarray(0.5), "u": jnp.asarray(0.3)}, "fixed": {}}
+    return step, TrainState.create(start, adam, loss.init())
 
 
 @pytest.mark.slow
@@ -89,7 +90,7 @@ def test_all_devices_hold_the_history_of_the_whole_batch() -> None:
     for batch in images:
         state, metrics = step(state, {"image": batch}, jax.random.key(1))
         alone.append(float(metrics["loss"]))
-    assert np.all(state.history.counts == 2)
+    assert np.all(state.loss.counts == 2)
     several, start = _setting(4)
     run = compiled(jax.vmap(several, axis_name=AXIS, in_axes=(0, 0, None)))  # as pmap, in a tenth of its time
     replicated, losses = jax.tree.map(lambda a: np.broadcast_to(a, (4, *a.shape)), start), []
@@ -98,10 +99,10 @@ def test_all_devices_hold_the_history_of_the_whole_batch() -> None:
             replicated, {"image": batch.reshape(4, 4, 2, 2, 1), PLACE: np.arange(16).reshape(4, 4)}, jax.random.key(1)
         )
         losses.append(float(metrics["loss"][0]))
-    for leaf in jax.tree.leaves(replicated.history):
+    for leaf in jax.tree.leaves(replicated.loss):
         np.testing.assert_array_equal(leaf, np.broadcast_to(leaf[:1], leaf.shape))
     np.testing.assert_allclose(losses, alone, rtol=1e-4)
-    np.testing.assert_allclose(replicated.history.losses[0], state.history.losses, rtol=1e-4)
+    np.testing.assert_allclose(replicated.loss.losses[0], state.loss.losses, rtol=1e-4)
     np.testing.assert_allclose(replicated.params["w"][0], state.params["w"], rtol=1e-5)
 
 
@@ -115,16 +116,14 @@ def test_micro_batches_leave_the_history_of_the_whole_batch() -> None:
         parts = [{"image": image[i::2], PLACE: np.arange(16)[i::2]} for i in range(2)]
         found = [gradient(state, part, jax.random.key(1)) for part in parts]
         state, _ = update(state, jax.tree.map(jnp.add, *found))
-    assert np.all(alone.history.counts == 2)
-    np.testing.assert_allclose(state.history.losses, alone.history.losses, rtol=1e-5)
+    assert np.all(alone.loss.counts == 2)
+    np.testing.assert_allclose(state.loss.losses, alone.loss.losses, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), state.params, alone.params)
 
 
 def test_the_history_is_in_the_checkpoint_and_only_there_where_it_is_used(tmp_path) -> None:
-    from checkpoints.store import Store
-
     _, state = _setting(1)
-    state = state._replace(history=state.history.updated(jnp.asarray([1, 3, 1]), jnp.asarray([0.25, 2.0, 4.0])))
+    state = state._replace(loss=state.loss.updated(jnp.asarray([1, 3, 1]), jnp.asarray([0.25, 2.0, 4.0])))
     with Store(tmp_path) as store:
         store.save(1, state.to_tree())
         store.wait()
@@ -132,36 +131,35 @@ def test_the_history_is_in_the_checkpoint_and_only_there_where_it_is_used(tmp_pa
     back = state.from_tree(tree)
     assert jax.tree.structure(back) == jax.tree.structure(state)
     jax.tree.map(np.testing.assert_array_equal, back, state)
-    without = state._replace(history=None)
+    without = state._replace(loss=None)
     assert set(without.to_tree()) == {"step", "params", "ema", "fixed", "opt_state"}
-    assert without.from_tree(without.to_tree()).history is None
+    assert without.from_tree(without.to_tree()).loss is None
 
 
 def test_the_weighted_loss_has_the_expectation_of_uniform_levels() -> None:
     """A full, lopsided history: mean of the weighted losses of 200 batches against uniform ones, 4 standard errors."""
-    sde = sde_lib.create("discrete", schedule="cosine", n=6)
-    objective = Objective(sde, num_scales=6, time_sampling="loss_aware", loss_history=1, uniform_probability=0.1)
-    options = {"parameterization": Plain("eps", "index"), "random_flips": False, "parts": 1}
-    losses = batch_losses(objective, Linear(), Scaler(11, True, "none"), **options)
+    options = {"time_sampling": "loss_aware", "loss_history": 1, "uniform_probability": 0.1}
+    loss = losses.create("simple", LEVELS, **options)
+    scores = batch_scores(loss, Linear(), Plain("eps", "index"), Encoder(Scaler(11, True, "none")))
     history = LossHistory(jnp.asarray([[4.0], [1.0], [0.2], [0.1], [0.5], [3.0]]), jnp.ones(6, jnp.int32))
     image = np.random.default_rng(0).integers(0, 11, (16, 2, 2, 1)).astype(np.uint8)
     variables = {"params": {"w": jnp.asarray(0.5), "u": jnp.asarray(0.3)}, "fixed": {}}
     keys = jax.random.split(jax.random.key(0), 200)
-    weighted = compiled(jax.vmap(lambda k: losses(variables, {"image": image}, k, True, history)[0]))(keys)
-    plain = compiled(jax.vmap(lambda k: losses(variables, {"image": image}, k, True)))(keys)
+    weighted = compiled(jax.vmap(lambda k: scores(variables, {"image": image}, k, True, history)["loss"]))(keys)
+    plain = compiled(jax.vmap(lambda k: scores(variables, {"image": image}, k, True)["loss"]))(keys)
     error = np.hypot(*(np.std(a) / np.sqrt(a.size) for a in (weighted, plain)))
     assert abs(np.mean(weighted) - np.mean(plain)) < 4 * error
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("process", "options", "message"),
     [
-        ({"time_sampling": "loss_aware"}, "'loss_aware', which is for noise levels; set training.continuous=False"),
-        ({"time_sampling": "loss_aware", "num_scales": 1000, "loss_history": 0}, "loss_history is 0"),
-        ({"uniform_probability": 0.0}, r"uniform_probability is 0\.0.*above 0"),
+        (VP(), {"time_sampling": "loss_aware"}, "'loss_aware', which is for noise levels; set training.continuous"),
+        (None, {"time_sampling": "loss_aware", "loss_history": 0}, "loss_history is 0"),
+        (None, {"uniform_probability": 0.0}, r"uniform_probability is 0\.0.*above 0"),
     ],
 )
-def test_refused(options: dict, message: str) -> None:
+def test_refused(process: VP | None, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
-        partial(Objective, sde_lib.create("discrete"))(**options)
+        losses.create("simple", process or LEVELS, **options)
     assert "\n" not in str(error.value)

@@ -13,8 +13,8 @@ import sde_lib
 from models.functional import Network
 from sde_lib import VE
 from tests.models.published_weights import REFERENCE, compiled, load_pth, network_of, to_variables
-from training import optimizer
-from training.objective import Objective
+from tests.training.given import losses_at
+from training import losses, optimizer
 from training.state import TrainState
 from training.step import make_train_step
 
@@ -43,15 +43,16 @@ def steps(request: pytest.FixtureRequest) -> dict[str, Any]:
         raw, ema = load_pth(FOLDER / "start.pth")
         start = {which: to_variables(network, weights) for which, weights in (("raw", raw), ("ema", ema))}
         start = jax.tree.map(lambda a: jnp.asarray(a, request.param), start)
-        objective = Objective(VE(sigma_min=0.01, sigma_max=50.0), reduce_mean=config["training"]["reduce_mean"])
+        sde = VE(sigma_min=0.01, sigma_max=50.0)
+        loss = losses.create("simple", sde, reduce_mean=config["training"]["reduce_mean"])
 
-        def losses(variables: dict, batch: tuple, key: jax.Array, train: bool) -> jax.Array:
+        def scores(variables: dict, batch: tuple, key: jax.Array, train: bool, state: None) -> dict[str, jax.Array]:
             apply = lambda x, c: network.apply(variables, x, c)  # noqa: E731
-            return objective.losses(sde_lib.Plain("score", "sigma").predict_fn(objective.sde, apply), *batch)
+            return {"loss": losses_at(loss, sde_lib.Plain("score", "sigma").predict_fn(sde, apply), *batch)}
 
         adam = optimizer.create(**config["optim"])
         ema = partial(optimizer.ema_decay, config["model"]["ema_rate"], warmup=True)
-        step = compiled(make_train_step(losses, adam, ema=ema, axis_size=1))
+        step = compiled(make_train_step(scores, adam, ema=ema, axis_size=1))
         state = TrainState.create(start["raw"], adam)._replace(ema=start["ema"]["params"])
         assert any(np.any(state.ema[name] != state.params[name]) for name in state.params)
         states, metrics = [state], []

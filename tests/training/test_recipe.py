@@ -15,11 +15,12 @@ from experiment import build
 from experiment.workdir import Workdir
 from sde_lib import EDM, Plain, expand
 from tests.models.published_weights import compiled
-from training import loop, optimizer
+from training import losses, optimizer, preparation
 from training.draws import PLACE
-from training.objective import Objective
+from training.examples import Encoder
+from training.scores import batch_scores
 from training.state import TrainState
-from training.step import batch_losses, make_train_step
+from training.step import make_train_step
 
 RATE = {"ema_rate": 0.9, "ema_warmup": False}
 
@@ -96,15 +97,15 @@ def test_numbers_out_of_range_are_named(make: Any, named: str) -> None:
 def test_gradients_that_are_not_finite_are_replaced_and_counted() -> None:
     """sqrt has an infinite slope at 0, and 0 times it is NaN; the loss itself is finite."""
 
-    def losses(variables: dict, image: jax.Array, key: jax.Array, train: bool) -> jax.Array:
+    def scores(variables: dict, image: jax.Array, key: jax.Array, train: bool, state: None) -> dict[str, jax.Array]:
         w = variables["params"]["w"]
-        return image * (jnp.sqrt(w[0]) + 0.0 * jnp.sqrt(w[1]) + 3.0 * w[2])
+        return {"loss": image * (jnp.sqrt(w[0]) + 0.0 * jnp.sqrt(w[1]) + 3.0 * w[2])}
 
     sgd = optax.sgd(1.0)
     variables = {"params": {"w": jnp.array([0.0, 0.0, 1.0])}, "fixed": {}}
     keep = lambda step: jnp.asarray(0.5)  # noqa: E731
     for mend in (False, True):
-        step = compiled(make_train_step(losses, sgd, ema=keep, nan_to_num=mend, axis_size=1))
+        step = compiled(make_train_step(scores, sgd, ema=keep, nan_to_num=mend, axis_size=1))
         state, metrics = step(TrainState.create(variables, sgd), jnp.ones(2), jax.random.key(0))
         assert np.isfinite(metrics["loss"])
         if not mend:
@@ -127,12 +128,14 @@ class Told:
 @pytest.mark.slow
 def test_the_network_is_told_of_the_augmentation_and_the_test_set_is_left_alone() -> None:
     """On one device and on two."""
-    objective = Objective(EDM(t_min=0.1))
-    options = {"parameterization": Plain("eps", "sigma"), "random_flips": False, "augment_probability": 0.12}
-    losses = batch_losses(objective, Told(), Scaler(None, True, "none"), parts=1, **options)
-    run = compiled(
-        lambda key: [losses({"params": {}}, {"image": jnp.zeros((32, 8, 8, 1))}, key, train) for train in (True, False)]
-    )
+
+    def told(parts: int) -> Any:
+        encoder = Encoder(Scaler(None, True, "none"), augment_probability=0.12)
+        loss = losses.create("simple", EDM(t_min=0.1))
+        return batch_scores(loss, Told(), Plain("eps", "sigma"), encoder, parts=parts)
+
+    image = {"image": jnp.zeros((32, 8, 8, 1))}
+    run = compiled(lambda key: [told(1)({"params": {}}, image, key, train)["loss"] for train in (True, False)])
     key = jax.random.key(5)
     training, test = run(key)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(32))
@@ -140,9 +143,8 @@ def test_the_network_is_told_of_the_augmentation_and_the_test_set_is_left_alone(
     assert 4 < np.sum(~np.any(labels, axis=1)) < 20
     np.testing.assert_allclose(training, (10.0 + labels.sum(axis=1)) ** 2, rtol=1e-4)
     np.testing.assert_allclose(test, 100.0, rtol=1e-4)
-    share = batch_losses(objective, Told(), Scaler(None, True, "none"), parts=2, **options)
     batch = {"image": jnp.zeros((2, 16, 8, 8, 1)), PLACE: jnp.arange(32).reshape(2, 16)}
-    halves = compiled(jax.vmap(lambda batch: share({"params": {}}, batch, key, True)))(batch)
+    halves = compiled(jax.vmap(lambda batch: told(2)({"params": {}}, batch, key, True)["loss"]))(batch)
     np.testing.assert_allclose(halves.reshape(32), training, rtol=1e-5)
 
 
@@ -156,10 +158,10 @@ def test_the_network_sees_the_augmented_images() -> None:
             jax.debug.callback(lambda x: seen.update(x=np.asarray(x)), x)
             return x
 
-    options = {"parameterization": Plain("eps", "sigma"), "random_flips": False, "augment_probability": 0.5}
-    losses = batch_losses(Objective(EDM(sigma_max=1e-6)), Sees(), Scaler(None, True, "none"), parts=1, **options)
+    encoder = Encoder(Scaler(None, True, "none"), augment_probability=0.5)
+    scores = batch_scores(losses.create("simple", EDM(sigma_max=1e-6)), Sees(), Plain("eps", "sigma"), encoder)
     key = jax.random.key(6)
-    compiled(lambda key: losses({"params": {}}, {"image": image}, key, True))(key).block_until_ready()
+    jax.block_until_ready(compiled(lambda key: scores({"params": {}}, {"image": image}, key, True))(key))
     jax.effects_barrier()
     own = jax.vmap(lambda j: jax.random.fold_in(jax.random.fold_in(key, j), 5))(jnp.arange(16))
     expected = compiled(lambda keys: geometry.augment(keys, image, 0.5)[0])(own)
@@ -173,11 +175,11 @@ def test_the_blocks_are_recomputed_where_the_config_says_so(tmp_path: Any) -> No
 
     def gradient() -> str:
         experiment = build(config)
-        losses = loop.make_losses(experiment, loop.objective_of(experiment), 1)
+        scores = preparation.scores_of(experiment, preparation.loss_of(experiment), 1)
         batch = {"image": np.zeros((2, 8, 8, 1), np.uint8)}
 
         def loss(variables: dict) -> jax.Array:
-            return jnp.mean(losses(variables, batch, jax.random.key(0), True))
+            return jnp.mean(scores(variables, batch, jax.random.key(0), True)["loss"])
 
         return str(jax.make_jaxpr(jax.grad(loss))(experiment.network.abstract()))
 
@@ -187,7 +189,7 @@ def test_the_blocks_are_recomputed_where_the_config_says_so(tmp_path: Any) -> No
     mlp = toy_mixture8_mlp.get_config()
     mlp.training.remat = True
     with pytest.raises(ValueError, match=r"training\.remat is True, but mlp has none.*set it to False"):
-        loop.prepare(build(mlp), Workdir(tmp_path / "run"))
+        preparation.prepare(build(mlp), Workdir(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
@@ -201,4 +203,4 @@ def test_an_untold_network_is_refused(augment: float, named: str, tmp_path: Any)
     config = toy_mixture8_mlp.get_config()
     config.data.augment = augment
     with pytest.raises(ValueError, match=named):
-        loop.prepare(build(config), Workdir(tmp_path / "run"))
+        preparation.prepare(build(config), Workdir(tmp_path / "run"))

@@ -1,6 +1,6 @@
 """Training by the bound in continuous time: what each parameter descends, and that a run keeps its noise schedule."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -21,28 +21,31 @@ from experiment.schedule import joined, parameters_of
 from experiment.weights import load_run
 from experiment.workdir import Workdir
 from models.functional import Network
-from sde_lib import AffineSDE, Plain, PredictFn, of_score
+from sde_lib import AffineSDE, Plain, PredictFn, Prediction, of_score
 from sde_lib.bound import bound_times, diffusion_bits, prior_bits, reconstruction_bits
 from sde_lib.learned import learned_vp
+from sde_lib.prediction import of_eps
 from tests.oracles import Mixture, compiled
 from training import devices as kinds
-from training import loop, optimizer, vdm
-from training.objective import Objective
+from training import loop, losses, optimizer, preparation
+from training.examples import Encoder
+from training.scores import batch_scores
 from training.state import TrainState
-from training.step import batch_losses, make_train_step
+from training.step import make_train_step
 
 SDE = learned_vp(features=16, gamma_min=-8.0, t_min=1e-6)
+LOSS = losses.create("vdm", SDE)
 DATA = Mixture(np.array([0.3, 0.7]), np.array([[-0.8], [0.5]]), np.array([0.05, 0.2]))
 
 
-def linear(process: AffineSDE, weights: dict) -> Callable:
-    """The exact eps of N(0, scale^2)."""
+def linear(process: AffineSDE, weights: dict) -> PredictFn:
+    """The exact predictions of N(0, scale^2)."""
 
-    def eps(x: jax.Array, t: jax.Array) -> jax.Array:
+    def predict(x: jax.Array, t: jax.Array) -> Prediction:
         alpha, sigma = process.alpha(t)[:, None], process.sigma(t)[:, None]
-        return sigma * x / (alpha**2 * weights["scale"] ** 2 + sigma**2)
+        return of_eps(process, x, t, sigma * x / (alpha**2 * weights["scale"] ** 2 + sigma**2))
 
-    return eps
+    return PredictFn(process, predict)
 
 
 def predict_fn(process: AffineSDE, weights: dict) -> PredictFn:
@@ -70,7 +73,7 @@ def test_ends_and_network_descend_the_bound_and_the_interior_its_square(x64: Non
         return diffusion, prior_bits(process, x0) + reconstruction_bits(process, x0, eps0, None)
 
     def routed(parameters: dict, weights: dict) -> jax.Array:
-        terms = vdm.bound(Objective(SDE, loss="vdm"), linear, parameters, weights, x0, t, eps, eps0, None)
+        terms = LOSS.bound(linear, parameters, weights, x0, t, eps, eps0)
         return jnp.mean(terms.total)
 
     @compiled
@@ -105,8 +108,8 @@ def test_a_chain_of_steps_descends_its_own_bound(x64: None) -> None:
         return jnp.mean(diffusion_bits(process, linear(process, weights), x0, t, eps, 8))
 
     def routed(parameters: dict) -> jax.Array:
-        objective = Objective(SDE, loss="vdm", bound_steps=8)
-        return jnp.mean(vdm.bound(objective, linear, parameters, weights, x0, t, eps, eps0, None).diffusion)
+        loss = losses.create("vdm", SDE, bound_steps=8)
+        return jnp.mean(loss.bound(linear, parameters, weights, x0, t, eps, eps0).diffusion)
 
     found, expected = compiled(lambda p: [jax.grad(f)(p) for f in (routed, direct)])(parameters)
     for name in SDE.numbers:
@@ -117,11 +120,10 @@ def test_a_chain_of_steps_descends_its_own_bound(x64: None) -> None:
 def test_training_the_interior_lowers_the_variance_and_leaves_the_bound() -> None:
     """300 steps of Adam on the interior alone, network exact: 2048 evenly spread times before and after."""
     parameters = SDE.parameters
-    objective = Objective(SDE, loss="vdm")
     adam = optax.adam(0.03)
 
     def diffusion(parameters: dict, examples: tuple) -> jax.Array:
-        return vdm.bound(objective, predict_fn, parameters, {}, *examples, None).diffusion
+        return LOSS.bound(predict_fn, parameters, {}, *examples).diffusion
 
     @compiled
     def descend(parameters: dict, state: Any, examples: tuple) -> tuple[dict, Any]:
@@ -156,15 +158,16 @@ def _train(devices: int) -> dict[str, np.ndarray]:
     """Two steps on grey levels, the loss's own draws; all parameters."""
     sde, images = learned_vp(features=16), np.arange(2 * 8 * 12).reshape(2, 8, 2, 6, 1).astype(np.uint8) % 17
     network = joined(Network.create("mlp", shape=(2, 6, 1), width=8, depth=1), sde)
-    options = {"parameterization": Plain("v", "gamma"), "random_flips": False, "parts": devices}
-    losses = batch_losses(Objective(sde, loss="vdm", stratified=True), network, Scaler(17, True, "none"), **options)
+    loss = losses.create("vdm", sde, Scaler(17, True, "none").centres(), stratified=True)
+    encoder = Encoder(Scaler(17, True, "none"))
+    scores = batch_scores(loss, network, Plain("v", "gamma"), encoder, parts=devices)
     adam = optimizer.create(lr=1e-2, warmup=0)
-    step = make_train_step(losses, adam, ema=lambda n: jnp.asarray(0.5), axis_size=devices)
+    step = make_train_step(scores, adam, ema=lambda n: jnp.asarray(0.5), axis_size=devices)
     pmapped = kinds.create("pmap", jax.devices()[:devices])
     state = pmapped.place(TrainState.create(network.init(jax.random.key(1)), adam))
     run = pmapped.compile_steps(step, 1, state)
     for image in images:
-        state, _ = run(state, pmapped.split({"image": image[None]}), jax.random.key(7))
+        state, _ = run(state, pmapped.split({"image": image[None]}, 1), jax.random.key(7))
     return {f"{which}.{k}": np.asarray(v)[0] for which in ("params", "ema") for k, v in getattr(state, which).items()}
 
 
@@ -203,7 +206,7 @@ def test_a_resumed_run_ends_alike_and_is_sampled_and_measured_with_its_trained_s
         for n_iters in lengths:
             config.training.n_iters = n_iters
             experiment, workdir = build(config), Workdir(tmp_path / name)
-            loop.train(experiment, workdir, loop.prepare(experiment, workdir))
+            loop.train(experiment, workdir, preparation.prepare(experiment, workdir))
         with Store(workdir.path / "checkpoints", read_only=True) as store:
             trees[name] = store.restore()[1]
     whole, resumed = (jax.tree.leaves_with_path(trees[name]) for name in trees)
@@ -224,14 +227,14 @@ def test_a_resumed_run_ends_alike_and_is_sampled_and_measured_with_its_trained_s
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("name", "options", "message"),
     [
-        ({"loss": "simple"}, r"sde\.learned is True and training\.loss 'simple'.*take 'vdm'"),
-        ({"loss": "vdm", "weight": "edm"}, r"training\.weight is 'edm'.*set them to 'uniform'"),
-        ({"loss": "vdm", "likelihood_weighting": True}, r"likelihood_weighting True: set them"),
-        ({"loss": "vdm", "bound_steps": -1}, r"bound_steps is -1.*0 is continuous time"),
+        ("simple", {}, r"sde\.learned is True and training\.loss 'simple'.*take 'vdm'"),
+        ("vdm", {"weight": "edm"}, r"training\.weight is 'edm' and training\.loss 'vdm'.*leave it at 'uniform'"),
+        ("vdm", {"likelihood_weighting": True}, r"likelihood_weighting is True.*leave it at False"),
+        ("vdm", {"bound_steps": -1}, r"bound_steps is -1.*0 is continuous time"),
     ],
 )
-def test_what_contradicts_the_bound_is_refused(options: dict, message: str) -> None:
+def test_what_contradicts_the_bound_is_refused(name: str, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Objective(SDE, **options)
+        losses.create(name, SDE, **options)

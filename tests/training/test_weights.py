@@ -1,5 +1,7 @@
 """What an error counts at each noise level, and how often each level is drawn."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,11 @@ from scipy import stats
 
 from sde_lib import SDES, VE, VP, Levels, LinearBeta, SubVP, expand
 from sde_lib.preconditioning import PRECONDITIONINGS
-from training.objective import Objective
+from tests.training.given import draws, losses_at
+from training import losses
 from training.weights import WEIGHTS
 
+simple = partial(losses.create, "simple")
 PROCESSES = {name: build() for name, build in SDES.items()} | {
     "ddpm levels": Levels(VP(), 1000),
     "smld levels": Levels(VE(), 232),
@@ -88,8 +92,8 @@ def test_the_loss_of_edm_is_the_mean_square_of_its_network(sde, x64: None) -> No
     output = network(edm.c_in(noise) * y, edm.c_noise(noise[:, 0, 0, 0]))
     target = (x0 - edm.c_skip(noise) * y) / edm.c_out(noise)
     expected = jnp.mean((output - target) ** 2, axis=(1, 2, 3))
-    objective = Objective(sde, weight="edm", time_sampling="lognormal")
-    found = objective.losses(edm.predict_fn(sde, network), x0, t, eps)
+    loss = simple(sde, weight="edm", time_sampling="lognormal")
+    found = losses_at(loss, edm.predict_fn(sde, network), x0, t, eps)
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
@@ -97,8 +101,8 @@ def test_the_loss_of_edm_is_the_mean_square_of_its_network(sde, x64: None) -> No
 def test_lognormal_times(name: str, stratified: bool) -> None:
     """ln(sigma / alpha) of 40 000 draws is N(-1.2, 1.2^2) within the process's range (Kolmogorov at 1e-3)."""
     sde, n, key = PROCESSES[name], 40_000, jax.random.key(1)
-    objective = Objective(sde, time_sampling="lognormal", stratified=stratified)
-    t = objective.times(key, jax.random.split(key, n), jnp.arange(n), n)
+    loss = simple(sde, time_sampling="lognormal", stratified=stratified)
+    t = loss.draw_times(draws(key, n))
     assert float(t.min()) >= sde.t_min * (1 - 1e-5) and float(t.max()) <= 1.0
     found = np.sort(-0.5 * np.asarray(sde.log_snr(t), np.float64))
     ends = -0.5 * np.asarray(sde.log_snr(jnp.array([sde.t_min, 1.0])))
@@ -112,26 +116,26 @@ def test_lognormal_times(name: str, stratified: bool) -> None:
 
 def test_log_snr_times_are_uniform_in_it() -> None:
     sde, n, key = SubVP(), 20_000, jax.random.key(2)
-    objective = Objective(sde, time_sampling="log_snr")
-    t = objective.times(key, jax.random.split(key, n), jnp.arange(n), n)
+    loss = simple(sde, time_sampling="log_snr")
+    t = loss.draw_times(draws(key, n))
     ends = sde.log_snr(jnp.array([1.0, sde.t_min]))
     u = np.sort((sde.log_snr(t) - ends[0]) / (ends[1] - ends[0]))
     assert np.abs(u - (np.arange(n) + 0.5) / n).max() < 1.95 / np.sqrt(n)
 
 
 def test_the_chain_of_ddpm_is_trained_at_its_levels() -> None:
-    objective = Objective(SDES["discrete"](n=10, beta_max=5.0), num_scales=10, weight="min_snr", stratified=True)
-    t = objective.times(jax.random.key(3), jax.random.split(jax.random.key(3), 20), jnp.arange(20), 20)
+    loss = simple(Levels(SDES["discrete"](n=10, beta_max=5.0), 10), weight="min_snr", stratified=True)
+    t = loss.draw_times(draws(jax.random.key(3), 20))
     index = np.sort(np.asarray(t) * 10 - 1)
     np.testing.assert_allclose(index, np.repeat(np.arange(10), 2), atol=1e-5)
-    assert objective.weights(t).shape == (20,)
+    assert loss.weights(t).shape == (20,)
 
 
 def test_the_published_names_are_names_of_weights() -> None:
     sde, t = VP(), jnp.linspace(0.1, 1.0, 5)
-    named = Objective(sde, weight="likelihood").weights(t)
-    np.testing.assert_array_equal(Objective(sde, likelihood_weighting=True).weights(t), named)
-    assert Objective(sde, weight="likelihood", importance_sampling=True).weights(t).std() == 0.0
+    named = simple(sde, weight="likelihood").weights(t)
+    np.testing.assert_array_equal(simple(sde, likelihood_weighting=True).weights(t), named)
+    assert simple(sde, weight="likelihood", importance_sampling=True).weights(t).std() == 0.0
 
 
 @pytest.mark.parametrize(
@@ -150,4 +154,6 @@ def test_the_published_names_are_names_of_weights() -> None:
 )
 def test_contradictions_are_refused(settings: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        Objective(VP(LinearBeta(0.1, 5.0)), **settings)
+        sde, n = VP(LinearBeta(0.1, 5.0)), settings.get("num_scales", 0)
+        options = {name: value for name, value in settings.items() if name != "num_scales"}
+        simple(Levels(sde, n) if n else sde, **options)

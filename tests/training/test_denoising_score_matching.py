@@ -1,6 +1,7 @@
 """The loss against the published code's, and its expectation under every way to draw t."""
 
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 
 import sde_lib
-from sde_lib import VE, VP, LinearBeta, SubVP, expand
+from sde_lib import VE, VP, Levels, LinearBeta, SubVP, expand
 from tests.models.published_weights import REFERENCE, compiled, load_network
-from training.objective import Objective
+from tests.training.given import draws, losses_at
+from training import losses
+from training.draws import Draws
 
+simple = partial(losses.create, "simple")
 CASES = json.loads((REFERENCE / "losses.json").read_text())["cases"]
 SDES = {"ve": VE(sigma_min=0.01, sigma_max=50.0), "vp": VP(), "subvp": SubVP()}
 OUTPUT = {"ve": ("score", "sigma"), "vp": ("eps", "t999"), "subvp": ("eps", "t999")}
@@ -43,8 +47,8 @@ def test_losses_are_the_published_ones(network_name: str, precision: str) -> Non
         t = jnp.asarray(recorded[f"{name}_t"], precision)
         predict = sde_lib.parameterization(*OUTPUT[name]).predict_fn(SDES[name], lambda x, c: apply(variables, x, c))
         for kind in ("sum", "mean", "sum_lw", "mean_lw"):
-            objective = Objective(SDES[name], likelihood_weighting="lw" in kind, reduce_mean="mean" in kind)
-            found = objective.losses(predict, x0, t, z)
+            options = {"likelihood_weighting": "lw" in kind, "reduce_mean": "mean" in kind}
+            found = losses_at(simple(SDES[name], **options), predict, x0, t, z)
             assert found.dtype == precision and found.shape == (5,)
             exact = recorded[f"{name}_{kind}_per_example_f64"]
             rtol = 1e-5 if single else 1e-10
@@ -71,10 +75,10 @@ def test_discrete_losses_are_the_published_ones(name: str, prediction: str, labe
     x0, z = (jnp.asarray(recorded[f"{name}_{a}"].transpose(0, 2, 3, 1), precision) for a in ("x0", "z"))
     apply = compiled(network.apply)
     for kind in ("sum", "mean"):
-        objective = Objective(sde, reduce_mean=kind == "mean", num_scales=case["N"])
+        loss = simple(Levels(sde, case["N"]), reduce_mean=kind == "mean")
         plain = sde_lib.Plain(prediction, label)
-        predict = plain.predict_fn(objective.process, lambda x, c: apply(variables, x, c))
-        found = objective.losses(predict, x0, t, z)
+        predict = plain.predict_fn(loss.process, lambda x, c: apply(variables, x, c))
+        found = losses_at(loss, predict, x0, t, z)
         rtol = 1e-5 if precision == "float32" else 1e-10
         np.testing.assert_allclose(found, recorded[f"{name}_{kind}_per_example_f64"], rtol=rtol)
         np.testing.assert_allclose(found.mean(), recorded[f"{name}_{kind}_batch_f64"], rtol=rtol)
@@ -86,9 +90,9 @@ def test_discrete_losses_are_the_published_ones(name: str, prediction: str, labe
 def test_discrete_times_are_the_noise_levels_each_as_often(stratified: bool) -> None:
     """40 000 draws over 10 levels: each count is binomial (5 standard deviations)."""
     n, count = 40_000, 10
-    objective = Objective(VP(LinearBeta(0.1, 5.0)), num_scales=count, stratified=stratified)
+    loss = simple(Levels(VP(LinearBeta(0.1, 5.0)), count), stratified=stratified)
     key = jax.random.key(5)
-    t = objective.times(key, jax.random.split(key, n), jnp.arange(n), n)
+    t = loss.draw_times(draws(key, n))
     index = np.asarray(t) * (count - 1)
     np.testing.assert_allclose(index, np.round(index), atol=1e-5)
     counts = np.bincount(np.round(index).astype(int), minlength=count)
@@ -97,7 +101,7 @@ def test_discrete_times_are_the_noise_levels_each_as_often(stratified: bool) -> 
 
 def test_discrete_training_has_no_likelihood_weighting() -> None:
     with pytest.raises(ValueError, match=r"likelihood_weighting.*training\.continuous=False"):
-        Objective(VP(), likelihood_weighting=True, num_scales=1000)
+        simple(Levels(VP(), 1000), likelihood_weighting=True)
 
 
 def _error(sde: sde_lib.AffineSDE):
@@ -117,19 +121,19 @@ def test_importance_sampling_keeps_the_expectation_and_lowers_the_variance(name:
     VE's log SNR is linear in t, so that for it the two ways to draw t are one.
     """
     sde = SDES[name]
-    weighted = Objective(sde, likelihood_weighting=True)
-    importance = Objective(sde, likelihood_weighting=True, importance_sampling=True, stratified=True)
+    weighted = simple(sde, likelihood_weighting=True)
+    importance = simple(sde, likelihood_weighting=True, importance_sampling=True, stratified=True)
     n, key = 20_000, jax.random.key(1)
     x0, z = jnp.zeros((n, 1)), jnp.ones((n, 1))
 
-    t = importance.times(key, jax.random.split(key, n), jnp.arange(n), n)  # equal steps of u: a quadrature
-    drawn = np.asarray(importance.losses(_error(sde), x0, t, z))
+    t = importance.draw_times(draws(key, n))  # equal steps of u: a quadrature
+    drawn = np.asarray(losses_at(importance, _error(sde), x0, t, z))
     assert float(t.min()) >= sde.t_min * (1 - 1e-9) and float(t.max()) <= 1.0
 
     edges = np.geomspace(sde.t_min, 1.0, n + 1)
     middle = np.sqrt(edges[1:] * edges[:-1])
     share = np.diff(edges) / (1 - sde.t_min)  # of the uniform distribution
-    plain = np.asarray(weighted.losses(_error(sde), x0, jnp.asarray(middle), z))
+    plain = np.asarray(losses_at(weighted, _error(sde), x0, jnp.asarray(middle), z))
     expected = np.sum(share * plain)
     np.testing.assert_allclose(drawn.mean(), expected, rtol=1e-3)
     variance = np.sum(share * (plain - expected) ** 2)
@@ -140,9 +144,9 @@ def test_importance_sampling_keeps_the_expectation_and_lowers_the_variance(name:
 def test_importance_sampled_times_have_the_density_of_the_weight(name: str) -> None:
     """The distribution function of t is that of g^2 / sigma^2 = -d log SNR / dt; 40 000 draws, Kolmogorov at 1e-3."""
     sde, n = SDES[name], 40_000
-    objective = Objective(sde, likelihood_weighting=True, importance_sampling=True)
+    loss = simple(sde, likelihood_weighting=True, importance_sampling=True)
     key = jax.random.key(2)
-    t = np.sort(objective.times(key, jax.random.split(key, n), jnp.arange(n), n))
+    t = np.sort(loss.draw_times(draws(key, n)))
     edges = np.geomspace(sde.t_min, 1.0, 4001)
     middle = jnp.asarray(np.sqrt(edges[1:] * edges[:-1]))
     mass = np.asarray((sde.diffusion(middle) / sde.sigma(middle)) ** 2, np.float64) * np.diff(edges)
@@ -152,8 +156,8 @@ def test_importance_sampled_times_have_the_density_of_the_weight(name: str) -> N
 
 def test_times_are_uniform_on_t_min_to_one() -> None:
     n, key = 40_000, jax.random.key(3)
-    objective = Objective(VP(t_min=0.2))
-    t = np.sort(objective.times(key, jax.random.split(key, n), jnp.arange(n), n))
+    loss = simple(VP(t_min=0.2))
+    t = np.sort(loss.draw_times(draws(key, n)))
     assert t[0] >= 0.2 and t[-1] <= 1.0
     assert np.abs((t - 0.2) / 0.8 - (np.arange(n) + 0.5) / n).max() < 1.95 / np.sqrt(n)
 
@@ -161,9 +165,9 @@ def test_times_are_uniform_on_t_min_to_one() -> None:
 def test_stratified_times_take_each_stratum_once_and_each_time_is_uniform() -> None:
     """16 strata of [t_min, 1]; over 2000 batches the t of any one example is uniform (Kolmogorov at 1e-3)."""
     size, sde = 16, VP()
-    objective = Objective(sde, stratified=True)
+    loss = simple(sde, stratified=True)
     keys = jax.vmap(jax.random.key)(jnp.arange(2000))
-    draw = jax.jit(jax.vmap(lambda k: objective.times(k, jax.random.split(k, size), jnp.arange(size), size)))
+    draw = jax.jit(jax.vmap(lambda k: loss.draw_times(draws(k, size))))
     u = (np.asarray(draw(keys), np.float64) - sde.t_min) / (1 - sde.t_min)
     in_order = np.sort(u, axis=1)
     np.testing.assert_allclose(np.diff(in_order, axis=1), 1 / size, atol=1e-6)  # hence one in each stratum
@@ -176,12 +180,11 @@ def test_stratified_times_take_each_stratum_once_and_each_time_is_uniform() -> N
 def test_a_share_of_a_batch_draws_the_times_of_its_place() -> None:
     """Examples 4 to 7 of a batch of 8 get what they get in the whole batch."""
     key = jax.random.key(4)
-    keys = jax.random.split(key, 8)
-    for objective in (Objective(VP()), Objective(VP(), stratified=True)):
-        whole = objective.times(key, keys, jnp.arange(8), 8)
-        np.testing.assert_array_equal(objective.times(key, keys[4:], jnp.arange(4, 8), 8), whole[4:])
+    for loss in (simple(VP()), simple(VP(), stratified=True)):
+        whole = loss.draw_times(draws(key, 8))
+        np.testing.assert_array_equal(loss.draw_times(Draws.of(key, jnp.arange(4, 8), 8)), whole[4:])
 
 
 def test_importance_sampling_without_the_weighting_is_refused() -> None:
     with pytest.raises(ValueError, match=r"importance_sampling.*likelihood_weighting"):
-        Objective(VP(), importance_sampling=True)
+        simple(VP(), importance_sampling=True)

@@ -1,0 +1,112 @@
+"""What a loss is: a batch of examples and the model in training go in, scores of each example come out."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from sde_lib import AffineSDE, Levels, expand
+from training.draws import Draws
+from training.examples import Examples
+from training.importance import LossHistory
+from training.model import TrainedModel
+from training.options import check_options
+from training.times import Times
+
+Process = AffineSDE | Levels
+GreyLevels = Float[np.ndarray, " n"] | None
+Scores = dict[str, Float[Array, " b"]]
+"""The "loss" of each example, which is averaged and descended, and whatever else is told of it."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loss:
+    """A training loss: pure, per example, and independent of how a batch is split over devices and micro-batches.
+
+    A loss that learns from what it sees has a state, a NamedTuple of arrays: `init` makes it, the scores of every part
+    of a batch are computed with the same one, and `updated` is given those of the whole batch, in its order. So the
+    state is the same on every device, and no loss has to know of devices.
+
+    Attributes:
+      process: what noises the data: an SDE, or its `Levels` in discrete training.
+      grey_levels: the centres of all grey levels in x, where data are grey levels; None where they are continuous.
+    """
+
+    process: Process
+    grey_levels: GreyLevels = None
+
+    needs_variance: ClassVar[bool] = False
+    """Whether it trains a variance, which the network must predict (a property where an option decides)."""
+    needs_classifier: ClassVar[bool] = False
+    """Whether the network is a classifier, which no other loss trains."""
+    needs_grey_levels: ClassVar[bool] = False
+    """Whether grey levels must come as they are, without uniform dequantisation."""
+    ignores: ClassVar[tuple[str, ...]] = ()
+    """Options of other losses that recipes set for all, and that mean nothing here."""
+    trains_schedule: ClassVar[bool] = False
+    """Whether it trains the parameters of a learned noise schedule."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def init(self) -> Any:
+        """Return the state before the first step; None where the loss has none."""
+        return None
+
+    def __call__(self, model: TrainedModel, examples: Examples, state: Any = None) -> Scores:
+        """Return the scores of each example; without a state those of a loss that has learnt nothing."""
+        raise NotImplementedError
+
+    def updated(self, state: Any, scores: Scores) -> Any:
+        """Return the state after a step whose whole batch had these scores."""
+        return state
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NoisedLoss(Loss):
+    """A loss of examples that are noised to one drawn time each: x_t = alpha x_0 + sigma eps.
+
+    With "loss_aware" times its expectation stays that of levels drawn as often: a loss counts 1 / (n p_i).
+
+    Attributes:
+      times: how t is drawn.
+    """
+
+    times: Times = Times()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.times.check(self.process)
+
+    def at(self, model: TrainedModel, examples: Examples, t: Float[Array, " b"], eps: Float[Array, "b *d"]) -> Scores:
+        """Return the scores of examples with this noise at these times."""
+        raise NotImplementedError
+
+    def draw_times(self, draws: Draws, state: LossHistory | None = None) -> Float[Array, " b"]:
+        """Return t for each example; levels are drawn by the state where there is one."""
+        return self.times(self.process, draws, state)
+
+    def noised(self, x0: Float[Array, "b *d"], t: Float[Array, " b"], eps: Float[Array, "b *d"]) -> Array:
+        """Return x_t."""
+        mean, std = self.process.marginal(x0, t)
+        return mean + expand(std, x0) * eps
+
+    def init(self) -> LossHistory | None:
+        """Return the empty history of "loss_aware" times; None for others."""
+        return self.times.history(self.process)
+
+    def __call__(self, model: TrainedModel, examples: Examples, state: Any = None) -> Scores:
+        """Return the scores at drawn times."""
+        eps = examples.draws.eps(examples.x0)
+        t = self.draw_times(examples.draws, state).astype(examples.x0.dtype)
+        scores = self.at(model, examples, t, eps)
+        if state is None:
+            return scores
+        level, loss = self.process.sde.level_index(t, self.process.n), scores["loss"]
+        p = state.probabilities(self.times.uniform_probability)
+        return scores | {"loss": loss / (len(p) * p[level]), "unweighted": loss, "level": level}
+
+    def updated(self, state: Any, scores: Scores) -> Any:
+        """Return the history with the losses of a batch."""
+        return state and state.updated(scores["level"], scores["unweighted"])

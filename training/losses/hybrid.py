@@ -1,0 +1,46 @@
+"""L_simple for the mean and the variational bound for the variance (Nichol and Dhariwal 2021, arXiv:2102.09672)."""
+
+import dataclasses
+
+import jax
+from jaxtyping import Array, Float
+
+from training.examples import Examples
+from training.losses.base import Scores
+from training.losses.denoising_score_matching import weighted_errors
+from training.losses.variational import Variational
+from training.model import TrainedModel
+from training.weights import Weighting
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Hybrid(Variational):
+    """L_simple + lambda n L_t (eq. 16), in which the bound is a function of the variance alone.
+
+    Attributes:
+      weighting: the weight of L_simple, uniform as published.
+      vlb_weight: lambda.
+
+    Raises:
+      ValueError: the process has no levels, or the variance is not learned.
+    """
+
+    weighting: Weighting = Weighting()
+    vlb_weight: float = 0.001
+    ignores = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.needs_variance:
+            raise ValueError(
+                f"training.loss is 'hybrid', which trains a learned variance, and training.variance is "
+                f"{self.variance!r}; needed are learned_range or learned"
+            )
+
+    def at(self, model: TrainedModel, examples: Examples, t: Float[Array, " b"], eps: Float[Array, "b *d"]) -> Scores:
+        """Return the loss of examples with this noise at these times; one network evaluation."""
+        x = self.noised(examples.x0, t, eps)
+        prediction = model.predict_fn(self.process)(x, t)
+        fixed = prediction._replace(x0=jax.lax.stop_gradient(prediction.x0))
+        simple = weighted_errors(self.weighting(self.process, t), prediction.eps, eps)
+        return {"loss": simple + self.vlb_weight * self.process.n * self.bound(examples.x0, x, t, fixed)}

@@ -1,0 +1,114 @@
+"""What a training run begins with: its parts as the config names them, checked before anything compiles."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import optax
+
+from experiment import Experiment, inputs, rules
+from experiment.build import EMA_FIELDS
+from experiment.workdir import Workdir
+from models.functional import Network
+from sde_lib import Levels
+from training import length, losses, optimizer
+from training.devices import Devices, check_batch_size
+from training.devices import create as create_devices
+from training.examples import Encoder
+from training.losses.base import Loss, Scores
+from training.scores import batch_scores
+from training.state import TrainState
+
+
+class Preparation(NamedTuple):
+    """A run's loss, optimiser, average's decay, devices, checkpoint that it continues (None: none), and inputs."""
+
+    loss: Loss
+    adam: optax.GradientTransformation
+    ema: Callable[[jax.Array], jax.Array]
+    devices: Devices
+    checkpoint: TrainState | None
+    inputs: inputs.Inputs
+
+
+def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
+    """Check ``config.training`` and ``config.optim`` and read the newest checkpoint; compiles and writes nothing.
+
+    Raises:
+      ValueError: an unknown parallelism, a batch size that the devices do not divide, frequencies that the steps of a
+        call do not divide, a value out of range, steps behind the end of the learning rate's fall, a checkpoint of
+        another architecture (CheckpointMismatch), or other data than the run was begun with.
+    """
+    rules.check(rules.of_training(experiment))
+    config = experiment.config.training
+    devices = create_devices(config.parallelism)
+    check_batch_size(config.batch_size, config.accumulate)
+    loss = loss_of(experiment)
+    rules.check(rules.of_loss(experiment, loss))
+    adam, ema = optimizers_of(experiment, config.batch_size)
+    network = trained_network(experiment)
+    template = jax.eval_shape(lambda variables: TrainState.create(variables, adam, loss.init()), network.abstract())
+    found = inputs.checked(experiment, workdir)
+    state = _restored(workdir, template, adam, loss)
+    length.check_decay(experiment.config, state)
+    return Preparation(loss, adam, ema, devices, state, found)
+
+
+def loss_of(experiment: Experiment) -> Loss:
+    """Return the loss of ``config.training``; ValueError for a value that it does not take."""
+    sde, scaler = experiment.sde, experiment.scaler
+    process = Levels(sde, experiment.num_scales) if experiment.num_scales else sde
+    grey = scaler.levels is not None and scaler.dequantization == "none"
+    return losses.of_config(experiment.config.training, process, scaler.centres() if grey else None)
+
+
+def optimizers_of(
+    experiment: Experiment, batch_size: int
+) -> tuple[optax.GradientTransformation, Callable[[jax.Array], jax.Array]]:
+    """Return what follows the gradient, and the average's decay; ValueError for numbers out of range."""
+    average = {name: experiment.config.model[name] for name in EMA_FIELDS}
+    adam = optimizer.create(**experiment.config.optim, batch_size=batch_size)
+    return adam, optimizer.create_ema(**average, batch_size=batch_size)
+
+
+def scores_of(experiment: Experiment, loss: Loss, parts: int) -> Callable[..., Scores]:
+    """Return the loss of the network that the config names: `batch_scores` of one of `parts` parts of a batch."""
+    config = experiment.config
+    encoder = Encoder(
+        experiment.scaler,
+        random_flips=config.data.random_flip,
+        augment_probability=config.data.augment,
+        num_classes=0 if experiment.classifies else experiment.num_classes,
+        label_dropout=config.training.label_dropout,
+    )
+    return batch_scores(loss, trained_network(experiment), experiment.parameterization, encoder, parts=parts)
+
+
+def trained_network(experiment: Experiment) -> Network:
+    """Return the network as training takes its gradient.
+
+    Raises:
+      ValueError: ``training.remat`` is on, and the network has no blocks that could be recomputed.
+    """
+    if not experiment.config.training.remat:
+        return experiment.network
+    try:
+        return experiment.network.recomputing()
+    except ValueError as error:
+        raise ValueError(f"training.remat is True, but {error}; set it to False") from error
+
+
+def _restored(
+    workdir: Workdir, template: TrainState, adam: optax.GradientTransformation, loss: Loss
+) -> TrainState | None:
+    """The newest state; after an import, which holds weights alone, with a fresh optimiser."""
+    tree = template.to_tree()
+    with workdir.store(read_only=True) as store:
+        step = store.latest_step()
+        if step is not None and "imported" in store.metadata(step):
+            tree = {name: tree[name] for name in ("step", "params", "ema", "fixed")}
+            _, saved, _ = store.restore(tree, step)
+            fresh = TrainState.create({"params": saved["params"], "fixed": saved["fixed"]}, adam, loss.init())
+            return fresh._replace(step=saved["step"], ema=saved["ema"])
+        found = store.restore(tree)
+    return found and template.from_tree(found[1])

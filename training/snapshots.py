@@ -1,0 +1,97 @@
+"""What a run shows of its averaged weights on the way: the loss on the test set, a grid of samples, their FID."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+
+from data.pipeline import eval_batches
+from experiment import Experiment
+from experiment.captions import facts_of
+from experiment.pictures import save_samples
+from experiment.processes import to_host
+from experiment.progress import waiting
+from experiment.workdir import Workdir
+from training.best import Best, Measure
+from training.devices import Devices
+from training.losses.base import Loss
+from training.preparation import scores_of
+from training.records import Records
+from training.sample_grid import SAMPLES, make_draw
+from training.state import TrainState
+
+
+class Snapshots:
+    """The evaluations that a run makes of itself; process 0 alone writes them down."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        workdir: Workdir,
+        loss: Loss,
+        devices: Devices,
+        measure: Measure | None,
+        *,
+        start: int,
+        keys: tuple[jax.Array, jax.Array],
+    ):
+        """Begin at the step `start`; the keys are those of the test set's noise and of the samples."""
+        self._experiment, self._workdir, self._devices, self._measure = experiment, workdir, devices, measure
+        scores, (self._of_noise, self._of_samples) = scores_of(experiment, loss, 1), keys
+        self._scores = devices.jit(lambda variables, batch, key: scores(variables, batch, key, False))
+        self._draw = make_draw(experiment, devices)
+        self._best = Best(workdir.path, measure.about, start) if measure else None
+
+    @property
+    def kept(self) -> list[int]:
+        """The steps whose checkpoints must not be deleted: the archived ones, and that of the lowest FID."""
+        return [*self._workdir.archived(), *(self._best.kept if self._best else ())]
+
+    def take(
+        self, step: int, placed: TrainState, records: Records | None, *, evaluate: bool, archive: bool, stopping: bool
+    ) -> bool:
+        """Show what is due of a state as it lies on the devices, and return whether anything was.
+
+        `evaluate`: the test loss is due; `archive`: a checkpoint is kept for ever; `stopping`: a signal ends the run.
+        """
+        pictured = archive and self._experiment.config.training.snapshot_sampling and not self._experiment.classifies
+        measured = archive and self._measure is not None and not stopping
+        takes_part = records is not None or self._devices.joint
+        if not takes_part or not (evaluate or pictured or measured):
+            return False
+        variables = self._devices.whole(placed.variables(ema=True))
+        if evaluate:
+            with waiting("computing the loss on the test set"):
+                means = self._test_means(variables)
+            if records:
+                records.write(step, means)
+        if pictured:
+            self._save_samples(step, variables, writes=records is not None)
+        if measured and records and self._measure and self._best:
+            fid = self._measure(to_host(variables))
+            if fid is not None:
+                records.write(step, {f"fid_{self._measure.about['samples']}": fid})
+                lowest = self._best.add(step, fid)
+                logging.info("step %d: FID %.4f%s", step, fid, ", the lowest so far" if lowest else "")
+        return True
+
+    def _test_means(self, variables: dict[str, Any]) -> dict[str, float]:
+        """The mean scores of the test set, with the same noise at every call."""
+        experiment, test = self._experiment, self._experiment.source.test
+        total: dict[str, float] = {}
+        for i, batch in enumerate(eval_batches(test, batch_size=min(experiment.config.eval.batch_size, len(test)))):
+            given = {name: batch[name] for name in experiment.batch_fields}
+            for name, values in self._scores(variables, given, jax.random.fold_in(self._of_noise, i)).items():
+                kept = np.asarray(values, np.float64)[batch["mask"]]
+                total[f"test_{name}"] = total.get(f"test_{name}", 0.0) + kept.sum()
+        return {name: float(value / len(test)) for name, value in total.items()}
+
+    def _save_samples(self, step: int, variables: dict[str, Any], *, writes: bool) -> None:
+        experiment = self._experiment
+        with waiting(f"drawing a grid of {SAMPLES} samples"):
+            x, spent = self._draw(variables, jax.random.fold_in(self._of_samples, step))
+        if writes:
+            drawn = {"step": step, "seed": experiment.config.seed, "evaluations": spent}
+            facts = facts_of(experiment, experiment.settings.method, **drawn)
+            save_samples(self._workdir.path / "samples" / f"step_{step:08d}.png", x, experiment.scaler, facts)
