@@ -5,7 +5,7 @@ the terms, here they are taken of a batch at every level, one network evaluation
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -92,7 +92,7 @@ def variational_bound(
             x0_hat = jnp.clip(x0_hat, *clip)
             eps_hat = (x - tables.row(tables.alpha, index, x) * x0_hat) / tables.row(tables.sigma, index, x)
         log_variance = tables.log_variance(variance, x, index, v)
-        options = {"half_bin": half_bin, "bounds": bounds, "decoder": decoder}
+        options: dict[str, Any] = {"half_bin": half_bin, "bounds": bounds, "decoder": decoder}
         term = step_bits(tables, x0, x, index, x0_hat, log_variance, **options)
         return term, _mean_square(x0_hat - x0), _mean_square(eps_hat - eps)
 

@@ -8,7 +8,7 @@ Convolutions have no bias and are followed by a batch norm (eps 1e-3), folded in
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -180,7 +180,9 @@ def taps(weights: Weights, x: Float[Array, "b 299 299 3"]) -> dict[str, Float[Ar
     return out
 
 
-def _convolve(weights: Weights, name: str, x: Array, _channels: int, _kernel=(), stride=1, padding=None) -> Array:
+def _convolve(
+    weights: Weights, name: str, x: Array, _channels: int, _kernel: Any = (), stride: int = 1, padding: Any = None
+) -> Array:
     """Convolution, the folded batch norm and ReLU; strided ones are unpadded, the others keep the size by default."""
     padding = padding or ("SAME" if stride == 1 else "VALID")
     x = lax.conv_general_dilated(
@@ -199,7 +201,9 @@ def layout() -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors of the published file, by their names in it: read off a trace of the network."""
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def conv(name: str, x: Array, channels: int, kernel=(1, 1), stride=1, padding=None) -> Array:
+    def conv(
+        name: str, x: Array, channels: int, kernel: tuple[int, ...] = (1, 1), stride: int = 1, padding: Any = None
+    ) -> Array:
         shapes[f"{name}.conv.weight"] = (channels, x.shape[-1], *kernel)
         shapes.update(dict.fromkeys([f"{name}.bn.{part}" for part in BN_PARTS], (channels,)))
         blank = {f"{name}.kernel": jnp.zeros((*kernel, x.shape[-1], channels)), f"{name}.bias": jnp.zeros(channels)}

@@ -10,7 +10,7 @@ class Moments(NamedTuple):
 
     mean: np.ndarray
     covariance: np.ndarray
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of this name
 
 
 def _finite(vectors: np.ndarray) -> np.ndarray:

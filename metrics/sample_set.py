@@ -146,9 +146,9 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"results of different {field} cannot be summarised: {[r[field] for r in results]}")
     summary: dict[str, Any] = {"seeds": len(results), **{field: results[0][field] for field in shared}}
     for name, (field, _, _) in VALUES.items():
-        values = [_value(result, name) for result in results]
+        values = [value for result in results if (value := _value(result, name)) is not None]
         summary[field] = None
-        if None not in values:
+        if len(values) == len(results):
             spread = max(values) - min(values)
             summary[field] = {"min": min(values), "mean": float(np.mean(values)), "spread": spread, "values": values}
     return summary
