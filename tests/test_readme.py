@@ -8,9 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
+
+from configs.vp import digits
+from experiment import build
+from experiment.workdir import Workdir
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -56,9 +61,25 @@ def test_shell_that_runs_is_of_our_own_programs() -> None:
             assert words[:2] == ["python", "main.py"], f"say '# needs: ...' in the first line of {block!r}"
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which runs/digits is a run of the smallest network, untrained."""
+    path = tmp_path_factory.mktemp("folder")
+    config = digits.get_config()
+    with config.unlocked():
+        config.model.update(nf=4, ch_mult=(1,), num_res_blocks=1, attn_resolutions=())
+    config.eval.update(rtol=0.1, atol=0.1)
+    variables, workdir = build(config).network.init(jax.random.key(0)), Workdir(path / "runs" / "digits")
+    workdir.begin(config)
+    with workdir.store() as store:
+        store.save(1, {"ema": variables["params"], "fixed": variables["fixed"]})
+    return path
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable("python", (page,))], ids=lambda page: page.stem)
-def test_what_python_blocks_say_runs(page: Path) -> None:
+def test_what_python_blocks_say_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page run one after another in one namespace, as a reader would paste them."""
+    monkeypatch.chdir(folder)
     namespace: dict[str, object] = {}
     for block in runnable("python", (page,)):
         exec(compile(block, page.name, "exec"), namespace)  # in full
