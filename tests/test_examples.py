@@ -34,3 +34,10 @@ def test_the_example_sample_draws_the_mixture_with_every_sampler(capsys: pytest.
         assert np.sqrt((distances.min(axis=1) ** 2).mean() / 2) == pytest.approx(module["STD"], abs=0.04), name
     printed = capsys.readouterr().out
     assert all(name in printed for name in found) and "#" in printed
+
+
+def test_the_example_train_learns_and_draws() -> None:
+    losses, drawn = example("train")["main"](steps=150, batch_size=64, samples=50)
+    assert losses.shape == (150,) and drawn.shape == (50, 2)
+    assert np.mean(losses[-30:]) < 0.8 * np.mean(losses[:10])
+    assert np.isfinite(np.array(drawn)).all() and np.abs(np.array(drawn)).max() < 4.0
