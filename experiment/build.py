@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from typing import Literal
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -87,7 +88,7 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     shape, outside = image_shape(config), config.data.dataset.partition(":")[0] in ("tfds", "folder")
     source = _stand_in(config, shape) if shape and outside and not needs_data else _source(config)
     rules.check(rules.of_data(config, source))
-    dequantization = "uniform" if config.data.uniform_dequantization else "none"
+    dequantization: Literal["uniform", "none"] = "uniform" if config.data.uniform_dequantization else "none"
     scaler = Scaler(source.levels, config.data.centered, dequantization)
     of_guide = _config_of_guide(config)
     guide = build(of_guide, needs_data=False) if of_guide else None

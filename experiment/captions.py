@@ -24,7 +24,7 @@ def facts_of(
       evaluations: the mean number of score evaluations a sample.
       averaged: whether the weights are the moving average or the raw ones.
     """
-    settings = experiment.settings_of(method).used()
+    settings: dict[str, Any] = experiment.settings_of(method).used()
     label = settings.pop("label", -1)
     facts = {
         "dataset": experiment.config.data.dataset,

@@ -17,6 +17,7 @@ import stat
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import logging
@@ -48,12 +49,13 @@ def enable(beside: Path, *, limit: int = LIMIT) -> None:
 
 def _folder(beside: Path, limit: int) -> Path | None:
     """The folder, there and swept; None where nothing is to be kept, or JAX was told where."""
-    told = jax.config.jax_compilation_cache_dir
-    if told is not None and jax.config.jax_enable_compilation_cache and "://" not in told and is_leader():
+    config: Any = jax.config  # whose attributes have no types
+    told = config.jax_compilation_cache_dir
+    if told is not None and config.jax_enable_compilation_cache and "://" not in told and is_leader():
         with contextlib.suppress(OSError):  # JAX will say that it cannot be read
             if why := writable_by_others(Path(told)):
                 logging.warning("JAX_COMPILATION_CACHE_DIR is %s, whose programs are run here: %s", told, why)
-    if told is not None or not jax.config.jax_enable_compilation_cache:
+    if told is not None or not config.jax_enable_compilation_cache:
         return None
     folder = beside.absolute().parent / FOLDER
     try:

@@ -34,7 +34,7 @@ def from_file(given: str) -> ConfigDict:
             "the config.json of the run in --workdir is read"
         )
     loader = SourceFileLoader("config_of_command_line", str(path))
-    module = module_from_spec(spec_from_loader(loader.name, loader))
+    module = module_from_spec(spec_from_loader(loader.name, loader))  # type: ignore[arg-type]
     try:
         loader.exec_module(module)
         if not callable(getattr(module, "get_config", None)):

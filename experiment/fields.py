@@ -143,7 +143,7 @@ def _type_of(value: Any) -> Any:
     if value is None:
         return Any
     if isinstance(value, tuple) and value and len({type(v) for v in value}) == 1:
-        return tuple[type(value[0]), ...]
+        return tuple[type(value[0]), ...]  # type: ignore[misc]
     return type(value)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Key
 
 from experiment.experiment import Experiment
 from metrics.likelihood import bits_per_dim, log_likelihood
+from sde_lib import Prediction
 from sde_lib.bound import dequantized
 
 
@@ -36,6 +37,8 @@ def bits(
     """
     config, levels = experiment.config.eval, experiment.source.levels
     dequantize, probe = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+    x: Any
+    extra: Any
     sde, dimensions = experiment.process(variables), int(np.prod(experiment.source.shape))
     if levels and config.bpd_dequantization == "process":
         centres, offset = experiment.scaler.centres(), 0.0
@@ -45,9 +48,13 @@ def bits(
     else:
         scaler = dataclasses.replace(experiment.scaler, dequantization="uniform")
         x, extra, offset = scaler.encode(batch["image"], dequantize), 0.0, scaler.bits_offset()
+
+    def model(x: Array, t: Array, told: Any = None) -> Prediction:
+        return experiment.predict_fn(variables, condition=told)(x, t)
+
     result = log_likelihood(
         sde,
-        lambda x, t, told=None: experiment.predict_fn(variables, condition=told)(x, t),
+        model,
         x,
         probe,
         condition=experiment.condition(batch.get("label")),

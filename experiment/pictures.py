@@ -40,7 +40,7 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 def save_samples(path: Path, x: np.ndarray, scaler: Scaler, facts: Facts) -> None:
     """Write encoded samples [n, h, w, c] as an image grid, or points [n, d] as a scatter of their first two axes."""
-    save_decoded(path, scaler.decode(np.nan_to_num(np.asarray(x))), scaler, facts)
+    save_decoded(path, np.asarray(scaler.decode(np.nan_to_num(np.asarray(x)))), scaler, facts)
 
 
 def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler, facts: Facts, columns: int | None = None) -> None:
@@ -51,7 +51,7 @@ def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler, facts: Facts,
     path.parent.mkdir(parents=True, exist_ok=True)
     text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
     if examples.ndim == 4:
-        grid = image_grid(scaler.stretch(examples), columns)
+        grid = image_grid(np.asarray(scaler.stretch(examples)), columns)
         picture = _captioned(Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid), caption(facts))
         chunks = PngImagePlugin.PngInfo()
         for name, value in text.items():
@@ -73,8 +73,9 @@ def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler, facts: Facts,
 def save_array(path: Path, facts: Facts, **arrays: np.ndarray) -> None:
     """Write an .npz of `arrays` that holds each of `facts` as a field beside them; a kill leaves no half of it."""
     fields: dict[str, Any] = {name: np.asarray("none" if value is None else value) for name, value in facts.items()}
+    fields |= arrays
     with replacing(path) as file:
-        np.savez_compressed(file, **fields, **arrays)
+        np.savez_compressed(file, **fields)
 
 
 def _captioned(picture: Image.Image, text: str) -> Image.Image:

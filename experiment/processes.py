@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 from experiment.lost import HEARTBEAT_SECONDS, MEETING_SECONDS
 
 AUTO = "auto"
-LIMITS = {"initialization_timeout": MEETING_SECONDS, "heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
+LIMITS: dict[str, Any] = {"initialization_timeout": MEETING_SECONDS, "heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
 MAX_PORT = 65535
 
 

@@ -40,7 +40,7 @@ FIELDS: dict[str, Range] = {
     "sde.name": OneOf(tuple(sde_lib.SDES)),
     "sde.t_min": T_MIN,
     "model.name": Text(),
-    "model.prediction": OneOf(sde_lib.PREDICTIONS),
+    "model.prediction": OneOf(tuple(sde_lib.PREDICTIONS)),
     "model.noise_label": OneOf((*sde_lib.NOISE_LABELS, *sde_lib.LEVEL_LABELS)),
     "model.preconditioning": OneOf(("none", *sde_lib.PRECONDITIONINGS)),
     "model.num_scales": whole(0, int(NUMBERS["num_scales"].high), note=NUMBERS["num_scales"].note),

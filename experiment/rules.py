@@ -164,15 +164,16 @@ def of_samplers(experiment: Experiment) -> Broken:
     drawn_by = [dataclasses.replace(settings, method=method) for method in {settings.method, *config.eval.samplers}]
     if not any(chosen.learned_variance for chosen in drawn_by):
         return
+    variance = config.sampling.variance
     if config.model.preconditioning != "none":
         yield (
-            f"sampling.variance is {settings.variance!r} and model.preconditioning {config.model.preconditioning!r}, "
-            "whose networks say nothing of a variance; use small or large"
+            f"sampling.variance is {variance!r} and model.preconditioning {config.model.preconditioning!r}, whose "
+            "networks say nothing of a variance; use small or large"
         )
     if not experiment.predicts_variance:
         yield (
-            f"sampling.variance is {settings.variance!r}, and the network predicts none; use small or large, or a "
-            "network with twice the channels (model.learned_variance=True)"
+            f"sampling.variance is {variance!r}, and the network predicts none; use small or large, or a network with "
+            "twice the channels (model.learned_variance=True)"
         )
 
 

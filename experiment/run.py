@@ -102,12 +102,13 @@ class Run:
         variables, sde, size = self.variables | load_guide(experiment), self.sde, self.config.eval.batch_size
         method, shape = experiment.settings.method, experiment.source.shape
         carry = network_jit(lambda v, key, z, labels: sampling.sampler(experiment, v, method, sde, labels)(key, z))
+        decode: Callable[[Any], Any] = experiment.scaler.decode
         start = jax.jit(experiment.sde.prior_sample, static_argnums=1)
 
         def draw(key: jax.Array, z: int | Float[Array, "b *d"], label: int | Int[Array, " b"] | None = None) -> Samples:
-            if np.ndim(z):
+            if not isinstance(z, int | np.integer):
                 out = carry(variables, key, jnp.asarray(z), _labels(experiment, len(z), label))
-                return Samples(experiment.scaler.decode(np.asarray(out.x)), np.asarray(out.evaluations))
+                return Samples(decode(np.asarray(out.x)), out.evaluations)
             n, parts = int(z), []
             rows = min(size, n)
             labels = _labels(experiment, n, label, rows)
@@ -115,8 +116,8 @@ class Run:
                 key_prior, key_path = jax.random.split(jax.random.fold_in(key, i))
                 told = None if labels is None else labels[i * rows : (i + 1) * rows]
                 parts.append(carry(variables, key_path, start(key_prior, (rows, *shape)), told))
-            x, spent = (np.concatenate([getattr(part, name) for part in parts])[:n] for name in ("x", "evaluations"))
-            return Samples(experiment.scaler.decode(x), spent)
+            x = np.concatenate([np.asarray(part.x) for part in parts])[:n]
+            return Samples(decode(x), jnp.concatenate([part.evaluations for part in parts])[:n])
 
         return draw
 

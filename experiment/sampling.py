@@ -79,9 +79,9 @@ def _guided(
     told = experiment.predict_fn(variables, chain=chain, condition=experiment.condition(labels))
     scale, guide = settings.guidance_scale, experiment.guide
     interval = {"low": settings.guidance_low, "high": settings.guidance_high}
-    if guide is None and (scale == 1.0 or labels is None):
-        return told
     if guide is None:
+        if scale == 1.0 or labels is None:
+            return told
         none = jnp.full_like(labels, NO_CLASS)
         return classifier_free(process, model, labels, none, scale, rescale=settings.guidance_rescale, **interval)
     of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}

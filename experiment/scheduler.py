@@ -118,7 +118,7 @@ def as_scheduler(config: ConfigDict) -> dict[str, Any] | None:
 
 def _complete(fields: dict[str, Any]) -> dict[str, Any]:
     name = fields["_class_name"]
-    defaults = diffusers_scheduler.VE_DEFAULTS
+    defaults: dict[str, Any] = diffusers_scheduler.VE_DEFAULTS
     if name != diffusers_scheduler.VE:
         defaults = diffusers_scheduler.CHAIN_DEFAULTS | diffusers_scheduler.CHAINS[name]
     return defaults | fields
@@ -127,7 +127,7 @@ def _complete(fields: dict[str, Any]) -> dict[str, Any]:
 def _fields_of(config: ConfigDict) -> dict[str, Any] | None:
     sampling, model = config.sampling, config.model
     if config.sde.name == "ve" and model.prediction == "score":
-        sde = sde_lib.create(**config.sde)
+        sde: Any = sde_lib.create(**config.sde)
         return {
             "_class_name": diffusers_scheduler.VE,
             "num_train_timesteps": sampling.steps,

@@ -128,6 +128,28 @@ def test_what_is_not_allowed_is_refused_in_one_line(trained: Path, tmp_path: Pat
         experiment.load(trained).sampler()(jax.random.key(0), 4, 3)
 
 
+def test_classes_are_drawn_in_turn_or_as_they_are_asked_for(tmp_path: Path) -> None:
+    config = tiny()
+    with config.unlocked():
+        config.model.label_dim = 10
+    workdir, rng = Workdir(tmp_path), np.random.default_rng(0)
+    workdir.begin(config)
+    variables = experiment.build(config).network.init(jax.random.key(0))
+    params = {name: np.float32(a + 0.1 * rng.standard_normal(a.shape)) for name, a in variables["params"].items()}
+    with workdir.store() as store:
+        store.save(7, {"ema": params, "fixed": variables["fixed"]})
+    run, key = experiment.load(tmp_path), jax.random.key(0)
+    draw = run.sampler()
+    each, third = draw(key, 4).x, draw(key, 4, 3).x
+    np.testing.assert_array_equal(each, draw(key, 4, np.arange(4)).x)
+    np.testing.assert_array_equal(third, run.sampler(label=3)(key, 4).x)
+    np.testing.assert_array_equal(third[3], each[3])
+    x, t = jax.random.normal(key, (2, 8, 8, 1)), jnp.full(2, 0.5)
+    assert (run.score(x, t) != experiment.load(tmp_path, sampling={"label": 3}).score(x, t)).any()
+    with pytest.raises(ValueError, match="label is 10; allowed is 0 to 9"):
+        draw(key, 4, 10)
+
+
 def test_the_data_set_need_not_be_there(tmp_path: Path) -> None:
     config = tiny()
     with config.unlocked():
