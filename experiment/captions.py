@@ -1,4 +1,4 @@
-"""What a file of samples says of itself: how they were drawn, from which weights, of which class and guidance."""
+"""A file of samples says of itself how they were drawn, from which weights, and of which class and guidance."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ def facts_of(
       experiment: the run that they were drawn from.
       method: the sampler's name, whose own settings are among the facts.
       step: the training step of the weights.
-      seed: of the noise.
+      seed: the seed of the noise.
       evaluations: the mean number of score evaluations a sample.
       averaged: whether the weights are the moving average or the raw ones.
     """
@@ -48,7 +48,7 @@ def caption(facts: Facts) -> str:
 
 
 def file_name(stem: str, experiment: Experiment) -> str:
-    """`stem`, followed by the class and the guidance where they differ from all classes in turn and no guidance."""
+    """The name `stem`, followed by the class where one was chosen, and by the guidance where there is any."""
     settings = experiment.settings
     stem += f"_label_{settings.label}" if settings.label >= 0 else ""
     guided = settings.guidance_scale != 1.0 or settings.guide

@@ -1,4 +1,4 @@
-"""Where a config comes from: a Python file with get_config(), or the config.json of a run."""
+"""A config comes from a Python file with get_config(), or from the config.json of a run."""
 
 import difflib
 import json
@@ -13,11 +13,11 @@ from configs import default
 from experiment.paths import expand, expand_fields
 
 NAMED = ("sde", "model", "data")
-"""The sections without which a config means nothing."""
+"""A config means nothing without these sections."""
 
 
 def from_file(given: str) -> ConfigDict:
-    """What get_config() of a Python file returns; of FILE:ARGUMENT, what get_config(ARGUMENT) does.
+    """The config that get_config() of a Python file returns; for FILE:ARGUMENT it is that of get_config(ARGUMENT).
 
     Sections and fields that it leaves out are those of configs/default.py.
 
@@ -69,7 +69,7 @@ def saved(file: Path) -> dict[str, Any]:
 
 
 def read_json(file: Path, mend: str) -> dict[str, Any]:
-    """The dictionary in a JSON file; ValueError, in one line that names the file and ends in `mend`, where it is none.
+    """The dictionary in a JSON file; the error of a file that holds none is one line, which ends in `mend`.
 
     Raises:
       ValueError: the file is empty, cut, or holds something else.
@@ -95,7 +95,7 @@ def complete(found: dict[str, Any], where: str) -> ConfigDict:
 
 
 def _check_sections(found: dict[str, Any], where: str) -> None:
-    """ValueError unless sections are sections that are known, and those are there that say what is trained."""
+    """Refuse, with a ValueError, unknown sections, and a config without those that say what is trained."""
     for name in NAMED:
         if name not in found:
             raise ValueError(f"{where} has no section {name!r}, without which nothing can be built; add it")
@@ -113,7 +113,7 @@ def _check_sections(found: dict[str, Any], where: str) -> None:
 
 
 def _tuples(value: Any) -> Any:
-    """Lists, which JSON makes of tuples, as tuples again, at any depth."""
+    """The value with tuples in place of lists, which JSON makes of them, at any depth."""
     if isinstance(value, dict):
         return {name: _tuples(inner) for name, inner in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -25,7 +25,7 @@ from experiment.config_files import NAMED, complete
 
 ANYTHING = None | bool | int | float | tuple | str
 NAMES = ("sde.name", "sde.schedule", "model.name", "data.dataset")
-"""What decides which other fields there are, and is set before them."""
+"""These fields decide which other fields there are, and are set before them."""
 OPEN = ("published",)  # a section of notes, which nothing reads by name
 OF_DATA = ("image_size", "num_channels", "centered", "shape")  # of networks, given by the section data
 
@@ -76,7 +76,7 @@ def check(config: ConfigDict, where: str = "") -> None:
 
 
 def override(config: ConfigDict, changes: Sequence[tuple[str, str | None]]) -> ConfigDict:
-    """A copy with these fields set, in any order: pairs of a dotted name and what the command line says.
+    """A copy of the config with these fields set, in any order: pairs of a dotted name and the command line's text.
 
     A text of None is True, for fields that may be that. A tuple given in several pieces is all of them. A whole
     section may be given as a dictionary.
@@ -110,7 +110,7 @@ def override(config: ConfigDict, changes: Sequence[tuple[str, str | None]]) -> C
 
 
 def _fields_beside(config: ConfigDict, section: str) -> dict[str, Any]:
-    """The fields of that section, those of the whole config for ''; none where there is no such section."""
+    """The fields of that section, or of the whole config for ''; there are none where there is no such section."""
     if not section:
         return {name: _type_of(value) for name, value in config.items()}
     return known(config, section) if isinstance(config.get(section), ConfigDict) else {}
@@ -137,7 +137,7 @@ def _unknown(config: ConfigDict, field: str, beside: Iterable[str]) -> str:
 
 
 def _type_of(value: Any) -> Any:
-    """The annotation that a value might have had."""
+    """A type that the field of a value might have been annotated with."""
     if isinstance(value, ConfigDict):
         return dict
     if value is None:
@@ -171,7 +171,7 @@ def _read_one(field: str, text: str | None, kinds: list[tuple[type, Any]]) -> An
 
 
 def _kinds(annotation: Any) -> list[tuple[type, Any]]:
-    """(type, type of its elements) of every plain type that an annotation allows."""
+    """Every plain type that an annotation allows, as pairs (type, type of its elements)."""
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType):
         return [kind for part in typing.get_args(annotation) for kind in _kinds(part)]
@@ -223,7 +223,7 @@ READERS: dict[type, Callable[[str, Any], Any]] = {
     dict: _dict,
     str: lambda text, _: text,
 }
-"""What a text may be, from the narrowest to the widest."""
+"""The types that a text may stand for, from the narrowest to the widest, and how each is read."""
 
 WORDS = {
     types.NoneType: "None",

@@ -1,4 +1,4 @@
-"""What a run was trained on beside its config: its data set and the files that the config names, by their content.
+"""A run depends on more than its config: on its data set and the files that the config names, by their content.
 
 A config says where these lie, not what they are. So the folder of a run holds ``inputs.json``: of the training and the
 test set how many examples they have and their fingerprint, the names of the classes in their order, and the SHA-256 of
@@ -55,12 +55,12 @@ def write(workdir: Workdir, inputs: Inputs) -> None:
 
 
 def of_config(config: ConfigDict) -> Inputs:
-    """What is known of a run without its data set."""
+    """The inputs of a run that are known without its data set: the files that the config names."""
     return {"files": _files(config)}
 
 
 def check_files(config: ConfigDict, workdir: Workdir) -> None:
-    """ValueError where a file that the config names is not the one that the run was begun with."""
+    """Refuse, with a ValueError, a file that the config names and that has changed since the run was begun."""
     recorded = _read(workdir).get("files", {})
     for field, digest in _files(config).items():
         if digest != recorded.get(field, digest):
@@ -71,7 +71,7 @@ def check_files(config: ConfigDict, workdir: Workdir) -> None:
 
 
 def check_classes(experiment: Experiment, workdir: Workdir) -> None:
-    """ValueError where a class has one name for the network and another for the data set or for the guide.
+    """Refuse, with a ValueError, a class with one name for the network and another for the data set or the guide.
 
     A network that is told of classes, or tells them apart, knows them by number. Nothing is said of those whose names
     are not known.
@@ -100,7 +100,7 @@ def _read(workdir: Workdir) -> Inputs:
 
 
 def _is_record(found: Inputs) -> bool:
-    """Whether it has what `write` writes."""
+    """Whether this dictionary is one that `write` has written."""
     if not isinstance(found.get("files", {}), dict):
         return False
     try:
@@ -131,7 +131,7 @@ def _of_source(source: Source) -> dict[str, Any]:
 
 
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs, each in words."""
+    """The differences between two records of a data set, each in words."""
     found = []
     for name, title in (("train", "the training set"), ("test", "the test set")):
         before, after = then[name]["examples"], now[name]["examples"]

@@ -1,4 +1,4 @@
-"""A network and a learned noise schedule as one: their parameters lie together, trained, averaged and saved alike."""
+"""A network and a learned noise schedule have their parameters in one place, trained, averaged and saved alike."""
 
 import dataclasses
 from typing import Any
@@ -14,7 +14,7 @@ PREFIX = "schedule."  # of the schedule's names among the parameters; no network
 
 @dataclasses.dataclass(frozen=True)
 class NetworkAndSchedule(Network):
-    """A network whose params hold those of the process beside its own; applied, it sees its own alone."""
+    """A network whose params hold those of the process beside its own; when it is applied, it sees its own alone."""
 
     sde: AffineSDE = dataclasses.field(kw_only=True)
 
@@ -46,10 +46,10 @@ class NetworkAndSchedule(Network):
 
 
 def joined(network: Network, sde: AffineSDE) -> Network:
-    """The network, with the process's parameters where it has any."""
+    """The network, joined with the process where that has parameters."""
     return NetworkAndSchedule(network.name, network.options, sde=sde) if sde.parameters else network
 
 
 def parameters_of(params: dict[str, Any]) -> dict[str, Any]:
-    """The process's among the parameters of a run, under its own names."""
+    """The parameters of the process among those of a run, under the process's own names."""
     return {name.removeprefix(PREFIX): value for name, value in params.items() if name.startswith(PREFIX)}
