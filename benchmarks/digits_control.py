@@ -19,6 +19,7 @@ from tqdm import tqdm
 import inverse
 import samplers
 from benchmarks.common import RESULTS, path_of
+from conditions.labels import NO_CLASS
 from data.source import take
 from evaluation.report import environment
 from experiment import Experiment, build
@@ -29,7 +30,6 @@ from experiment.workdir import Workdir, write_text
 from metrics.fid import frechet_distance
 from metrics.moments import moments
 from metrics.precision_recall import precision_recall
-from models.conditions import NO_CLASS
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
 SAMPLES = 1000
@@ -42,9 +42,9 @@ def drawn(experiment: Experiment, variables: dict, scale: float, seed: int) -> n
     of_scale = dataclasses.replace(experiment, settings=dataclasses.replace(experiment.settings, guidance=scale))
     sde, labels = experiment.process(variables), jnp.asarray(experiment.labels(0, SAMPLES))
     key_prior, key = jax.random.split(jax.random.key(seed))
-    z = sde.prior_sample(key_prior, (SAMPLES, *experiment.source.shape))
+    z = sde.prior_sample(key_prior, (SAMPLES, *experiment.codec.shape))
     draw = jax.jit(lambda v, z: sampler(of_scale, v, experiment.settings.method, sde, labels)(key, z).x)
-    return experiment.scaler.decode(np.asarray(draw(variables, z)))
+    return experiment.codec.decode(np.asarray(draw(variables, z)))
 
 
 def classes_by_scale(experiment: Experiment, variables: dict, seed: int) -> tuple[float, list[dict[str, float]]]:
@@ -79,7 +79,7 @@ def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[
     height = source.shape[0] // 2
     known = np.zeros(source.shape[:2], bool)
     known[:height] = True
-    x0 = jnp.asarray(experiment.scaler.centres()[truth], jnp.float32)
+    x0 = jnp.asarray(experiment.codec.centres()[truth], jnp.float32)
     sde, labels = experiment.process(variables), jnp.full(len(truth), NO_CLASS)
     key_prior, key = jax.random.split(jax.random.key(seed))
     z = sde.prior_sample(key_prior, x0.shape)
@@ -89,7 +89,7 @@ def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[
 
     free = jax.jit(lambda v: samplers.create(sde, guided(experiment, v, settings, sde, labels), settings)(key, z).x)
     mean = np.broadcast_to(take(source.train, np.arange(len(source.train)))["image"].mean(0), truth.shape)
-    levels = experiment.scaler.decode(np.asarray(free(variables)))
+    levels = experiment.codec.decode(np.asarray(free(variables)))
     rows: list[dict[str, float | str]] = [
         {"method": "unconditional", "error": error(levels)},
         {"method": "mean of the training digits", "error": error(mean)},
@@ -104,7 +104,7 @@ def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[
             score = guided(experiment, v, chosen, sde, labels)
             return inverse.create(sde, score, chosen, inverse.mask(known), method)(key, z, x0).x
 
-        levels = experiment.scaler.decode(np.asarray(jax.jit(fill)(variables, z)))
+        levels = experiment.codec.decode(np.asarray(jax.jit(fill)(variables, z)))
         exact = bool(np.array_equal(levels[:, :height], truth[:, :height]))
         rows.append({"method": method, "error": error(levels), "known_exact": exact})
         tqdm.write(f"| {method} | {error(levels):.2f} | {exact} |")

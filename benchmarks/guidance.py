@@ -14,7 +14,6 @@ import numpy as np
 
 import samplers
 from benchmarks.common import experiment_of, parser, record, speedups, spread, timed_in_turn
-from models.conditions import NO_CLASS
 from samplers import grids
 from samplers.guidance import autoguidance, classifier_free
 
@@ -31,26 +30,27 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     if not experiment.num_classes:
         raise ValueError(f"--config {options.config}: its network takes no classes (model.label_dim)")
     sde, key = experiment.process(variables), jax.random.key(1)
-    z = sde.prior_sample(jax.random.key(2), (options.batch_size, *experiment.source.shape))
+    z = sde.prior_sample(jax.random.key(2), (options.batch_size, *experiment.codec.shape))
     labels = jnp.arange(options.batch_size) % experiment.num_classes
-    none = jnp.full_like(labels, NO_CLASS)
+    told = experiment.condition({"label": labels})
+    none = experiment.conditioner.none(told)
     times = grids.create(sde, "log_snr", options.steps, experiment.settings.t_min)
     middle = float(sde.sigma(jnp.asarray(times[len(times) // 2])) / sde.alpha(jnp.asarray(times[len(times) // 2])))
 
     def score(variables: dict) -> Callable:
-        return lambda x, t, labels: experiment.predict_fn(variables, condition=experiment.condition(labels))(x, t)
+        return lambda x, t, condition: experiment.predict_fn(variables, condition=condition)(x, t)
 
-    def alone(variables: dict, labels: jax.Array) -> Callable:
-        return lambda x, t: score(variables)(x, t, labels)
+    def alone(variables: dict, condition: dict) -> Callable:
+        return lambda x, t: score(variables)(x, t, condition)
 
     def free(**interval: float) -> Callable[[dict], Callable]:
-        return lambda variables: classifier_free(sde, score(variables), labels, none, 2.0, **interval)
+        return lambda variables: classifier_free(sde, score(variables), told, none, 2.0, **interval)
 
     guided = {
-        BASELINE: lambda variables: alone(variables, labels),
+        BASELINE: lambda variables: alone(variables, told),
         "doubled pass": free(),
         "doubled pass, half the levels": free(high=middle),
-        "two passes": lambda variables: autoguidance(sde, alone(variables, labels), alone(variables, none), 2.0),
+        "two passes": lambda variables: autoguidance(sde, alone(variables, told), alone(variables, none), 2.0),
     }
 
     def drawn(follow: Callable[[dict], Callable]) -> Callable[[], jax.Array]:

@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     size, total = options.batch_size, options.batch_size * options.queue
     images = take(experiment.source.test, np.arange(total) % len(experiment.source.test))["image"]
     dequantize, probe_keys = (jax.random.split(jax.random.key(i), total) for i in (1, 2))
-    everything = jnp.asarray(experiment.scaler.encode(images, dequantize))
+    everything = jnp.asarray(experiment.codec.encode(images, dequantize))
     x, probes = everything[:size], draw_probes(probe_keys, everything)[:size, 0]
 
     def own(variables: dict, x: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -30,9 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     experiment, variables, weights = experiment_of(options, needs_data=False)
     key = jax.random.key(1)
     sde = experiment.process(variables)
-    z = sde.prior_sample(jax.random.key(2), (options.batch_size, *experiment.source.shape))
+    z = sde.prior_sample(jax.random.key(2), (options.batch_size, *experiment.codec.shape))
     times = jnp.asarray(grids.create(sde, "uniform", options.steps, experiment.settings.t_min), z.dtype)
-    told = experiment.condition(experiment.labels(0, options.batch_size))
+    told = experiment.condition({"label": experiment.labels(0, options.batch_size)})
 
     def stepper(variables: dict) -> samplers.Stepper:
         return samplers.PREDICTORS[options.method](sde, experiment.predict_fn(variables, condition=told))

@@ -68,7 +68,7 @@ def step_of(
     Raises ValueError for a config that the step does not know.
     """
     check(experiment.config)
-    config, scaler = experiment.config, experiment.scaler
+    config, codec = experiment.config, experiment.codec
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")  # TF32 where there is it, as cuDNN's convolutions and XLA's products
     torch.backends.cudnn.benchmark = True
@@ -86,9 +86,9 @@ def step_of(
 
     def batch_loss(image: Tensor) -> Tensor:
         k = image.float()
-        uniform = scaler.dequantization == "uniform"
-        y = (k + torch.rand_like(k)) / scaler.levels if uniform else k / (scaler.levels - 1)
-        x0 = 2 * y - 1 if scaler.centered else y
+        uniform = codec.dequantization == "uniform"
+        y = (k + torch.rand_like(k)) / codec.levels if uniform else k / (codec.levels - 1)
+        x0 = 2 * y - 1 if codec.centered else y
         if config.data.random_flip:
             x0 = torch.where(torch.rand(len(x0), 1, 1, 1, device=device) < 0.5, x0, x0.flip(-1))
         t = experiment.sde.t_min + (1 - experiment.sde.t_min) * torch.rand(len(x0), device=device)

@@ -47,7 +47,7 @@ def images_of(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
     if len(experiment.source.train):
         return take(experiment.source.train, np.arange(count) % len(experiment.source.train))
     rng = np.random.default_rng(0)
-    shape, levels = (count, *experiment.source.shape), experiment.source.levels
+    shape, levels = (count, *experiment.codec.shape), experiment.source.levels
     image = rng.integers(0, levels, shape, np.uint8) if levels else rng.standard_normal(shape, np.float32)
     return {"image": image, "label": rng.integers(0, max(experiment.num_classes, 1), count, np.int32)}
 

@@ -1,4 +1,4 @@
-"""Sources of examples by name; see also `data.pipeline` (batches) and `data.scaling` (grey levels, floats)."""
+"""Sources of examples by name; see also `data.pipeline`, which makes batches of them."""
 
 import difflib
 import inspect

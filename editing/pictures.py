@@ -57,7 +57,7 @@ def given(
             f"edit.images is {experiment.config.edit.images}, which takes {count} test images, and {source.name!r} has "
             f"{len(source.test)}; give edit.image a file, or another number"
         )
-    return take(source.test, np.arange(count))["image"] / (source.levels - 1.0)
+    return take(source.test, np.arange(count))[experiment.codec.field] / (source.levels - 1.0)
 
 
 def _say_size(shape: tuple[int, ...], size: tuple[int, int], what: str) -> None:
@@ -76,7 +76,7 @@ def encoded(experiment: Experiment, pictures: np.ndarray) -> np.ndarray:
 
     With the data's channels: a grey one thrice, a coloured one's luma.
     """
-    centres, channels = experiment.scaler.centres(), experiment.source.shape[2]
+    centres, channels = experiment.codec.centres(), experiment.source.shape[2]
     if pictures.shape[3] != channels:
         pictures = np.repeat(pictures, channels, axis=3) if pictures.shape[3] == 1 else luma(pictures)
     return (centres[0] + (centres[-1] - centres[0]) * pictures).astype(np.float32)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 import inverse
 import samplers
 import sde_lib
+from conditions.labels import NO_CLASS
 from editing.tasks import MEASURED, Inputs, inputs
 from experiment import Experiment, Failure
 from experiment.captions import facts_of, file_name
@@ -26,7 +27,6 @@ from experiment.progress import waiting
 from experiment.sampling import guided, on_chain
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, set_aside
-from models.conditions import NO_CLASS
 from models.materialize import network_jit
 from samplers import Settings
 
@@ -69,7 +69,7 @@ def edit(experiment: Experiment, workdir: Workdir, plan: Plan) -> Path:
             broken += [] if np.isfinite(x).all() else [i]
         results.append(np.nan_to_num(x))
         spent.append(np.asarray(evaluations).mean())
-    levels = experiment.scaler.decode(np.stack(results))
+    levels = experiment.codec.decode(np.stack(results))
     path = workdir.path / "edits" / f"{file_name(f'{config.task}_step_{plan.step}_seed_{seed}', experiment)}.png"
     if is_leader():
         facts = _facts(experiment, plan.step, float(np.mean(spent)))
@@ -101,7 +101,7 @@ def _write(experiment: Experiment, read: Inputs, levels: np.ndarray, path: Path,
     path.parent.mkdir(exist_ok=True)
     rows = np.stack([*_shown(experiment, read), *np.moveaxis(levels, 1, 0)], axis=1)
     shown = rows.reshape(-1, *rows.shape[2:])
-    save_decoded(set_aside(path), shown, experiment.scaler, facts, columns=rows.shape[1])
+    save_decoded(set_aside(path), shown, experiment.codec, facts, columns=rows.shape[1])
     save_array(set_aside(path.with_suffix(".npz")), facts, results=levels)
 
 
@@ -138,7 +138,7 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
     noising = experiment.noising(variables, chain=on_chain(settings))
 
     def prior(key: jax.Array) -> jax.Array:
-        return sde.prior_sample(key, (count, *experiment.source.shape))
+        return sde.prior_sample(key, (count, *experiment.codec.shape))
 
     if config.task in MEASURED:
         known = inverse.METHODS.get(config.method)
@@ -181,14 +181,14 @@ def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
         columns.append(_known(experiment, read.measurement, read.y))
     if read.others is not None:
         columns.append(read.others)
-    return [experiment.scaler.decode(np.asarray(column)) for column in columns]
+    return [experiment.codec.decode(np.asarray(column)) for column in columns]
 
 
 def _known(experiment: Experiment, measurement: inverse.LinearMeasurement, y: np.ndarray) -> np.ndarray:
     """What was measured, as images: grey in every channel, small pixels enlarged, and mid-grey where a mask hides."""
     height, width, channels = experiment.source.shape
     if y.shape[1:] == experiment.source.shape:
-        blank = jnp.full(y.shape, experiment.scaler.centres().mean(), jnp.float32)
+        blank = jnp.full(y.shape, experiment.codec.centres().mean(), jnp.float32)
         return np.asarray(jax.jit(measurement.impose)(blank, y))
     larger = y.repeat(height // y.shape[1], axis=1).repeat(width // y.shape[2], axis=2)
     return np.repeat(larger, channels // y.shape[3], axis=3)
@@ -200,6 +200,6 @@ def _summary(experiment: Experiment, read: Inputs, levels: np.ndarray, spent: fl
     text = f"{experiment.config.edit.task}: {n} x {count} images, {spent:.0f} evaluations each, {seconds:.1f} s"
     if read.measurement is None or read.originals is None:
         return text
-    truth = experiment.scaler.decode(read.originals)[:, None].astype(np.float64)
+    truth = experiment.codec.decode(read.originals)[:, None].astype(np.float64)
     error = np.sqrt(np.mean((levels - truth) ** 2)) / (experiment.source.levels - 1)
     return f"{text}; root mean square distance from the originals {error:.3f} of the range of grey levels"

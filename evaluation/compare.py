@@ -261,7 +261,7 @@ class _Draws:
             if deterministic(settings):
                 difference = (x - flow.read(examples.start // flow.size)["x"]).reshape(n, -1).astype(np.float64)
                 arrays["squared_error"] = np.mean(difference**2, axis=1)
-            return {"samples": self.experiment.scaler.decode(x), **arrays}
+            return {"samples": self.experiment.codec.decode(x), **arrays}
 
         # The seconds are of this machine: another one takes its own, and draws anew.
         folder, device = f"{entry.name.replace('/', '_')}_{entry.budget}", environment()["device"]
@@ -275,7 +275,7 @@ class _Draws:
         """The key, the noise and the classes of round i, which are the same for all entries."""
         root = jax.random.key(self.experiment.config.eval.seed)
         key_prior, key_path = jax.random.split(jax.random.fold_in(root, i))
-        z = self.experiment.sde.prior_sample(key_prior, (self.size, *self.experiment.source.shape))
+        z = self.experiment.sde.prior_sample(key_prior, (self.size, *self.experiment.codec.shape))
         labels = jax.tree.map(on_devices, self.experiment.labels(i * self.size, self.size))
         return key_path, on_devices(z), labels
 

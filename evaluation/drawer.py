@@ -30,7 +30,7 @@ class Drawer:
 
     def __init__(self, experiment: Experiment, variables: dict, method: str, batch_size: int):
         self.variables, self.method = on_each(variables, batch_size), method
-        shape, sde = (batch_size, *experiment.source.shape), experiment.process(variables)
+        shape, sde = (batch_size, *experiment.codec.shape), experiment.process(variables)
         self._start = jax.jit(lambda key: experiment.sde.prior_sample(key, shape))
         self._sampler = network_jit(lambda v, key, z, labels: sampler(experiment, v, method, sde, labels)(key, z))
         self._labels = lambda i: experiment.labels(i * batch_size, batch_size)

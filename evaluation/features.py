@@ -179,7 +179,7 @@ def of_samples(experiment: Experiment, drawn: Rounds, inception: InceptionV3) ->
     rounds = Rounds(drawn.folder / name, about, drawn.total, drawn.size)
     batch_size = experiment.config.eval.inception_batch_size
     return fill(
-        rounds, inception, lambda i: experiment.scaler.stretch(drawn.read(i)["samples"]), batch_size, "Inception"
+        rounds, inception, lambda i: experiment.codec.stretch(drawn.read(i)["samples"]), batch_size, "Inception"
     )
 
 

@@ -39,8 +39,7 @@ def _of_model(experiment: Experiment) -> dict[str, Any]:
         "model": experiment.config.model.to_dict(),
         "num_scales": experiment.num_scales,
         "sde": plain(experiment.sde),
-        "scaler": plain(experiment.scaler),
-        "shape": list(experiment.source.shape),
+        "codec": plain(experiment.codec),
     }
 
 

@@ -27,7 +27,7 @@ class PixelDistance:
     """
 
     def __init__(self, experiment: Experiment, count: int):
-        train, self.levels = experiment.source.train, experiment.source.levels
+        train, self.levels, self.field = experiment.source.train, experiment.source.levels, experiment.codec.field
         self.count = min(count, len(train) // 2)
         order = np.random.default_rng(0).permutation(len(train))[: 2 * self.count]
         self._halves = [self._moments_at(train, np.sort(half)) for half in np.split(order, 2)]
@@ -44,7 +44,7 @@ class PixelDistance:
     def _moments_at(self, train: Records, places: np.ndarray) -> Moments:
         accumulator = Accumulator()
         for first in range(0, len(places), CHUNK):
-            accumulator.update(self._unit(take(train, places[first : first + CHUNK])["image"]))
+            accumulator.update(self._unit(take(train, places[first : first + CHUNK])[self.field]))
         return accumulator.moments()
 
     def _unit(self, images: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def draw_rounds(
     def finish(started: Any, examples: range) -> dict[str, np.ndarray]:
         drawn: Drawn = drawer.fetch(started)
         n = len(examples)
-        samples, spent = experiment.scaler.decode(drawn.x)[:n], drawn.evaluations[:n]
+        samples, spent = experiment.codec.decode(drawn.x)[:n], drawn.evaluations[:n]
         return {"samples": samples, "evaluations": spent, "seconds": np.full(n, drawn.seconds)}
 
     return Rounds(folder, about, config.num_samples, size).fill(method, partial(drawer.start, key), finish)
@@ -76,7 +76,7 @@ def report(
                 spent = drawn.first("evaluations", GRID_SAMPLES).mean()
                 how = {"step": weights["step"], "seed": seed, "evaluations": spent, "averaged": config.ema}
                 facts, shown = facts_of(experiment, method, **how), drawn.first("samples", GRID_SAMPLES)
-                save_decoded(folder / f"{place.name}.png", shown, experiment.scaler, facts)
+                save_decoded(folder / f"{place.name}.png", shown, experiment.codec, facts)
         if is_leader():
             part["samplers"][method] = _row(experiment, method, sets, against)
             seconds = sum(drawn.column("seconds")[:: drawn.size].sum() for drawn, _ in sets)

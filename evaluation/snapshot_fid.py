@@ -49,8 +49,8 @@ class SnapshotFid:
 
         def chunks() -> Iterator[np.ndarray]:
             for i in range(math.ceil(self._count / self._size)):
-                levels = experiment.scaler.decode(drawer.draw(self._key, i).x)
-                yield experiment.scaler.stretch(levels[: self._count - i * self._size])
+                levels = experiment.codec.decode(drawer.draw(self._key, i).x)
+                yield experiment.codec.stretch(levels[: self._count - i * self._size])
 
         try:
             found = features.extract(self._inception, chunks(), self._count, batch_size=batch, desc="snapshot FID")

@@ -84,7 +84,7 @@ def compute_statistics(experiment: Experiment, workdir: Workdir, inception: Ince
     rounds = Rounds(path.with_suffix(""), known, count, min(config.batch_size, count))
 
     def images(i: int) -> np.ndarray:
-        return experiment.scaler.stretch(take(records, np.array(rounds.examples(i)))["image"])
+        return experiment.codec.stretch(take(records, np.array(rounds.examples(i)))[experiment.codec.field])
 
     features.fill(rounds, inception, images, config.inception_batch_size, f"{experiment.source.name} statistics")
     if is_leader():

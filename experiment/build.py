@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 import data
 import samplers
 import sde_lib
+from autoencoders import CODECS
 from configs import default
-from data.scaling import Scaler
 from experiment import inputs, rules
 from experiment.experiment import Experiment, image_shape, num_scales
 from experiment.schedule import joined
@@ -89,10 +89,10 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     source = _stand_in(config, shape) if shape and outside and not needs_data else _source(config)
     rules.check(rules.of_data(config, source))
     dequantization: Literal["uniform", "none"] = "uniform" if config.data.uniform_dequantization else "none"
-    scaler = Scaler(source.levels, config.data.centered, dequantization)
+    codec = CODECS["levels"](source.levels, config.data.centered, dequantization, source.shape)
     of_guide = _config_of_guide(config)
     guide = build(of_guide, needs_data=False) if of_guide else None
-    experiment = Experiment(config, sde, source, scaler, network(config, sde, source.shape), settings, guide)
+    experiment = Experiment(config, sde, source, codec, network(config, sde, codec.shape), settings, guide)
     if guide:
         rules.check(rules.of_guide(experiment, guide))
     rules.check(rules.of_samplers(experiment))

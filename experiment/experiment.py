@@ -1,21 +1,21 @@
 """An experiment is what a config names, as one frozen object: process, data set, network and samplers' settings."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+import conditions
 import data
 import samplers
 import sde_lib
-from data.scaling import Scaler
+from autoencoders.levels import GreyLevels
 from experiment.schedule import parameters_of
 from limits import sides
 from models import CLASSIFIERS
-from models.conditions import one_hot
 from models.functional import Network
 
 
@@ -39,7 +39,7 @@ class Experiment:
       config: the whole config, checked.
       sde: the noise process; one with a learned schedule has its initial values.
       source: the data set.
-      scaler: takes stored data to x and back.
+      codec: takes stored data to x and back.
       network: the network, without weights.
       settings: those of the samplers, ``config.sampling``.
       guide: the run of ``sampling.guide``; None where there is none.
@@ -48,7 +48,7 @@ class Experiment:
     config: ConfigDict
     sde: sde_lib.AffineSDE
     source: data.Source
-    scaler: Scaler
+    codec: GreyLevels
     network: Network
     settings: samplers.Settings
     guide: "Experiment | None" = None
@@ -66,11 +66,20 @@ class Experiment:
     @property
     def batch_fields(self) -> tuple[str, ...]:
         """The fields of an example that the training and the likelihood take."""
-        return ("image", "label") if self.num_classes else ("image",)
+        return (self.codec.field, *(("label",) if self.classifies else self.conditioner.fields))
 
-    def condition(self, labels: Any) -> dict[str, Any] | None:
-        """The condition of examples of these classes [b]; None where the network takes no classes or none are given."""
-        return {"label": one_hot(labels, self.num_classes)} if self.num_classes and labels is not None else None
+    @property
+    def conditioner(self) -> conditions.Conditioner:
+        """From the fields of records to what the network is told; a classifier is told nothing."""
+        return conditions.of_network({} if self.classifies else self.config.model)
+
+    def condition(self, fields: Mapping[str, Any]) -> conditions.Condition | None:
+        """What the network is told of examples with these fields of records, arrays [b, ...].
+
+        It is None where the network takes no condition, or a field that it needs is missing or None.
+        """
+        given = all(fields.get(name) is not None for name in self.conditioner.fields)
+        return self.conditioner.encode(fields) or None if given else None
 
     def labels(self, first: int, count: int) -> np.ndarray | None:
         """The classes [count] of the samples from number `first` on: ``sampling.label``, or each class in turn.
@@ -108,7 +117,7 @@ class Experiment:
     @property
     def predicts_variance(self) -> bool:
         """Whether the network's output has twice the channels of the image: prediction and variance."""
-        x, label = (jax.ShapeDtypeStruct((1, *shape), np.float32) for shape in (self.source.shape, ()))
+        x, label = (jax.ShapeDtypeStruct((1, *shape), np.float32) for shape in (self.codec.shape, ()))
         answer = jax.eval_shape(self.network.apply, self.network.abstract(), x, label)
         return not self.classifies and answer.shape != x.shape
 

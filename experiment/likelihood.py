@@ -32,7 +32,7 @@ def bits(
     Args:
       experiment: the run, whose ``config.eval`` has the tolerances and the probes.
       variables: its weights.
-      batch: "image" [b, ...] as the data set stores it, and "label" [b] where the network is told of classes.
+      batch: the data [b, ...] as they are stored, and what the network is told of them, by the names of their fields.
       keys: of the examples.
     """
     config, levels = experiment.config.eval, experiment.source.levels
@@ -41,13 +41,13 @@ def bits(
     extra: Any
     sde, dimensions = experiment.process(variables), int(np.prod(experiment.source.shape))
     if levels and config.bpd_dequantization == "process":
-        centres, offset = experiment.scaler.centres(), 0.0
-        x0 = jnp.asarray(centres, np.float32)[batch["image"]]
+        centres, offset = experiment.codec.centres(), 0.0
+        x0 = jnp.asarray(centres, np.float32)[batch[experiment.codec.field]]
         eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(dequantize)
         x, extra = dequantized(sde, x0, eps, centres)
     else:
-        scaler = dataclasses.replace(experiment.scaler, dequantization="uniform")
-        x, extra, offset = scaler.encode(batch["image"], dequantize), 0.0, scaler.bits_offset()
+        codec = dataclasses.replace(experiment.codec, dequantization="uniform")
+        x, extra, offset = codec.encode(batch[experiment.codec.field], dequantize), 0.0, codec.bits_offset()
 
     def model(x: Array, t: Array, told: Any = None) -> Prediction:
         return experiment.predict_fn(variables, condition=told)(x, t)
@@ -57,7 +57,7 @@ def bits(
         model,
         x,
         probe,
-        condition=experiment.condition(batch.get("label")),
+        condition=experiment.condition(batch),
         slots=config.bpd_slots,
         probe=config.bpd_probe,
         probes=config.bpd_probes,

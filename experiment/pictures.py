@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from data.scaling import Scaler
+from autoencoders.levels import GreyLevels
 from experiment.captions import Facts, caption
 from experiment.writing import replacing
 
@@ -24,7 +24,7 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
       ValueError: images of another type, whose range would be a guess.
     """
     if images.dtype != np.uint8:
-        raise ValueError(f"a grid is of uint8 images, and these are {images.dtype}; see Scaler.to_uint8_display")
+        raise ValueError(f"a grid is of uint8 images, and these are {images.dtype}; see GreyLevels.to_uint8_display")
     n, h, w, c = images.shape
     enlarge = max(1, math.ceil(MIN_SIDE / max(h, w)))
     images = images.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
@@ -38,12 +38,12 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     return grid
 
 
-def save_samples(path: Path, x: np.ndarray, scaler: Scaler, facts: Facts) -> None:
+def save_samples(path: Path, x: np.ndarray, codec: GreyLevels, facts: Facts) -> None:
     """Write encoded samples [n, h, w, c] as an image grid, or points [n, d] as a scatter of their first two axes."""
-    save_decoded(path, np.asarray(scaler.decode(np.nan_to_num(np.asarray(x)))), scaler, facts)
+    save_decoded(path, np.asarray(codec.decode(np.nan_to_num(np.asarray(x)))), codec, facts)
 
 
-def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler, facts: Facts, columns: int | None = None) -> None:
+def save_decoded(path: Path, examples: np.ndarray, codec: GreyLevels, facts: Facts, columns: int | None = None) -> None:
     """Write grey levels as a grid so many `columns` wide, or points as a scatter.
 
     The caption of `facts` stands below the grid, or above the scatter; the PNG file carries all of `facts` as text.
@@ -51,7 +51,7 @@ def save_decoded(path: Path, examples: np.ndarray, scaler: Scaler, facts: Facts,
     path.parent.mkdir(parents=True, exist_ok=True)
     text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
     if examples.ndim == 4:
-        grid = image_grid(np.asarray(scaler.stretch(examples)), columns)
+        grid = image_grid(np.asarray(codec.stretch(examples)), columns)
         picture = _captioned(Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid), caption(facts))
         chunks = PngImagePlugin.PngInfo()
         for name, value in text.items():

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from ml_collections import ConfigDict
 
 import sde_lib
-from data.scaling import Scaler
+from autoencoders.levels import GreyLevels
 from experiment import fields, inputs, likelihood, sampling
 from experiment.build import build
 from experiment.experiment import Experiment
@@ -53,9 +53,9 @@ class Run:
         return self.experiment.config
 
     @property
-    def codec(self) -> Scaler:
+    def codec(self) -> GreyLevels:
         """Between stored data and the x of the process: ``encode(images, keys)`` and ``decode(x)``."""
-        return self.experiment.scaler
+        return self.experiment.codec
 
     @functools.cached_property
     def sde(self) -> sde_lib.AffineSDE:
@@ -72,7 +72,7 @@ class Run:
 
         @network_jit
         def predict(variables: dict[str, Any], x: Array, t: Array) -> sde_lib.Prediction:
-            condition = experiment.condition(jnp.full(len(x), label) if label >= 0 else None)
+            condition = experiment.condition({"label": jnp.full(len(x), label) if label >= 0 else None})
             return experiment.predict_fn(variables, condition=condition)(x, t)
 
         return sde_lib.PredictFn(experiment.noising(self.variables), functools.partial(predict, self.variables))
@@ -102,7 +102,7 @@ class Run:
         variables, sde, size = self.variables | load_guide(experiment), self.sde, self.config.eval.batch_size
         method, shape = experiment.settings.method, experiment.source.shape
         carry = network_jit(lambda v, key, z, labels: sampling.sampler(experiment, v, method, sde, labels)(key, z))
-        decode: Callable[[Any], Any] = experiment.scaler.decode
+        decode: Callable[[Any], Any] = experiment.codec.decode
         start = jax.jit(experiment.sde.prior_sample, static_argnums=1)
 
         def draw(key: jax.Array, z: int | Float[Array, "b *d"], label: int | Int[Array, " b"] | None = None) -> Samples:
@@ -143,7 +143,7 @@ class Run:
                 f"{f'levels 0 to {source.levels - 1}, as whole numbers' if source.levels else 'floating-point numbers'}"
             )
         key, found = likelihood.key_of(self.config.eval.seed), []
-        given = {"image": images} if labels is None else {"image": images, "label": labels}
+        given = {self.experiment.codec.field: images} | ({} if labels is None else {"label": labels})
         for first in range(0, n, size):
             index = np.minimum(np.arange(first, first + size), n - 1)  # copies fill up the last batch
             batch = {name: jnp.asarray(np.asarray(values)[index]) for name, values in given.items()}

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 import samplers
 import sde_lib
+from conditions import Condition
 from experiment.experiment import Experiment
-from models.conditions import NO_CLASS
 from samplers.classifier import classifier_guided
 from samplers.guidance import autoguidance, classifier_free
 
@@ -52,7 +51,7 @@ def guided(
         _guided(experiment, variables, settings, process, chain, labels),
         settings.threshold,
         quantile=settings.threshold_quantile,
-        low=-1.0 if experiment.scaler.centered else 0.0,
+        low=-1.0 if experiment.codec.centered else 0.0,
     )
 
 
@@ -73,19 +72,21 @@ def _guided(
     chain: bool,
     labels: Int[Array, " b"] | None,
 ) -> sde_lib.PredictFn:
-    def model(x: Array, t: Array, labels: Array) -> sde_lib.Prediction:
-        return experiment.predict_fn(variables, chain=chain, condition=experiment.condition(labels))(x, t)
+    condition = experiment.condition({"label": labels})
 
-    told = experiment.predict_fn(variables, chain=chain, condition=experiment.condition(labels))
+    def model(x: Array, t: Array, condition: Condition) -> sde_lib.Prediction:
+        return experiment.predict_fn(variables, chain=chain, condition=condition)(x, t)
+
+    told = experiment.predict_fn(variables, chain=chain, condition=condition)
     scale, guide = settings.guidance_scale, experiment.guide
     interval = {"low": settings.guidance_low, "high": settings.guidance_high}
     if guide is None:
-        if scale == 1.0 or labels is None:
+        if scale == 1.0 or condition is None:
             return told
-        none = jnp.full_like(labels, NO_CLASS)
-        return classifier_free(process, model, labels, none, scale, rescale=settings.guidance_rescale, **interval)
+        none = experiment.conditioner.none(condition)
+        return classifier_free(process, model, condition, none, scale, rescale=settings.guidance_rescale, **interval)
     of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
     if guide.classifies:
         return classifier_guided(process, told, guide.log_prob_fn(of_guide, labels, chain=chain), scale, **interval)
-    weak = guide.predict_fn(of_guide, chain=chain, condition=guide.condition(labels))
+    weak = guide.predict_fn(of_guide, chain=chain, condition=guide.condition({"label": labels}))
     return autoguidance(process, told, weak, scale, rescale=settings.guidance_rescale, **interval)

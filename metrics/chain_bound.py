@@ -121,7 +121,7 @@ def progressive_coding(
 ) -> Curve:
     """The curve of a `Bound`'s arrays, averaged over examples (Ho et al. 2020, sec. 4.3 and fig. 5); float64.
 
-    `scale` takes an error of x to the units of the distortion, e.g. `data.scaling.Scaler.display_scale`.
+    `scale` takes an error of x to the units of the distortion, e.g. `autoencoders.levels.GreyLevels.display_scale`.
     """
     sent = np.cumsum([prior.mean(dtype=np.float64), *terms.mean(axis=0, dtype=np.float64)[::-1]])
     distortion = scale * np.sqrt(x0_mse.mean(axis=0, dtype=np.float64)[::-1])

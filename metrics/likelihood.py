@@ -62,7 +62,7 @@ def log_likelihood(
 def bits_per_dim(nats: Float[Array, " b"], dimensions: int, offset: float) -> Float[Array, " b"]:
     """-log2 p / d + offset, where d is the number of `dimensions` of an example.
 
-    The offset turns the density of scaled, dequantised values into bits of the stored levels. `Scaler.bits_offset`
+    The offset turns the density of scaled, dequantised values into bits of the stored levels. `GreyLevels.bits_offset`
     gives it: log2 of the number of levels, less log2 of the range that they are scaled to.
     """
     return -jnp.asarray(nats) / (dimensions * math.log(2.0)) + offset

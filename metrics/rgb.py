@@ -44,7 +44,7 @@ def _check_bytes(images: np.ndarray) -> None:
         raise ValueError(
             f"float images must lie in 0..255 unless value_range says otherwise; these lie in {low:.3g}..{high:.3g}: "
             "give value_range=(0, 1), (-1, 1), or (0, 255) if they are that dark, or decode them with "
-            "Scaler.to_uint8_display"
+            "GreyLevels.to_uint8_display"
         )
 
 

@@ -476,14 +476,14 @@ else:
 # %%
 if TRAINED:
     names = ("euler_maruyama", "ancestral", "pc", "flow_heun", "ode", "dpmpp_2m", "unipc_3")
-    grids = {"test set (real)": experiment.scaler.to_uint8_display(experiment.scaler.encode(
+    grids = {"test set (real)": experiment.codec.to_uint8_display(experiment.codec.encode(
         np.stack([experiment.source.test[i]["image"] for i in range(36)]), jax.random.split(jax.random.key(0), 36)
     ))}  # fmt: skip
     for name in names:
         sampler = sampler_of(experiment, variables, name)
-        run = jax.jit(lambda key, s=sampler: samplers.draw(s, experiment.sde, key, (36, *experiment.source.shape)))
+        run = jax.jit(lambda key, s=sampler: samplers.draw(s, experiment.sde, key, (36, *experiment.codec.shape)))
         out = run(jax.random.key(1))
-        grids[f"{name}, {out.evaluations.mean():.0f} NFE"] = experiment.scaler.to_uint8_display(np.asarray(out.x))
+        grids[f"{name}, {out.evaluations.mean():.0f} NFE"] = experiment.codec.to_uint8_display(np.asarray(out.x))
     figure, axes = plt.subplots(1, len(grids), figsize=(14, 2.4))
     for ax, (title, images) in zip(axes, grids.items(), strict=True):
         ax.imshow(image_grid(np.asarray(images), columns=6), cmap="gray", vmin=0, vmax=255)

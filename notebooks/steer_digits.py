@@ -40,13 +40,13 @@ from sklearn.svm import SVC
 import data
 import inverse
 import samplers
+from conditions.labels import NO_CLASS
 from experiment import build
 from experiment.pictures import image_grid
 from experiment.sampling import guided
 from experiment.weights import load_run
 from experiment.workdir import Workdir
 from metrics.precision_recall import precision_recall
-from models.conditions import NO_CLASS
 from samplers.classifier import classifier_guided
 from samplers.guidance import classifier_free
 
@@ -142,21 +142,21 @@ CLASSES = trained("RUN_CLASSES", "digits_classes")
 # %%
 if CLASSES:
     experiment, variables = CLASSES
-    settings, sde, scaler = experiment.settings, experiment.process(variables), experiment.scaler
+    settings, sde, codec = experiment.settings, experiment.process(variables), experiment.codec
     key_prior, key = jax.random.split(jax.random.key(0))
     NOISE = sde.prior_sample(key_prior, TEST.shape)  # the same for all that follows: only the wish changes
     told_nothing = jnp.full(len(LABELS), NO_CLASS)
 
     def told(variables, labels):
         """The score of those classes [b], without any guidance."""
-        return experiment.predict_fn(variables, condition=experiment.condition(labels))
+        return experiment.predict_fn(variables, condition=experiment.condition({"label": labels}))
 
     @jax.jit
     def draw(variables, labels):
         return samplers.create(sde, told(variables, labels), settings)(key, NOISE[: len(labels)]).x
 
     def of_classes(labels):
-        return scaler.to_uint8_display(np.asarray(draw(variables, jnp.asarray(labels))))
+        return codec.to_uint8_display(np.asarray(draw(variables, jnp.asarray(labels))))
 
     shown = of_classes(np.append(np.tile(np.arange(10), 4), np.full(10, NO_CLASS)))
     names = ("told its class", " ", "  ", "   ", "told nothing")
@@ -190,8 +190,8 @@ if CLASSES:
 
     by_scale = {scale: np.asarray(at_scale(variables, jnp.asarray(scale))) for scale in SCALES}
     order = np.concatenate([np.flatnonzero(k == LABELS)[:4] for k in (2, 3, 5, 8)])
-    rows({f"scale {scale:g}": scaler.to_uint8_display(x[order]) for scale, x in by_scale.items()})
-    swept = {scale: judged(scaler.decode(x)) for scale, x in by_scale.items()}
+    rows({f"scale {scale:g}": codec.to_uint8_display(x[order]) for scale, x in by_scale.items()})
+    swept = {scale: judged(codec.decode(x)) for scale, x in by_scale.items()}
     table({f"scale {scale:g}": row for scale, row in swept.items()} | {"real digits, held out": MARK})
     print(f"\n{len(by_scale)} scales, {len(compiled)} compilation")
 
@@ -254,16 +254,16 @@ if CLASSES:
         return np.asarray(draw(variables))
 
     def saturation(x):
-        low, high = (-1.0 if scaler.centered else 0.0), 1.0
-        margin = (high - low) / (2 * scaler.levels)
+        low, high = (-1.0 if codec.centered else 0.0), 1.0
+        margin = (high - low) / (2 * codec.levels)
         return {"out of range": np.mean((x < low - margin) | (x > high + margin)),
-                "ink": np.mean(scaler.decode(x) == scaler.levels - 1)}  # fmt: skip
+                "ink": np.mean(codec.decode(x) == codec.levels - 1)}  # fmt: skip
 
     found = {"scale 1": by_scale[1.0], "scale 5": by_scale[5.0]}
     found |= {f"5, {name}": drawn_with(**options) for name, options in BEYOND.items()}
-    rows({name: scaler.to_uint8_display(x[order]) for name, x in found.items()})
+    rows({name: codec.to_uint8_display(x[order]) for name, x in found.items()})
     real = {**MARK, "out of range": 0.0, "ink": np.mean(TEST == 16)}
-    measured = {name: judged(scaler.decode(x)) | saturation(x) for name, x in found.items()}
+    measured = {name: judged(codec.decode(x)) | saturation(x) for name, x in found.items()}
     table({**measured, "real digits, held out": real})
 
 # %% [markdown]
@@ -292,8 +292,8 @@ if CLASSES and CLASSIFIER:
         return samplers.create(sde, steered, settings)(key, NOISE).x
 
     found = {s: np.asarray(by_classifier(variables, weights, jnp.asarray(s))) for s in (1.0, 2.0, 4.0, 8.0)}
-    rows({f"classifier, {s:g}": scaler.to_uint8_display(x[order]) for s, x in found.items()})
-    found = {s: judged(scaler.decode(x)) for s, x in found.items()}
+    rows({f"classifier, {s:g}": codec.to_uint8_display(x[order]) for s, x in found.items()})
+    found = {s: judged(codec.decode(x)) for s, x in found.items()}
     against_diversity((swept, BLUE, "its own unconditional score"), (found, ORANGE, "a classifier", (-4, -15)))
     table({f"classifier, {s:g}": row for s, row in found.items()})
 
@@ -328,7 +328,7 @@ BLANK, FAILED = np.array([[70, 105, 150], [178, 24, 43]], np.uint8)  # blue: not
 
 if CLASSES:
     few = TEST[:64]
-    x0 = jnp.asarray(scaler.centres()[few], jnp.float32)
+    x0 = jnp.asarray(codec.centres()[few], jnp.float32)
 
     def filling(method, options, changes):
         chosen = dataclasses.replace(settings, **changes)
@@ -349,14 +349,14 @@ if CLASSES:
         drawn[name], spent[name] = np.asarray(out.x), float(out.evaluations.mean())
 
     some = np.arange(14)
-    pictures = {"real": scaler.stretch(few[some])}
+    pictures = {"real": codec.stretch(few[some])}
     pictures["known"] = np.where(KNOWN[..., None], pictures["real"], BLANK)
     painted = {}
     print(f"{'':16}{'evaluations':>12}{'finite':>8}{'error':>8}{'recognised':>12}   known half exact")
     for name, x in drawn.items():
         finite = np.isfinite(x).all(axis=(1, 2, 3))
-        levels = scaler.decode(np.nan_to_num(x))
-        painted[name] = np.where(finite[some, None, None, None], scaler.stretch(levels[some]), FAILED)
+        levels = codec.decode(np.nan_to_num(x))
+        painted[name] = np.where(finite[some, None, None, None], codec.stretch(levels[some]), FAILED)
         off = (levels.astype(float) - few)[finite][:, ~KNOWN]
         error = np.sqrt(np.mean(off**2)) if finite.any() else np.nan
         recognised = np.mean(finite & (judge.predict(pixels(levels)) == LABELS[: len(few)]))
@@ -388,7 +388,7 @@ if CLASSES:
     for name, known in (("left half", side), ("frame", frame), ("40 % of the pixels", dots)):
         again[name] = np.where(known[..., None], pictures["real"], BLANK)
         out = fills["repaint"](variables, x0, inverse.mask(known))
-        again[f"{name}, filled"] = scaler.to_uint8_display(np.asarray(out.x)[some])
+        again[f"{name}, filled"] = codec.to_uint8_display(np.asarray(out.x)[some])
     rows(again)
     print(f"4 masks, {fills['pigdm']._cache_size()} compilation")
 
@@ -410,7 +410,7 @@ if PHOTOS:
     patches = photos.source.test[np.arange(200)]["image"]
     patches = patches[np.argsort(-patches.astype(float).std(axis=(1, 2)).mean(1))[:64:4]]  # more than plain sky
     grey, process = inverse.grey(), photos.process(photo_variables)
-    truth = jnp.asarray(photos.scaler.centres()[patches], jnp.float32)
+    truth = jnp.asarray(photos.codec.centres()[patches], jnp.float32)
     known = grey.apply(truth)
 
     def colouring(method, **options):
@@ -432,9 +432,9 @@ if PHOTOS:
         for draw_number in range(1 if method != "repaint" else 3):
             name = f"{method}, draw {draw_number + 1}" if method == "repaint" else method
             found[name] = np.asarray(colour(photo_variables, jax.random.key(draw_number)))
-    rows({"truth": patches} | {name: photos.scaler.to_uint8_display(x) for name, x in found.items()})
+    rows({"truth": patches} | {name: photos.codec.to_uint8_display(x) for name, x in found.items()})
     for name, x in found.items():
-        error = np.sqrt(np.mean((photos.scaler.decode(x).astype(float) - patches) ** 2))
+        error = np.sqrt(np.mean((photos.codec.decode(x).astype(float) - patches) ** 2))
         off = float(jnp.abs(grey.residual(x, known)).max())
         print(f"{name:24} error {error:5.1f} of 255, grey values off by at most {off:.0e}")
 
@@ -456,13 +456,13 @@ if CLASSES:
 
         return vary
 
-    shown = {"real": scaler.stretch(TEST[given])}
+    shown = {"real": codec.stretch(TEST[given])}
     for strength in (0.2, 0.4, 0.6):
         vary = varied(strength)
         out = vary(variables, x0[given], told_nothing[: len(given)])
-        shown[f"t = {strength}"] = scaler.to_uint8_display(np.asarray(out))
+        shown[f"t = {strength}"] = codec.to_uint8_display(np.asarray(out))
     out = vary(variables, x0[given], jnp.full(len(given), 9))
-    shown[f"t = {strength}, told: a 9"] = scaler.to_uint8_display(np.asarray(out))
+    shown[f"t = {strength}, told: a 9"] = codec.to_uint8_display(np.asarray(out))
     rows(shown)
 
 # %% [markdown]
@@ -489,8 +489,8 @@ if CLASSES:
     shown = {}
     for i in range(len(first)):
         pair = f"{LABELS[first[i]]} to {LABELS[second[i]]}"
-        shown[f"{pair}, through the noise"] = scaler.to_uint8_display(np.asarray(out.x)[:, i])
-        shown[f"{pair}, pixels faded"] = scaler.to_uint8_display(faded[:, i])
+        shown[f"{pair}, through the noise"] = codec.to_uint8_display(np.asarray(out.x)[:, i])
+        shown[f"{pair}, pixels faded"] = codec.to_uint8_display(faded[:, i])
     rows(shown)
     ends = np.abs(np.asarray(out.x)[[0, -1]] - np.stack([a, b])).max()
     print(

@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
-    "checkpoints", "configs", "data", "editing", "evaluation", "experiment", "interruption", "inverse", "limits",
-    "main", "metrics", "models", "modes", "samplers", "sde_lib", "training",
+    "autoencoders", "checkpoints", "conditions", "configs", "data", "editing", "evaluation", "experiment",
+    "interruption", "inverse", "limits", "main", "metrics", "models", "modes", "samplers", "sde_lib", "training",
 )  # fmt: skip
 OF_ALL = {"limits"}  # what a number may be, which every room but the configs says of its own options
 MAY_IMPORT = {
@@ -18,12 +18,35 @@ MAY_IMPORT = {
     "models": set(),
     "interruption": set(),
     "data": set(),
+    "autoencoders": set(),
+    "conditions": set(),
     "samplers": {"sde_lib"},
     "inverse": {"sde_lib", "samplers"},
-    "training": {"sde_lib", "models", "data", "checkpoints", "samplers", "experiment", "interruption"},
+    "training": {
+        "conditions",
+        "autoencoders",
+        "sde_lib",
+        "models",
+        "data",
+        "checkpoints",
+        "samplers",
+        "experiment",
+        "interruption",
+    },
     "checkpoints": {"models"},
-    "experiment": {"sde_lib", "models", "data", "samplers", "inverse", "checkpoints", "configs", "metrics"},
-    "editing": {"sde_lib", "models", "data", "samplers", "inverse", "experiment"},
+    "experiment": {
+        "conditions",
+        "autoencoders",
+        "sde_lib",
+        "models",
+        "data",
+        "samplers",
+        "inverse",
+        "checkpoints",
+        "configs",
+        "metrics",
+    },
+    "editing": {"conditions", "sde_lib", "models", "data", "samplers", "inverse", "experiment"},
     "metrics": {"sde_lib", "samplers"},
     "evaluation": {"sde_lib", "samplers", "metrics", "data", "models", "checkpoints", "experiment"},
     "main": set(ROOMS) - {"main"},

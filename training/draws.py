@@ -18,7 +18,8 @@ class Draws(NamedTuple):
     Attributes:
       size: the number of examples of the global batch.
       place: the examples' places in it, [b].
-      flip, dequantize, time, noise, dropout, augment, label: the keys of what they are named after, [b] each.
+      flip, dequantize, time, noise, dropout, augment: the keys of what they are named after, [b] each.
+      drop, condition: the keys of whether the network is told nothing, and of what is random in what it is told.
       batch: the key of what a batch has one of, different from every example's.
     """
 
@@ -30,7 +31,8 @@ class Draws(NamedTuple):
     noise: Key[Array, " b"]
     dropout: Key[Array, " b"]
     augment: Key[Array, " b"]
-    label: Key[Array, " b"]
+    drop: Key[Array, " b"]
+    condition: Key[Array, " b"]
     batch: Key[Array, ""]
 
     @classmethod
@@ -39,7 +41,7 @@ class Draws(NamedTuple):
 
         The batch gives the places of its examples under the name `PLACE`; without them it is the whole.
         """
-        b = len(batch["image"])
+        b = len(next(iter(batch.values())))
         return cls.of(key, batch[PLACE] if PLACE in batch else jnp.arange(b), parts * b)
 
     @classmethod
@@ -50,7 +52,7 @@ class Draws(NamedTuple):
         """
         each = jax.vmap(jax.random.fold_in, (None, 0))(key, place)
         split = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 5))(each), axis=1)
-        more = (jax.vmap(jax.random.fold_in, (0, None))(each, number) for number in (5, 6))
+        more = (jax.vmap(jax.random.fold_in, (0, None))(each, number) for number in (5, 6, 7))
         return cls(size, place, *split, *more, jax.random.fold_in(key, 2**31 - 1))
 
     def eps(self, x0: Float[Array, "b *d"]) -> Float[Array, "b *d"]:

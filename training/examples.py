@@ -3,18 +3,16 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from autoencoders import Codec
+from conditions import Condition, Conditioner, Together
 from data.augment import random_flip
 from data.geometry import augment
-from data.scaling import Scaler
-from models.conditions import NO_CLASS, one_hot
 from training.draws import Draws
 
 Batch = dict[str, Any]
-"""Arrays [b, ...] of records by name: "image", and "label" where classes are known."""
+"""Arrays [b, ...] of records by name: the data that the codec encodes, and what a condition is made of."""
 
 
 class Examples(NamedTuple):
@@ -36,32 +34,27 @@ class Encoder:
     """``(batch, draws, train) -> examples, condition``: flips and augmentations are made in training alone.
 
     Attributes:
-      scaler: encodes stored data.
+      codec: encodes stored data.
       random_flips: whether every second image is mirrored.
       augment_probability: of each of EDM's augmentations; the network is told of them in ``condition["augment"]``.
-      num_classes: the classes that the network is told of, one-hot in ``condition["label"]``; 0: none.
-      label_dropout: the probability that an example's class is dropped (all zeros), so that the network learns the
-        unconditional score as well (Ho and Salimans 2022, arXiv:2207.12598).
+      conditioner: what the network is told of a record.
+      dropout: the probability that the network is told nothing of an example (`Conditioner.drop`).
     """
 
-    scaler: Scaler
+    codec: Codec
     random_flips: bool = False
     augment_probability: float = 0.0
-    num_classes: int = 0
-    label_dropout: float = 0.0
+    conditioner: Conditioner = Together()
+    dropout: float = 0.0
 
-    def __call__(self, batch: Batch, draws: Draws, train: bool) -> tuple[Examples, dict[str, Array]]:
+    def __call__(self, batch: Batch, draws: Draws, train: bool) -> tuple[Examples, Condition]:
         """Return the examples of a batch and what the network is told of each."""
-        condition = {}
-        x0 = self.scaler.encode(batch["image"], draws.dequantize)
+        x0 = self.codec.encode(batch[self.codec.field], draws.dequantize)
         if self.random_flips and train:
             x0 = random_flip(draws.flip, x0)
+        condition = self.conditioner.encode(batch, draws.condition)
+        if self.dropout and train:
+            condition = self.conditioner.drop(draws.drop, condition, self.dropout)
         if self.augment_probability and train:
             x0, condition["augment"] = augment(draws.augment, x0, self.augment_probability)
-        if self.num_classes:
-            label = batch["label"]
-            if self.label_dropout and train:
-                dropped = jax.vmap(lambda k: jax.random.bernoulli(k, self.label_dropout))(draws.label)
-                label = jnp.where(dropped, NO_CLASS, label)
-            condition["label"] = one_hot(label, self.num_classes)
         return Examples(x0, batch, draws), condition

@@ -56,10 +56,10 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
 
 def loss_of(experiment: Experiment) -> Loss:
     """Return the loss of ``config.training``; ValueError for a value that it does not take."""
-    sde, scaler = experiment.sde, experiment.scaler
+    sde, codec = experiment.sde, experiment.codec
     process = Levels(sde, experiment.num_scales) if experiment.num_scales else sde
-    grey = scaler.levels is not None and scaler.dequantization == "none"
-    return losses.of_config(experiment.config.training, process, scaler.centres() if grey else None)
+    grey = codec.levels is not None and codec.dequantization == "none"
+    return losses.of_config(experiment.config.training, process, codec.centres() if grey else None)
 
 
 def optimizers_of(
@@ -75,11 +75,11 @@ def scores_of(experiment: Experiment, loss: Loss, parts: int) -> Callable[..., S
     """Return the loss of the network that the config names: `batch_scores` of one of `parts` parts of a batch."""
     config = experiment.config
     encoder = Encoder(
-        experiment.scaler,
+        experiment.codec,
         random_flips=config.data.random_flip,
         augment_probability=config.data.augment,
-        num_classes=0 if experiment.classifies else experiment.num_classes,
-        label_dropout=config.training.label_dropout,
+        conditioner=experiment.conditioner,
+        dropout=config.training.label_dropout,
     )
     return batch_scores(loss, trained_network(experiment), experiment.parameterization, encoder, parts=parts)
 

@@ -33,7 +33,7 @@ def make_draw(experiment: Experiment, devices: Devices) -> Callable[[dict, jax.A
                 sampler(experiment, variables, experiment.settings.method, sde, labels),
                 sde,
                 key,
-                (size, *experiment.source.shape),
+                (size, *experiment.codec.shape),
             )
             return drawn.x, drawn.evaluations
 

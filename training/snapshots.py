@@ -94,4 +94,4 @@ class Snapshots:
         if writes:
             drawn = {"step": step, "seed": experiment.config.seed, "evaluations": spent}
             facts = facts_of(experiment, experiment.settings.method, **drawn)
-            save_samples(self._workdir.path / "samples" / f"step_{step:08d}.png", x, experiment.scaler, facts)
+            save_samples(self._workdir.path / "samples" / f"step_{step:08d}.png", x, experiment.codec, facts)

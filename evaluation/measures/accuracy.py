@@ -32,7 +32,7 @@ class Accuracy(Measure):
         experiment = self.experiment
         process, logits_fn = experiment.noising(variables, chain=True), experiment.logits_fn(variables, chain=True)
         dequantize, noise = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
-        x0 = experiment.scaler.encode(batch["image"], dequantize)
+        x0 = experiment.codec.encode(batch[experiment.codec.field], dequantize)
 
         def at(level: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             i, t = level

@@ -31,10 +31,10 @@ class ContinuousBound(Measure):
     def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
         """The columns diffusion, prior and reconstruction [b], in bits/dim."""
         experiment, n = self.experiment, self.settings["times"]
-        levels = experiment.scaler.centres() if experiment.source.levels else None
-        sde, image = experiment.process(variables), batch["image"]
+        levels = experiment.codec.centres() if experiment.source.levels else None
+        sde, image = experiment.process(variables), batch[experiment.codec.field]
         x0 = image if levels is None else jnp.asarray(levels, np.float32)[image]
-        predict = experiment.predict_fn(variables, condition=experiment.condition(batch.get("label")))
+        predict = experiment.predict_fn(variables, condition=experiment.condition(batch))
 
         def noise(i: jax.Array | int) -> jax.Array:
             at = jax.vmap(jax.random.fold_in, (0, None))(keys, i)

@@ -49,15 +49,15 @@ class ChainBound(Measure):
 
     def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
         """The columns prior [b] and terms, x0_mse and eps_mse [b, levels], as `metrics.chain_bound.Bound` has them."""
-        experiment, x0 = self.experiment, batch["image"]
+        experiment, x0 = self.experiment, batch[self.experiment.codec.field]
         options: dict[str, Any] = {"variance": self.settings["variance"]}
         if levels := experiment.source.levels:
-            (low, high), half_bin = experiment.scaler.bins()
+            (low, high), half_bin = experiment.codec.bins()
             x0 = low + (high - low) / (levels - 1) * x0.astype(np.float32)
             options |= {"half_bin": half_bin, "bounds": (low, high), "decoder": self.settings["decoder"]}
             if self.settings["clip"]:
-                options["clip"] = (-1.0, 1.0) if experiment.scaler.centered else (0.0, 1.0)
-        model = experiment.predict_fn(variables, chain=True, condition=experiment.condition(batch.get("label")))
+                options["clip"] = (-1.0, 1.0) if experiment.codec.centered else (0.0, 1.0)
+        model = experiment.predict_fn(variables, chain=True, condition=experiment.condition(batch))
         noise = normal_noise(keys, x0)
         return variational_bound(experiment.sde, experiment.num_scales, model, x0, noise, **options)._asdict()
 
@@ -80,7 +80,7 @@ class ChainBound(Measure):
         """Write progressive_coding.csv and progressive_coding.png."""
         prior, *at_level = (columns[name][0].astype(np.float64) for name in ("prior", "terms", "x0_mse", "eps_mse"))
         terms, x0_mse, _ = at_level
-        curve = progressive_coding(prior, terms, x0_mse, self.experiment.scaler.display_scale())
+        curve = progressive_coding(prior, terms, x0_mse, self.experiment.codec.display_scale())
         _write(folder / part["progressive_coding"], curve, *(column.mean(axis=0) for column in at_level))
         _draw(folder / "progressive_coding.png", curve, "of 255" if self.experiment.source.levels else "of the data")
 

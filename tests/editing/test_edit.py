@@ -269,7 +269,7 @@ def test_a_small_picture_of_any_size_is_what_super_resolution_measures(tmp_path:
         found = inputs(build(config), config.edit)
         assert found.y.shape == (1, 4, 4, 1) and (found.originals is None) == measured
         experiment = build(config)
-        centres = experiment.scaler.centres()
+        centres = experiment.codec.centres()
         np.testing.assert_allclose(found.y, centres[0] + 0.2 * (centres[-1] - centres[0]), atol=1e-6)
 
 
@@ -361,7 +361,7 @@ def test_a_network_that_predicts_a_variance_on_a_chain(tmp_path: Path) -> None:
 def test_what_is_known_is_shown_as_an_image() -> None:
     """Grey stays grey, small pixels are enlarged, what a mask hides is mid-grey."""
     experiment = build(tiny(photo_patches.get_config()))
-    middle = experiment.scaler.centres().mean()
+    middle = experiment.codec.centres().mean()
     whole = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)), jnp.float32)
     grey, small = inverse.grey(), inverse.downsample(2)
     seen = _known(experiment, grey, np.asarray(grey.apply(whole)))

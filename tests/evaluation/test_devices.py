@@ -87,7 +87,7 @@ def test_a_broken_round_stops_what_follows_and_keeps_what_was_written(
     assert drawn == [0, 1, 2, 2]
     assert len(rounds.column("samples")) == 40 and (rounds.column("seconds") > 0).all()
     alone = Drawer(experiment, variables, "euler_maruyama", 16).draw(jax.random.key(1), 1).x
-    np.testing.assert_array_equal(rounds.read(1)["samples"], experiment.scaler.decode(alone))
+    np.testing.assert_array_equal(rounds.read(1)["samples"], experiment.codec.decode(alone))
 
 
 def test_weights_are_copied_once_to_the_devices_of_a_batch(tiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,9 @@ from PIL import Image
 import main
 import samplers
 import sde_lib
+from autoencoders.levels import GreyLevels
 from configs.vp import digits, toy_mixture8_mlp
 from data import Arrays, Source
-from data.scaling import Scaler
 from evaluation import compare, features, ingredients, quality, run
 from evaluation import samples as drawing
 from evaluation.drawer import Drawn
@@ -75,8 +75,8 @@ class Case:
         )
         source = Source("levels", Arrays(train), Arrays(test), shape=SHAPE, levels=LEVELS, num_classes=2)
         network = Network.create("mlp", shape=SHAPE, width=4, depth=1)
-        scaler = Scaler(LEVELS, centered=True, dequantization="none")
-        self.experiment = Experiment(config, sde_lib.create("vp"), source, scaler, network, Settings(**settings))
+        codec = GreyLevels(LEVELS, centered=True, dequantization="none")
+        self.experiment = Experiment(config, sde_lib.create("vp"), source, codec, network, Settings(**settings))
         self.variables = {
             "params": {"a": np.arange(6.0).reshape(2, 3), "b": np.ones((2, 3))},
             "fixed": {"c": np.zeros(2)},
@@ -187,8 +187,8 @@ def _one_more(case: Case) -> None:
     case.test_set(**{name: np.concatenate([_array(case, name)] * 2)[: EXAMPLES + 1] for name in ("image", "label")})
 
 
-def _scaler(case: Case, **fields: Any) -> None:
-    case.replace(scaler=dataclasses.replace(case.experiment.scaler, **fields))
+def _codec(case: Case, **fields: Any) -> None:
+    case.replace(codec=dataclasses.replace(case.experiment.codec, **fields))
 
 
 def _guides_weight(case: Case) -> None:
@@ -222,9 +222,9 @@ CHANGES: dict[str, tuple[tuple[str, ...], Callable[[Case], Any]]] = {
     "the schedule": (MEASURES, lambda c: c.replace(sde=sde_lib.create("vp", schedule="cosine"))),
     "t_min of the process": (MEASURES, lambda c: c.replace(sde=sde_lib.create("vp", t_min=1e-4))),
     "the process": (MEASURES, lambda c: c.replace(sde=sde_lib.create("subvp"))),
-    "the range of the model": (MEASURES, lambda c: _scaler(c, centered=False)),
-    "dequantisation": (MEASURES, lambda c: _scaler(c, dequantization="uniform")),
-    "the grey levels": (MEASURES, lambda c: _scaler(c, levels=16)),
+    "the range of the model": (MEASURES, lambda c: _codec(c, centered=False)),
+    "dequantisation": (MEASURES, lambda c: _codec(c, dequantization="uniform")),
+    "the grey levels": (MEASURES, lambda c: _codec(c, levels=16)),
     "a pixel": (OF_TEST_SET, _one_level),
     "a label": (OF_TEST_SET, _one_label),
     "the order": (OF_TEST_SET, _another_order),

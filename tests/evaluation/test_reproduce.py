@@ -174,7 +174,7 @@ def test_the_features_of_all_samples_count(workdir: Path) -> None:
     folder = workdir / "evaluation" / "step_00000007" / "flow_euler_seed_0"
     drawn = np.concatenate([np.load(path)["samples"] for path in sorted(folder.glob("round_*.npz"))])
     experiment, quick = build(config), Quick("pytorch")
-    found = features.extract(quick, experiment.scaler.stretch(drawn), 40, batch_size=7)
+    found = features.extract(quick, experiment.codec.stretch(drawn), 40, batch_size=7)
     from evaluation import quality
 
     expected = sample_set.of_set(quality.reference(experiment, Workdir(workdir), quick), found)

@@ -11,9 +11,9 @@ import pytest
 from ml_collections import ConfigDict
 
 import samplers
+from autoencoders.levels import GreyLevels
 from configs.vp import toy_mixture8_mlp
 from data import Arrays, Source
-from data.scaling import Scaler
 from evaluation import npz, statistics_file
 from evaluation.features import extract
 from evaluation.stats import check, compute_statistics, is_current, load_statistics
@@ -49,9 +49,9 @@ def _experiment(shape: tuple[int, ...] = (4, 4, 1), levels: int | None = 17, **f
     config.data.dataset = "tfds:levels"
     config.eval.update({"batch_size": 10, "stats_features": 12, **fields})
     source = Source("levels", Arrays({"image": train}), Arrays({"image": train[:20]}), shape=shape, levels=levels)
-    scaler = Scaler(levels, centered=True, dequantization="uniform")
+    codec = GreyLevels(levels, centered=True, dequantization="uniform")
     network = Network.create("mlp", shape=shape, width=4, depth=1)
-    return Experiment(config, VP(), source, scaler, network, samplers.Settings())
+    return Experiment(config, VP(), source, codec, network, samplers.Settings())
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ import pytest
 from ml_collections import ConfigDict
 
 import main
+from conditions.labels import NO_CLASS
 from configs.edm import cifar10_cond_vp
 from configs.vp import digits, digits_classes, digits_classifier
 from experiment import Experiment, Refusal, build, refusing
 from experiment.sampling import GUIDE, guided
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
-from models.conditions import NO_CLASS
 from tests.oracles import compiled
 
 SMALL = {"nf": 8, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()}
@@ -83,7 +83,9 @@ def test_the_network_s_own_scores_are_combined(runs: dict) -> None:
     experiment, variables = loaded(runs["classes"], tiny(digits_classes, guidance=2.5))
 
     def score(labels: jax.Array) -> np.ndarray:
-        found = compiled(lambda v: experiment.predict_fn(v, condition=experiment.condition(labels)).score(x, t))
+        found = compiled(
+            lambda v: experiment.predict_fn(v, condition=experiment.condition({"label": labels})).score(x, t)
+        )
         return np.asarray(found(variables))
 
     told, untold = score(labels), score(jnp.full_like(labels, NO_CLASS))
@@ -100,7 +102,7 @@ def test_a_weaker_model_guides(runs: dict) -> None:
     experiment, variables = loaded(runs["classes"], config)
     own = {name: value for name, value in variables.items() if not name.startswith(GUIDE)}
     weak = loaded(runs["weak"], tiny(digits_classes))[1]
-    run = compiled(lambda v: experiment.predict_fn(v, condition=experiment.condition(labels)).score(x, t))
+    run = compiled(lambda v: experiment.predict_fn(v, condition=experiment.condition({"label": labels})).score(x, t))
     told, other = np.asarray(run(own)), np.asarray(run(weak))
     np.testing.assert_allclose(followed(experiment, variables, labels), 2.0 * told - other, rtol=1e-3, atol=1e-3)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from autoencoders.levels import GreyLevels
 from configs.vp import digits_classes
-from data.scaling import Scaler
 from experiment.build import build
 from experiment.captions import caption, facts_of, file_name
 from experiment.pictures import image_grid, save_array, save_samples
@@ -38,26 +38,26 @@ def test_small_images_are_enlarged_and_all_levels_shown(tmp_path: Path) -> None:
     """8x8 digits at four times their size; 17 levels over 0..255."""
     x = np.linspace(0, 1, 17, endpoint=False)[None, :, None, None].repeat(9, 0)[:, :16].reshape(9, 4, 4, 1)
     x = np.kron(x, np.ones((1, 2, 2, 1))) + 1 / 34
-    save_samples(tmp_path / "new" / "grid.png", x, Scaler(17, False, "uniform"), {})
+    save_samples(tmp_path / "new" / "grid.png", x, GreyLevels(17, False, "uniform"), {})
     picture = np.asarray(Image.open(tmp_path / "new" / "grid.png"))
     assert picture.shape == (3 * 34 + 2, 3 * 34 + 2)
     assert picture[2, 2] == 0 and picture[33, 33] == round(15 * 255 / 16)
 
 
 def test_colour_and_points(tmp_path: Path) -> None:
-    save_samples(tmp_path / "colour.png", np.zeros((2, 32, 32, 3)), Scaler(256, True, "uniform"), {})
+    save_samples(tmp_path / "colour.png", np.zeros((2, 32, 32, 3)), GreyLevels(256, True, "uniform"), {})
     assert Image.open(tmp_path / "colour.png").size == (2 * 34 + 2, 34 + 2)
     points = np.random.default_rng(0).normal(size=(50, 2))
-    save_samples(tmp_path / "points.png", points, Scaler(None, False, "none"), FACTS)
+    save_samples(tmp_path / "points.png", points, GreyLevels(None, False, "none"), FACTS)
     with Image.open(tmp_path / "points.png") as picture:
         assert picture.size == (500, 500) and picture.info["method"] == "heun" and picture.info["class"] == "3"
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_grid_has_a_caption_below_it_and_the_file_carries_every_fact(channels: int, tmp_path: Path) -> None:
-    x, scaler = np.full((4, 64, 64, channels), 0.5), Scaler(256, False, "none")
-    save_samples(tmp_path / "bare.png", x, scaler, {})
-    save_samples(tmp_path / "told.png", x, scaler, FACTS)
+    x, codec = np.full((4, 64, 64, channels), 0.5), GreyLevels(256, False, "none")
+    save_samples(tmp_path / "bare.png", x, codec, {})
+    save_samples(tmp_path / "told.png", x, codec, FACTS)
     bare, told = Image.open(tmp_path / "bare.png"), Image.open(tmp_path / "told.png")
     assert {name: told.info[name] for name in FACTS} == {
         k: v if isinstance(v, str) else str(v) for k, v in FACTS.items()

@@ -11,8 +11,8 @@ import pytest
 from ml_collections import ConfigDict
 
 import main
+from autoencoders.levels import GreyLevels
 from configs.vp import toy_mixture8_mlp
-from data.scaling import Scaler
 from evaluation.rounds import Rounds
 from experiment import Refusal, writing
 from experiment.pictures import save_array, save_samples
@@ -129,12 +129,12 @@ class _Full:
         self.file.close()
 
 
-SCALER = Scaler(levels=None, centered=False, dequantization="none")
+CODEC = GreyLevels(levels=None, centered=False, dequantization="none")
 ARRAY = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
 WRITERS: dict[str, Callable[[Path], object]] = {
     "text": lambda folder: write_text(folder / "file", "text" * 1000),
     "array": lambda folder: save_array(folder / "file", {}, x=ARRAY),
-    "picture": lambda folder: save_samples(folder / "file", ARRAY, SCALER, {}),
+    "picture": lambda folder: save_samples(folder / "file", ARRAY, CODEC, {}),
 }
 
 

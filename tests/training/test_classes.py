@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data.scaling import Scaler
-from models.conditions import one_hot
+from autoencoders.levels import GreyLevels
+from conditions import Labels, one_hot
 from models.functional import Network
 from sde_lib import EDM, Plain, expand
 from tests.oracles import compiled
@@ -31,7 +31,7 @@ class Told:
 def test_labels_go_with_their_images_and_are_dropped_as_often_as_asked() -> None:
     """1000 examples: the share dropped within 4 standard errors; none of the test set."""
     labels = np.arange(1000) % CLASSES
-    encoder = Encoder(Scaler(None, True, "none"), num_classes=CLASSES, label_dropout=0.2)
+    encoder = Encoder(GreyLevels(None, True, "none"), conditioner=Labels(CLASSES), dropout=0.2)
     scores = batch_scores(losses.create("simple", EDM(t_min=0.1)), Told(), Plain("eps", "sigma"), encoder)
     batch = {"image": jnp.zeros((1000, 2)), "label": jnp.asarray(labels)}
     run = compiled(lambda key: [scores({"params": {}}, batch, key, train)["loss"] for train in (True, False)])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data.scaling import Scaler
+from autoencoders.levels import GreyLevels
 from sde_lib import VE, VP, Levels, Plain, log_prob_fn
 from tests.oracles import compiled
 from training import losses
@@ -16,7 +16,7 @@ from training.scores import batch_scores
 KEY, B = jax.random.key(7), 8
 RNG = np.random.default_rng(0)
 BATCH = {"image": RNG.integers(0, 17, (B, 2, 2, 1)).astype(np.uint8), "label": RNG.integers(0, 4, B).astype(np.int32)}
-SCALER = Scaler(17, True, "uniform")
+CODEC = GreyLevels(17, True, "uniform")
 
 
 class Seen:
@@ -37,7 +37,7 @@ def _loss(name, sde):
 @pytest.mark.parametrize(("sde", "train"), [(VP(), True), (VE(sigma_min=0.01, sigma_max=50.0), False)])
 def test_it_noises_the_images_that_every_other_loss_does(sde, train, x64):
     """Flips, dequantisation, t and noise of denoising; x scaled and the likelihood of the label by hand."""
-    given = Plain("eps", "t"), Encoder(SCALER, random_flips=True)
+    given = Plain("eps", "t"), Encoder(CODEC, random_flips=True)
 
     @compiled
     def both(batch):
@@ -62,7 +62,7 @@ def test_it_noises_the_images_that_every_other_loss_does(sde, train, x64):
 
 def test_scores_do_not_depend_on_the_number_of_devices():
     def on(devices):
-        loss, network, encoder = _loss("cross_entropy", VP()), Seen(classifies=True), Encoder(SCALER, random_flips=True)
+        loss, network, encoder = _loss("cross_entropy", VP()), Seen(classifies=True), Encoder(CODEC, random_flips=True)
         scores = batch_scores(loss, network, Plain("eps", "log_snr"), encoder, parts=devices)
         placed = BATCH | {PLACE: np.arange(B)}
         parts = {name: array.reshape(devices, -1, *array.shape[1:]) for name, array in placed.items()}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+from autoencoders.levels import GreyLevels
 from checkpoints.store import Store
-from data.scaling import Scaler
 from experiment.processes import to_host
 from models.functional import Network
 from sde_lib import VP, Plain
@@ -49,7 +49,7 @@ class Run(NamedTuple):
 def _compiled(kind: str, devices: int, per_call: int, micro_batches: int) -> tuple[Devices, Any, list]:
     """A step with dropout, flips and dequantisation on the first `devices` devices, and a list of its traces."""
     over = kinds.create(kind, jax.devices()[:devices])
-    encoder = Encoder(Scaler(17, True, "uniform"), random_flips=True)
+    encoder = Encoder(GreyLevels(17, True, "uniform"), random_flips=True)
     loss, parts = losses.create("simple", VP(), stratified=True), over.axis_size * micro_batches
     scores = batch_scores(loss, NETWORK, Plain("eps", "t999"), encoder, parts=parts)
     traces = []
@@ -63,9 +63,9 @@ def _compiled(kind: str, devices: int, per_call: int, micro_batches: int) -> tup
     return over, over.compile_steps(step, per_call, _beginning()), traces
 
 
-def _plain(scaler: Scaler) -> Callable[..., dict[str, jax.Array]]:
+def _plain(codec: GreyLevels) -> Callable[..., dict[str, jax.Array]]:
     """L_simple of the network, without flips."""
-    return batch_scores(losses.create("simple", VP()), NETWORK, Plain("eps", "t999"), Encoder(scaler))
+    return batch_scores(losses.create("simple", VP()), NETWORK, Plain("eps", "t999"), Encoder(codec))
 
 
 def _beginning() -> TrainState:
@@ -185,7 +185,7 @@ def test_leaves_are_cut_along_the_largest_axis_that_the_devices_divide() -> None
 def test_fsdp_gathers_weights_and_nothing_else(fast_to_compile: None) -> None:
     """The compiled step of one batch: what is gathered is the cut kernels, once; every product is of two examples."""
     over = kinds.create("fsdp", jax.devices())
-    scores = over.spread(_plain(Scaler(17, True, "none")))
+    scores = over.spread(_plain(GreyLevels(17, True, "none")))
     batch, key = over.split({"image": IMAGES[:1]}), jax.random.key(0)
 
     def loss(params: dict, images: jax.Array) -> jax.Array:
@@ -227,7 +227,7 @@ def test_a_checkpoint_goes_on_on_other_devices(runs: dict, first: tuple, then: t
 
 def test_draws_differ_between_steps_examples_and_seeds() -> None:
     """An all-zero network shows the noise: its loss is the mean square of eps, different for every draw."""
-    scores = jax.jit(_plain(Scaler(17, True, "uniform")), static_argnums=3)
+    scores = jax.jit(_plain(GreyLevels(17, True, "uniform")), static_argnums=3)
     zero = jax.tree.map(jnp.zeros_like, NETWORK.init(jax.random.key(1)))
     keys = [jax.random.fold_in(KEY, n) for n in (0, 1)] + [jax.random.fold_in(jax.random.key(8), 0)]
     seen = np.concatenate([np.asarray(scores(zero, {"image": IMAGES[0]}, key, True)["loss"]) for key in keys])

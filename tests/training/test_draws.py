@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data.scaling import Scaler
+from autoencoders.levels import GreyLevels
+from conditions import Labels
 from models.functional import Network
 from sde_lib import VP, Plain
 from tests.oracles import compiled
@@ -16,7 +17,7 @@ from training.model import TrainedModel
 from training.times import Times
 
 N, CLASSES = 4096, 3
-NAMES = ("flip", "dequantize", "time", "noise", "dropout", "augment", "label")
+NAMES = ("flip", "dequantize", "time", "noise", "dropout", "augment", "drop")
 BATCH = {"image": jnp.tile(jnp.array([0, 8], jnp.uint8), (N, 2, 1))[..., None], "label": jnp.ones(N, jnp.int32)}
 NETWORK = Network.create("mlp", shape=(2, 2, 1), width=32, depth=1, dropout=0.5)
 WEIGHTS = {name: jnp.ones(leaf.shape) for name, leaf in NETWORK.abstract()["params"].items()}
@@ -25,9 +26,9 @@ WEIGHTS = {name: jnp.ones(leaf.shape) for name, leaf in NETWORK.abstract()["para
 @compiled
 def drawn(draws: Draws) -> dict[str, jax.Array]:
     """What the training's own encoder, times, noise and network make of each key, [N, numbers] each."""
-    plain = Encoder(Scaler(17, True, "uniform"), random_flips=True, num_classes=CLASSES, label_dropout=0.5)
+    plain = Encoder(GreyLevels(17, True, "uniform"), random_flips=True, conditioner=Labels(CLASSES), dropout=0.5)
     examples, condition = plain(BATCH, draws, True)
-    _, augmented = Encoder(Scaler(17, True, "none"), augment_probability=0.5)(BATCH, draws, True)
+    _, augmented = Encoder(GreyLevels(17, True, "none"), augment_probability=0.5)(BATCH, draws, True)
     columns = examples.x0[:, 0, :, 0]
     flipped = columns[:, 0] > columns[:, 1]
     columns = jnp.where(flipped[:, None], columns[:, ::-1], columns)  # as they were dequantised
@@ -44,7 +45,7 @@ def drawn(draws: Draws) -> dict[str, jax.Array]:
         "noise": examples.draws.eps(examples.x0),
         "dropout": predict(x, t).eps[:, 0],
         "augment": augmented["augment"],
-        "label": condition["label"].sum(axis=1) == 0.0,
+        "drop": condition["label"].sum(axis=1) == 0.0,
     }
     return {name: jnp.asarray(value, jnp.float32).reshape(N, -1) for name, value in found.items()}
 

@@ -9,8 +9,8 @@ import optax
 import pytest
 
 import sde_lib
+from autoencoders.levels import GreyLevels
 from checkpoints.store import Store
-from data.scaling import Scaler
 from sde_lib import VP, Levels, Plain
 from tests.oracles import compiled
 from tests.training.given import draws
@@ -72,7 +72,7 @@ class Linear:
 def _setting(axis_size: int, micro_batches: int = 1):
     options = {"vlb_weight": 0.5, "time_sampling": "loss_aware", "loss_history": 2}
     loss = losses.create("hybrid", LEVELS, np.linspace(-1.0, 1.0, 11), **options)
-    encoder, parts = Encoder(Scaler(11, True, "none")), axis_size * micro_batches
+    encoder, parts = Encoder(GreyLevels(11, True, "none")), axis_size * micro_batches
     scores = batch_scores(loss, Linear(), Plain("eps", "index"), encoder, parts=parts)
     adam = optax.sgd(1e-3)
     shares = {"axis_size": axis_size, "micro_batches": micro_batches}
@@ -140,7 +140,7 @@ def test_the_weighted_loss_has_the_expectation_of_uniform_levels() -> None:
     """A full, lopsided history: mean of the weighted losses of 200 batches against uniform ones, 4 standard errors."""
     options = {"time_sampling": "loss_aware", "loss_history": 1, "uniform_probability": 0.1}
     loss = losses.create("simple", LEVELS, **options)
-    scores = batch_scores(loss, Linear(), Plain("eps", "index"), Encoder(Scaler(11, True, "none")))
+    scores = batch_scores(loss, Linear(), Plain("eps", "index"), Encoder(GreyLevels(11, True, "none")))
     history = LossHistory(jnp.asarray([[4.0], [1.0], [0.2], [0.1], [0.5], [3.0]]), jnp.ones(6, jnp.int32))
     image = np.random.default_rng(0).integers(0, 11, (16, 2, 2, 1)).astype(np.uint8)
     variables = {"params": {"w": jnp.asarray(0.5), "u": jnp.asarray(0.3)}, "fixed": {}}

@@ -8,9 +8,9 @@ import numpy as np
 import optax
 import pytest
 
+from autoencoders.levels import GreyLevels
 from configs.vp import digits, toy_mixture8_mlp
 from data import geometry
-from data.scaling import Scaler
 from experiment import build
 from experiment.workdir import Workdir
 from sde_lib import EDM, Plain, expand
@@ -130,7 +130,7 @@ def test_the_network_is_told_of_the_augmentation_and_the_test_set_is_left_alone(
     """On one device and on two."""
 
     def told(parts: int) -> Any:
-        encoder = Encoder(Scaler(None, True, "none"), augment_probability=0.12)
+        encoder = Encoder(GreyLevels(None, True, "none"), augment_probability=0.12)
         loss = losses.create("simple", EDM(t_min=0.1))
         return batch_scores(loss, Told(), Plain("eps", "sigma"), encoder, parts=parts)
 
@@ -158,7 +158,7 @@ def test_the_network_sees_the_augmented_images() -> None:
             jax.debug.callback(lambda x: seen.update(x=np.asarray(x)), x)
             return x
 
-    encoder = Encoder(Scaler(None, True, "none"), augment_probability=0.5)
+    encoder = Encoder(GreyLevels(None, True, "none"), augment_probability=0.5)
     scores = batch_scores(losses.create("simple", EDM(sigma_max=1e-6)), Sees(), Plain("eps", "sigma"), encoder)
     key = jax.random.key(6)
     jax.block_until_ready(compiled(lambda key: scores({"params": {}}, {"image": image}, key, True))(key))

@@ -10,9 +10,9 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from autoencoders.levels import GreyLevels
 from checkpoints.store import Store
 from configs.vp import toy_mixture8_mlp
-from data.scaling import Scaler
 from evaluation.drawer import Drawer
 from evaluation.measures.bits import Bits
 from evaluation.measures.bound import ContinuousBound
@@ -158,8 +158,8 @@ def _train(devices: int) -> dict[str, np.ndarray]:
     """Two steps on grey levels, the loss's own draws; all parameters."""
     sde, images = learned_vp(features=16), np.arange(2 * 8 * 12).reshape(2, 8, 2, 6, 1).astype(np.uint8) % 17
     network = joined(Network.create("mlp", shape=(2, 6, 1), width=8, depth=1), sde)
-    loss = losses.create("vdm", sde, Scaler(17, True, "none").centres(), stratified=True)
-    encoder = Encoder(Scaler(17, True, "none"))
+    loss = losses.create("vdm", sde, GreyLevels(17, True, "none").centres(), stratified=True)
+    encoder = Encoder(GreyLevels(17, True, "none"))
     scores = batch_scores(loss, network, Plain("v", "gamma"), encoder, parts=devices)
     adam = optimizer.create(lr=1e-2, warmup=0)
     step = make_train_step(scores, adam, ema=lambda n: jnp.asarray(0.5), axis_size=devices)

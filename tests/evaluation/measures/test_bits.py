@@ -14,9 +14,9 @@ import pytest
 import scipy.stats
 
 import samplers
+from autoencoders.levels import GreyLevels
 from configs.vp import toy_mixture8_mlp
 from data import Arrays, Source
-from data.scaling import Scaler
 from evaluation.measures.bits import Bits
 from experiment import Experiment
 from metrics.likelihood import log_likelihood
@@ -40,10 +40,10 @@ class Exact(Experiment):
     """An experiment whose score is that of a Gaussian."""
 
     def predict_fn(self, variables: dict[str, Any], **_: Any) -> Any:
-        return _data(self.scaler.centered).score(self.sde)
+        return _data(self.codec.centered).score(self.sde)
 
 
-class Midpoints(Scaler):
+class Midpoints(GreyLevels):
     """Puts a level at the middle of its cell, whatever the keys."""
 
     def encode(self, image: Any, keys: Any = None) -> Any:
@@ -56,14 +56,14 @@ def _data(centered: bool) -> Mixture:
     return gaussian(np.zeros(SHAPE) if centered else np.full(SHAPE, 0.5), 0.8 if centered else 0.4)
 
 
-def _experiment(levels: int, centered: bool, scaler: type[Scaler] = Midpoints, **fields: Any) -> Exact:
+def _experiment(levels: int, centered: bool, codec: type[GreyLevels] = Midpoints, **fields: Any) -> Exact:
     images = np.random.default_rng(0).integers(0, levels, (N, *SHAPE)).astype(np.uint8)
     records = Arrays({"image": images})
     source = Source("levels", records, records, shape=SHAPE, levels=levels)
     config = toy_mixture8_mlp.get_config()
     config.eval.update({"bpd_probe": "exact", "bpd_max_examples": 0, "batch_size": 100} | fields)
     network = Network.create("mlp", shape=SHAPE, width=4, depth=1)
-    trained_with = scaler(levels, centered, "none")  # bits/dim dequantise whatever the training did
+    trained_with = codec(levels, centered, "none")  # bits/dim dequantise whatever the training did
     return Exact(config, SDE, source, trained_with, network, samplers.Settings())
 
 
@@ -94,7 +94,7 @@ def test_bits_are_those_of_the_stored_levels(levels: int, centered: bool) -> Non
 
 def test_dequantisation_averages_over_the_cell() -> None:
     """Uniform noise, averaged over 4 draws an image: within 4 standard errors of the cells, and above them (Jensen)."""
-    experiment = _experiment(17, True, Scaler, bpd_repeats=4)
+    experiment = _experiment(17, True, GreyLevels, bpd_repeats=4)
     report, known = bits(experiment, {}, jax.random.key(1)), _known(experiment)
     # d bits / d x = x / (s^2 ln 2), x up to 1.6 and the cell's deviation 2 / 17 / sqrt(12): over 4 N draws of 4 pixels
     noise = 1.25 / 0.8**2 / math.log(2) * (2 / 17 / math.sqrt(12)) / math.sqrt(4 * N * 4)
@@ -104,7 +104,7 @@ def test_dequantisation_averages_over_the_cell() -> None:
 
 def test_bits_do_not_depend_on_the_batches() -> None:
     """Batches of 100 on one device, of 96 spread over eight: the same noise, the same bits, the whole set."""
-    reports = [bits(_experiment(17, True, Scaler, batch_size=size), {}, jax.random.key(2)) for size in (100, 96)]
+    reports = [bits(_experiment(17, True, GreyLevels, batch_size=size), {}, jax.random.key(2)) for size in (100, 96)]
     assert [r["examples"] for r in reports] == [N, N]
     assert reports[0]["mean"] == pytest.approx(reports[1]["mean"], abs=2e-5)
     assert reports[0]["standard_error"] == pytest.approx(reports[1]["standard_error"], abs=2e-5)

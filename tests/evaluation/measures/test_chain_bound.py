@@ -103,7 +103,7 @@ def test_the_distortion_is_that_of_the_levels_on_a_scale_of_0_to_255(tmp_path, m
     config = _experiment(vlb_clip=False).config.copy_and_resolve_references()
     config.data.update(uniform_dequantization=True, centered=centered)
     experiment = build(config)
-    darkest = experiment.scaler.centres()[0]
+    darkest = experiment.codec.centres()[0]
 
     def score(self, variables, *, chain, condition=None):
         process = Levels(self.sde, 12)

@@ -1,4 +1,4 @@
-"""Grey levels to floats and back.
+"""The codec of grey levels: whole numbers to floats and back.
 
 A stored level k in {0, ..., L-1} becomes y in [0, 1]: dequantised (Uria et al. 2013), y = (k + u) / L
 with u uniform on [0, 1), or simply y = k / (L - 1). The model sees y, or 2 y - 1 where `centered`.
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 
-AnyArray = Array | np.ndarray
+from autoencoders.base import AnyArray
 
 # u is the midpoint of one of 4096 equal cells rather than any float32 in [0, 1): for the largest of
 # those k + u rounds up to k + 1, and u = 0 may fall below k in the division. Midpoints survive all rounding.
@@ -21,12 +21,22 @@ CELLS = 4096
 
 
 @dataclass(frozen=True)
-class Scaler:
-    """Maps images of `levels` grey levels to floats and back; leaves continuous data (`None`) alone."""
+class GreyLevels:
+    """The codec of images of so many grey levels a channel; continuous data (`levels` None) are left alone.
+
+    Attributes:
+      levels: how many grey levels there are, or None.
+      centered: whether x lies in [-1, 1] rather than in [0, 1].
+      dequantization: "uniform" noise within a level, or "none".
+      shape: of one example, the same in x as stored.
+      field: the name of the data in a record.
+    """
 
     levels: int | None
     centered: bool
     dequantization: Literal["uniform", "none"]
+    shape: tuple[int, ...] = ()
+    field: str = "image"
 
     def __post_init__(self):
         if self.levels is not None and not 2 <= self.levels <= 256:
@@ -34,11 +44,11 @@ class Scaler:
         if self.dequantization not in ("uniform", "none"):
             raise ValueError(f"dequantization must be 'uniform' or 'none', got {self.dequantization!r}")
 
-    def encode(self, image: Shaped[AnyArray, "b *d"], keys: Key[Array, " b"] | None = None) -> Float[AnyArray, "b *d"]:
+    def encode(self, data: Shaped[AnyArray, "b *d"], keys: Key[Array, " b"] | None = None) -> Float[AnyArray, "b *d"]:
         """Levels to floats. Uniform dequantisation draws the noise of example i from keys[i]."""
         if self.levels is None:
-            return image
-        k = jnp.asarray(image, jnp.float32)
+            return data
+        k = jnp.asarray(data, jnp.float32)
         if self.dequantization == "none":
             y = k / (self.levels - 1)
         elif keys is None:

@@ -1,0 +1,23 @@
+"""What a network is told of an example besides its noise: conditions, and the conditioners that make them.
+
+A new kind of condition is one file with a `base.Conditioner` and one line in CONDITIONERS.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from conditions.base import Condition, Conditioner
+from conditions.labels import NO_CLASS, Labels, one_hot
+from conditions.together import Together
+
+__all__ = ["CONDITIONERS", "NO_CLASS", "Condition", "Conditioner", "Labels", "Together", "of_network", "one_hot"]
+
+CONDITIONERS: dict[str, Callable[[Any], Conditioner]] = {
+    "label_dim": Labels,
+}
+"""Each kind by the option of a network that says how much of it the network takes, 0 for none."""
+
+
+def of_network(options: Mapping[str, Any]) -> Conditioner:
+    """What a network of these options is told, all kinds together; a network that takes none is told nothing."""
+    return Together(tuple(make(options[name]) for name, make in CONDITIONERS.items() if options.get(name)))

@@ -1,0 +1,41 @@
+"""What a conditioner is."""
+
+import abc
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+Condition = dict[str, Array]
+"""What a network is told of each example: arrays [b, ...] by name, of which a network names those that it takes."""
+
+
+class Conditioner(abc.ABC):
+    """From the fields of records to a condition, and from a condition to one that tells nothing."""
+
+    @property
+    @abc.abstractmethod
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a record that `encode` reads."""
+
+    @abc.abstractmethod
+    def encode(self, batch: Mapping[str, Any], keys: Key[Array, " b"] | None = None) -> Condition:
+        """The condition of records, arrays [b, ...] by name; one that is random draws example i's from keys[i]."""
+
+    @abc.abstractmethod
+    def none(self, condition: Condition) -> Condition:
+        """The condition of as many examples of which the network is told nothing, entries alike in shape and type."""
+
+    def drop(self, keys: Key[Array, " b"], condition: Condition, probability: float) -> Condition:
+        """The condition, in which each example is told of nothing with this probability, by its own key.
+
+        A network that is trained so learns the unconditional score as well (Ho and Salimans 2022, arXiv:2207.12598).
+        """
+        dropped = jax.vmap(lambda key: jax.random.bernoulli(key, probability))(keys)
+
+        def either(told: Array, nothing: Array) -> Array:
+            return jnp.where(dropped.reshape(-1, *(1,) * (told.ndim - 1)), nothing, told)
+
+        return jax.tree.map(either, condition, self.none(condition))
