@@ -158,7 +158,7 @@ def _refuse(error: Exception) -> NoReturn:
 def _out_of_memory(error: Exception) -> NoReturn:
     """Say in one line what did not fit and which numbers of the mode to lower; exit code 1."""
     lower = {
-        "train": "training.batch_size, or set training.remat=True or training.parallelism=fsdp",
+        "train": "training.batch_size, or set training.accumulate=2, training.remat=True or training.parallelism=fsdp",
         "edit": "edit.count",
         "import": "the number of programs beside this one",
         "export": "the number of programs beside this one",

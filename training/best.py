@@ -56,7 +56,7 @@ class Best:
     def add(self, step: int, fid: float) -> bool:
         """Note the number of a step; whether it is the lowest so far."""
         self._found[step] = fid
-        best = self.step
+        best = min(sorted(self._found), key=self._found.__getitem__)
         known = {"step": best, "fid": self._found[best], "all": dict(sorted(self._found.items())), "about": self._about}
         write_text(self._file, json.dumps(known, indent=2) + "\n")
         return best == step

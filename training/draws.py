@@ -51,9 +51,10 @@ class Draws(NamedTuple):
         That is split into five, which are what `fold_in` makes of 0 to 4; later names go on from there.
         """
         each = jax.vmap(jax.random.fold_in, (None, 0))(key, place)
-        split = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 5))(each), axis=1)
-        more = (jax.vmap(jax.random.fold_in, (0, None))(each, number) for number in (5, 6, 7))
-        return cls(size, place, *split, *more, jax.random.fold_in(key, 2**31 - 1))
+        flip, dequantize, time, noise, dropout = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 5))(each), axis=1)
+        augment, drop, condition = (jax.vmap(jax.random.fold_in, (0, None))(each, number) for number in (5, 6, 7))
+        batch = jax.random.fold_in(key, 2**31 - 1)
+        return cls(size, place, flip, dequantize, time, noise, dropout, augment, drop, condition, batch)
 
     def eps(self, x0: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
         """Return standard normal noise in the shape and type of x0."""

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from autoencoders import Codec
@@ -49,7 +50,7 @@ class Encoder:
 
     def __call__(self, batch: Batch, draws: Draws, train: bool) -> tuple[Examples, Condition]:
         """Return the examples of a batch and what the network is told of each."""
-        x0 = self.codec.encode(batch[self.codec.field], draws.dequantize)
+        x0 = jnp.asarray(self.codec.encode(batch[self.codec.field], draws.dequantize))
         if self.random_flips and train:
             x0 = random_flip(draws.flip, x0)
         condition = self.conditioner.encode(batch, draws.condition)

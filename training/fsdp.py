@@ -84,7 +84,7 @@ class Fsdp:
         lies, whole = jax.tree.map(lambda leaf: self.sharding(leaf.shape), state), self._along()
         kinds = {
             "state": lies,
-            "gradient": Gradient(whole, lies.params, whole),
+            "gradient": Gradient._make((whole, lies.params, whole)),
             "batches": self._along(2),
             "metrics": whole,
             "whole": whole,

@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import cast
 
 from jaxtyping import Array
 
-from sde_lib import AffineSDE, Levels, LogitsFn, Parameterization, PredictFn, logits_fn
+from sde_lib import AffineSDE, Levels, LogitsFn, Parameterization, Plain, PredictFn, logits_fn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,5 +30,5 @@ class TrainedModel:
 
     def logits_fn(self, process: AffineSDE | Levels) -> LogitsFn:
         """Return what a classifier says of noisy data; one network evaluation a call."""
-        label = self.parameterization.noise_label
+        label = cast(Plain, self.parameterization).noise_label  # a classifier has no preconditioning
         return logits_fn(process, lambda x, c_noise: self.network(self.params, x, c_noise), label)

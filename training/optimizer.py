@@ -45,7 +45,7 @@ def create(
         raise ValueError(f"optim.warmup_images is {warmup_images}, which needs the batch size, and it is {batch_size}")
     steps = warmup_images / batch_size if warmup_images else warmup
 
-    def learning_rate(count: Array) -> Array:
+    def learning_rate(count: Array) -> Array | float:
         ramp = jnp.minimum(count / steps, 1.0) if steps else 1.0
         fall = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(count / decay_steps, 1.0))) if decay_steps else 1.0
         return lr * ramp * fall

@@ -107,7 +107,7 @@ def _restored(
         step = store.latest_step()
         if step is not None and "imported" in store.metadata(step):
             tree = {name: tree[name] for name in ("step", "params", "ema", "fixed")}
-            _, saved, _ = store.restore(tree, step)
+            _, saved, _ = store.restore(tree, step) or (step, {}, {})
             fresh = TrainState.create({"params": saved["params"], "fixed": saved["fixed"]}, adam, loss.init())
             return fresh._replace(step=saved["step"], ema=saved["ema"])
         found = store.restore(tree)

@@ -106,8 +106,9 @@ class Times:
 
     def history(self, process: AffineSDE | Levels) -> LossHistory | None:
         """Return the empty history that "loss_aware" begins with; None for the other ways."""
-        aware = isinstance(process, Levels) and self.time_sampling == LOSS_AWARE
-        return LossHistory.create(process.n, self.loss_history) if aware else None
+        if isinstance(process, Levels) and self.time_sampling == LOSS_AWARE:
+            return LossHistory.create(process.n, self.loss_history)
+        return None
 
     def __call__(self, process: AffineSDE | Levels, draws: Draws, history: LossHistory | None = None) -> Time:
         """Return the t of a part of a batch. Levels are drawn by the history, and without one each as often."""

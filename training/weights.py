@@ -115,5 +115,5 @@ class Weighting:
 
     def __call__(self, process: Process, t: Time) -> Time:
         """Return w(t) on |eps_hat - eps|^2."""
-        weight = likelihood if self.bounds_likelihood else WEIGHTS[self.weight]
+        weight: Weight = likelihood if self.bounds_likelihood else WEIGHTS[self.weight]
         return weight(process, t, **{name: getattr(self, name) for name in options_of(weight)})

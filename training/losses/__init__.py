@@ -34,11 +34,17 @@ def _own(kind: type) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(kind) if field.name not in ("process", "grey_levels")]
 
 
+def _part(field: dataclasses.Field) -> type | None:
+    """The class of a field that is a part with options of its own."""
+    return field.type if isinstance(field.type, type) and dataclasses.is_dataclass(field.type) else None
+
+
 def options_of(kind: type) -> dict[str, Any]:
     """Return the options of a loss and of its parts by name, each with its default."""
     found: dict[str, Any] = {}
     for field in _own(kind):
-        found |= options_of(field.type) if dataclasses.is_dataclass(field.type) else {field.name: field.default}
+        part = _part(field)
+        found |= options_of(part) if part else {field.name: field.default}
     return found
 
 
@@ -58,7 +64,8 @@ def create(name: str, process: Process, grey_levels: GreyLevels = None, **option
     """
     if name not in LOSSES:
         raise ValueError(f"training.loss is {name!r}; known are {', '.join(LOSSES)}")
-    known, others = options_of(LOSSES[name]), {}
+    known: dict[str, Any] = options_of(LOSSES[name])
+    others: dict[str, Any] = {}
     for kind in LOSSES.values():
         others |= options_of(kind)
     for option, value in options.items():
@@ -85,7 +92,7 @@ def create(name: str, process: Process, grey_levels: GreyLevels = None, **option
         )
 
     def make(kind: type, *given: Any) -> Any:
-        parts = {f.name: make(f.type) for f in _own(kind) if dataclasses.is_dataclass(f.type)}
+        parts = {f.name: make(part) for f in _own(kind) if (part := _part(f))}
         own = {f.name: options[f.name] for f in _own(kind) if f.name in options}
         return kind(*given, **parts, **own)
 

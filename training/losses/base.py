@@ -36,8 +36,6 @@ class Loss:
     process: Process
     grey_levels: GreyLevels = None
 
-    needs_variance: ClassVar[bool] = False
-    """Whether it trains a variance, which the network must predict (a property where an option decides)."""
     needs_classifier: ClassVar[bool] = False
     """Whether the network is a classifier, which no other loss trains."""
     needs_grey_levels: ClassVar[bool] = False
@@ -49,6 +47,11 @@ class Loss:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def needs_variance(self) -> bool:
+        """Whether it trains a variance, which the network must predict."""
+        return False
 
     def init(self) -> Any:
         """Return the state before the first step; None where the loss has none."""
@@ -101,7 +104,7 @@ class NoisedLoss(Loss):
         eps = examples.draws.eps(examples.x0)
         t = self.draw_times(examples.draws, state).astype(examples.x0.dtype)
         scores = self.at(model, examples, t, eps)
-        if state is None:
+        if state is None or not isinstance(self.process, Levels):
             return scores
         level, loss = self.process.sde.level_index(t, self.process.n), scores["loss"]
         p = state.probabilities(self.times.uniform_probability)

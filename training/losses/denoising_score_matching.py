@@ -87,7 +87,7 @@ class DenoisingScoreMatching(NoisedLoss):
 
     def weights(self, t: Float[Array, " b"]) -> Float[Array, " b"]:
         """Return w(t); with importance sampling it is the constant that leaves the expectation as it is."""
-        if self.importance_sampling:
+        if self.importance_sampling and not isinstance(self.process, Levels):
             first, last = log_snr_range(self.process)
             return jnp.full_like(t, (first - last) / (1.0 - self.process.t_min))
         return self.weighting(self.process, t)

@@ -1,6 +1,7 @@
 """L_simple for the mean and the variational bound for the variance (Nichol and Dhariwal 2021, arXiv:2102.09672)."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 from jaxtyping import Array, Float
@@ -27,7 +28,7 @@ class Hybrid(Variational):
 
     weighting: Weighting = Weighting()
     vlb_weight: float = 0.001
-    ignores = ()
+    ignores: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,7 @@
 """The terms L_t of a chain's variational bound as a training loss: n L_t estimates the bound without its prior."""
 
 import dataclasses
+from typing import ClassVar
 
 from jaxtyping import Array, Float
 
@@ -24,9 +25,10 @@ class Variational(NoisedLoss):
       ValueError: the process has no levels.
     """
 
+    process: Levels
     variance: str = "learned_range"
     needs_grey_levels = True
-    ignores = ("reduce_mean",)
+    ignores: ClassVar[tuple[str, ...]] = ("reduce_mean",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

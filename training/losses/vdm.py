@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from experiment.schedule import parameters_of
-from sde_lib import Levels, PredictFn
+from sde_lib import AffineSDE, Levels, PredictFn
 from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
 from training.examples import Examples
 from training.losses.base import Loss, Process, Scores
@@ -39,6 +39,7 @@ class VariationalDiffusion(Loss):
       ValueError: the process is one of levels.
     """
 
+    process: AffineSDE
     bound_steps: int = 0
     stratified: bool = False
     trains_schedule = True
