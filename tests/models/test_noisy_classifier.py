@@ -24,7 +24,7 @@ def other_weights(network: Network, variables: dict) -> dict:
 
 def test_the_mean_attends_to_every_place_and_to_itself() -> None:
     """One row of ordinary attention over the mean and the pixels, JAX's own, and nothing of where a batch is cut."""
-    pool = AttentionPool(3, 8, 5, heads=2, scale=1.0, dtype=None, rngs=Keys(jax.random.key(0)))
+    pool = AttentionPool(9, 8, 5, heads=2, scale=1.0, dtype=None, rngs=Keys(jax.random.key(0)))
     x = np.random.default_rng(0).normal(size=(2, 3, 3, 8)).astype(np.float32)
 
     @compiled
