@@ -36,6 +36,7 @@ def test_the_example_sample_draws_the_mixture_with_every_sampler(capsys: pytest.
     assert all(name in printed for name in found) and "#" in printed
 
 
+@pytest.mark.slow
 def test_the_example_train_learns_and_draws() -> None:
     losses, drawn = example("train")["main"](steps=150, batch_size=64, samples=50)
     assert losses.shape == (150,) and drawn.shape == (50, 2)

@@ -329,6 +329,7 @@ def test_a_transparent_picture_is_edited_as_it_looks_on_white(tmp_path: Path) ->
         np.testing.assert_array_equal(found, np.where(alpha[..., None] > 0, colours, 255))
 
 
+@pytest.mark.slow
 def test_a_network_of_classes_is_told_the_one_asked_for(tmp_path: Path) -> None:
     """In every task: the interpolation's flow has another number of images than `edit.count`."""
     workdir = begin(tiny(digits_classes.get_config()), tmp_path / "run")

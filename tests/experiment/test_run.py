@@ -67,6 +67,7 @@ def test_points_of_the_prior_are_taken_in_place_of_a_number(trained: Path) -> No
     np.testing.assert_array_equal(draw(key_path, z).x, draw(jax.random.key(0), 5).x)
 
 
+@pytest.mark.slow
 def test_bits_are_those_of_the_command_line(trained: Path) -> None:
     main.run("evaluate", tiny(), str(trained))
     report = json.loads((trained / "report.json").read_text())["bits_per_dim"]
@@ -81,6 +82,7 @@ def test_bits_are_those_of_the_command_line(trained: Path) -> None:
         run.log_likelihood(images[..., 0])
 
 
+@pytest.mark.slow
 def test_the_score_and_the_prediction_are_the_network_s(trained: Path) -> None:
     run = experiment.load(trained)
     x, t = jax.random.normal(jax.random.key(1), (3, 8, 8, 1)), jnp.asarray([0.1, 0.5, 0.9])
@@ -128,6 +130,7 @@ def test_what_is_not_allowed_is_refused_in_one_line(trained: Path, tmp_path: Pat
         experiment.load(trained).sampler()(jax.random.key(0), 4, 3)
 
 
+@pytest.mark.slow
 def test_classes_are_drawn_in_turn_or_as_they_are_asked_for(tmp_path: Path) -> None:
     config = tiny()
     with config.unlocked():

@@ -62,11 +62,16 @@ def dtypes(equation: JaxprEqn) -> set[str]:
     return {str(v.aval.dtype) for v in equation.invars if jnp.issubdtype(v.aval.dtype, jnp.floating)}
 
 
+def some(*quick: str) -> list:
+    """The networks, of which those that are not named are slow."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in OPTIONS]
+
+
 def test_every_network_is_here() -> None:
     assert set(OPTIONS) == set(MODELS)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", some("ncsnpp", "mlp"))
 def test_parameters_their_gradient_and_the_output_are_float32(name: str) -> None:
     coarse = network(name, "bfloat16")
     variables = coarse.abstract()
@@ -106,10 +111,7 @@ def test_the_time_path_is_float32_and_all_other_products_are_bfloat16(name: str)
     assert all(each == {"bfloat16"} for each in others) and (others or name == "mlp")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name in ("ncsnpp", "ncsnv2_64", "mlp") else pytest.mark.slow) for name in OPTIONS],
-)
+@pytest.mark.parametrize("name", some("ncsnpp", "mlp"))
 def test_the_output_is_that_of_float32_to_roundings_of_bfloat16(name: str) -> None:
     """Some tens of roundings in a row, of 2^-9 each: a few percent of the output's own size at the very most."""
     exact, random = network(name, None), np.random.default_rng(0)

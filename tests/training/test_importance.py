@@ -106,6 +106,7 @@ def test_all_devices_hold_the_history_of_the_whole_batch() -> None:
     np.testing.assert_allclose(replicated.params["w"][0], state.params["w"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_micro_batches_leave_the_history_of_the_whole_batch() -> None:
     """Every other example is of one micro-batch, the rest of the other: the history has all in the batch's order."""
     images = np.random.default_rng(0).integers(0, 11, (3, 16, 2, 2, 1)).astype(np.uint8)
