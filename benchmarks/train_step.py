@@ -113,7 +113,7 @@ def _name(library: str, way: str, form: str) -> str:
 
 
 def fastest_compiled(rows: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Of each library and dtype the contender of the fastest compiled step, which names the memory format too."""
+    """The contender with the fastest compiled step of each library and dtype; its name says the memory format too."""
     found: dict[str, str] = {}
     for name, row in rows.items():
         step, *form = name.split(", ")

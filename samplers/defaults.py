@@ -49,7 +49,7 @@ AUTO: dict[str, Grids] = {
     "dpm_2": Grids("quadratic", "log_snr"),
 }
 UNMEASURED = Grids("quadratic", "log_snr")
-"""Of a solver that the table does not have: what most of it take."""
+"""These are the grids of a solver that the table does not have: most of those in it take them."""
 CLEAN = 0.02
 """The sigma / alpha down to which a grid goes: EDM's t of 1e-3 is a sigma of 0.08, which blurs the last step."""
 

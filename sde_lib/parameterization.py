@@ -64,7 +64,7 @@ NOISE_LABELS: dict[str, NoiseLabel] = {
 
 
 class LevelLabel(Protocol):
-    """The same for a network trained on n noise levels: (levels, t [b]) -> c_noise [b]."""
+    """How a network that was trained on n noise levels is told which it is: (levels, t [b]) -> c_noise [b]."""
 
     def __call__(self, levels: Levels, t: Coefficient) -> Coefficient:
         """The label at t."""

@@ -37,7 +37,7 @@ FLOW = RectifiedFlow(t_min=1e-3)
 
 
 def end_of_flow(z: np.ndarray, t: float) -> np.ndarray:
-    """Where the exact flow takes z from t = 1: alpha m + sqrt(v) z, v = alpha^2 s^2 + sigma^2."""
+    """The exact flow takes z from t = 1 to alpha m + sqrt(v) z, v = alpha^2 s^2 + sigma^2."""
     return (1 - t) * MEAN + np.sqrt(((1 - t) * STD) ** 2 + t**2) * z
 
 
@@ -165,7 +165,7 @@ def test_what_says_nothing_of_the_data_at_t_1_is_asked_just_below() -> None:
     "method", [pytest.param(m, marks=pytest.mark.slow) if m != "posterior" else m for m in inverse.METHODS]
 )
 def test_measurements_are_followed_from_t_1(method: str) -> None:
-    """Of two independent numbers the first is known; the other stays as the data have it."""
+    """The first of two independent numbers is known, and the other stays as the data have it."""
     pair = gaussian(np.full(2, MEAN), STD)
     known = inverse.mask(np.array([True, False]))
     settings = Settings(method="ancestral", steps=60, grid="uniform")

@@ -35,7 +35,7 @@ def test_every_declared_option_is_a_field_with_its_default_and_range() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_a_method_declares_decides_whether_its_samples_are_used_again(method: str) -> None:
-    """Of 'pc' the options of predictor and corrector; those of other methods are left out."""
+    """Method 'pc' uses the options of its predictor and its corrector; those of other methods are left out."""
     settings = Settings(method, predictor="ancestral", corrector="ald", s_churn=1.0)
     names = ("ancestral", "ald") if method == "pc" else (method,)
     own = {option for name in names if name in TABLES for option in declared(TABLES[name])}
