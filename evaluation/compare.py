@@ -21,7 +21,7 @@ from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
-from experiment.sampling import guided
+from experiment.sampling import guided, keys_of_batch
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
 from metrics import sample_set
@@ -274,7 +274,7 @@ class _Draws:
     def _given(self, i: int) -> tuple[jax.Array, jax.Array, Any]:
         """The key, the noise and the classes of round i, which are the same for all entries."""
         root = jax.random.key(self.experiment.config.eval.seed)
-        key_prior, key_path = jax.random.split(jax.random.fold_in(root, i))
+        key_prior, key_path = keys_of_batch(root, i)
         z = self.experiment.sde.prior_sample(key_prior, (self.size, *self.experiment.codec.shape))
         labels = jax.tree.map(on_devices, self.experiment.labels(i * self.size, self.size))
         return key_path, on_devices(z), labels

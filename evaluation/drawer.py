@@ -9,7 +9,7 @@ import numpy as np
 from evaluation.devices import on_devices, on_each
 from experiment import Experiment, Failure
 from experiment.progress import waiting
-from experiment.sampling import sampler
+from experiment.sampling import keys_of_batch, sampler
 from models.materialize import network_jit
 
 
@@ -43,7 +43,7 @@ class Drawer:
 
     def start(self, key: jax.Array, i: int) -> tuple[float, Any]:
         """Begin batch i for `fetch`. The host need not wait for it, and the next may begin before it is fetched."""
-        key_prior, key_path = jax.random.split(jax.random.fold_in(key, i))
+        key_prior, key_path = keys_of_batch(key, i)
         z = on_devices(self._start(key_prior))
         arguments = self.variables, key_path, z, jax.tree.map(on_devices, self._labels(i))
         if self._compiled is None:

@@ -100,7 +100,7 @@ class Run:
         changes = {"sampling": chosen, "eval.samplers": ()}  # which need not go with these options
         experiment = build(_changed(self.config, changes), needs_data=False)
         variables, sde, size = self.variables | load_guide(experiment), self.sde, self.config.eval.batch_size
-        method, shape = experiment.settings.method, experiment.source.shape
+        method, shape = experiment.settings.method, experiment.codec.shape
         carry = network_jit(lambda v, key, z, labels: sampling.sampler(experiment, v, method, sde, labels)(key, z))
         decode: Callable[[Any], Any] = experiment.codec.decode
         start = jax.jit(experiment.sde.prior_sample, static_argnums=1)
@@ -113,7 +113,7 @@ class Run:
             rows = min(size, n)
             labels = _labels(experiment, n, label, rows)
             for i in range(-(-n // rows)):
-                key_prior, key_path = jax.random.split(jax.random.fold_in(key, i))
+                key_prior, key_path = sampling.keys_of_batch(key, i)
                 told = None if labels is None else labels[i * rows : (i + 1) * rows]
                 parts.append(carry(variables, key_path, start(key_prior, (rows, *shape)), told))
             x = np.concatenate([np.asarray(part.x) for part in parts])[:n]

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Array, Int
+import jax
+from jaxtyping import Array, Int, Key
 
 import samplers
 import sde_lib
@@ -14,6 +15,15 @@ from samplers.guidance import autoguidance, classifier_free
 
 GUIDE = "guide_"
 """Ahead of the names of the guide's variables among those of a run."""
+
+
+def keys_of_batch(key: Key[Array, ""], i: int) -> tuple[Key[Array, ""], Key[Array, ""]]:
+    """The keys of batch i of a set of samples, that of its points of the prior and that of its way to data.
+
+    Whoever draws the batch takes these, so that a command and Python give the same samples.
+    """
+    key_prior, key_path = jax.random.split(jax.random.fold_in(key, i))
+    return key_prior, key_path
 
 
 def sampler(
