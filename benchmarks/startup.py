@@ -36,12 +36,16 @@ ONE_STEP = (
 OURS = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
 
 
-def run(*command: str, until: Path | None = None) -> dict[str, float]:
-    """Seconds of a process: to its end, or to the first line in the file `until`; and of processors to its end."""
+def run(*command: str, until: Path | None = None, checkout: Path = ROOT) -> dict[str, float]:
+    """Seconds of a process: to its end, or to the first line in the file `until`; and of processors to its end.
+
+    It runs the code of a checkout of this project, which is this one unless another is given.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in OURS}
+    environment["PYTHONPATH"] = str(checkout)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with tempfile.TemporaryFile("w+") as said_to:
-        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stderr=said_to)
+        process = subprocess.Popen([sys.executable, *command], cwd=checkout, env=environment, stderr=said_to)
         reached = None
         while process.poll() is None:
             if until is not None and reached is None and until.exists() and until.stat().st_size:

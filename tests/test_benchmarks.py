@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+    checkouts,
     data_pipeline,
     digits_control,
     flops,
@@ -51,6 +52,13 @@ TINY = [f"--config={ROOT / CONFIG}", "--batch_size=8", "--repeats=2"]
             ["--repeats=1"],
             {"seconds", "processor_seconds"},
             id="startup",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            checkouts,
+            [f"--before={ROOT}", "--repeats=1", "--steps=2"],
+            {"second_start_seconds", "second_start_processor_seconds", "seconds_per_step"},
+            id="checkouts",
             marks=pytest.mark.slow,
         ),
         pytest.param(
