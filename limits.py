@@ -13,7 +13,7 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -217,18 +217,53 @@ class Option(NamedTuple):
     default: Any
 
 
-def declared(function: Callable) -> dict[str, Option]:
-    """The options that a constructor declares by name: its parameters ``name: Annotated[type, range] = default``.
+def declared(*functions: Callable) -> dict[str, Option]:
+    """The options that constructors declare in their signatures, of all of them together.
 
-    What a `functools.partial` has set is no option of it.
+    An option is a parameter ``name: Annotated[type, range] = default``; a parameter whose type is a dataclass declares
+    the options of that dataclass. What a `functools.partial` has set is no option of it.
+
+    Raises:
+      TypeError: two of the constructors declare one option differently.
     """
-    preset = function.keywords if isinstance(function, functools.partial) else {}
-    found = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if typing.get_origin(parameter.annotation) is typing.Annotated and name not in preset:
-            kind, allowed = typing.get_args(parameter.annotation)
-            found[name] = Option(kind, allowed, parameter.default)
+    found: dict[str, Option] = {}
+    for function in functions:
+        for name, kind, default in _parameters(function):
+            own = declared(kind) if dataclasses.is_dataclass(kind) else {name: Option(*typing.get_args(kind), default)}
+            for option in own:
+                if found.setdefault(option, own[option]) != own[option]:
+                    raise TypeError(f"the option {option!r} is declared as {found[option]} and as {own[option]}")
     return found
+
+
+def arguments(function: Callable, settings: Any) -> dict[str, Any]:
+    """The keyword arguments that give a constructor its declared options, read as attributes of `settings`."""
+    return {
+        name: kind(**arguments(kind, settings)) if dataclasses.is_dataclass(kind) else getattr(settings, name)
+        for name, kind, _ in _parameters(function)
+    }
+
+
+def with_options(*functions: Callable) -> Callable[[type], type]:
+    """The decorator, applied ahead of `dataclasses.dataclass`, that gives a class a field for each declared option."""
+
+    def extended(fields: type) -> type:
+        for name, option in declared(*functions).items():
+            fields.__annotations__[name] = option.kind
+            setattr(fields, name, option.default)
+        return fields
+
+    return extended
+
+
+def _parameters(function: Callable) -> Iterator[tuple[str, Any, Any]]:
+    """Name, type and default of each parameter that is an option, or a dataclass of options."""
+    preset = function.keywords if isinstance(function, functools.partial) else {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind = parameter.annotation
+        option = typing.get_origin(kind) is typing.Annotated or (dataclasses.is_dataclass(kind) and declared(kind))
+        if option and name not in preset:
+            yield name, kind, parameter.default
 
 
 def of_options(

@@ -11,26 +11,3 @@ from inverse.ready import blur, downsample, grey, mask, matrix
 from inverse.repaint import repaint
 from inverse.replacement import replacement
 from inverse.vary import vary
-
-__all__ = [
-    "METHODS",
-    "Interpolation",
-    "LinearMeasurement",
-    "Method",
-    "blur",
-    "consistent",
-    "create",
-    "downsample",
-    "dps",
-    "grey",
-    "interpolate",
-    "linear",
-    "mask",
-    "matrix",
-    "mcg",
-    "posterior_score",
-    "repaint",
-    "replacement",
-    "slerp",
-    "vary",
-]

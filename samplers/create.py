@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from limits import arguments
 from samplers import grids, spacings
 from samplers.base import Samples, Stepper, chain, sample, tweedie
 from samplers.defaults import chosen
-from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS, options_of
 from samplers.nodes import own_chain
 from samplers.ode import solve_flow
 from samplers.settings import Settings
@@ -20,23 +20,15 @@ from sde_lib.base import AffineSDE
 from sde_lib.prediction import Model
 
 
-def _made(constructor: Callable[..., Stepper], sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
-    """The stepper of a constructor, with the options that it declares and, where it takes one, the chain."""
-    options = options_of(constructor, settings)
-    if "discretization" in inspect.signature(constructor).parameters:
-        options["discretization"] = _kernels(settings)
-    return constructor(sde, model, **options)
-
-
 def stepper_of(sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
     """The stepper of the settings; the adaptive ODE has none."""
     settings = chosen(sde, settings)
-    if settings.few_step:
-        return _made(SOLVERS[settings.method], sde, model, settings)
-    if settings.method != "pc":
-        return _made(PREDICTORS[settings.method], sde, model, settings)
-    names = ((PREDICTORS, settings.predictor), (CORRECTORS, settings.corrector))
-    made = [_made(table[name], sde, model, settings) for table, name in names if name != "none"]
+    made = []
+    for constructor in settings.constructors:
+        options = arguments(constructor, settings)
+        if "discretization" in inspect.signature(constructor).parameters:
+            options["discretization"] = _kernels(settings)
+        made.append(constructor(sde, model, **options))
     return chain(*made) if len(made) == 2 else made[0]
 
 
@@ -120,7 +112,7 @@ def create(
       ValueError: a setting out of range, before anything is traced.
     """
     settings = chosen(sde, settings)
-    denoiser = tweedie(sde, model) if settings.denoise == "tweedie" else None
+    denoiser = tweedie(sde, model) if settings.denoised else None
     if settings.method == "ode":
         if trajectory:
             raise ValueError("sampling.method 'ode' keeps no trajectory; use flow_heun")
@@ -144,8 +136,6 @@ def create(
     if wrap is not None:
         stepper = wrap(stepper)
     stepper.plan(times)  # refuses a grid or a chain that the method cannot take, before anything is compiled
-    if settings.few_step:
-        denoiser = None
 
     def run(key: Key[Array, ""], z: Float[Array, "b *d"]) -> Samples:
         return sample(

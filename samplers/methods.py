@@ -1,10 +1,9 @@
 """Every sampling method by name, on one score."""
 
 import functools
+from collections import ChainMap
 from collections.abc import Callable
-from typing import Any
 
-from limits import Option, declared
 from samplers.adams import deis, ipndm, lms
 from samplers.ancestral import ancestral
 from samplers.base import Stepper
@@ -51,17 +50,7 @@ SOLVERS: dict[str, Callable[..., Stepper]] = {
     "dpm_2": dpm_2,
 }
 """Few-step solvers: tables of `samplers.linear`, counted in evaluations."""
-OPTIONS: dict[str, Option] = {}
-"""The options of all of them, by name: what their constructors declare."""
-for _constructor in (*PREDICTORS.values(), *CORRECTORS.values(), *SOLVERS.values()):
-    for _name, _option in declared(_constructor).items():
-        if OPTIONS.setdefault(_name, _option) != _option:
-            raise TypeError(f"samplers: the option {_name!r} is declared as {OPTIONS[_name]} and as {_option}")
-
-
-def options_of(constructor: Callable[..., Stepper], settings: Any) -> dict[str, Any]:
-    """The keyword arguments of a constructor: those of the settings that it declares."""
-    return {name: getattr(settings, name) for name in declared(constructor)}
-
+STEPPERS = ChainMap(PREDICTORS, CORRECTORS, SOLVERS)
+"""All of them; the options of each are what its constructor declares (`limits.declared`)."""
 
 STOCHASTIC = ("dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_2s_ancestral", "dpmpp_sde")

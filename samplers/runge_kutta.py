@@ -9,20 +9,12 @@ import math
 from collections.abc import Callable
 from typing import Annotated
 
-from limits import check, not_negative
+from limits import check, declared, not_negative
 from samplers.base import Stepper
 from samplers.linear import Method, Move, Row, linear
 from samplers.nodes import Node, ancestral, nodes_at
 from sde_lib.base import AffineSDE
 from sde_lib.prediction import Model
-
-CHURN = {
-    "s_churn": not_negative(note="published: 40; 0 is deterministic"),
-    "s_min": not_negative(note="published: 0.05"),
-    "s_max": not_negative(infinite=True, note="published: 50"),
-    "s_noise": not_negative(note="published: 1.003"),
-}
-Amount, Low, High, Noise = (Annotated[float, allowed] for allowed in CHURN.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +29,13 @@ class Churn:
       s_noise: the deviation of the added noise.
     """
 
-    s_churn: float = 0.0
-    s_min: float = 0.0
-    s_max: float = math.inf
-    s_noise: float = 1.0
+    s_churn: Annotated[float, not_negative(note="published: 40; 0 is deterministic")] = 0.0
+    s_min: Annotated[float, not_negative(note="published: 0.05")] = 0.0
+    s_max: Annotated[float, not_negative(infinite=True, note="published: 50")] = math.inf
+    s_noise: Annotated[float, not_negative(note="published: 1.003")] = 1.0
 
     def __post_init__(self) -> None:
-        check("churn: ", vars(self), CHURN)
+        check("churn: ", vars(self), {name: option.range for name, option in declared(Churn).items()})
         if self.s_min > self.s_max:
             raise ValueError(f"churn: s_min is {self.s_min} and s_max {self.s_max}; needed is s_min <= s_max")
 
@@ -86,46 +78,27 @@ def _two_stages(sde: AffineSDE, steps: list[Step], inner: Callable[[Node, Node],
     return rows
 
 
-def euler(
-    sde: AffineSDE,
-    model: Model,
-    *,
-    s_churn: Amount = 0.0,
-    s_min: Low = 0.0,
-    s_max: High = math.inf,
-    s_noise: Noise = 1.0,
-) -> Stepper:
-    """Euler's method in rho, order 1, one evaluation a step; without churn it is DDIM. Options are those of `Churn`."""
-    churn = Churn(s_churn, s_min, s_max, s_noise)
+def euler(sde: AffineSDE, model: Model, *, churn: Churn = Churn()) -> Stepper:
+    """Euler's method in rho, order 1, one evaluation a step; without churn it is DDIM."""
 
     def table(grid: list[Node]) -> list[Row]:
         starts = zip(churn.starts(sde, grid), grid[1:], strict=True)
         return [Row(t, _euler(t, s), before=before) for (t, before), s in starts]
 
-    return linear(sde, model, Method("eps", noisy=s_churn > 0.0), table)
+    return linear(sde, model, Method("eps", noisy=churn.s_churn > 0.0), table)
 
 
-def heun(
-    sde: AffineSDE,
-    model: Model,
-    *,
-    s_churn: Amount = 0.0,
-    s_min: Low = 0.0,
-    s_max: High = math.inf,
-    s_noise: Noise = 1.0,
-    place: float = 1.0,
-) -> Stepper:
+def heun(sde: AffineSDE, model: Model, *, churn: Churn = Churn(), place: float = 1.0) -> Stepper:
     """EDM's sampler: order 2, two evaluations a step, one in the step to data.
 
     y_s = y + h ((1 - 1 / (2 a)) eps(rho) + 1 / (2 a) eps(rho + a h)) with a = `place`: 1 is Heun's method, 1/2 the
-    midpoint method (Karras et al. 2022, Algorithms 2 and 3). The other options are those of `Churn`.
+    midpoint method (Karras et al. 2022, Algorithms 2 and 3).
 
     Raises:
       ValueError: a place outside (0, 1].
     """
     if not 0.0 < place <= 1.0:
         raise ValueError(f"heun: place is {place}; allowed is 0 < place <= 1 (1: Heun, 0.5: midpoint)")
-    churn = Churn(s_churn, s_min, s_max, s_noise)
 
     def inner(t: Node, s: Node) -> float:
         return -math.log(t.rho + place * (s.rho - t.rho))
@@ -134,30 +107,19 @@ def heun(
         steps = [(*start, s, 0.0) for start, s in zip(churn.starts(sde, grid), grid[1:], strict=True)]
         return _two_stages(sde, steps, inner, 0.5 / place)
 
-    return linear(sde, model, Method("eps", 2, stages=True, noisy=s_churn > 0.0, evaluations=2), table)
+    return linear(sde, model, Method("eps", 2, stages=True, noisy=churn.s_churn > 0.0, evaluations=2), table)
 
 
-def dpm_2(
-    sde: AffineSDE,
-    model: Model,
-    *,
-    eta: float = 0.0,
-    s_churn: Amount = 0.0,
-    s_min: Low = 0.0,
-    s_max: High = math.inf,
-    s_noise: Noise = 1.0,
-) -> Stepper:
+def dpm_2(sde: AffineSDE, model: Model, *, eta: float = 0.0, churn: Churn = Churn()) -> Stepper:
     """The midpoint method in rho with its inner point halfway in log rho: k-diffusion's dpm_2 and dpm_2_ancestral.
 
-    Order 2, two evaluations a step, one in the step to data. `eta` > 0: ancestral noise after each step. The other
-    options are those of `Churn`.
+    Order 2, two evaluations a step, one in the step to data. `eta` > 0: ancestral noise after each step.
 
     Raises:
       ValueError: a negative eta, or eta and churn at once.
     """
-    churn = Churn(s_churn, s_min, s_max, s_noise)
-    if eta < 0.0 or (eta and s_churn):
-        raise ValueError(f"dpm_2: eta {eta} with s_churn {s_churn}; allowed is eta >= 0, and one of them at a time")
+    if eta < 0.0 or (eta and churn.s_churn):
+        raise ValueError(f"dpm_2: eta {eta} with {churn}; allowed is eta >= 0, and one of them at a time")
 
     def inner(t: Node, s: Node) -> float:
         return 0.5 * (t.lam + s.lam)
@@ -167,5 +129,5 @@ def dpm_2(
         steps = [(*start, *ancestral(start[0], s, eta)) for start, s in starts]
         return _two_stages(sde, steps, inner, 1.0)
 
-    noisy = eta > 0.0 or s_churn > 0.0
+    noisy = eta > 0.0 or churn.s_churn > 0.0
     return linear(sde, model, Method("eps", 2, stages=True, noisy=noisy, evaluations=2), table)

@@ -2,14 +2,16 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import limits
 from samplers import grids, guidance, spacings, threshold
-from samplers.idle import idle
-from samplers.methods import CORRECTORS, OPTIONS, PREDICTORS, SOLVERS, options_of
+from samplers.base import Stepper
+from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS, STEPPERS
 from samplers.ode import TOLERANCE
 
+OPTIONS = limits.declared(*STEPPERS.values())
 METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS)
 DENOISE = ("tweedie", "mean", "none")
 RANGES: dict[str, limits.Range] = {
@@ -36,20 +38,12 @@ RANGES: dict[str, limits.Range] = {
 """What each field may be; that of `grid` is looked up by `samplers.grids`."""
 
 
-def with_options(fields: type) -> type:
-    """The class with a field more for each option that the constructor of a sampler declares."""
-    for name, option in OPTIONS.items():
-        fields.__annotations__[name] = option.kind
-        setattr(fields, name, option.default)
-    return fields
-
-
 @dataclasses.dataclass(frozen=True)
-@with_options
+@limits.with_options(*STEPPERS.values())
 class Settings:
     """What a sampler is; the ancestor's names where they exist.
 
-    Beside what is here it has the options of all samplers, `samplers.methods.OPTIONS`, by their own names.
+    Beside what is here it has the options that the samplers of `samplers.methods.STEPPERS` declare.
 
     Attributes:
       method: 'pc' (predictor and corrector), 'ode' (adaptive probability flow), one predictor by name, or one of the
@@ -155,12 +149,15 @@ class Settings:
         return self.predictor if self.method == "pc" else self.method
 
     @property
+    def constructors(self) -> list[Callable[..., Stepper]]:
+        """Those of the method, or of predictor and corrector of 'pc'; the adaptive ODE has none."""
+        names = (self.predictor, self.corrector) if self.method == "pc" else (self.method,)
+        return [STEPPERS[name] for name in names if name in STEPPERS]
+
+    @property
     def options(self) -> dict[str, Any]:
-        """The options that the method, or predictor and corrector of 'pc', declare."""
-        tables = {**PREDICTORS, **CORRECTORS, **SOLVERS}
-        chosen = (self.predictor, self.corrector) if self.method == "pc" else (self.method,)
-        given = [options_of(tables[name], self) for name in chosen if name in tables]
-        return {name: value for options in given for name, value in options.items()}
+        """The options that its constructors declare."""
+        return {name: getattr(self, name) for name in limits.declared(*self.constructors)}
 
     @property
     def learned_variance(self) -> bool:
@@ -178,6 +175,16 @@ class Settings:
         return self.method in SOLVERS
 
     @property
+    def corrected(self) -> bool:
+        """Whether it is 'pc' with a corrector."""
+        return self.method == "pc" and self.corrector != "none"
+
+    @property
+    def denoised(self) -> bool:
+        """Whether a step of its own, Tweedie's, leads from the end of the grid to data."""
+        return self.denoise == "tweedie" and not self.few_step
+
+    @property
     def remedy(self) -> str:
         """What to change of a sampler whose samples are not finite."""
         if self.method == "ode":
@@ -185,11 +192,67 @@ class Settings:
         if self.few_step:
             return "raise sampling.evaluations, or take another sampling.grid"
         steps = "flow_steps" if self.method.startswith("flow") else "steps"
-        corrected = self.method == "pc" and self.corrector != "none"
-        return f"raise sampling.{steps}" + (", or lower sampling.snr" if corrected else " or sampling.t_min")
+        return f"raise sampling.{steps}" + (", or lower sampling.snr" if self.corrected else " or sampling.t_min")
 
     def used(self) -> dict[str, object]:
-        """The fields that matter to this method, which is not among them: all but those that are `samplers.idle`."""
+        """The fields that matter to this method, which is not among them.
+
+        Reports leave the others out, and samples that were drawn with other values of those are used again.
+        """
         values = dataclasses.asdict(self)
         del values["method"]
-        return {name: value for name, value in values.items() if not idle(self, name)}
+        return {name: value for name, value in values.items() if not _idle(self, name)}
+
+
+def _names_levels(s: Settings) -> bool:
+    """Whether the grid, the network or the steps depend on the number of levels of `discretization`."""
+    if s.method == "ode":
+        return False
+    chain = s.discretization > 0 and not (s.flow or s.few_step)
+    return spacings.known(s.grid) or chain or s.mover in ("ancestral", "reverse_diffusion") or s.corrected
+
+
+def _guided(s: Settings) -> bool:
+    return s.guidance_scale != 1.0 or bool(s.guide)
+
+
+def _steps_of_flow(s: Settings) -> bool:
+    return s.method.startswith("flow")
+
+
+IDLE: dict[str, Callable[[Settings], bool]] = {
+    "predictor": lambda s: s.method != "pc",
+    "corrector": lambda s: s.method != "pc",
+    "steps": lambda s: s.method == "ode" or _steps_of_flow(s) or s.few_step,
+    "flow_steps": lambda s: not _steps_of_flow(s),
+    "evaluations": lambda s: not s.few_step,
+    "grid": lambda s: s.method == "ode",
+    "karras_power": lambda s: s.method == "ode" or s.grid != "karras",
+    "discretization": lambda s: not _names_levels(s),
+    "threshold": lambda s: s.threshold == "none",
+    "threshold_quantile": lambda s: s.threshold != "dynamic",
+    "rtol": lambda s: s.method != "ode",
+    "atol": lambda s: s.method != "ode",
+    "label": lambda s: s.label < 0,
+    "guidance": lambda s: not _guided(s),
+    "guidance_convention": lambda s: not _guided(s),
+    "guidance_low": lambda s: not _guided(s) or s.guidance_low == 0.0,
+    "guidance_high": lambda s: not _guided(s) or s.guidance_high == math.inf,
+    "guidance_rescale": lambda s: not _guided(s) or s.guidance_rescale == 0.0,
+    "guide": lambda s: not s.guide,
+    "guide_checkpoint": lambda s: not s.guide,
+}
+"""A field of every method's, and whether it changes nothing in these settings.
+
+A field without a rule counts for every method, so that a new one can only be left out on purpose.
+"""
+WITHOUT = dict.fromkeys(("s_churn", "s_min", "s_max", "s_noise"), "s_churn")
+"""An option that changes nothing where another one is 0, and that one."""
+
+
+def _idle(settings: Settings, name: str) -> bool:
+    """Whether a field changes nothing: an option that the method has not, or what `IDLE` says of the others."""
+    if name not in OPTIONS:
+        return name in IDLE and IDLE[name](settings)
+    options = settings.options
+    return name not in options or (name in WITHOUT and options[WITHOUT[name]] == 0.0)

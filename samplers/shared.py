@@ -41,8 +41,7 @@ def table(sde: AffineSDE, stepper: Stepper, settings: Settings, length: int) -> 
     if count > length:
         raise ValueError(f"table: {count} rows of {settings.method!r} do not fit in {length}")
     padded = jax.tree.map(lambda a: np.pad(a, [(0, length - count), *[(0, 0)] * (np.ndim(a) - 1)]), rows)
-    denoised = settings.denoise == "tweedie" and not settings.few_step
-    return Table(padded, count, float(times[-1]), count * stepper.evaluations + denoised)
+    return Table(padded, count, float(times[-1]), count * stepper.evaluations + settings.denoised)
 
 
 def loop(
@@ -50,7 +49,7 @@ def loop(
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"], Table], Float[Array, "b *d"]]:
     """What `samplers.create` makes of the settings, with the table as an argument: (key, z, table) -> samples."""
     stepper = stepper_of(sde, model, settings)
-    denoiser = tweedie(sde, model) if settings.denoise == "tweedie" else None
+    denoiser = tweedie(sde, model) if settings.denoised else None
 
     def run(key: Key[Array, ""], z: Float[Array, "b *d"], table: Table) -> Float[Array, "b *d"]:
         rows, end = jax.tree.map(lambda a: jnp.asarray(a, z.dtype), (table.rows, table.end))
@@ -59,7 +58,7 @@ def loop(
             return stepper.step(jax.random.fold_in(key, i), state, *jax.tree.map(lambda a: a[i], rows))
 
         state = jax.lax.fori_loop(0, table.real, body, stepper.init(z))
-        if denoiser is not None and not settings.few_step:
+        if denoiser is not None:
             return denoiser(state.x, end)
         return state.mean if settings.denoise == "mean" else state.x
 

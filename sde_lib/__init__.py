@@ -36,50 +36,6 @@ from sde_lib.subvp import SubVP
 from sde_lib.ve import VE
 from sde_lib.vp import VP
 
-__all__ = [
-    "EDM",
-    "LEVEL_LABELS",
-    "NOISE_LABELS",
-    "PRECONDITIONINGS",
-    "PREDICTIONS",
-    "SCHEDULES",
-    "SDES",
-    "VARIANCES",
-    "VE",
-    "VP",
-    "AffineSDE",
-    "BetaSchedule",
-    "ChainTables",
-    "CosineBeta",
-    "Discrete",
-    "Kernel",
-    "LearnedVP",
-    "Levels",
-    "LinearBeta",
-    "LogProbFn",
-    "LogitsFn",
-    "Model",
-    "Parameterization",
-    "Plain",
-    "Preconditioning",
-    "PredictFn",
-    "Prediction",
-    "Process",
-    "ScoreFn",
-    "SqrtLinearBeta",
-    "SubVP",
-    "TableBeta",
-    "as_prediction",
-    "create",
-    "expand",
-    "log_prob_fn",
-    "logits_fn",
-    "of_score",
-    "options_of",
-    "parameterization",
-    "respaced",
-]
-
 
 def _scheduled(sde: type[VP] | type[SubVP]) -> Callable[..., AffineSDE]:
     def build(*, schedule: str = "linear", t_min: float = 1e-5, **options: Any) -> AffineSDE:

@@ -144,7 +144,7 @@ STEPPERS: dict = {
     "euler_maruyama": samplers.euler_maruyama,
     "heun": samplers.heun,
     "dpmpp_3s": SOLVERS["dpmpp_3s"],
-    "churned": lambda *a: samplers.euler(*a, s_churn=2.0),
+    "churned": lambda *a: samplers.euler(*a, churn=samplers.Churn(s_churn=2.0)),
 }
 
 
