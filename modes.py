@@ -17,11 +17,12 @@ from checkpoints import diffusers
 from evaluation import compare, given, grid, quality, reproduce, snapshot_fid, stats
 from evaluation import report as reports
 from experiment import Experiment, build, inputs, rules
-from experiment.build import network_of
+from experiment.build import network_of, of_run
 from experiment.importing import import_weights
 from experiment.processes import barrier, is_leader
+from experiment.run import of_config
 from experiment.scheduler import as_scheduler
-from experiment.weights import load_guided, load_run
+from experiment.weights import load_run
 from experiment.workdir import Workdir
 from models import CLASSIFIERS
 from training import loop, preparation
@@ -48,14 +49,11 @@ def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """A grid of samples of `sampling.method`."""
-    workdir.check(config, training=False)
-    inputs.check_files(config, workdir)
     rules.check(rules.of_images(config, "sample"))
-    experiment = build(config, needs_data=False)
-    inputs.check_classes(experiment, workdir)
-    evaluation.run.check(experiment, likelihood=False)
-    step, variables = load_guided(workdir, experiment)
-    return lambda: print(grid.draw_grid(experiment, workdir, step, variables))
+    run = of_config(config, workdir)
+    evaluation.run.check(run.experiment, likelihood=False)
+    draw, key = run.sampler(), jax.random.key(config.eval.seed)
+    return lambda: print(grid.save_grid(run.experiment, workdir, run.step, draw(key, grid.GRID_SAMPLES)))
 
 
 def evaluate(config: ConfigDict, workdir: Workdir, pictures: str | None) -> Act:
@@ -89,11 +87,8 @@ def _evaluate_given(config: ConfigDict, workdir: Workdir, pictures: Path) -> Act
 
 def edit(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """Inpainting, colourisation, super-resolution, variations, interpolation: a grid of pictures."""
-    workdir.check(config, training=False)
-    inputs.check_files(config, workdir)
     rules.check(rules.of_images(config, "edit"))
-    experiment = build(config, needs_data=not config.edit.image)
-    inputs.check_classes(experiment, workdir)
+    experiment = of_run(config, workdir, needs_data=not config.edit.image)
     plan = editing.prepare(experiment, workdir)
     return lambda: print(editing.edit(experiment, workdir, plan))
 
@@ -179,13 +174,10 @@ def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
 
 def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True) -> Experiment:
     """The experiment of a run; its data may be absent where only public statistics are compared with."""
-    workdir.check(config, training=False)
-    inputs.check_files(config, workdir)
     compared = config.eval.enable_sampling and not (config.eval.inception and config.eval.reference_stats)
     classifies = config.model.name in CLASSIFIERS
     measured = likelihood and (config.eval.enable_bpd or config.eval.enable_vlb or bool(config.eval.measures))
-    experiment = build(config, needs_data=measured or compared or classifies)
-    inputs.check_classes(experiment, workdir)
+    experiment = of_run(config, workdir, needs_data=measured or compared or classifies)
     evaluation.run.check(experiment, likelihood=likelihood)
     return experiment
 

@@ -40,10 +40,10 @@ METHODS = ("replacement", "consistent", "repaint", "dps", "pigdm", "posterior")
 def drawn(experiment: Experiment, variables: dict, scale: float, seed: int) -> np.ndarray:
     """SAMPLES digits as levels, the classes in turn."""
     of_scale = dataclasses.replace(experiment, settings=dataclasses.replace(experiment.settings, guidance=scale))
-    sde, labels = experiment.process(variables), jnp.asarray(experiment.labels(0, SAMPLES))
+    sde, told = experiment.process(variables), experiment.told(0, SAMPLES)
     key_prior, key = jax.random.split(jax.random.key(seed))
     z = sde.prior_sample(key_prior, (SAMPLES, *experiment.codec.shape))
-    draw = jax.jit(lambda v, z: sampler(of_scale, v, experiment.settings.method, sde, labels)(key, z).x)
+    draw = jax.jit(lambda v, z: sampler(of_scale, v, experiment.settings.method, sde, told)(key, z).x)
     return experiment.codec.decode(np.asarray(draw(variables, z)))
 
 
@@ -55,7 +55,7 @@ def classes_by_scale(experiment: Experiment, variables: dict, seed: int) -> tupl
     pixels = lambda images: images.reshape(len(images), -1).astype(np.float64)  # noqa: E731
     judge = SVC(gamma=0.001).fit(pixels(train["image"]), train["label"])
     accuracy = float(judge.score(pixels(test["image"]), test["label"]))
-    rows, wanted = [], experiment.labels(0, SAMPLES)
+    rows, wanted = [], experiment.told(0, SAMPLES)["label"]
     for scale in tqdm(SCALES, desc="classes by scale", unit="scale"):
         found = pixels(drawn(experiment, variables, scale, seed))
         near = precision_recall(found, pixels(train["image"]))
@@ -80,14 +80,14 @@ def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[
     known = np.zeros(source.shape[:2], bool)
     known[:height] = True
     x0 = jnp.asarray(experiment.codec.centres()[truth], jnp.float32)
-    sde, labels = experiment.process(variables), jnp.full(len(truth), NO_CLASS)
+    sde, told = experiment.process(variables), {"label": jnp.full(len(truth), NO_CLASS)}
     key_prior, key = jax.random.split(jax.random.key(seed))
     z = sde.prior_sample(key_prior, x0.shape)
 
     def error(levels: np.ndarray) -> float:
         return float(np.sqrt(np.mean((levels[:, height:].astype(float) - truth[:, height:]) ** 2)))
 
-    free = jax.jit(lambda v: samplers.create(sde, guided(experiment, v, settings, sde, labels), settings)(key, z).x)
+    free = jax.jit(lambda v: samplers.create(sde, guided(experiment, v, settings, sde, told), settings)(key, z).x)
     mean = np.broadcast_to(take(source.train, np.arange(len(source.train)))["image"].mean(0), truth.shape)
     levels = experiment.codec.decode(np.asarray(free(variables)))
     rows: list[dict[str, float | str]] = [
@@ -101,7 +101,7 @@ def inpainting(experiment: Experiment, variables: dict, seed: int) -> list[dict[
         chosen = dataclasses.replace(settings, method="ddim", eta=1.0) if method == "repaint" else settings
 
         def fill(v: dict, z: jax.Array, method: str = method, chosen: samplers.Settings = chosen) -> jax.Array:
-            score = guided(experiment, v, chosen, sde, labels)
+            score = guided(experiment, v, chosen, sde, told)
             return inverse.create(sde, score, chosen, inverse.mask(known), method)(key, z, x0).x
 
         levels = experiment.codec.decode(np.asarray(jax.jit(fill)(variables, z)))

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     sde = experiment.process(variables)
     z = sde.prior_sample(jax.random.key(2), (options.batch_size, *experiment.codec.shape))
     times = jnp.asarray(grids.create(sde, "uniform", options.steps, experiment.settings.t_min), z.dtype)
-    told = experiment.condition({"label": experiment.labels(0, options.batch_size)})
+    told = experiment.condition(experiment.told(0, options.batch_size))
 
     def stepper(variables: dict) -> samplers.Stepper:
         return samplers.PREDICTORS[options.method](sde, experiment.predict_fn(variables, condition=told))

@@ -24,7 +24,7 @@ from experiment.captions import facts_of, file_name
 from experiment.pictures import save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
-from experiment.sampling import guided, on_chain
+from experiment.sampling import guided
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, set_aside
 from models.materialize import network_jit
@@ -89,7 +89,7 @@ def _facts(experiment: Experiment, step: int, spent: float) -> dict[str, Any]:
     edit = config.edit
     method = "ode" if edit.task == "interpolate" else experiment.settings.method
     facts = facts_of(experiment, method, step=step, seed=config.eval.seed, evaluations=spent, averaged=config.eval.ema)
-    if experiment.labels(0, 1) is not None and experiment.settings.label < 0:
+    if experiment.sampled_classes and experiment.settings.label < 0:
         facts["class"] = "none"
     own = {name: value for name, value in edit.items() if name not in ("task", "method")}
     told = {"task": f"{edit.task} by {edit.method}" if edit.task in MEASURED else edit.task}
@@ -108,7 +108,7 @@ def _write(experiment: Experiment, read: Inputs, levels: np.ndarray, path: Path,
 def _check_label(experiment: Experiment) -> None:
     """ValueError where a class is needed and none is given."""
     settings, guide = experiment.settings, experiment.guide
-    if settings.label >= 0 or experiment.labels(0, 1) is None:
+    if settings.label >= 0 or not experiment.sampled_classes:
         return
     if experiment.num_classes and not experiment.config.training.label_dropout:
         raise ValueError("sampling.label is -1, and the network has never been without a class; give it one")
@@ -130,12 +130,12 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
     def model(variables: dict[str, Any], settings: Settings) -> sde_lib.PredictFn:
         def of_batch(x: jax.Array, t: jax.Array) -> sde_lib.Prediction:
             label = settings.label if settings.label >= 0 else NO_CLASS
-            labels = jnp.full(len(x), label) if experiment.labels(0, 1) is not None else None
-            return guided(experiment, variables, settings, sde, labels)(x, t)
+            told = {"label": jnp.full(len(x), label)} if experiment.sampled_classes else {}
+            return guided(experiment, variables, settings, sde, told)(x, t)
 
         return sde_lib.PredictFn(noising, of_batch)
 
-    noising = experiment.noising(variables, chain=on_chain(settings))
+    noising = experiment.noising(variables, chain=settings.on_chain)
 
     def prior(key: jax.Array) -> jax.Array:
         return sde.prior_sample(key, (count, *experiment.codec.shape))
@@ -155,7 +155,7 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
         return network_jit(measured)
     if config.task == "vary":
         settings = samplers.settled(sde, experiment.settings, config.strength)
-        noising = experiment.noising(variables, chain=on_chain(settings))
+        noising = experiment.noising(variables, chain=settings.on_chain)
         inverse.vary(sde, lambda x, t: x, settings, config.strength, process=noising)
 
         def varied(variables: dict, key: jax.Array, x0: jax.Array, *_: Any) -> tuple[jax.Array, jax.Array]:

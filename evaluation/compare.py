@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 import samplers
 from evaluation import comparison, features, ingredients, quality
-from evaluation.devices import on_devices, on_each
 from evaluation.report import environment
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
+from experiment.placing import on_devices, on_each
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
 from experiment.sampling import guided, keys_of_batch
@@ -226,8 +226,8 @@ class _Draws:
         """Rounds of x and evaluations of the probability flow, which is solved adaptively."""
         settings = self.flow_settings
 
-        def draw(variables: dict, key: jax.Array, z: jax.Array, labels: Any) -> samplers.Samples:
-            model = guided(self.experiment, variables, settings, self.sde, labels)
+        def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any) -> samplers.Samples:
+            model = guided(self.experiment, variables, settings, self.sde, told)
             return samplers.create(self.sde, model, settings)(key, z)
 
         def begin(i: int) -> samplers.Samples:
@@ -247,8 +247,8 @@ class _Draws:
         settings, method = entry.settings, entry.settings.method
         rows = table(self.sde, stepper_of(self.sde, lambda x, t: x, settings), settings, self.longest[method])
 
-        def draw(variables: dict, key: jax.Array, z: jax.Array, labels: Any, rows: Table) -> jax.Array:
-            model = guided(self.experiment, variables, settings, self.sde, labels)
+        def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any, rows: Table) -> jax.Array:
+            model = guided(self.experiment, variables, settings, self.sde, told)
             return loop(self.sde, model, settings)(key, z, rows)
 
         def begin(i: int) -> tuple[jax.Array, float]:
@@ -272,12 +272,12 @@ class _Draws:
         return Rounds(self.folder / name, about, self.experiment.config.eval.num_samples, self.size)
 
     def _given(self, i: int) -> tuple[jax.Array, jax.Array, Any]:
-        """The key, the noise and the classes of round i, which are the same for all entries."""
+        """The key, the noise and the fields (`Experiment.told`) of round i, which are the same for all entries."""
         root = jax.random.key(self.experiment.config.eval.seed)
         key_prior, key_path = keys_of_batch(root, i)
         z = self.experiment.sde.prior_sample(key_prior, (self.size, *self.experiment.codec.shape))
-        labels = jax.tree.map(on_devices, self.experiment.labels(i * self.size, self.size))
-        return key_path, on_devices(z), labels
+        told = jax.tree.map(on_devices, self.experiment.told(i * self.size, self.size))
+        return key_path, on_devices(z), told
 
     def _run(self, name: str, draw: Callable, *arguments: Any, settings: Settings) -> tuple[Any, float]:
         """The result and its seconds; a program is compiled at its first call, which the seconds leave out.

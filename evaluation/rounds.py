@@ -16,7 +16,7 @@ from absl import logging
 from tqdm import tqdm
 
 from evaluation import npz
-from evaluation.devices import one_ahead
+from experiment.placing import one_ahead
 from experiment.processes import barrier, is_leader
 from experiment.workdir import set_aside, write_text
 from experiment.writing import replacing
@@ -65,7 +65,7 @@ class Rounds:
         Args:
           what: names the numbers in the progress bar.
           begin: dispatches round i to the devices. It need not wait for them, because the next round begins before this
-            one is finished, which hides the fetching, the checks and the writing (`evaluation.devices.one_ahead`).
+            one is finished, which hides the fetching, the checks and the writing (`experiment.placing.one_ahead`).
           finish: fetches what was begun, and returns the arrays [n, ...] of those n examples. It raises a `Failure`
             where they are not sound, and then nothing of the round is written.
         """

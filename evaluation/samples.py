@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from evaluation import features, ingredients
-from evaluation.drawer import Drawer, Drawn
 from evaluation.grid import GRID_SAMPLES
 from evaluation.quality import Against
 from evaluation.rounds import Rounds
@@ -18,6 +17,7 @@ from experiment import Experiment
 from experiment.captions import facts_of
 from experiment.pictures import save_decoded
 from experiment.processes import is_leader
+from experiment.sampling import Drawer
 from experiment.workdir import write_text
 from metrics import sample_set
 
@@ -43,11 +43,9 @@ def draw_rounds(
     size = min(config.batch_size, config.num_samples)
     drawer = Drawer(experiment, variables, method, size)
 
-    def finish(started: Any, examples: range) -> dict[str, np.ndarray]:
-        drawn: Drawn = drawer.fetch(started)
-        n = len(examples)
-        samples, spent = experiment.codec.decode(drawn.x)[:n], drawn.evaluations[:n]
-        return {"samples": samples, "evaluations": spent, "seconds": np.full(n, drawn.seconds)}
+    def finish(begun: Any, examples: range) -> dict[str, np.ndarray]:
+        drawn, n = drawer.fetch(begun), len(examples)
+        return {"samples": drawn.x[:n], "evaluations": drawn.evaluations[:n], "seconds": np.full(n, drawn.seconds)}
 
     return Rounds(folder, about, config.num_samples, size).fill(method, partial(drawer.start, key), finish)
 

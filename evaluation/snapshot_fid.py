@@ -11,9 +11,9 @@ from absl import logging
 
 from data.fingerprint import of_file
 from evaluation import features, ingredients, quality
-from evaluation.drawer import Drawer
 from evaluation.stats import load_statistics
 from experiment import Experiment, Failure, rules
+from experiment.sampling import Drawer
 from metrics.fid import frechet_distance
 from metrics.inception import InceptionV3
 from metrics.sample_set import Reference
@@ -49,7 +49,7 @@ class SnapshotFid:
 
         def chunks() -> Iterator[np.ndarray]:
             for i in range(math.ceil(self._count / self._size)):
-                levels = experiment.codec.decode(drawer.draw(self._key, i).x)
+                levels = drawer.fetch(drawer.start(self._key, i)).x
                 yield experiment.codec.stretch(levels[: self._count - i * self._size])
 
         try:

@@ -99,6 +99,21 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     return experiment
 
 
+def of_run(config: ConfigDict, workdir: Workdir, *, needs_data: bool = False) -> Experiment:
+    """What `build` makes of the config of a run, after a comparison with what the run was begun with.
+
+    Raises:
+      ValueError: as `build`; or there is no run in the folder, or it was begun with another config, other classes, or
+        other contents of a file that the config names.
+      OSError: as `build`, or such a file is not there.
+    """
+    workdir.check(config, training=False)
+    inputs.check_files(config, workdir)
+    experiment = build(config, needs_data=needs_data)
+    inputs.check_classes(experiment, workdir)
+    return experiment
+
+
 def _config_of_guide(config: ConfigDict) -> ConfigDict | None:
     """The config of the run in ``sampling.guide``, None where there is none.
 

@@ -35,7 +35,7 @@ def facts_of(
         "checkpoint": step,
         "weights": "average" if averaged else "raw",
     }
-    if experiment.labels(0, 1) is not None:
+    if experiment.sampled_classes:
         facts["class"] = label if label >= 0 else "each in turn"
     return {**settings, **facts}
 

@@ -81,15 +81,15 @@ class Experiment:
         given = all(fields.get(name) is not None for name in self.conditioner.fields)
         return self.conditioner.encode(fields) or None if given else None
 
-    def labels(self, first: int, count: int) -> np.ndarray | None:
-        """The classes [count] of the samples from number `first` on: ``sampling.label``, or each class in turn.
+    def told(self, first: int, count: int) -> dict[str, np.ndarray]:
+        """The fields of records that the samples from number `first` on are drawn of, [count, ...].
 
-        None is returned where samples have no classes.
+        It is the "label" ``sampling.label``, or each class in turn, and nothing where samples have no classes.
         """
         if not self.sampled_classes:
-            return None
+            return {}
         drawn = np.arange(first, first + count) % self.sampled_classes
-        return np.full_like(drawn, self.settings.label) if self.settings.label >= 0 else drawn
+        return {"label": np.full_like(drawn, self.settings.label) if self.settings.label >= 0 else drawn}
 
     @property
     def num_scales(self) -> int:

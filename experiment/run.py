@@ -14,23 +14,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Int, Key, Shaped
 from ml_collections import ConfigDict
 
 import sde_lib
 from autoencoders.levels import GreyLevels
-from experiment import fields, inputs, likelihood, sampling
-from experiment.build import build
+from experiment import fields, likelihood
+from experiment.build import build, of_run
 from experiment.experiment import Experiment
 from experiment.paths import expand_fields
+from experiment.sampling import Drawer, Drawn
 from experiment.weights import load_guide, load_run
 from experiment.workdir import Workdir, flatten
 from models import CLASSIFIERS
 from models.materialize import network_jit
-from samplers import Samples
 
-Draw = Callable[..., Samples]
-"""(key, n or z [n, ...], label: None, a class or [n]) -> `Samples` with x as stored data."""
+Draw = Callable[..., Drawn]
+"""(key, n or z [n, ...], label: None, a class or [n]) -> `Drawn` with x as stored data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +83,12 @@ class Run:
         return self.prediction.score
 
     def sampler(self, method: str = "", **options: Any) -> Draw:
-        """A sampler, ``draw(key, n, label=None) -> Samples`` with x as stored data: images as whole levels.
+        """A sampler, ``draw(key, n, label=None) -> Drawn`` with x as stored data: images as whole levels.
 
         In place of n it takes points z [n, ...] of the prior. Draws of n are those of ``--mode=sample`` with the key of
         ``eval.seed``, `eval.batch_size` at once. A `label` is a class, or one for each sample; None is
-        ``sampling.label``. Each number of samples is compiled once.
+        ``sampling.label``. Whatever else the network is told of a sample is given by the name of its field, [n, ...].
+        Each number of samples is compiled once. A draw raises a `Failure` where a sample is not finite.
 
         Args:
           method: a name of `samplers.METHODS`; "": the run's own, ``sampling.method``.
@@ -96,28 +97,28 @@ class Run:
         Raises:
           ValueError: a method, an option or a value that is not allowed.
         """
-        chosen = {"method": method or self.config.sampling.method, **options}
-        changes = {"sampling": chosen, "eval.samplers": ()}  # which need not go with these options
-        experiment = build(_changed(self.config, changes), needs_data=False)
-        variables, sde, size = self.variables | load_guide(experiment), self.sde, self.config.eval.batch_size
-        method, shape = experiment.settings.method, experiment.codec.shape
-        carry = network_jit(lambda v, key, z, labels: sampling.sampler(experiment, v, method, sde, labels)(key, z))
-        decode: Callable[[Any], Any] = experiment.codec.decode
-        start = jax.jit(experiment.sde.prior_sample, static_argnums=1)
+        experiment = self.experiment
+        if method or options:
+            chosen = {"method": method or self.config.sampling.method, **options}
+            changes = {"sampling": chosen, "eval.samplers": ()}  # which need not go with these options
+            experiment = build(_changed(self.config, changes), needs_data=False)
+        variables, most = self.variables | load_guide(experiment), self.config.eval.batch_size
 
-        def draw(key: jax.Array, z: int | Float[Array, "b *d"], label: int | Int[Array, " b"] | None = None) -> Samples:
+        @functools.cache
+        def drawer(rows: int) -> Drawer:
+            return Drawer(experiment, variables, experiment.settings.method, rows)
+
+        def draw(
+            key: Key[Array, ""],
+            z: int | Float[Array, "b *d"],
+            label: int | Int[Array, " b"] | None = None,
+            **told: Shaped[Array, "b *d"],
+        ) -> Drawn:
             if not isinstance(z, int | np.integer):
-                out = carry(variables, key, jnp.asarray(z), _labels(experiment, len(z), label))
-                return Samples(decode(np.asarray(out.x)), out.evaluations)
-            n, parts = int(z), []
-            rows = min(size, n)
-            labels = _labels(experiment, n, label, rows)
-            for i in range(-(-n // rows)):
-                key_prior, key_path = sampling.keys_of_batch(key, i)
-                told = None if labels is None else labels[i * rows : (i + 1) * rows]
-                parts.append(carry(variables, key_path, start(key_prior, (rows, *shape)), told))
-            x = np.concatenate([np.asarray(part.x) for part in parts])[:n]
-            return Samples(decode(x), jnp.concatenate([part.evaluations for part in parts])[:n])
+                of_z = drawer(len(z))
+                return of_z.fetch(of_z.carry(key, jnp.asarray(z), told=_told(experiment, len(z), label, told)))
+            rows = min(most, int(z))
+            return drawer(rows).all_of(key, int(z), _told(experiment, int(z), label, told, rows))
 
         return draw
 
@@ -186,16 +187,22 @@ def load(
         )
     chosen = {"eval.checkpoint": checkpoint, "eval.ema": ema}
     named = {name: value for name, value in chosen.items() if value is not None}
-    config = _changed(workdir.config(), {**(changes or {}), **sections, **named})
-    workdir.check(config, training=False)
-    inputs.check_files(config, workdir)
+    return of_config(_changed(workdir.config(), {**(changes or {}), **sections, **named}), workdir)
+
+
+def of_config(config: ConfigDict, workdir: Workdir) -> Run:
+    """The run in a folder, used with this config, which may differ from the saved one in what is not trained.
+
+    Raises:
+      ValueError: as `load`.
+      OSError: as `load`.
+    """
     if config.model.name in CLASSIFIERS:
         raise ValueError(
             f"{workdir.path} holds a classifier (model.name {config.model.name!r}), which has neither a score nor "
-            f"samples; load another run, which it may guide (sampling.guide={os.fspath(folder)!r})"
+            f"samples; load another run, which it may guide (sampling.guide={os.fspath(workdir.path)!r})"
         )
-    experiment = build(config, needs_data=False)
-    inputs.check_classes(experiment, workdir)
+    experiment = of_run(config, workdir)
     return Run(experiment, *load_run(workdir, experiment.network, config))
 
 
@@ -205,13 +212,27 @@ def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     return expand_fields(fields.override(config, texts))
 
 
-def _labels(experiment: Experiment, n: int, label: Any, rows: int = 1) -> np.ndarray | None:
-    """The classes of n samples, and of those beside them that fill up the last batch of so many rows."""
+def _told(
+    experiment: Experiment, n: int, label: Any, others: Mapping[str, Any], rows: int = 1
+) -> dict[str, np.ndarray] | None:
+    """What n samples are drawn of, and those beside them that fill up the last batch of so many rows.
+
+    None is returned where nothing is given, and the experiment says what samples are drawn of.
+    """
     drawn = -(-n // rows) * rows
-    if label is None:
-        return experiment.labels(0, drawn)
-    labels, classes = np.broadcast_to(label, n), experiment.sampled_classes
-    if n and (labels.min() < 0 or labels.max() >= classes):
-        allowed = f"0 to {classes - 1}" if classes else "None: the network takes no classes"
-        raise ValueError(f"label is {label}; allowed is {allowed}")
-    return np.resize(labels, drawn)
+    if label is None and not others:
+        return None
+    told = experiment.told(0, n)
+    if label is not None:
+        told["label"], classes = np.broadcast_to(label, n), experiment.sampled_classes
+        if n and (told["label"].min() < 0 or told["label"].max() >= classes):
+            allowed = f"0 to {classes - 1}" if classes else "None: the network takes no classes"
+            raise ValueError(f"label is {label}; allowed is {allowed}")
+    fields = experiment.conditioner.fields
+    for name, values in others.items():
+        if name not in fields or len(values) != n:
+            raise ValueError(
+                f"{name} is of {len(values)} samples, and {n} are drawn of a network that is told "
+                f"{', '.join(fields) or 'nothing'}; give one value for each sample, of these fields"
+            )
+    return {name: np.resize(values, (drawn, *np.shape(values)[1:])) for name, values in {**told, **others}.items()}

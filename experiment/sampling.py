@@ -1,27 +1,109 @@
-"""The predictions that an experiment's samplers follow: for given classes, guided, and kept in range."""
+"""Samples of an experiment: batch after batch of points of the prior, carried to data by a sampler of its network.
 
-from collections.abc import Callable
-from typing import Any
+The sampler follows the network's predictions: as it is told of each example, guided, and kept in range.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Int, Key
+import numpy as np
+from jaxtyping import Array, Float, Key, Shaped
+from tqdm import tqdm
 
 import samplers
 import sde_lib
 from conditions import Condition
+from experiment.errors import Failure
 from experiment.experiment import Experiment
+from experiment.placing import on_devices, on_each
+from experiment.processes import is_leader
+from experiment.progress import waiting
+from models.materialize import network_jit
 from samplers.classifier import classifier_guided
 from samplers.guidance import autoguidance, classifier_free
 
 GUIDE = "guide_"
 """Ahead of the names of the guide's variables among those of a run."""
 
+Told = Mapping[str, Any]
+"""What samples are drawn of: fields of records [b, ...] by name, such as "label"."""
+
+
+class Drawn(NamedTuple):
+    """Samples as stored data [n, ...], the evaluations spent on each [n], and the seconds of all without compiling.
+
+    The seconds of a batch run from its call, or from the end of the batch before where that was later, until the host
+    sees the samples on the device. So those of several add up to the time that they took, whatever the host did
+    meanwhile.
+    """
+
+    x: Shaped[np.ndarray, "n *d"]
+    evaluations: Shaped[np.ndarray, " n"]
+    seconds: float
+
+
+class Drawer:
+    """A sampler of one method, compiled once for batches of one size, which are spread over the devices.
+
+    Batch i of a key is the same whoever draws it: a command or Python, alone or with other processes.
+    """
+
+    def __init__(self, experiment: Experiment, variables: dict[str, Any], method: str, batch_size: int):
+        self.experiment, self.method, self.size = experiment, method, batch_size
+        self.variables, sde = on_each(variables, batch_size), experiment.process(variables)
+        self._prior = jax.jit(lambda key: experiment.sde.prior_sample(key, (batch_size, *experiment.codec.shape)))
+        self._sampler = network_jit(lambda v, key, z, told: sampler(experiment, v, method, sde, told)(key, z))
+        self._compiled: Callable[..., samplers.Samples] | None = None
+        self._free = 0.0
+
+    def all_of(self, key: Key[Array, ""], n: int, told: Told | None = None) -> Drawn:
+        """The n samples of a key; `told` is of as many as whole batches hold, None: what the experiment says."""
+        batches, parts = -(-n // self.size), []
+        for i in tqdm(range(batches), desc=self.method, unit="batch", disable=batches == 1 or not is_leader()):
+            own = None if told is None else {name: of[i * self.size : (i + 1) * self.size] for name, of in told.items()}
+            begun = self.start(key, i, own)
+            with waiting(f"drawing {self.size} samples with {self.method}"):
+                parts.append(self.fetch(begun))
+        x, evaluations, seconds = zip(*parts, strict=True)
+        return Drawn(np.concatenate(x)[:n], np.concatenate(evaluations)[:n], sum(seconds))
+
+    def start(self, key: Key[Array, ""], i: int, told: Told | None = None) -> tuple[float, samplers.Samples]:
+        """Begin batch i for `fetch`. The host need not wait for it, and the next may begin before it is fetched."""
+        key_prior, key_path = keys_of_batch(key, i)
+        return self.carry(key_path, self._prior(key_prior), i, told)
+
+    def carry(
+        self, key: Key[Array, ""], z: Float[Array, "b *d"], i: int = 0, told: Told | None = None
+    ) -> tuple[float, samplers.Samples]:
+        """Begin with these points of the prior, as batch i, for `fetch`."""
+        told = self.experiment.told(i * self.size, self.size) if told is None else told
+        arguments = self.variables, key, on_devices(z), jax.tree.map(on_devices, dict(told))
+        if self._compiled is None:
+            with waiting(f"compiling {self.method}"):
+                self._compiled = self._sampler.lower(*arguments).compile()
+        return time.perf_counter(), self._compiled(*arguments)
+
+    def fetch(self, begun: tuple[float, samplers.Samples]) -> Drawn:
+        """The batch that was begun; batches are fetched in the order in which they were begun.
+
+        Raises:
+          Failure: a sample is not finite.
+        """
+        began, out = begun
+        jax.block_until_ready(out)
+        ended = time.perf_counter()
+        seconds, self._free = ended - max(began, self._free), ended
+        x = np.asarray(out.x)
+        if not np.isfinite(x).all():
+            remedy = self.experiment.settings_of(self.method).remedy
+            raise Failure(f"samples of {self.method} are not finite; {remedy}")
+        return Drawn(self.experiment.codec.decode(x), np.asarray(out.evaluations), seconds)
+
 
 def keys_of_batch(key: Key[Array, ""], i: int) -> tuple[Key[Array, ""], Key[Array, ""]]:
-    """The keys of batch i of a set of samples, that of its points of the prior and that of its way to data.
-
-    Whoever draws the batch takes these, so that a command and Python give the same samples.
-    """
+    """The keys of batch i of a set of samples, that of its points of the prior and that of its way to data."""
     key_prior, key_path = jax.random.split(jax.random.fold_in(key, i))
     return key_prior, key_path
 
@@ -31,16 +113,16 @@ def sampler(
     variables: dict[str, Any],
     method: str,
     sde: sde_lib.AffineSDE | None = None,
-    labels: Any = None,
-) -> Callable:
-    """The sampler of that name with the experiment's settings, for examples of these classes [b] (`labels`).
+    told: Told | None = None,
+) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], samplers.Samples]:
+    """The sampler of that name with the experiment's settings, for examples of which the network is `told` this.
 
     `sde` is ``experiment.process(variables)``, made outside where the variables are traced: solvers take their tables
     from a noise schedule of concrete numbers.
     """
     settings = experiment.settings_of(method)
     sde = sde or experiment.process(variables)
-    return samplers.create(sde, guided(experiment, variables, settings, sde, labels), settings)
+    return samplers.create(sde, guided(experiment, variables, settings, sde, told), settings)
 
 
 def guided(
@@ -48,55 +130,31 @@ def guided(
     variables: dict[str, Any],
     settings: samplers.Settings,
     sde: sde_lib.AffineSDE,
-    labels: Int[Array, " b"] | None,
+    told: Told | None,
 ) -> sde_lib.PredictFn:
-    """The network's predictions, on the chain that the settings ask for, for these classes, guided and thresholded.
+    """The network's predictions, at the levels that the settings ask for, of what it is told, guided and thresholded.
 
     The settings are those that are carried out (`samplers.settled`).
     """
-    chain = on_chain(settings)
+    chain, guide, scale, told = settings.on_chain, experiment.guide, settings.guidance_scale, told or {}
     process = sde_lib.Levels(sde, experiment.num_scales, exact=chain) if experiment.num_scales else sde
-    return samplers.thresholded(
-        process,
-        _guided(experiment, variables, settings, process, chain, labels),
-        settings.threshold,
-        quantile=settings.threshold_quantile,
-        low=-1.0 if experiment.codec.centered else 0.0,
-    )
-
-
-def on_chain(settings: samplers.Settings) -> bool:
-    """Whether the sampler asks a discretely trained network for its levels, rather than for what is smooth in t.
-
-    It does where it visits levels; the settings are those that are carried out (`samplers.settled`).
-    """
-    stochastic = not (settings.method == "ode" or settings.flow or settings.few_step)
-    return settings.discretization > 0 and stochastic
-
-
-def _guided(
-    experiment: Experiment,
-    variables: dict[str, Any],
-    settings: samplers.Settings,
-    process: sde_lib.AffineSDE | sde_lib.Levels,
-    chain: bool,
-    labels: Int[Array, " b"] | None,
-) -> sde_lib.PredictFn:
-    condition = experiment.condition({"label": labels})
+    condition = experiment.condition(told)
+    of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
+    interval = {"low": settings.guidance_low, "high": settings.guidance_high}
+    rescaled = {**interval, "rescale": settings.guidance_rescale}
 
     def model(x: Array, t: Array, condition: Condition) -> sde_lib.Prediction:
         return experiment.predict_fn(variables, chain=chain, condition=condition)(x, t)
 
-    told = experiment.predict_fn(variables, chain=chain, condition=condition)
-    scale, guide = settings.guidance_scale, experiment.guide
-    interval = {"low": settings.guidance_low, "high": settings.guidance_high}
-    if guide is None:
-        if scale == 1.0 or condition is None:
-            return told
+    predict = experiment.predict_fn(variables, chain=chain, condition=condition)
+    if guide and guide.classifies:
+        says = guide.log_prob_fn(of_guide, told.get("label"), chain=chain)
+        predict = classifier_guided(process, predict, says, scale, **interval)
+    elif guide:
+        weak = guide.predict_fn(of_guide, chain=chain, condition=guide.condition(told))
+        predict = autoguidance(process, predict, weak, scale, **rescaled)
+    elif scale != 1.0 and condition is not None:
         none = experiment.conditioner.none(condition)
-        return classifier_free(process, model, condition, none, scale, rescale=settings.guidance_rescale, **interval)
-    of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
-    if guide.classifies:
-        return classifier_guided(process, told, guide.log_prob_fn(of_guide, labels, chain=chain), scale, **interval)
-    weak = guide.predict_fn(of_guide, chain=chain, condition=guide.condition({"label": labels}))
-    return autoguidance(process, told, weak, scale, rescale=settings.guidance_rescale, **interval)
+        predict = classifier_free(process, model, condition, none, scale, **rescaled)
+    low, quantile = -1.0 if experiment.codec.centered else 0.0, settings.threshold_quantile
+    return samplers.thresholded(process, predict, settings.threshold, quantile=quantile, low=low)

@@ -248,7 +248,7 @@ if CLASSES:
 
         @jax.jit
         def draw(variables):
-            score = guided(experiment, variables, chosen, sde, jnp.asarray(LABELS))
+            score = guided(experiment, variables, chosen, sde, {"label": jnp.asarray(LABELS)})
             return samplers.create(sde, score, chosen)(key, NOISE).x
 
         return np.asarray(draw(variables))
@@ -335,7 +335,7 @@ if CLASSES:
 
         @jax.jit
         def fill(variables, y, measurement):
-            score = guided(experiment, variables, chosen, sde, told_nothing[: len(y)])
+            score = guided(experiment, variables, chosen, sde, {"label": told_nothing[: len(y)]})
             sampler = inverse.create(sde, score, chosen, inverse.mask(KNOWN), method, **options)
             return sampler(key, NOISE[: len(y)], y, measurement)
 

@@ -81,8 +81,7 @@ def settled(sde: AffineSDE, settings: Settings, start: float = 1.0) -> Settings:
       ValueError: a grid that cannot be made.
     """
     settings = chosen(sde, settings)
-    stochastic = not (settings.method == "ode" or settings.few_step)
-    if not (settings.discretization and stochastic) or spacings.known(settings.grid):
+    if not settings.discretization or "discretization" not in settings.used() or spacings.known(settings.grid):
         return settings
     times = grid(sde, stepper_of(sde, lambda x, t: x, settings), settings, start)
     if own_chain(sde, settings.discretization, times):

@@ -185,6 +185,14 @@ class Settings:
         return self.denoise == "tweedie" and not self.few_step
 
     @property
+    def on_chain(self) -> bool:
+        """Whether it visits the levels of a chain, at which a discretely trained network is asked; else it is in t.
+
+        So it is where a stochastic method takes the chain's steps (`samplers.settled` says whether it does).
+        """
+        return self.discretization > 0 and not (self.method == "ode" or self.flow or self.few_step)
+
+    @property
     def remedy(self) -> str:
         """What to change of a sampler whose samples are not finite."""
         if self.method == "ode":
@@ -208,8 +216,7 @@ def _names_levels(s: Settings) -> bool:
     """Whether the grid, the network or the steps depend on the number of levels of `discretization`."""
     if s.method == "ode":
         return False
-    chain = s.discretization > 0 and not (s.flow or s.few_step)
-    return spacings.known(s.grid) or chain or s.mover in ("ancestral", "reverse_diffusion") or s.corrected
+    return spacings.known(s.grid) or s.on_chain or s.mover in ("ancestral", "reverse_diffusion") or s.corrected
 
 
 def _guided(s: Settings) -> bool:

@@ -14,9 +14,9 @@ from PIL import Image
 import main
 import sde_lib
 from configs.vp import cifar10_ddpmpp_continuous, digits, toy_mixture8_mlp
-from evaluation import grid
 from evaluation import run as evaluation_run
 from experiment import Refusal
+from experiment.sampling import Drawer
 from experiment.workdir import Workdir
 from tests.experiment.command import call, contents, run
 from training import loop
@@ -44,7 +44,7 @@ def _refused(mode: str, config: ConfigDict, workdir: Path, monkeypatch: pytest.M
     def reached(*_: Any) -> None:
         pytest.fail("wrong input was let through")
 
-    for module, name in ((loop, "train"), (evaluation_run, "evaluate"), (grid, "draw_grid")):
+    for module, name in ((loop, "train"), (evaluation_run, "evaluate"), (Drawer, "start")):
         monkeypatch.setattr(module, name, reached)
     before = contents(workdir)
     with pytest.raises(Refusal) as refusal:

@@ -28,9 +28,9 @@ def make_draw(experiment: Experiment, devices: Devices) -> Callable[[dict, jax.A
 
     @functools.lru_cache(maxsize=1)
     def compiled(sde: AffineSDE) -> Callable[[dict, Any, jax.Array], tuple[jax.Array, jax.Array]]:
-        def draw(variables: dict, labels: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def draw(variables: dict, told: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
             drawn = samplers.draw(
-                sampler(experiment, variables, experiment.settings.method, sde, labels),
+                sampler(experiment, variables, experiment.settings.method, sde, told),
                 sde,
                 key,
                 (size, *experiment.codec.shape),
@@ -43,7 +43,7 @@ def make_draw(experiment: Experiment, devices: Devices) -> Callable[[dict, jax.A
         schedule = {name: value for name, value in variables["params"].items() if name.startswith(PREFIX)}
         draw = compiled(experiment.process({"params": to_host(schedule)}))  # a solver's tables are of plain numbers
         parts = [
-            draw(variables, experiment.labels(i * size, size), jax.random.fold_in(key, i))
+            draw(variables, experiment.told(i * size, size), jax.random.fold_in(key, i))
             for i in range(-(-SAMPLES // size))
         ]
         x, spent = (np.concatenate([np.asarray(part) for part in column]) for column in zip(*parts, strict=True))

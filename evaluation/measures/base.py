@@ -13,9 +13,9 @@ import numpy as np
 
 from data.source import take
 from evaluation import ingredients
-from evaluation.devices import on_devices, on_each
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
+from experiment.placing import on_devices, on_each
 from experiment.processes import is_leader
 from experiment.progress import waiting
 from experiment.workdir import write_text

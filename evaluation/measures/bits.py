@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from evaluation.devices import each_on_its_own
 from evaluation.measures.base import Columns, Measure, bits_mean
 from experiment import Experiment, likelihood
+from experiment.placing import each_on_its_own
 
 
 class Bits(Measure):

@@ -9,10 +9,10 @@ import pytest
 
 from configs.vp import toy_mixture8_mlp
 from evaluation import samples
-from evaluation.devices import each_on_its_own, on_devices, on_each, one_ahead
-from evaluation.drawer import Drawer
 from evaluation.samples import draw_rounds
 from experiment import Experiment, Failure, build
+from experiment.placing import each_on_its_own, on_devices, on_each, one_ahead
+from experiment.sampling import Drawer
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,8 @@ def test_samples_do_not_depend_on_the_number_of_devices(method: str, tiny, monke
     assert len(jax.local_devices()) == 8 and {s.data.shape for s in out.x.addressable_shards} == {(2, 2)}
     eight = drawer.fetch((began, out))
     _one_device(monkeypatch)
-    one = Drawer(experiment, variables, method, 16).draw(jax.random.key(1), 3)
+    alone = Drawer(experiment, variables, method, 16)
+    one = alone.fetch(alone.start(jax.random.key(1), 3))
     np.testing.assert_allclose(eight.x, one.x, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(eight.evaluations, one.evaluations)
 
@@ -69,9 +70,9 @@ def test_a_broken_round_stops_what_follows_and_keeps_what_was_written(
     class Counted(Drawer):
         broken = True
 
-        def start(self, key, i):
+        def start(self, key, i, told=None):
             drawn.append(i)
-            began, out = super().start(key, i)
+            began, out = super().start(key, i, told)
             return began, out._replace(x=out.x * jnp.nan) if self.broken and i == 2 else out
 
     monkeypatch.setattr(samples, "Drawer", Counted)
@@ -86,8 +87,8 @@ def test_a_broken_round_stops_what_follows_and_keeps_what_was_written(
     rounds = draw_rounds(*arguments)
     assert drawn == [0, 1, 2, 2]
     assert len(rounds.column("samples")) == 40 and (rounds.column("seconds") > 0).all()
-    alone = Drawer(experiment, variables, "euler_maruyama", 16).draw(jax.random.key(1), 1).x
-    np.testing.assert_array_equal(rounds.read(1)["samples"], experiment.codec.decode(alone))
+    alone = Drawer(experiment, variables, "euler_maruyama", 16)
+    np.testing.assert_array_equal(rounds.read(1)["samples"], alone.fetch(alone.start(jax.random.key(1), 1)).x)
 
 
 def test_weights_are_copied_once_to_the_devices_of_a_batch(tiny, monkeypatch: pytest.MonkeyPatch) -> None:

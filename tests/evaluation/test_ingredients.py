@@ -24,12 +24,11 @@ from configs.vp import digits, toy_mixture8_mlp
 from data import Arrays, Source
 from evaluation import compare, features, ingredients, quality, run
 from evaluation import samples as drawing
-from evaluation.drawer import Drawn
 from evaluation.measures import MEASURES as TABLE
 from evaluation.measures import Measure, accuracy, base, chain_bound
 from evaluation.measures.bits import Bits
 from experiment import Experiment, build
-from experiment.sampling import GUIDE
+from experiment.sampling import GUIDE, Drawn
 from experiment.workdir import Workdir
 from metrics.inception import Features
 from models.functional import Network
@@ -125,7 +124,7 @@ class _Drawer:
         return i
 
     def fetch(self, i: int) -> Drawn:
-        return Drawn(np.zeros((self.size, *SHAPE), np.float32), np.full(self.size, 7), 0.1)
+        return Drawn(np.zeros((self.size, *SHAPE), np.uint8), np.full(self.size, 7), 0.1)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 
 from configs.vp import digits
 from evaluation import features, snapshot_fid, stats
-from evaluation.drawer import Drawn
 from experiment import Failure, build
+from experiment.sampling import Drawn
 from metrics.inception import Features
 from metrics.moments import moments
 from metrics.sample_set import Reference
@@ -33,11 +33,14 @@ def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         def __init__(self, experiment, variables, method, size):
             self.broken, self.size = variables["broken"], size
 
-        def draw(self, key, i):
+        def start(self, key, i):
             drawn.append(i)
+            return i
+
+        def fetch(self, i):
             if self.broken:
                 raise Failure("samples of x are not finite")
-            return Drawn(np.full((self.size, 8, 8, 1), 2 * (i + 0.5) / 17 - 1, np.float32), np.ones(4), 0.0)
+            return Drawn(np.full((self.size, 8, 8, 1), i, np.uint8), np.ones(4), 0.0)
 
     file = tmp_path / "stats.npz"
     stats.save_statistics(file, Reference(moments(np.zeros((3, 2048))), moments(np.zeros((3, 2023))), None, {}))

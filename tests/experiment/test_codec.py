@@ -10,9 +10,9 @@ import pytest
 
 from autoencoders import CODECS, Codec, GreyLevels
 from configs.vp import digits
-from evaluation.drawer import Drawer
 from experiment import Experiment
 from experiment.build import build
+from experiment.sampling import Drawer
 from models.functional import Network
 from training.preparation import loss_of, scores_of
 
@@ -80,6 +80,7 @@ def test_the_network_and_the_loss_see_x(experiment: Experiment) -> None:
 
 def test_samples_are_drawn_in_the_space_of_x_and_decode_to_images(experiment: Experiment) -> None:
     variables = experiment.network.init(jax.random.key(0))
-    x = Drawer(experiment, variables, "ddim", 8).draw(jax.random.key(1), 0).x
-    assert x.shape == (8, 4, 4, 4)
-    assert experiment.codec.decode(x).shape == IMAGES.shape
+    drawer = Drawer(experiment, variables, "ddim", 8)
+    begun = drawer.start(jax.random.key(1), 0)
+    assert begun[1].x.shape == (8, 4, 4, 4)
+    assert drawer.fetch(begun).x.shape == IMAGES.shape

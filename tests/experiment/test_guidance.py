@@ -71,10 +71,10 @@ def loaded(run: str, config: ConfigDict) -> tuple[Experiment, dict]:
     return experiment, load_guided(Workdir(run), experiment)[1]
 
 
-def followed(experiment: Experiment, variables: dict, labels: jax.Array | None) -> np.ndarray:
+def followed(experiment: Experiment, variables: dict, labels: jax.Array) -> np.ndarray:
     """What a sampler of the experiment follows, at `points`."""
     x, t, _ = points()
-    run = compiled(lambda v: guided(experiment, v, experiment.settings, experiment.sde, labels).score(x, t))
+    run = compiled(lambda v: guided(experiment, v, experiment.settings, experiment.sde, {"label": labels}).score(x, t))
     return np.asarray(run(variables))
 
 
@@ -110,7 +110,7 @@ def test_a_weaker_model_guides(runs: dict) -> None:
 def test_a_classifier_guides_a_network_that_knows_no_classes(runs: dict) -> None:
     x, t, labels = points()
     experiment, variables = loaded(runs["plain"], tiny(digits, guidance=3.0, guide=runs["classifier"]))
-    assert experiment.labels(0, 12).tolist() == [*range(10), 0, 1]
+    assert experiment.told(0, 12)["label"].tolist() == [*range(10), 0, 1]
     of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
 
     def gradient(v: dict) -> jax.Array:
@@ -125,9 +125,9 @@ def test_a_classifier_guides_a_network_that_knows_no_classes(runs: dict) -> None
 
 def test_samples_take_the_classes_in_turn_or_the_one_asked_for(runs: dict) -> None:
     experiment = build(tiny(digits_classes))
-    np.testing.assert_array_equal(experiment.labels(8, 4), [8, 9, 0, 1])
-    np.testing.assert_array_equal(build(tiny(digits_classes, label=3)).labels(8, 4), [3, 3, 3, 3])
-    assert build(tiny(digits)).labels(0, 4) is None
+    np.testing.assert_array_equal(experiment.told(8, 4)["label"], [8, 9, 0, 1])
+    np.testing.assert_array_equal(build(tiny(digits_classes, label=3)).told(8, 4)["label"], [3, 3, 3, 3])
+    assert build(tiny(digits)).told(0, 4) == {}
     config = tiny(digits_classes, label=3, guidance=2.0)
     config.eval.batch_size = 50
     main.run("sample", config, runs["classes"])
@@ -186,7 +186,7 @@ def test_published_conditional_models_are_not_guided_by_what_they_have_not_learn
     config = cifar10_cond_vp.get_config()
     config.sampling.label = 3
     experiment = build(config, needs_data=False)
-    assert experiment.num_classes == 10 and experiment.labels(0, 2).tolist() == [3, 3]
+    assert experiment.num_classes == 10 and experiment.told(0, 2)["label"].tolist() == [3, 3]
     config.sampling.guidance = 2.0
     with pytest.raises(ValueError, match="has not learned the unconditional score"):
         build(config, needs_data=False)

@@ -21,7 +21,7 @@ from configs.edm import cifar10_uncond_vp
 from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import toy_mixture8_mlp
 from evaluation import grid
-from experiment import Refusal
+from experiment import Refusal, Run
 from experiment.build import build, network_of
 from experiment.importing import read_weights
 from experiment.scheduler import as_scheduler
@@ -144,7 +144,8 @@ def test_an_imported_run_is_sampled_without_its_data_wherever_that_will_lie(tmp_
     imported.data.data_dir = str(tmp_path / "nowhere")
     main.run("import", imported, str(workdir.path), str(FILE))
     imported.data.data_dir = str(tmp_path / "elsewhere")
-    monkeypatch.setattr(grid, "draw_grid", lambda experiment, workdir, step, variables: f"drawn {step}")
+    monkeypatch.setattr(Run, "sampler", lambda self: lambda key, n: n)
+    monkeypatch.setattr(grid, "save_grid", lambda experiment, workdir, step, drawn: f"drawn {step}")
     main.run("sample", imported, str(workdir.path))
     assert "drawn 400" in capsys.readouterr().out
     with pytest.raises(Refusal, match="is not prepared"):

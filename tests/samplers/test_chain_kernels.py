@@ -18,7 +18,6 @@ import sde_lib
 from configs.vp.ddpm import cifar10 as ddpm_cifar10
 from evaluation import compare
 from experiment import build
-from experiment.sampling import on_chain
 from samplers import Settings, grids
 from sde_lib import VE, VP, AffineSDE, SubVP
 from tests.oracles import compiled, gaussian
@@ -160,12 +159,12 @@ def test_a_network_of_levels_is_asked_between_them_on_another_grid() -> None:
     config.eval.compare, config.eval.compare_evaluations = ("ancestral/uniform", "ancestral/published"), (100, 1000)
     config.eval.compare_reference = "ancestral/published"
     experiment = build(config)
-    assert on_chain(experiment.settings_of("pc"))
+    assert experiment.settings_of("pc").on_chain
     found = {(entry.name, entry.budget): entry.settings for entry in compare.check(experiment)[0]}
-    assert found["ancestral/published", 1000].discretization == 1000 and on_chain(found["ancestral/published", 1000])
-    assert found["ancestral/published", 100].discretization == 0 and not on_chain(found["ancestral/published", 100])
+    assert found["ancestral/published", 1000].discretization == 1000 and found["ancestral/published", 1000].on_chain
+    assert found["ancestral/published", 100].discretization == 0 and not found["ancestral/published", 100].on_chain
     config.sampling.steps = 100
-    assert not on_chain(build(config).settings_of("pc"))
+    assert not build(config).settings_of("pc").on_chain
 
 
 @pytest.mark.parametrize(

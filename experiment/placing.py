@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from experiment.processes import one_at_a_time
+
 
 def on_devices(x: jax.Array | np.ndarray) -> jax.Array:
     """A batch that is spread over the local devices where they divide it, and lies on one elsewhere."""
@@ -25,14 +27,12 @@ def one_ahead(dispatch: Callable[[int], Any], rounds: Iterable[int]) -> Iterator
     """Yield ``(i, dispatch(i))`` of every round in order, each once the next has been dispatched.
 
     What is yielded may be fetched and written while the devices work on the next; never are more than two rounds in
-    their memory. On several CPU devices, whose programs can wait for each other for ever once two with collectives are
-    in flight, a round is yielded before the next is dispatched.
+    their memory. Where one program has to end before the next begins, a round is yielded before the next is dispatched.
     """
-    alone = jax.default_backend() == "cpu" and jax.local_device_count() > 1
     waiting: list[tuple[int, Any]] = []
     for i in rounds:
         waiting.append((i, dispatch(i)))
-        if alone or len(waiting) > 1:
+        if one_at_a_time() or len(waiting) > 1:
             yield waiting.pop(0)
     yield from waiting
 
