@@ -52,12 +52,12 @@ def prepare(mode: str, config: ConfigDict, path: str, given: str | None = None) 
     """
     import modes
     from experiment import fields, lock, refusing, writing
-    from experiment.paths import expand, expand_fields
+    from experiment.config_files import canonical, expand
     from experiment.workdir import Workdir
 
     with contextlib.ExitStack() as stack:
         with refusing():
-            config, workdir, part = expand_fields(config), Workdir(path), modes.LOCKS.get(mode)
+            config, workdir, part = canonical(config), Workdir(path), modes.LOCKS.get(mode)
             fields.check(config)
             if mode in modes.BEGIN or workdir.path.is_dir():
                 writing.check(workdir.path, *modes.PLACES[mode])

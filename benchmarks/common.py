@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from evaluation.report import environment
 from experiment import Experiment, build, inputs
-from experiment.config_files import from_file
-from experiment.paths import expand
+from experiment.config_files import expand, from_file
 from experiment.progress import waiting
 from experiment.weights import load
 from experiment.workdir import Workdir, write_text

@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     # The data: `dataset` is a name of data.SOURCES or 'tfds:NAME'; keys not listed here are the source's options.
     config.data = data = ConfigDict()
     data.dataset = "digits"
+    data.codec = "levels"  # between stored data and what the model sees: a name of autoencoders.CODECS
     data.centered = True  # [-1, 1]; False: [0, 1]
     data.uniform_dequantization = False
     data.changed = "refuse"  # a run is not continued with other data; accept: it is, and what they are is recorded

@@ -18,7 +18,7 @@ from experiment.sampling import GUIDE
 from experiment.workdir import MAY_CHANGE, MAY_MOVE
 from samplers import Settings
 
-FEEDING = ("data.centered", "data.uniform_dequantization", "data.random_flip", "data.augment")
+FEEDING = ("data.codec", "data.centered", "data.uniform_dequantization", "data.random_flip", "data.augment")
 """Fields of the config that say how examples are fed to a network; they change no example."""
 BY_CONTENT = ("guide", "guide_checkpoint")
 """Settings of a sampler that name weights, which count by what they are: see `of_weights`."""

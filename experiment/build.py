@@ -20,7 +20,8 @@ from models import MODELS
 from models.functional import Network
 
 DATA_FIELDS = (
-    "dataset", "image_size", "num_channels", "centered", "uniform_dequantization", "random_flip", "augment", "changed",
+    "dataset", "codec", "image_size", "num_channels", "centered", "uniform_dequantization", "random_flip", "augment",
+    "changed",
 )  # fmt: skip
 EMA_FIELDS = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup")
 
@@ -89,7 +90,7 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     source = _stand_in(config, shape) if shape and outside and not needs_data else _source(config)
     rules.check(rules.of_data(config, source))
     dequantization: Literal["uniform", "none"] = "uniform" if config.data.uniform_dequantization else "none"
-    codec = CODECS["levels"](source.levels, config.data.centered, dequantization, source.shape)
+    codec = CODECS[config.data.codec](source.levels, config.data.centered, dequantization, source.shape)
     of_guide = _config_of_guide(config)
     guide = build(of_guide, needs_data=False) if of_guide else None
     experiment = Experiment(config, sde, source, codec, network(config, sde, codec.shape), settings, guide)

@@ -1,7 +1,8 @@
-"""A config comes from a Python file with get_config(), or from the config.json of a run."""
+"""A config comes from a Python file with get_config(), or from the config.json of a run, and is made canonical."""
 
 import difflib
 import json
+import os
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -10,10 +11,57 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import default
-from experiment.paths import expand, expand_fields
 
 NAMED = ("sde", "model", "data")
 """A config means nothing without these sections."""
+PATHS = (
+    "data.path",
+    "data.test_path",
+    "data.data_dir",
+    "eval.inception",
+    "eval.reference_stats",
+    "sampling.guide",
+    "edit.image",
+    "edit.other",
+    "edit.mask",
+    "sde.betas",
+)
+"""The fields of a config that name a file or a folder, if they hold a text."""
+SIZES = ("data.image_size", "data.size", "data.crop")
+"""The fields that hold the size of an image, as one side of a square or as height and width."""
+
+
+def expand(path: str) -> str:
+    """The path with a leading `~` or `~user` replaced by that home folder, which a shell leaves in --flag=~/x.
+
+    Raises:
+      ValueError: a user who is not known here.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise ValueError(f"{path!r} begins with ~, and there is no such user; a folder of this name is ./{path}")
+    return expanded
+
+
+def canonical(config: ConfigDict) -> ConfigDict:
+    """The config with its paths expanded and the size of a square image as one number; itself, where it is so already.
+
+    Two configs that mean the same are equal then: a run may be used with either.
+    """
+    changed: dict[str, Any] = {}
+    for field in (*PATHS, *SIZES):
+        section, name = field.split(".")
+        value = config.get(section, {}).get(name)
+        if field in PATHS and isinstance(value, str) and value.startswith("~"):
+            changed[field] = expand(value)
+        if field in SIZES and isinstance(value, list | tuple) and len(value) == 2 and value[0] == value[1]:
+            changed[field] = value[0]
+    if not changed:
+        return config
+    config = config.copy_and_resolve_references()
+    with config.ignore_type():
+        config.update_from_flattened_dict(changed)
+    return config
 
 
 def from_file(given: str) -> ConfigDict:
@@ -91,7 +139,7 @@ def complete(found: dict[str, Any], where: str) -> ConfigDict:
     config = default.get_config().to_dict()
     for name, value in found.items():
         config[name] = config[name] | value if isinstance(config.get(name), dict) and name != "sde" else value
-    return expand_fields(ConfigDict(config)).lock()
+    return canonical(ConfigDict(config)).lock()
 
 
 def _check_sections(found: dict[str, Any], where: str) -> None:

@@ -8,6 +8,7 @@ whole in every mode; a test compares the two.
 from ml_collections import ConfigDict
 
 import sde_lib
+from autoencoders import CODECS
 from inverse import METHODS
 from inverse.ranges import RANGES as OF_INVERSE
 from limits import (
@@ -51,6 +52,7 @@ FIELDS: dict[str, Range] = {
     "data.dataset": Text(),
     "data.image_size": Size(whole(1, int(NUMBERS["image_size"].high))),
     "data.num_channels": whole(1, int(NUMBERS["num_channels"].high)),
+    "data.codec": OneOf(tuple(CODECS)),
     "data.centered": Flag(),
     "data.uniform_dequantization": Flag(),
     "data.random_flip": Flag(),

@@ -116,7 +116,7 @@ def of_data(config: ConfigDict, source: Source) -> Broken:
 def of_guide(experiment: Experiment, guide: Experiment) -> Broken:
     """The rules of an experiment and the run that guides its samples."""
     folder, settings = repr(experiment.settings.guide), experiment.settings
-    for key in ("image_size", "num_channels", "centered"):
+    for key in ("image_size", "num_channels", "codec", "centered"):
         ours, theirs = experiment.config.data.get(key), guide.config.data.get(key)
         if ours != theirs:
             yield (

@@ -21,8 +21,8 @@ import sde_lib
 from autoencoders.levels import GreyLevels
 from experiment import fields, likelihood
 from experiment.build import build, of_run
+from experiment.config_files import canonical
 from experiment.experiment import Experiment
-from experiment.paths import expand_fields
 from experiment.sampling import Drawer, Drawn
 from experiment.weights import load_guide, load_run
 from experiment.workdir import Workdir, flatten
@@ -209,7 +209,7 @@ def of_config(config: ConfigDict, workdir: Workdir) -> Run:
 def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     """The config with these fields, or sections of fields, as the command line would set them."""
     texts = [(name, str(value)) for name, value in flatten(dict(changes)).items()]
-    return expand_fields(fields.override(config, texts))
+    return canonical(fields.override(config, texts))
 
 
 def _told(

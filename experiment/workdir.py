@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from checkpoints.store import Store
 from configs import default
 from experiment import config_files, fields
-from experiment.paths import expand, expand_fields
+from experiment.config_files import canonical, expand
 from experiment.writing import replacing
 
 RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may differ when it is only used
@@ -146,8 +146,8 @@ class Workdir:
             if training:
                 return
             raise ValueError(f"{self.path} holds no run (no config.json); train one with --mode=train first")
-        saved = flatten(expand_fields(ConfigDict(config_files.saved(self.config_file))).to_dict())
-        given = flatten(config.to_dict())
+        saved = flatten(canonical(ConfigDict(config_files.saved(self.config_file))).to_dict())
+        given = flatten(canonical(config).to_dict())
         defaults, missing = flatten(default.get_config().to_dict()), "nothing"
         differing = [
             name

@@ -118,6 +118,7 @@ def _set(**fields: Any) -> Callable[[ConfigDict], None]:
         (_set(optim__optimizer="Adamm"), ["'Adamm'", "AdamW"]),
         (_set(optim__lr=0.0), ["lr"]),
         (_set(model__ch_mult=(1, 1, 1, 1, 1)), ["8", "ch_mult"]),
+        (_set(data__codec="vq"), ["data.codec", "'vq'", "levels"]),
         (_set(data__image_size=16), ["data.image_size", "16", "(8, 8, 1)"]),
         (_set(eval__batch_size=0), ["eval.batch_size", "0"]),
         (_set(eval__bpd_probe="radmacher"), ["eval.bpd_probe", "'radmacher'", "rademacher"]),

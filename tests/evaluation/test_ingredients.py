@@ -186,6 +186,10 @@ def _one_more(case: Case) -> None:
     case.test_set(**{name: np.concatenate([_array(case, name)] * 2)[: EXAMPLES + 1] for name in ("image", "label")})
 
 
+class _Others(GreyLevels):
+    """A codec of another kind, with the same options."""
+
+
 def _codec(case: Case, **fields: Any) -> None:
     case.replace(codec=dataclasses.replace(case.experiment.codec, **fields))
 
@@ -222,6 +226,7 @@ CHANGES: dict[str, tuple[tuple[str, ...], Callable[[Case], Any]]] = {
     "t_min of the process": (MEASURES, lambda c: c.replace(sde=sde_lib.create("vp", t_min=1e-4))),
     "the process": (MEASURES, lambda c: c.replace(sde=sde_lib.create("subvp"))),
     "the range of the model": (MEASURES, lambda c: _codec(c, centered=False)),
+    "the codec": (MEASURES, lambda c: c.replace(codec=_Others(**dataclasses.asdict(c.experiment.codec)))),
     "dequantisation": (MEASURES, lambda c: _codec(c, dequantization="uniform")),
     "the grey levels": (MEASURES, lambda c: _codec(c, levels=16)),
     "a pixel": (OF_TEST_SET, _one_level),

@@ -10,9 +10,10 @@ import pytest
 
 from autoencoders import CODECS, Codec, GreyLevels
 from configs.vp import digits
-from experiment import Experiment
+from experiment import Experiment, ranges
 from experiment.build import build
 from experiment.sampling import Drawer
+from limits import OneOf
 from models.functional import Network
 from training.preparation import loss_of, scores_of
 
@@ -58,6 +59,17 @@ def test_x_has_the_shape_that_the_codec_says_and_decodes_to_the_data(codec: Code
     np.testing.assert_array_equal(decoded, IMAGES)
     assert decoded.dtype == IMAGES.dtype
     assert np.isfinite(codec.bits_offset())
+
+
+def test_a_config_names_its_codec(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CODECS, "folded", lambda *options: Folded(GreyLevels(*options)))
+    monkeypatch.setitem(ranges.FIELDS, "data.codec", OneOf(tuple(CODECS)))
+    config = digits.get_config()
+    assert isinstance(build(config).codec, GreyLevels)
+    config.data.codec, config.model.ch_mult = "folded", (1,)
+    found = build(config)
+    assert found.codec == Folded(GreyLevels(17, True, "uniform", (8, 8, 1)))
+    assert dict(found.network.options)["num_channels"] == 4 and dict(found.network.options)["image_size"] == 4
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import data
 import modes
 from configs.vp import digits, toy_mixture8_mlp
-from experiment import build, paths
+from experiment import build, config_files
 from experiment.workdir import Workdir
 from tests.experiment.command import ROOT, call
 from training import loop
@@ -56,7 +56,7 @@ def test_a_tilde_is_the_home_folder_in_every_path_of_a_command(
     ((found, workdir, checkpoint),) = given
     with found.unlocked():
         found.data.data_dir = "~/data.data_dir"  # of another kind of data set than data.path
-    found = paths.expand_fields(found)
+    found = config_files.canonical(found)
     for field in EVERY_PATH:
         section, name = field.split(".")
         assert found[section][name] == f"{home}/{field}"
@@ -75,10 +75,10 @@ def test_a_run_begins_in_the_home_folder(home: Path, capsys: pytest.CaptureFixtu
         config.data.update(path="~/pictures", dataset="folder")
     Workdir("~/run").begin(config)
     assert json.loads((home / "run" / "config.json").read_text())["data"]["path"] == "~/pictures"
-    Workdir("~/run").check(paths.expand_fields(config), training=True)
+    Workdir("~/run").check(config_files.canonical(config), training=True)
     config.data.path = "~/others"
     with pytest.raises(ValueError, match=rf"data\.path \(saved {home}/pictures, now {home}/others\)"):
-        Workdir("~/run").check(paths.expand_fields(config), training=True)
+        Workdir("~/run").check(config_files.canonical(config), training=True)
     config = toy_mixture8_mlp.get_config()
     Workdir("~/run").begin(config)
     config.sampling.guide = "~/run"

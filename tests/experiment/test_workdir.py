@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from configs.vp import digits
+from experiment.config_files import canonical
+from experiment.fields import override
 from experiment.workdir import Workdir, flatten
 
 
@@ -19,6 +21,22 @@ def workdir(tmp_path: Path) -> Workdir:
 def test_the_same_config_continues(workdir: Workdir) -> None:
     for training in (True, False):
         workdir.check(digits.get_config(), training=training)
+
+
+def test_a_square_size_is_one_number_or_two(workdir: Workdir) -> None:
+    """Whichever a run was begun with and is used with; what is built, kept and compared afterwards has one number."""
+    for saved in (8, [8, 8]):
+        fields = json.loads(workdir.config_file.read_text())
+        fields["data"]["image_size"] = saved
+        workdir.config_file.write_text(json.dumps(fields))
+        assert workdir.config().data.image_size == 8
+        for size in ("8", "(8, 8)"):
+            given = override(digits.get_config(), [("data.image_size", size)])
+            for training in (True, False):
+                workdir.check(given, training=training)
+            assert canonical(given).data.image_size == 8
+        with pytest.raises(ValueError, match=r"data\.image_size \(saved 8, now \[8, 16\]\)"):
+            workdir.check(override(digits.get_config(), [("data.image_size", "(8, 16)")]), training=False)
 
 
 def test_a_run_may_grow_but_not_shrink(workdir: Workdir) -> None:
