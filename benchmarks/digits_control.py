@@ -27,8 +27,7 @@ from experiment.config_files import from_file
 from experiment.sampling import guided, sampler
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, write_text
-from metrics.fid import frechet_distance
-from metrics.moments import moments
+from metrics.fid import frechet_distance, moments
 from metrics.precision_recall import precision_recall
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)

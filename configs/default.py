@@ -142,6 +142,7 @@ def get_config() -> ConfigDict:
     evaluate.vlb_clip = True  # cut the predicted x0 off at the range of the grey levels
     evaluate.vlb_decoder = "exact"  # published: the approximation of the public codes
     evaluate.measures = ()  # further measures of the test set, by their names in evaluation/measures
+    evaluate.measure_options = ConfigDict()  # options of some of them: {"NAME": {"option": value}}
     evaluate.accuracy_levels = 12  # noise levels at which a classifier is examined, even in log SNR
     evaluate.rtol = 1e-5
     evaluate.atol = 1e-5

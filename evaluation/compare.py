@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 import samplers
-from evaluation import comparison, features, ingredients, quality
+from evaluation import comparison, ingredients, quality
 from evaluation.report import environment
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
@@ -24,7 +24,6 @@ from experiment.progress import waiting
 from experiment.sampling import guided, keys_of_batch
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
-from metrics import sample_set
 from metrics.inception import InceptionV3
 from models.materialize import network_jit
 from samplers import Settings
@@ -35,7 +34,8 @@ from samplers.shared import Table, least, loop, spending, table
 FLOW_TOLERANCE = 1e-5
 """The tolerance of the flow against which deterministic solvers are measured."""
 
-IN_ROWS = {"grid": "auto", "karras_power": 7.0, "t_min": 1e-3, "steps": 1, "flow_steps": 1, "evaluations": 1}
+COUNTS = ("steps", "flow_steps", "evaluations")
+IN_ROWS: dict[str, Any] = {"grid": "auto", "karras_power": 7.0, "t_min": 1e-3, **dict.fromkeys(COUNTS, 1)}
 """Settings that change the rows of a table alone, not the program that takes them."""
 
 
@@ -147,8 +147,9 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
     Raises:
       Failure: a sample that is not finite.
     """
-    config, levels = experiment.config, experiment.source.levels
-    against = quality.against(experiment, workdir, plan.inception)
+    config = experiment.config
+    distance = quality.distance(experiment, workdir, plan.inception)
+    assert distance  # `prepare` has seen to it
     draws = _Draws(experiment, workdir, plan)
     flow = draws.flow()
     result: dict[str, Any] = {
@@ -158,8 +159,8 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
         "num_samples": config.eval.num_samples,
         "batch_size": flow.size,
         "seed": config.eval.seed,
-        "measure": "FID" if plan.inception else f"Frechet distance over {'pixels' if levels else 'coordinates'}",
-        "floor": against.pixels.floor if against.pixels else None,
+        "measure": distance.name,
+        "floor": distance.facts.get("frechet_floor") if is_leader() else None,
         "flow": {"tolerance": FLOW_TOLERANCE, "evaluations": float(flow.column("evaluations").mean())},
         "environment": environment(),
         "rows": [],
@@ -167,10 +168,10 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
     entries = (plan.reference, *plan.entries)
     for entry in tqdm(entries, desc="compare", unit="entry", dynamic_ncols=True, disable=not is_leader()):
         rounds = draws.of(entry, flow)
-        found = against.inception and features.of_samples(experiment, rounds, against.inception)
+        found = distance.row([rounds])
         if not is_leader():
             continue
-        row = _row(entry, rounds, against, found)
+        row = _row(entry, rounds, found)
         reference = result.setdefault("reference", row)
         row["ratio"] = row["quality"] / reference["quality"]
         if entry is not plan.reference:
@@ -182,8 +183,8 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
     return result if is_leader() else None
 
 
-def _row(entry: Entry, rounds: Rounds, against: quality.Against, found: Rounds | None) -> dict[str, Any]:
-    """The row of the files of one entry."""
+def _row(entry: Entry, rounds: Rounds, found: dict[str, Any]) -> dict[str, Any]:
+    """The row of the files of one entry, of which the distance says what was `found`."""
     row: dict[str, Any] = {
         "solver": entry.name,
         "budget": entry.budget,
@@ -195,12 +196,9 @@ def _row(entry: Entry, rounds: Rounds, against: quality.Against, found: Rounds |
     if deterministic(entry.settings):
         # The median: where the flow parts, one sample that goes the other way would outweigh all others in a mean.
         row["flow_error"] = float(np.median(np.sqrt(rounds.column("squared_error"))))
-    if against.reference and found:
-        row["inception"] = sample_set.of_set(against.reference, features.extracted(found))
-        row["quality"] = row["inception"]["fid"]
-    elif against.pixels:
-        row["quality"] = against.pixels.of(rounds)
-    return row
+    if inception := found.get("inception"):
+        return row | {"inception": inception, "quality": inception["fid"]}
+    return row | {"quality": found["frechet_distance"]}
 
 
 class _Draws:
@@ -261,7 +259,7 @@ class _Draws:
             if deterministic(settings):
                 difference = (x - flow.read(examples.start // flow.size)["x"]).reshape(n, -1).astype(np.float64)
                 arrays["squared_error"] = np.mean(difference**2, axis=1)
-            return {"samples": self.experiment.codec.decode(x), **arrays}
+            return {"samples": np.asarray(self.experiment.codec.decode(x)), **arrays}
 
         # The seconds are of this machine: another one takes its own, and draws anew.
         folder, device = f"{entry.name.replace('/', '_')}_{entry.budget}", environment()["device"]
@@ -288,7 +286,8 @@ class _Draws:
         program = name, dataclasses.replace(settings, **IN_ROWS), jax.tree.structure(arguments)
         if program not in self._compiled:
             with waiting(f"compiling {name}"):
-                self._compiled[program] = network_jit(draw).lower(self.variables, *arguments).compile()
+                jitted: Any = network_jit(draw)
+                self._compiled[program] = jitted.lower(self.variables, *arguments).compile()
         began = time.perf_counter()
         result = jax.block_until_ready(self._compiled[program](self.variables, *arguments))
         return result, time.perf_counter() - began

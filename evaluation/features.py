@@ -11,11 +11,14 @@ from checkpoints import torch_file
 from checkpoints.importing import sha256
 from evaluation.rounds import Rounds
 from experiment import Experiment
+from experiment.placing import one_ahead
+from metrics.fid import Accumulator
 from metrics.inception import Features, InceptionV3
-from metrics.moments import Accumulator
 from metrics.rgb import as_rgb
 from metrics.sample_set import Extracted
 
+Part = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The `Features` of some images on the host: pool [b, 2048], logits [b, 1008] and spatial [b, 2023] in float32."""
 WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"
 PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """The SHA-256 of that file; its first eight digits are in the name."""
@@ -76,28 +79,18 @@ def stream(
     *,
     batch_size: int = 64,
     value_range: tuple[float, float] | None = None,
-) -> Iterator[tuple[Features, int]]:
-    """Yield the features of every image in order, batch by batch, as NumPy arrays, and how many images each holds.
+) -> Iterator[Part]:
+    """Yield the features of every image in order, batch by batch.
 
     The devices compute the next batch while the host uses one. The arguments are those of `extract`.
     """
     if isinstance(images, np.ndarray):
-        array = images
-        images = (array[i : i + batch_size] for i in range(0, len(array), batch_size))
+        images = np.split(images, range(batch_size, len(images), batch_size))
     devices = jax.local_device_count()
-    size = -(-batch_size // devices) * devices
-    waiting = None
-    for batch, real in _batches(images, size, value_range):
-        computing = inception(batch), real
-        if waiting:
-            yield _on_host(*waiting)
-        waiting = computing
-    if waiting:
-        yield _on_host(*waiting)
-
-
-def _on_host(features: Features, real: int) -> tuple[Features, int]:
-    return Features(*(np.asarray(values)[:real] for values in features)), real
+    batches = _batches(images, -(-batch_size // devices) * devices, value_range)
+    for (_, real), found in one_ahead(lambda batch: inception(batch[0]), batches):
+        pool, logits, spatial = (np.asarray(values)[:real] for values in found)
+        yield pool, logits, spatial
 
 
 def extract(
@@ -124,37 +117,32 @@ def extract(
     Raises:
       ValueError: the arrays are no images, or they are not as many as `total`.
     """
-    seen = 0
 
-    def parts() -> Iterator[Features]:
-        nonlocal seen
+    def parts() -> Iterator[Part]:
         with tqdm(total=total, unit="image", desc=desc, dynamic_ncols=True) as progress:
-            for found, real in stream(inception, images, batch_size=batch_size, value_range=value_range):
-                if seen + real > total:
-                    raise ValueError(f"more than the {total} images that were announced")
+            for found in stream(inception, images, batch_size=batch_size, value_range=value_range):
+                progress.update(len(found[0]))
+                if progress.n > total:
+                    break
                 yield found
-                seen += real
-                progress.update(real)
-        if seen != total:
-            raise ValueError(f"{seen} images; {total} were announced")
+        if progress.n != total:
+            raise ValueError(f"there are {'more' if progress.n > total else 'fewer'} images than the {total} announced")
 
     return gather(parts(), keep)
 
 
-def gather(parts: Iterable[Features], keep: np.ndarray | None = None) -> Extracted:
+def gather(parts: Iterable[Part], keep: np.ndarray | None = None) -> Extracted:
     """The moments of all vectors, one part at a time; pool features and logits of all images, or of those at `keep`."""
     pool_moments, spatial_moments = Accumulator(), Accumulator()
-    kept: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    seen = 0
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
     for pool, logits, spatial in parts:
+        seen = pool_moments.count
+        here = slice(None) if keep is None else np.isin(np.arange(seen, seen + len(pool)), keep)
+        kept.append((pool[here], logits[here]))
         pool_moments.update(pool)
         spatial_moments.update(spatial)
-        here = slice(None) if keep is None else np.isin(np.arange(seen, seen + len(pool)), keep)
-        for values, into in zip((pool, logits), kept, strict=True):
-            into.append(values[here])
-        seen += len(pool)
-    pool, logits = (np.concatenate(values) for values in kept)
-    return Extracted(pool, logits, pool_moments.moments(), spatial_moments.moments())
+    vectors = (np.concatenate(values) for values in zip(*kept, strict=True))
+    return Extracted(*vectors, pool_moments.moments(), spatial_moments.moments())
 
 
 def fill(
@@ -162,11 +150,11 @@ def fill(
 ) -> Rounds:
     """Fill rounds with the features of `images(i)`, uint8 [b, h, w, c]; the network takes `batch_size` of them at once.
 
-    A round holds pool [b, 2048], logits [b, 1008] and spatial [b, 2023] in float32, which is 20 kB an image.
+    A round holds a `Part` under the names of `Features`, which is 20 kB an image.
     """
 
-    def finish(parts: Iterator[tuple[Features, int]], _: range) -> dict[str, np.ndarray]:
-        found = zip(*(features for features, _ in parts), strict=True)
+    def finish(parts: Iterator[Part], _: range) -> dict[str, np.ndarray]:
+        found = zip(*parts, strict=True)
         return {name: np.concatenate(arrays) for name, arrays in zip(Features._fields, found, strict=True)}
 
     return rounds.fill(what, lambda i: stream(inception, images(i), batch_size=batch_size), finish)
@@ -177,12 +165,15 @@ def of_samples(experiment: Experiment, drawn: Rounds, inception: InceptionV3) ->
     name = f"inception_{inception.resize}_{inception.sha256[:8]}"
     about = {"inception_sha256": inception.sha256, "resize": inception.resize}
     rounds = Rounds(drawn.folder / name, about, drawn.total, drawn.size)
-    batch_size = experiment.config.eval.inception_batch_size
     return fill(
-        rounds, inception, lambda i: experiment.codec.stretch(drawn.read(i)["samples"]), batch_size, "Inception"
+        rounds,
+        inception,
+        lambda i: np.asarray(experiment.codec.stretch(drawn.read(i)["samples"])),
+        experiment.config.eval.inception_batch_size,
+        "Inception",
     )
 
 
 def extracted(rounds: Rounds, keep: np.ndarray | None = None) -> Extracted:
     """The moments of all rounds, one at a time in memory; vectors of all images, or of those at `keep`, ascending."""
-    return gather((Features(found["pool"], found["logits"], found["spatial"]) for found in rounds), keep)
+    return gather(((found["pool"], found["logits"], found["spatial"]) for found in rounds), keep)

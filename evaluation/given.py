@@ -5,6 +5,7 @@ No run is needed: the Inception network, the pictures and statistics of real one
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ class Pictures(NamedTuple):
     """
 
     path: Path
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of this name
     size: tuple[int, int]
     chunks: Callable[[], Iterator[np.ndarray]]
     fingerprint: Callable[[], str]
@@ -71,10 +72,9 @@ def prepare(config: ConfigDict, path: Path) -> Plan:
         raise ValueError(
             f"{path} holds {pictures.count} pictures; the Inception Score needs {LEAST_FOR_INCEPTION} at least"
         )
-    inception = features.load_inception(
-        config.eval.inception, config.eval.inception_resize, config.eval.inception_sha256
-    )
-    return Plan(config, pictures, inception, stats.load_statistics(config.eval.reference_stats, inception))
+    given = config.eval
+    inception = features.load_inception(given.inception, given.inception_resize, given.inception_sha256)
+    return Plan(config, pictures, inception, stats.load_statistics(given.reference_stats, inception))
 
 
 def evaluate(plan: Plan) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def evaluate(plan: Plan) -> dict[str, Any]:
 
 def markdown(found: dict[str, Any]) -> str:
     """The report for people."""
-    pictures, against = found["pictures"], found["inception"]["reference"]
+    pictures = found["pictures"]
     height, width = pictures["size"]
     lines = [
         f"# {pictures['path']}",
@@ -115,7 +115,7 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         *(f"- {line}" for line in sample_set.describe(found["inception"])),
         "",
-        "Against " + ", ".join(f"{name} {value}" for name, value in against.items() if name != "data") + ".",
+        sample_set.against(found["inception"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -133,13 +133,13 @@ def find(path: Path) -> Pictures:
         return _of_array(path)
     if path.is_file() and path.suffix.lower() != ".zip":
         raise ValueError(f"--samples is {str(path)!r}; it may be a folder of pictures, a .zip of them, or an .npz")
-    listing = of_archive(path) if path.is_file() else of_folder(path)
-    return _of_files(path, listing.pictures)
+    return _of_files(path, (of_archive(path) if path.is_file() else of_folder(path)).pictures)
 
 
 def _of_files(path: Path, named: dict[str, Openable]) -> Pictures:
+    load = partial(load_image, channels=3)
     with ThreadPoolExecutor() as pool:
-        sizes = dict(zip(named, pool.map(_size, named.values()), strict=True))
+        sizes = dict(zip(named, pool.map(partial(_read, picture_size), named.values()), strict=True))
     first, size = next(iter(sizes.items()))
     other = next((name for name in sizes if sizes[name] != size), None)
     if other is not None:
@@ -152,36 +152,21 @@ def _of_files(path: Path, named: dict[str, Openable]) -> Pictures:
     def chunks() -> Iterator[np.ndarray]:
         with ThreadPoolExecutor() as pool:
             for begin in range(0, len(files), CHUNK):
-                yield np.stack(list(pool.map(_load, files[begin : begin + CHUNK])))
+                yield np.stack(list(pool.map(partial(_read, load), files[begin : begin + CHUNK])))
 
     return Pictures(path, len(files), size, chunks, lambda: of_facts(of_files(files, "the pictures")))
 
 
-def _content(file: Openable) -> Path | bytes:
-    return file if isinstance(file, Path) else file.open("rb").read()
-
-
-def _size(file: Openable) -> tuple[int, int]:
-    return _named(file, picture_size)
-
-
-def _load(file: Openable) -> np.ndarray:
-    return _named(file, lambda content: load_image(content, channels=3))
-
-
-def _named(file: Openable, read: Callable[[Path | bytes], Any]) -> Any:
+def _read(read: Callable[[Path | bytes], Any], file: Openable) -> Any:
     """What `read` makes of a file; the message of a ValueError names the file."""
     try:
-        return read(_content(file))
+        return read(file if isinstance(file, Path) else file.open("rb").read())
     except (ValueError, OSError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
 
 
 def _of_array(path: Path) -> Pictures:
-    try:
-        known = npz.headers(path)
-    except ValueError as error:
-        raise ValueError(f"{path} is not an .npz of pictures: {error}") from None
+    known = npz.headers(path, "pictures")
     name = next((name for name in ARRAYS if name in known), None)
     if name is None:
         raise ValueError(f"{path} holds no {' and no '.join(ARRAYS)}; it has {', '.join(known) or 'nothing'}")
@@ -192,30 +177,21 @@ def _of_array(path: Path) -> Pictures:
             f"{name} of {path} is {dtype} {shape}{' in the order of Fortran' if columns else ''}; pictures are uint8, "
             "or floats in 0 to 255, [n, height, width, 1 or 3]"
         )
-    levels = _levels(path, known)
+    levels = 256
+    if "levels" in known and not known["levels"].shape and known["levels"].dtype.kind in "iu":
+        levels = int(npz.read(path, ["levels"])["levels"])  # this project has written it
+    if not 2 <= levels <= 256:
+        raise ValueError(f"{path} says that it has {levels} grey levels; 2 to 256 are allowed")
 
     def chunks() -> Iterator[np.ndarray]:
         for part in npz.rows(path, name, CHUNK):
-            yield as_rgb(part if levels == 256 else _stretched(part, levels))
+            if levels < 256:
+                if part.dtype != np.uint8 or part.max(initial=0) >= levels:
+                    raise ValueError(
+                        f"it says that it has {levels} grey levels, which are uint8 of at most {levels - 1}, and holds "
+                        f"{part.dtype} up to {part.max():.4g}"
+                    )
+                part = np.rint(part * (255 / (levels - 1))).astype(np.uint8)
+            yield as_rgb(part)
 
-    return Pictures(path, shape[0], shape[1:3], chunks, lambda: of_file(path))
-
-
-def _stretched(part: np.ndarray, levels: int) -> np.ndarray:
-    """Grey levels over 0 to 255; ValueError for what is none of them."""
-    if part.dtype != np.uint8 or part.max(initial=0) >= levels:
-        raise ValueError(
-            f"it says that it has {levels} grey levels, which are uint8 of at most {levels - 1}, and holds "
-            f"{part.dtype} up to {part.max():.4g}"
-        )
-    return np.rint(part * (255 / (levels - 1))).astype(np.uint8)
-
-
-def _levels(path: Path, known: dict[str, npz.Header]) -> int:
-    """The grey levels of an array that this project has written, which are stretched over 0 to 255; else 256."""
-    if "levels" not in known or known["levels"].shape or known["levels"].dtype.kind not in "iu":
-        return 256
-    levels = int(npz.read(path, ["levels"])["levels"])
-    if not 2 <= levels <= 256:
-        raise ValueError(f"{path} says that it has {levels} grey levels; 2 to 256 are allowed")
-    return levels
+    return Pictures(path, shape[0], (shape[1], shape[2]), chunks, lambda: of_file(path))

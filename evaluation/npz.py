@@ -37,12 +37,12 @@ class Header(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def headers(path: str | Path) -> dict[str, Header]:
-    """The headers of all arrays of an .npz by name; no number is read.
+def headers(path: str | Path, what: str = "arrays") -> dict[str, Header]:
+    """The headers of all arrays of an .npz by name; no number is read. The messages call them `what` they should be.
 
     Raises:
-      ValueError: a file that is no .npz, or is damaged; one line that does not name the file.
-      OSError: no such file, or one that cannot be opened.
+      ValueError: the file is no .npz, or is damaged; one line that names it.
+      OSError: there is no such file, or it cannot be opened.
     """
     with open(path, "rb") as file:
         size = Path(path).stat().st_size  # no part is larger, whatever it says
@@ -51,20 +51,15 @@ def headers(path: str | Path) -> dict[str, Header]:
                 found = {}
                 for info in archive.infolist():
                     with archive.open(info) as stream:
-                        what = Header(*_header(stream), min(info.compress_size, size))
-                    found[info.filename.removesuffix(".npy")] = what
+                        header = Header(*_header(stream), min(info.compress_size, size))
+                    found[info.filename.removesuffix(".npy")] = header
                 return found
         except Exception as error:  # damage comes as any error of zipfile, zlib, struct or NumPy
-            raise ValueError(_one_line(error)) from None
+            raise ValueError(f"{path} is not an .npz of {what}: {_one_line(error)}") from None
 
 
-def read(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """The arrays of these names, each as large as its header says and no larger.
-
-    Raises:
-      ValueError: a file that is damaged, or an array of objects; one line that does not name the file.
-      OSError: no such file, or one that cannot be opened.
-    """
+def read(path: str | Path, names: Iterable[str], what: str = "arrays") -> dict[str, np.ndarray]:
+    """The arrays of these names, each as large as its header says and no larger; it raises what `headers` does."""
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -75,7 +70,7 @@ def read(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
                         stream.read(1)  # the end of it, where zipfile compares the checksum
                 return found
         except Exception as error:
-            raise ValueError(_one_line(error)) from None
+            raise ValueError(f"{path} is not an .npz of {what}: {_one_line(error)}") from None
 
 
 def rows(path: Path, name: str, count: int) -> Iterator[np.ndarray]:

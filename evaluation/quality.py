@@ -1,19 +1,21 @@
 """What samples are compared with: the pixels of the data themselves, or statistics of Inception features."""
 
-from typing import NamedTuple
+import functools
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 
-from data.source import Records, take
-from evaluation import features, stats
+from data.fingerprint import of_file
+from data.source import take
+from evaluation import features, ingredients, stats
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import is_leader
 from experiment.workdir import Workdir
 from metrics import sample_set
-from metrics.fid import frechet_distance
+from metrics.fid import Accumulator, Moments, frechet_distance
 from metrics.inception import InceptionV3
-from metrics.moments import Accumulator, Moments
 
 MAX_PIXELS = 4096  # numbers an example: a covariance of more is larger than what it is good for
 CHUNK = 1000
@@ -27,49 +29,87 @@ class PixelDistance:
     """
 
     def __init__(self, experiment: Experiment, count: int):
-        train, self.levels, self.field = experiment.source.train, experiment.source.levels, experiment.codec.field
-        self.count = min(count, len(train) // 2)
+        self.experiment, self.levels = experiment, experiment.source.levels
+        self.name = f"Frechet distance over {'pixels' if self.levels else 'coordinates'}"
+        self.count = min(count, len(experiment.source.train) // 2)
+
+    @functools.cached_property
+    def halves(self) -> list[Moments]:
+        """The moments of both halves."""
+        train, field = self.experiment.source.train, self.experiment.codec.field
         order = np.random.default_rng(0).permutation(len(train))[: 2 * self.count]
-        self._halves = [self._moments_at(train, np.sort(half)) for half in np.split(order, 2)]
-        self.floor = frechet_distance(*self._halves)
+        found = []
+        for half in np.split(order, 2):
+            parts = np.split(np.sort(half), range(CHUNK, self.count, CHUNK))
+            found.append(self._moments(take(train, places)[field] for places in parts))
+        return found
 
-    def of(self, rounds: Rounds) -> float:
-        """The mean of the distances of the samples in rounds to both halves."""
-        accumulator = Accumulator()
-        for round_ in rounds:
-            accumulator.update(self._unit(round_["samples"]))
-        of_samples = accumulator.moments()
-        return float(np.mean([frechet_distance(of_samples, half) for half in self._halves]))
+    @functools.cached_property
+    def facts(self) -> dict[str, Any]:
+        """What a report says of the distance, once for all samplers: its floor."""
+        return {"frechet_count": self.count, "frechet_floor": frechet_distance(*self.halves)}
 
-    def _moments_at(self, train: Records, places: np.ndarray) -> Moments:
+    def fingerprint(self) -> str:
+        """The fingerprint of the data that are compared with."""
+        return ingredients.of_examples(self.experiment, "train")["fingerprint"]
+
+    def row(self, sets: list[Rounds]) -> dict[str, Any]:
+        """What a report says of sets of samples of one sampler: the means of the distances to both halves."""
+        if not is_leader():
+            return {}
+        of_sets = [self._moments(round_["samples"] for round_ in drawn) for drawn in sets]
+        found = [float(np.mean([frechet_distance(of, half) for half in self.halves])) for of in of_sets]
+        return {"frechet_distance": float(np.mean(found)), "frechet_distances": found}
+
+    def _moments(self, parts: Iterable[np.ndarray]) -> Moments:
+        """The moments of stored levels as numbers in [0, 1], or of continuous data as they are."""
         accumulator = Accumulator()
-        for first in range(0, len(places), CHUNK):
-            accumulator.update(self._unit(take(train, places[first : first + CHUNK])[self.field]))
+        for images in parts:
+            accumulator.update(images if self.levels is None else images.astype(np.float64) / (self.levels - 1))
         return accumulator.moments()
 
-    def _unit(self, images: np.ndarray) -> np.ndarray:
-        """Stored levels as numbers in [0, 1]; continuous data as they are."""
-        return images if self.levels is None else images.astype(np.float64) / (self.levels - 1)
+
+class InceptionDistance:
+    """FID and its family: the features of samples against statistics of those of real images."""
+
+    name = "FID"
+    facts: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, experiment: Experiment, inception: InceptionV3, reference: sample_set.Reference):
+        self.experiment, self.inception, self.reference = experiment, inception, reference
+
+    def fingerprint(self) -> str:
+        """The fingerprint of the data that are compared with, or of the file of their statistics."""
+        config = self.experiment.config.eval
+        if config.reference_stats:
+            return of_file(config.reference_stats)
+        return ingredients.of_examples(self.experiment, config.stats_split)["fingerprint"]
+
+    def row(self, sets: list[Rounds]) -> dict[str, Any]:
+        """What a report says of sets of samples of one sampler: every metric, and its spread over several sets.
+
+        All processes compute the features; the others than process 0 return nothing.
+        """
+        kept = [features.of_samples(self.experiment, drawn, self.inception) for drawn in sets]
+        if not is_leader():
+            return {}
+        found = [sample_set.of_set(self.reference, features.extracted(of)) for of in kept]
+        return {"inception": found[0] if len(found) == 1 else sample_set.summarise(found)}
 
 
-class Against(NamedTuple):
-    """What samples are compared with: pixels of the data, on process 0 alone, or statistics of Inception features."""
-
-    pixels: PixelDistance | None
-    inception: InceptionV3 | None
-    reference: sample_set.Reference | None
+Distance = PixelDistance | InceptionDistance
 
 
-def against(experiment: Experiment, workdir: Workdir, inception: InceptionV3 | None) -> Against:
-    """Inception's statistics where there is the network; else pixels, where a covariance of them fits in memory.
+def distance(experiment: Experiment, workdir: Workdir, inception: InceptionV3 | None) -> Distance | None:
+    """The distance of samples from data: by Inception where there is the network, else over pixels.
 
-    They are read, or computed, once.
+    It is None where no samples are drawn, or a covariance of pixels does not fit in memory.
     """
     if inception:
-        return Against(None, inception, reference(experiment, workdir, inception))
+        return InceptionDistance(experiment, inception, reference(experiment, workdir, inception))
     config = experiment.config.eval
     fits = config.enable_sampling and np.prod(experiment.source.shape) <= MAX_PIXELS
-    return Against(PixelDistance(experiment, config.num_samples) if fits and is_leader() else None, None, None)
+    return PixelDistance(experiment, config.num_samples) if fits else None
 
 
 def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> sample_set.Reference:
@@ -83,9 +123,9 @@ def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) 
     if config.reference_stats:
         return stats.load_statistics(config.reference_stats, inception)
     path = stats.path_of(experiment, workdir, inception)
-    if not stats.is_current(path, experiment, inception):
-        stats.compute_statistics(experiment, workdir, inception)
-    return stats.load_statistics(path, inception)
+    if found := stats.current(path, experiment, inception):
+        return found
+    return stats.load_statistics(stats.compute_statistics(experiment, workdir, inception), inception)
 
 
 def load_inception(experiment: Experiment, *, needed: bool = False) -> InceptionV3 | None:
@@ -98,5 +138,5 @@ def load_inception(experiment: Experiment, *, needed: bool = False) -> Inception
     config = experiment.config.eval
     if not config.inception and not needed:
         return None
-    (stats.check_images if config.reference_stats and not needed else stats.check)(experiment)
+    (stats.check_images if config.reference_stats else stats.check)(experiment)
     return features.load_inception(config.inception, config.inception_resize, config.inception_sha256)

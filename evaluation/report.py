@@ -35,9 +35,25 @@ def write(folder: Path, report: dict[str, Any], text: str | None = None) -> None
     """
     forms = {"report.json": json.dumps(report, indent=2) + "\n", "report.md": text or markdown(report)}
     for name, text in forms.items():
-        if not (folder / name).exists() or (folder / name).read_bytes() != text.encode():
-            set_aside(folder / name)
-            write_text(folder / name, text)
+        write_anew(folder / name, text)
+
+
+def write_anew(path: Path, text: str) -> None:
+    """Write a file unless it has just this text; an earlier one that differs is set aside."""
+    if not path.exists() or path.read_bytes() != text.encode():
+        set_aside(path)
+        write_text(path, text)
+
+
+def weights_of(checkpoint: dict[str, Any]) -> str:
+    """Which weights of a checkpoint were measured, in words."""
+    return f"moving average (EMA), rate {checkpoint['ema_rate']}" if checkpoint["ema"] else "raw"
+
+
+def where(report: dict[str, Any]) -> str:
+    """The line on the devices and the versions that a report was made with."""
+    place = report["environment"]
+    return f"{place['device']}, {place['processes']} process(es). {samples.listed(place['versions'])}."
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -47,8 +63,7 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [
         f"# {report['dataset']}, step {checkpoint['step']}",
         "",
-        f"Weights: {'moving average (EMA), rate ' + str(checkpoint['ema_rate']) if checkpoint['ema'] else 'raw'}. "
-        f"Seed {report['seed']}{seeds}. SDE: {samples.listed(report['sde'])}.",
+        f"Weights: {weights_of(checkpoint)}. Seed {report['seed']}{seeds}. SDE: {samples.listed(report['sde'])}.",
         "",
     ]
     for measure in MEASURES.values():
@@ -56,14 +71,7 @@ def markdown(report: dict[str, Any]) -> str:
             lines += measure.rows(part)
     if "samplers" in report:
         lines += samples.rows(report)
-    place = report["environment"]
-    lines += [
-        "## Where",
-        "",
-        f"{place['device']}, {place['processes']} process(es). {samples.listed(place['versions'])}.",
-        "",
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "## Where", "", where(report), ""])
 
 
 def table(folder: Path, *, ema: bool, like: dict[str, Any] | None = None) -> str:

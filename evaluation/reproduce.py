@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from evaluation.report import weights_of, where, write_anew
+from evaluation.samples import listed
 from experiment import Experiment
 from experiment.rules import published_samplers
-from experiment.workdir import Workdir, set_aside, write_text
+from experiment.workdir import Workdir
 from metrics import sample_set
 
 ROWS = {  # config.published field: the metric, what is added to its name, where the report holds it
@@ -18,10 +20,7 @@ ROWS = {  # config.published field: the metric, what is added to its name, where
 def write(experiment: Experiment, workdir: Workdir, report: dict[str, Any]) -> str:
     """Write reproduction.md into the folder and return its text; an earlier one that differs is set aside."""
     text = markdown(experiment, report)
-    path = workdir.path / "reproduction.md"
-    if not path.exists() or path.read_bytes() != text.encode():
-        set_aside(path)
-        write_text(path, text)
+    write_anew(workdir.path / "reproduction.md", text)
     return text
 
 
@@ -42,21 +41,19 @@ def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
             lines.append(f"| {called} | {published[field]} | {measured:.{digits}f} | {difference:+.{digits}f} |")
     lines += ["", "## How it was measured", ""]
     checkpoint = report["checkpoint"]
-    weights = f"moving average (EMA), rate {checkpoint['ema_rate']}" if checkpoint["ema"] else "raw"
-    lines += [f"- Weights: {weights}; {report['parameters']:,} parameters.", f"- Seed: {report['seed']}."]
+    weights = f"- Weights: {weights_of(checkpoint)}; {report['parameters']:,} parameters."
+    lines += [weights, f"- Seed: {report['seed']}."]
     if origin := checkpoint.get("imported"):
         parts = [str(origin[name]) for name in ("file", "format", "sha256") if name in origin]
         lines.append(f"- Imported from {', '.join(parts)}.")
     for method, row in report.get("samplers", {}).items():
-        settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
         lines.append(
             f"- {method}: {report['num_samples']} samples of each of {report['seeds']} seed(s), "
-            f"{row['evaluations']['mean']:.0f} network evaluations each; {settings}."
+            f"{row['evaluations']['mean']:.0f} network evaluations each; {listed(row['settings'])}."
         )
         if "inception" in row:
-            against = {name: value for name, value in row["inception"]["reference"].items() if name != "data"}
-            lines += [f"- {method}: {line}" for line in sample_set.describe(row["inception"])]
-            lines.append(f"- {method}: against {_plain(against)}.")
+            of_set = *sample_set.describe(row["inception"]), sample_set.against(row["inception"])
+            lines += [f"- {method}: {line}" for line in of_set]
     if config.eval.inception and "samplers" in report:
         lines.append(f"- Resize before Inception: {config.eval.inception_resize}.")
     if bits := report.get("bits_per_dim"):
@@ -69,15 +66,8 @@ def markdown(experiment: Experiment, report: dict[str, Any]) -> str:
     others = {name: value for name, value in published.items() if name not in ROWS}
     if others:
         lines += ["", "## How the published numbers were made", ""]
-        lines += [f"- {name}: {_plain(value)}" for name, value in others.items()]
-    place = report["environment"]
-    versions = ", ".join(f"{name} {value}" for name, value in place["versions"].items())
-    lines += ["", f"{place['device']}, {place['processes']} process(es). {versions}.", ""]
-    return "\n".join(lines)
-
-
-def _plain(value: Any) -> Any:
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if hasattr(value, "items") else value
+        lines += [f"- {name}: {listed(value) if hasattr(value, 'items') else value}" for name, value in others.items()]
+    return "\n".join([*lines, "", where(report), ""])
 
 
 def _measured(experiment: Experiment, report: dict[str, Any], field: str) -> tuple[float | None, str, int]:

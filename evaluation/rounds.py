@@ -7,6 +7,7 @@ P is, so that neither a kill nor the number of processes changes a number. All p
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -33,14 +34,16 @@ class Rounds:
 
     def __init__(self, folder: Path, about: dict[str, Any], total: int, size: int):
         self.folder, self.total, self.size = folder, total, size
-        about = json.loads(json.dumps({**about, "round_size": size}))
-        file = folder / "about.json"
+        file, text = folder / "about.json", json.dumps({**about, "round_size": size}, indent=2) + "\n"
         if is_leader():
-            if folder.exists() and _read(file) != about:
+            known = None
+            with suppress(OSError, ValueError, RecursionError):
+                known = json.loads(file.read_text())
+            if folder.exists() and known != json.loads(text):
                 set_aside(folder)
             folder.mkdir(parents=True, exist_ok=True)
             if not file.exists():
-                write_text(file, json.dumps(about, indent=2) + "\n")
+                write_text(file, text)
         barrier(f"rounds {folder}")
 
     def __len__(self) -> int:
@@ -63,27 +66,23 @@ class Rounds:
         """Compute the rounds that are missing, and return when every process has done its share.
 
         Args:
-          what: names the numbers in the progress bar.
+          what: names the numbers in the progress bar, which process 0 shows of the examples of its share.
           begin: dispatches round i to the devices. It need not wait for them, because the next round begins before this
             one is finished, which hides the fetching, the checks and the writing (`experiment.placing.one_ahead`).
           finish: fetches what was begun, and returns the arrays [n, ...] of those n examples. It raises a `Failure`
             where they are not sound, and then nothing of the round is written.
         """
         missing = self.missing()
-        with self._progress(missing, what) as progress:
+        total, left = (sum(map(self.real, rounds)) for rounds in (self.share(), missing))
+        options: dict[str, Any] = {"unit": "image", "dynamic_ncols": True, "disable": not is_leader()}
+        with tqdm(total=total, initial=total - left, desc=what, **options) as progress:
             for i, begun in one_ahead(begin, missing):
                 self.write(i, **finish(begun, self.examples(i)))
                 progress.update(self.real(i))
         barrier(f"{what} in {self.folder}")
         return self
 
-    def _progress(self, missing: list[int], description: str) -> tqdm:
-        """A bar over the examples of this process's share, which process 0 alone shows."""
-        total, left = (sum(map(self.real, rounds)) for rounds in (self.share(), missing))
-        options = {"unit": "image", "desc": description, "dynamic_ncols": True, "disable": not is_leader()}
-        return tqdm(total=total, initial=total - left, **options)
-
-    def write(self, i: int, **arrays: np.ndarray) -> None:
+    def write(self, i: int, **arrays: Any) -> None:
         """Save a round whole or not at all; every array has `size` rows or as many as the last round has examples."""
         with replacing(self._path(i)) as file:
             np.savez(file, **arrays)
@@ -105,17 +104,11 @@ class Rounds:
         """The arrays of every round in order, of all processes."""
         return map(self.read, range(len(self)))
 
-    def column(self, name: str) -> np.ndarray:
-        """The array [total, ...] of that name, of all rounds."""
-        return np.concatenate([self._column(i, name) for i in range(len(self))])
-
-    def first(self, name: str, count: int) -> np.ndarray:
-        """The first `count` rows of the array of that name."""
-        needed = range(min(len(self), -(-count // self.size)))
-        return np.concatenate([self._column(i, name) for i in needed])[:count]
-
-    def _column(self, i: int, name: str) -> np.ndarray:
-        return npz.read(self._path(i), [name])[name][: self.real(i)]
+    def column(self, name: str, count: int | None = None) -> np.ndarray:
+        """The array [total, ...] of that name, of all rounds, or the first `count` rows of it."""
+        needed = range(len(self) if count is None else min(len(self), -(-count // self.size)))
+        parts = [npz.read(self._path(i), [name])[name][: self.real(i)] for i in needed]
+        return np.concatenate(parts)[:count]
 
     def _path(self, i: int) -> Path:
         return self.folder / f"round_{i:05d}.npz"
@@ -134,10 +127,3 @@ class Rounds:
         except (ValueError, OSError) as error:
             logging.warning("%s is damaged and computed again: %s", path, error)
             return False
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError):
-        return None

@@ -4,10 +4,17 @@ Everything that takes long is kept in rounds under WORKDIR/evaluation/step_N: th
 evaluation, and ends with the same report.
 """
 
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from data.fingerprint import of_file
-from evaluation import ingredients, measures, quality, samples, steps
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from checkpoints.store import Store
+from evaluation import ingredients, measures, quality, samples
 from evaluation import report as reports
 from experiment import Experiment, rules
 from experiment.processes import barrier, is_leader
@@ -15,7 +22,7 @@ from experiment.weights import load, load_guide, load_run
 from experiment.workdir import Workdir, write_text
 from metrics.inception import InceptionV3
 
-Weights = tuple[int, dict[str, Any]]
+POLL_SECONDS = 10.0
 
 
 class Plan(NamedTuple):
@@ -28,7 +35,7 @@ class Plan(NamedTuple):
     """
 
     inception: InceptionV3 | None
-    weights: Weights | None
+    weights: tuple[int, dict[str, Any]] | None
     guide: dict[str, Any]
 
 
@@ -52,7 +59,7 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
         )
     if likelihood:
         rules.check(rules.of_evaluation(experiment))
-        for measure in chosen:
+        for measure in chosen.values():
             measure.check(experiment)
 
 
@@ -84,12 +91,12 @@ def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[
       Failure: a likelihood or a sample is not finite.
     """
     config, found = experiment.config.eval, []
-    against = quality.against(experiment, workdir, plan.inception)
+    distance = quality.distance(experiment, workdir, plan.inception)
     with workdir.store(read_only=True) as store:
-        for step in steps.steps_to_evaluate(store, config, experiment.config.training.snapshot_freq):
+        for step in steps_to_evaluate(store, config, experiment.config.training.snapshot_freq):
             weights = plan.weights or load(store, experiment.network, ema=config.ema, step=step)
             origin = store.metadata(weights[0]).get("imported")
-            report = evaluate_checkpoint(experiment, workdir, *weights, against, origin, plan.guide)
+            report = evaluate_checkpoint(experiment, workdir, *weights, distance, origin, plan.guide)
             if report is not None:
                 found.append(report)
                 if config.end_step:
@@ -101,17 +108,55 @@ def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[
     return found
 
 
+def steps_to_evaluate(
+    store: Store, config: ConfigDict, archived: int, *, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[int]:
+    """Yield the steps in ascending order: `eval.checkpoint` (-1: the newest), or those of a range.
+
+    A range takes the steps that `archived` divides and `eval.end_step`, not the rolling ones, which a training deletes
+    again. It waits up to `eval.wait_minutes` for each, until that of `eval.end_step` was there. Process 0 looks
+    and tells the others.
+
+    Raises:
+      FileNotFoundError: the range holds no checkpoint.
+    """
+    if not config.end_step:
+        yield config.checkpoint
+        return
+    seen, end, waited, found = config.begin_step - 1, config.end_step, 0.0, False
+    while seen < end:
+        kept = (step for step in store.steps() if seen < step <= end and (step % archived == 0 or step == end))
+        step = int(multihost_utils.broadcast_one_to_all(np.int64(min(kept, default=-1))))
+        if step >= 0:
+            yield step
+            seen, waited, found = step, 0.0, True
+        elif waited >= 60 * config.wait_minutes:
+            break
+        else:
+            if not waited:
+                logging.info("waiting for a checkpoint after step %d", seen)
+            sleep(POLL_SECONDS)
+            waited += POLL_SECONDS
+    if not found:
+        raise FileNotFoundError(
+            f"no archived checkpoint of steps {config.begin_step} to {end} in {store.directory}; there are "
+            f"{store.steps()}"
+        )
+
+
 def evaluate_checkpoint(
     experiment: Experiment,
     workdir: Workdir,
     step: int,
     variables: dict,
-    against: quality.Against,
+    distance: quality.Distance | None,
     origin: dict[str, Any] | None = None,
     guide: dict[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Evaluate these weights in evaluation/step_N of the folder; process 0 returns the report, the others None.
 
+    The report holds the fingerprints of the data that it is about: of the test set, and of what samples are compared
+    with.
     `origin` says which published file they were imported from; `guide` is what `experiment.weights.load_guide` gave.
 
     Raises:
@@ -119,7 +164,11 @@ def evaluate_checkpoint(
     """
     config = experiment.config
     folder = workdir.path / "evaluation" / f"step_{step:08d}{'' if config.eval.ema else '_raw'}"
-    about = ingredients.of_weights(experiment, step, variables)
+    about, measured, data = ingredients.of_weights(experiment, step, variables), measures.create(experiment), {}
+    if measured:
+        data["test"] = ingredients.of_examples(experiment, "test")["fingerprint"]
+    if distance:
+        data["reference"] = distance.fingerprint()
     report: dict[str, Any] = {
         "dataset": config.data.dataset,
         "levels": experiment.source.levels,
@@ -128,32 +177,19 @@ def evaluate_checkpoint(
         "parameters": experiment.network.count(),
         "seed": config.eval.seed,
         "seeds": config.eval.seeds,
-        "data": _data(experiment, against),
+        "data": data,
         "environment": reports.environment(),
     }
     if origin:
         report["checkpoint"]["imported"] = origin
-    for kind in measures.chosen(experiment):
-        measure, key = kind(experiment), samples.key_of(config.eval.seed, kind.folder)
-        report[kind.name] = measure.report(variables, key, folder, about)
+    for measure in measured:
+        key = samples.key_of(config.eval.seed, measure.folder)
+        report[measure.name] = measure.report(variables, key, folder, about)
     if config.eval.enable_sampling:
         together = variables | (guide or {})
         about = ingredients.of_weights(experiment, step, together) if guide else about
-        report |= samples.report(experiment, together, against, folder, about)
+        report |= samples.report(experiment, together, distance, folder, about)
     if not is_leader():
         return None
     reports.write(folder, report)
     return report
-
-
-def _data(experiment: Experiment, against: quality.Against) -> dict[str, str]:
-    """The fingerprints of the data that a report is about: the test set, and what samples are compared with."""
-    config, found = experiment.config.eval, {}
-    if measures.chosen(experiment):
-        found["test"] = ingredients.of_examples(experiment, "test")["fingerprint"]
-    if config.enable_sampling and against.inception and config.reference_stats:
-        found["reference"] = of_file(config.reference_stats)
-    elif config.enable_sampling and (against.inception or against.pixels):
-        split = config.stats_split if against.inception else "train"
-        found["reference"] = ingredients.of_examples(experiment, split)["fingerprint"]
-    return found

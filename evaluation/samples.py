@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from evaluation import features, ingredients
+from evaluation import ingredients
 from evaluation.grid import GRID_SAMPLES
-from evaluation.quality import Against
+from evaluation.quality import Distance
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.captions import facts_of
@@ -51,56 +51,47 @@ def draw_rounds(
 
 
 def report(
-    experiment: Experiment, variables: dict, against: Against, folder: Path, weights: dict[str, Any]
+    experiment: Experiment, variables: dict, distance: Distance | None, folder: Path, weights: dict[str, Any]
 ) -> dict[str, Any]:
     """The samplers' part of a report: every process draws, and process 0 adds up.
 
     The first samples of each set go to the folder as a picture, and how long drawing took as timing.json, apart from
     the report because it is not the same twice.
     """
-    config, pixels = experiment.config.eval, against.pixels
+    config, timing = experiment.config.eval, {}
     part: dict[str, Any] = {"num_samples": config.num_samples, "samplers": {}}
-    if pixels:
-        part |= {"frechet_count": pixels.count, "frechet_floor": pixels.floor}
-    timing = {}
+    if distance and is_leader():
+        part |= distance.facts
     for method in config.samplers:
         sets = []
         for seed in range(config.seed, config.seed + config.seeds):
             place = folder / f"{method}_seed_{seed}"
             drawn = draw_rounds(experiment, variables, method, key_of(seed, method), place, weights)
-            found = against.inception and features.of_samples(experiment, drawn, against.inception)
-            sets.append((drawn, found))
+            sets.append(drawn)
             if is_leader():
-                spent = drawn.first("evaluations", GRID_SAMPLES).mean()
+                spent = drawn.column("evaluations", GRID_SAMPLES).mean()
                 how = {"step": weights["step"], "seed": seed, "evaluations": spent, "averaged": config.ema}
-                facts, shown = facts_of(experiment, method, **how), drawn.first("samples", GRID_SAMPLES)
+                facts, shown = facts_of(experiment, method, **how), drawn.column("samples", GRID_SAMPLES)
                 save_decoded(folder / f"{place.name}.png", shown, experiment.codec, facts)
+        found = distance.row(sets) if distance else {}
         if is_leader():
-            part["samplers"][method] = _row(experiment, method, sets, against)
-            seconds = sum(drawn.column("seconds")[:: drawn.size].sum() for drawn, _ in sets)
+            part["samplers"][method] = _row(experiment, method, sets) | found
+            seconds = sum(drawn.column("seconds")[:: drawn.size].sum() for drawn in sets)
             timing[method] = {"seconds": float(seconds), "samples": config.num_samples * config.seeds}
     if is_leader():
         write_text(folder / "timing.json", json.dumps(timing, indent=2) + "\n")
     return part
 
 
-def _row(
-    experiment: Experiment, method: str, sets: list[tuple[Rounds, Rounds | None]], against: Against
-) -> dict[str, Any]:
-    """What the report says of one sampler, from its samples and their features of every seed."""
-    spent = np.concatenate([drawn.column("evaluations") for drawn, _ in sets])
+def _row(experiment: Experiment, method: str, sets: list[Rounds]) -> dict[str, Any]:
+    """What the report says of one sampler beside the distance of its samples, which are of every seed."""
+    spent = np.concatenate([drawn.column("evaluations") for drawn in sets])
     row: dict[str, Any] = {
         "evaluations": {"mean": float(spent.mean()), "max": int(spent.max())},
         "settings": experiment.settings_of(method).used(),
     }
     if row["settings"].get("corrector_norm") == "batch":  # a sample depends on the others of its batch
-        row["settings"]["batch_size"] = sets[0][0].size
-    if against.pixels:
-        distances = [against.pixels.of(drawn) for drawn, _ in sets]
-        row |= {"frechet_distance": float(np.mean(distances)), "frechet_distances": distances}
-    if against.reference:
-        found = [sample_set.of_set(against.reference, features.extracted(of)) for _, of in sets if of]
-        row["inception"] = found[0] if len(found) == 1 else sample_set.summarise(found)
+        row["settings"]["batch_size"] = sets[0].size
     return row
 
 
@@ -125,9 +116,8 @@ def rows(report: dict[str, Any]) -> list[str]:
     lines.append("")
     for name, row in samplers.items():
         if "inception" in row:
-            compared = {name: value for name, value in row["inception"]["reference"].items() if name != "data"}
             lines += [f"### {name}", "", *(f"- {line}" for line in sample_set.describe(row["inception"]))]
-            lines += ["", f"Against {listed(compared)}.", ""]
+            lines += ["", sample_set.against(row["inception"]), ""]
     return lines
 
 

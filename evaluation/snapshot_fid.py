@@ -1,16 +1,15 @@
 """The FID of each archived checkpoint while a run trains, of fewer samples than a published one has."""
 
 import math
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 from absl import logging
 
 from data.fingerprint import of_file
 from evaluation import features, ingredients, quality
+from evaluation.samples import key_of
 from evaluation.stats import load_statistics
 from experiment import Experiment, Failure, rules
 from experiment.sampling import Drawer
@@ -30,7 +29,7 @@ class SnapshotFid:
         config = experiment.config
         self._experiment, self._inception, self._reference = experiment, inception, reference
         self._count = config.training.snapshot_fid_samples
-        self._key = jax.random.fold_in(jax.random.key(config.eval.seed), zlib.crc32(b"snapshot_fid"))
+        self._key = key_of(config.eval.seed, "snapshot_fid")
         self._size = min(config.eval.batch_size, self._count)
         self.about: dict[str, Any] = {
             "samples": self._count,
@@ -50,7 +49,7 @@ class SnapshotFid:
         def chunks() -> Iterator[np.ndarray]:
             for i in range(math.ceil(self._count / self._size)):
                 levels = drawer.fetch(drawer.start(self._key, i)).x
-                yield experiment.codec.stretch(levels[: self._count - i * self._size])
+                yield np.asarray(experiment.codec.stretch(levels[: self._count - i * self._size]))
 
         try:
             found = features.extract(self._inception, chunks(), self._count, batch_size=batch, desc="snapshot FID")
@@ -72,5 +71,6 @@ def prepare(experiment: Experiment) -> SnapshotFid | None:
     if not config.training.snapshot_fid_samples:
         return None
     rules.check(rules.of_snapshot_fid(experiment))
-    inception = quality.load_inception(experiment)
+    inception = quality.load_inception(experiment, needed=True)
+    assert inception
     return SnapshotFid(experiment, inception, load_statistics(config.eval.reference_stats, inception))

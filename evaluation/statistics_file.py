@@ -34,10 +34,7 @@ def contents(path: str | Path) -> dict[str, np.ndarray]:
         that is of another kind or shape, or larger than the file can hold; one line, before an array is read.
       OSError: there is no such file.
     """
-    try:
-        found = npz.headers(path)
-    except ValueError as error:
-        raise ValueError(f"{path} is not an .npz of statistics: {error}") from error
+    found = npz.headers(path, "statistics")
     named = {name: header for name, header in found.items() if name in EXPECTED}
     if "pool_3" not in named or "mu" in named:
         missing = [name for name in ("mu", "sigma") if name not in named]
@@ -47,25 +44,13 @@ def contents(path: str | Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} holds one of mu_s and sigma_s; it needs both, or neither")
     for name, header in named.items():
         _check(path, name, header)
-    try:
-        arrays = npz.read(path, named)
-    except ValueError as error:
-        raise ValueError(f"{path} is not an .npz of statistics: {error}") from error
+    arrays = npz.read(path, named, "statistics")
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"{path} holds statistics that are not finite ({name})")
         if name.startswith("sigma"):
             _check_covariance(path, name, array)
     return arrays
-
-
-def text(path: str | Path, name: str) -> str:
-    """The text of that name in such a file; it raises what `contents` does, and ValueError where it is not there."""
-    found = npz.headers(path)
-    if name not in found:
-        raise ValueError(f"{path} holds no {name}")
-    _check(path, name, found[name])
-    return str(npz.read(path, [name])[name])
 
 
 def _check_covariance(path: str | Path, name: str, matrix: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """Reference statistics of a data set, computed once and kept in a file that says what they were computed with."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -14,8 +15,8 @@ from experiment import Experiment
 from experiment.processes import barrier, is_leader
 from experiment.workdir import Workdir, set_aside
 from experiment.writing import replacing
+from metrics.fid import Accumulator, Moments
 from metrics.inception import InceptionV3
-from metrics.moments import Accumulator, Moments
 from metrics.sample_set import Reference
 
 PUBLIC_FEATURES = 10_000  # of a public file, kept for KID, precision and recall; see eval.stats_features
@@ -84,7 +85,7 @@ def compute_statistics(experiment: Experiment, workdir: Workdir, inception: Ince
     rounds = Rounds(path.with_suffix(""), known, count, min(config.batch_size, count))
 
     def images(i: int) -> np.ndarray:
-        return experiment.codec.stretch(take(records, np.array(rounds.examples(i)))[experiment.codec.field])
+        return np.asarray(experiment.codec.stretch(take(records, np.array(rounds.examples(i)))[experiment.codec.field]))
 
     features.fill(rounds, inception, images, config.inception_batch_size, f"{experiment.source.name} statistics")
     if is_leader():
@@ -97,28 +98,24 @@ def compute_statistics(experiment: Experiment, workdir: Workdir, inception: Ince
     return path
 
 
-def is_current(path: Path, experiment: Experiment, inception: InceptionV3) -> bool:
-    """Whether the statistics at `path` are of just this experiment's data and network."""
+def current(path: Path, experiment: Experiment, inception: InceptionV3) -> Reference | None:
+    """The statistics at `path`, if they are of just this experiment's data and network."""
     try:
-        return json.loads(statistics_file.text(path, "about")) == about(experiment, inception)
-    except (OSError, ValueError):  # none, or damaged
-        return False
+        found = load_statistics(path, inception)
+    except (OSError, ValueError):  # there are none, they are damaged, or of another network
+        return None
+    return found if found.about == about(experiment, inception) else None
 
 
 def save_statistics(path: Path, reference: Reference) -> None:
     """Write an .npz with the public names mu, sigma (pool) and mu_s, sigma_s (spatial); an earlier one is set aside."""
+    arrays: dict[str, Any] = {"count": reference.pool.count, "about": json.dumps(reference.about)}
+    arrays |= {"mu": reference.pool.mean, "sigma": reference.pool.covariance, "features": reference.features}
+    if reference.spatial:
+        arrays |= {"mu_s": reference.spatial.mean, "sigma_s": reference.spatial.covariance}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
-        np.savez(
-            file,
-            mu=reference.pool.mean,
-            sigma=reference.pool.covariance,
-            mu_s=reference.spatial.mean,
-            sigma_s=reference.spatial.covariance,
-            count=reference.pool.count,
-            features=reference.features,
-            about=json.dumps(reference.about),
-        )
+        np.savez(file, **arrays)
         file.flush()  # before the earlier one leaves its place
         set_aside(path)
 
@@ -135,11 +132,15 @@ def load_statistics(path: str | Path, inception: InceptionV3) -> Reference:
       OSError: there is no such file.
     """
     arrays = statistics_file.contents(path)
-    if "pool_3" in arrays and "mu" not in arrays:
-        return _of_features(path, arrays["pool_3"])
-    recorded = _not_recorded(path)
+    recorded: Any = {"inception_sha256": "not recorded", "resize": "not recorded", "dataset": Path(path).name}
+    if "mu" not in arrays:
+        return _of_features(path, arrays["pool_3"], recorded)
     if "about" in arrays:
-        recorded = _recorded(path, str(arrays["about"]))
+        with contextlib.suppress(ValueError):
+            recorded = None
+            recorded = json.loads(str(arrays["about"]))
+        if not isinstance(recorded, dict):
+            raise ValueError(f"{path} is damaged: its entry 'about' does not say what made it; make it anew")
         for field, now, what in (
             ("resize", inception.resize, "eval.inception_resize"),
             ("inception_sha256", inception.sha256, "the SHA-256 of eval.inception"),
@@ -154,21 +155,7 @@ def load_statistics(path: str | Path, inception: InceptionV3) -> Reference:
     return Reference(pool, spatial, arrays.get("features"), recorded)
 
 
-def _recorded(path: str | Path, about: str) -> dict[str, Any]:
-    try:
-        recorded = json.loads(about)
-    except ValueError:
-        recorded = None
-    if not isinstance(recorded, dict):
-        raise ValueError(f"{path} is damaged: its entry 'about' does not say what made it; make it anew")
-    return recorded
-
-
-def _not_recorded(path: str | Path) -> dict[str, Any]:
-    return {"inception_sha256": "not recorded", "resize": "not recorded", "dataset": Path(path).name}
-
-
-def _of_features(path: str | Path, features: np.ndarray) -> Reference:
+def _of_features(path: str | Path, features: np.ndarray, about: dict[str, Any]) -> Reference:
     """The moments of all the pool features, and a random choice of them."""
     if len(features) < 2:
         raise ValueError(f"{path} has pool_3 of {len(features)} images; 2 or more are needed")
@@ -179,7 +166,7 @@ def _of_features(path: str | Path, features: np.ndarray) -> Reference:
     except ValueError as error:
         raise ValueError(f"{path}, pool_3: {error}") from None
     order = np.random.default_rng(0).permutation(len(features))[:PUBLIC_FEATURES]
-    return Reference(found.moments(), None, np.asarray(features[order], np.float32), _not_recorded(path))
+    return Reference(found.moments(), None, np.asarray(features[order], np.float32), about)
 
 
 def _moments(arrays: dict[str, np.ndarray], suffix: str, count: int) -> Moments:

@@ -1,12 +1,20 @@
-"""The Frechet distance between two sets of vectors, as if each were Gaussian.
+"""The Frechet distance between two sets of vectors, as if each were Gaussian, and the moments that it is computed from.
 
 Over the pool features of `metrics.inception` it is the FID (Heusel et al. 2017), over the spatial ones the sFID (Nash
 et al. 2021), and over pixels it is neither.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
-from metrics.moments import Moments
+
+class Moments(NamedTuple):
+    """The mean [d] and the unbiased covariance [d, d] of a set of vectors, in float64, and its size (0: not known)."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    count: int  # type: ignore[assignment]  # a tuple has a method of this name
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
@@ -33,3 +41,61 @@ def _factor(of: Moments) -> np.ndarray:
     floor = max(values[-1], 0.0) * len(values) * np.finfo(np.float64).eps  # as numpy.linalg.matrix_rank
     kept = values > floor
     return vectors[:, kept] * np.sqrt(values[kept])
+
+
+def moments(vectors: np.ndarray) -> Moments:
+    """The moments of examples [n, ...], each of which is flattened.
+
+    Raises:
+      ValueError: there are fewer than two examples, or one is not finite.
+    """
+    accumulator = Accumulator()
+    accumulator.update(vectors)
+    return accumulator.moments()
+
+
+class Accumulator:
+    """The moments of batches that are seen once and never kept: count n, mean m, scatter S = sum (x - m)(x - m)^T.
+
+    A batch joins those before by n = n_a + n_b, m = m_a + (n_b / n) delta, S = S_a + S_b + (n_a n_b / n) delta delta^T
+    with delta = m_b - m_a (Chan, Golub and LeVeque 1983, eq. 2.1), which cancels no large numbers: a sum of squares
+    less a square of sums would lose the variance of a mean far from 0. The memory is d^2, however many examples.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = np.zeros(0)
+        self.scatter = np.zeros((0, 0))
+
+    def update(self, vectors: np.ndarray) -> None:
+        """Add a batch [b, ...], whose examples are flattened; an empty one adds nothing.
+
+        Raises:
+          ValueError: an example is not finite, or of another size than those before.
+        """
+        if not (new := len(vectors)):
+            return
+        flat = np.asarray(vectors, np.float64).reshape(new, -1)
+        if broken := int((~np.isfinite(flat).all(axis=1)).sum()):
+            raise ValueError(f"{broken} of {new} examples are not finite")
+        mean = flat.mean(axis=0)
+        flat = flat - mean
+        if not self.count:
+            self.mean, self.scatter = np.zeros_like(mean), np.zeros((mean.size, mean.size))
+        if mean.shape != self.mean.shape:
+            raise ValueError(f"examples of {mean.size} numbers after examples of {self.mean.size}")
+        total, delta = self.count + new, mean - self.mean
+        self.mean = self.mean + delta * (new / total)
+        self.scatter += flat.T @ flat
+        self.scatter += np.outer(delta * (self.count * new / total), delta)
+        self.count = total
+
+    def moments(self) -> Moments:
+        """The moments of all examples that were seen.
+
+        Raises:
+          ValueError: they are fewer than two.
+        """
+        if self.count < 2:
+            raise ValueError(f"moments of {self.count} examples; at least 2 are needed")
+        return Moments(self.mean.copy(), self.scatter / (self.count - 1), self.count)

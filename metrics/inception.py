@@ -62,84 +62,62 @@ def _mean_near(x: Array) -> Array:
     return _pool(jnp.add, _padded(x, 0.0), 1) / jnp.asarray(np.outer(*near)[None, :, :, None], x.dtype)
 
 
-def _branches(conv: Conv, name: str, x: Array, **chains: Sequence[tuple]) -> list[Array]:
-    """Each branch a chain of convolutions (suffix, channels, kernel, stride) over x."""
+Branches = dict[str, list[tuple]]
+"""The branches of a block by name, each a chain of convolutions: the end of its name, channels, kernel and stride."""
+
+AT_35: Branches = {
+    "branch1x1": [("", 64)],
+    "branch5x5": [("_1", 48), ("_2", 64, (5, 5))],
+    "branch3x3dbl": [("_1", 64), ("_2", 96, (3, 3)), ("_3", 96, (3, 3))],
+}
+TO_17: Branches = {
+    "branch3x3": [("", 384, (3, 3), 2)],
+    "branch3x3dbl": [("_1", 64), ("_2", 96, (3, 3)), ("_3", 96, (3, 3), 2)],
+}
+TO_8: Branches = {
+    "branch3x3": [("_1", 192), ("_2", 320, (3, 3), 2)],
+    "branch7x7x3": [("_1", 192), ("_2", 192, (1, 7)), ("_3", 192, (7, 1)), ("_4", 192, (3, 3), 2)],
+}
+AT_8: Branches = {
+    "branch1x1": [("", 320)],
+    "branch3x3": [("_1", 384)],
+    "branch3x3dbl": [("_1", 448), ("_2", 384, (3, 3))],
+}
+
+
+def _at_17(width: int) -> Branches:
+    row, column = (width, (1, 7)), (width, (7, 1))
+    return {
+        "branch1x1": [("", 192)],
+        "branch7x7": [("_1", width), ("_2", *row), ("_3", 192, (7, 1))],
+        "branch7x7dbl": [("_1", width), ("_2", *column), ("_3", *row), ("_4", *column), ("_5", 192, (1, 7))],
+    }
+
+
+def _mixed(conv: Conv, name: str, x: Array, branches: Branches, pooled: Array, channels: int = 0) -> list[Array]:
+    """The outputs of a block's branches; the last is of what is pooled, with a convolution where it has channels."""
     out = []
-    for branch, chain in chains.items():
+    for branch, chain in branches.items():
         y = x
         for suffix, *options in chain:
-            y = conv(f"{name}.{branch}{suffix}", y, *options)
+            y = conv(f"Mixed_{name}.{branch}{suffix}", y, *options)
         out.append(y)
-    return out
+    return [*out, conv(f"Mixed_{name}.branch_pool", pooled, channels) if channels else pooled]
 
 
-def _block_a(conv: Conv, name: str, x: Array, pool: int) -> Array:
-    """35 x 35."""
-    parts = _branches(
-        conv,
-        name,
-        x,
-        branch1x1=[("", 64)],
-        branch5x5=[("_1", 48), ("_2", 64, (5, 5))],
-        branch3x3dbl=[("_1", 64), ("_2", 96, (3, 3)), ("_3", 96, (3, 3))],
-    )
-    return jnp.concatenate([*parts, conv(f"{name}.branch_pool", _mean_near(x), pool)], axis=-1)
-
-
-def _block_b(conv: Conv, name: str, x: Array) -> Array:
-    """35 x 35 to 17 x 17."""
-    parts = _branches(
-        conv,
-        name,
-        x,
-        branch3x3=[("", 384, (3, 3), 2)],
-        branch3x3dbl=[("_1", 64), ("_2", 96, (3, 3)), ("_3", 96, (3, 3), 2)],
-    )
-    return jnp.concatenate([*parts, _max_pool(x)], axis=-1)
-
-
-def _block_c(conv: Conv, name: str, x: Array, width: int) -> tuple[Array, Array]:
-    """17 x 17, and the output of its first convolution."""
-    row, column = (width, (1, 7)), (width, (7, 1))
-    parts = _branches(
-        conv,
-        name,
-        x,
-        branch1x1=[("", 192)],
-        branch7x7=[("_1", width), ("_2", *row), ("_3", 192, (7, 1))],
-        branch7x7dbl=[("_1", width), ("_2", *column), ("_3", *row), ("_4", *column), ("_5", 192, (1, 7))],
-    )
-    return jnp.concatenate([*parts, conv(f"{name}.branch_pool", _mean_near(x), 192)], axis=-1), parts[0]
-
-
-def _block_d(conv: Conv, name: str, x: Array) -> Array:
-    """17 x 17 to 8 x 8."""
-    parts = _branches(
-        conv,
-        name,
-        x,
-        branch3x3=[("_1", 192), ("_2", 320, (3, 3), 2)],
-        branch7x7x3=[("_1", 192), ("_2", 192, (1, 7)), ("_3", 192, (7, 1)), ("_4", 192, (3, 3), 2)],
-    )
-    return jnp.concatenate([*parts, _max_pool(x)], axis=-1)
-
-
-def _block_e(conv: Conv, name: str, x: Array, pool: Callable[[Array], Array]) -> Array:
-    """8 x 8; its two longer branches fork into a row and a column."""
-    parts = _branches(
-        conv,
-        name,
-        x,
-        branch1x1=[("", 320)],
-        branch3x3=[("_1", 384)],
-        branch3x3dbl=[("_1", 448), ("_2", 384, (3, 3))],
-    )
+def _forked(conv: Conv, name: str, x: Array, pooled: Array) -> Array:
+    """A block of 8 x 8, whose two longer branches fork into a row and a column."""
+    short, *stems, last = _mixed(conv, name, x, AT_8, pooled, 192)
     forks = [
-        conv(f"{name}.{branch}", part, 384, kernel)
-        for part, stem in ((parts[1], "branch3x3_2"), (parts[2], "branch3x3dbl_3"))
-        for branch, kernel in ((f"{stem}a", (1, 3)), (f"{stem}b", (3, 1)))
+        conv(f"Mixed_{name}.{branch}{end}", stem, 384, kernel)
+        for stem, branch in zip(stems, ("branch3x3_2", "branch3x3dbl_3"), strict=True)
+        for end, kernel in (("a", (1, 3)), ("b", (3, 1)))
     ]
-    return jnp.concatenate([parts[0], *forks, conv(f"{name}.branch_pool", pool(x), 192)], axis=-1)
+    return _joined([short, *forks, last])
+
+
+def _joined(parts: list[Array]) -> Array:
+    return jnp.concatenate(parts, axis=-1)
 
 
 def _body(conv: Conv, x: Array) -> dict[str, Array]:
@@ -151,17 +129,18 @@ def _body(conv: Conv, x: Array) -> dict[str, Array]:
     x = conv("Conv2d_3b_1x1", x, 80)
     x = conv("Conv2d_4a_3x3", x, 192, (3, 3), 1, "VALID")
     stages["192"] = x = _max_pool(x)
-    for name, pool in (("5b", 32), ("5c", 64), ("5d", 64)):
-        x = _block_a(conv, f"Mixed_{name}", x, pool)
-    x = _block_b(conv, "Mixed_6a", x)
+    for name, channels in (("5b", 32), ("5c", 64), ("5d", 64)):
+        x = _joined(_mixed(conv, name, x, AT_35, _mean_near(x), channels))
+    x = _joined(_mixed(conv, "6a", x, TO_17, _max_pool(x)))
     for name, width in (("6b", 128), ("6c", 160), ("6d", 160), ("6e", 192)):
-        x, first = _block_c(conv, f"Mixed_{name}", x, width)
+        parts = _mixed(conv, name, x, _at_17(width), _mean_near(x), 192)
         if name == "6d":
-            stages["spatial"] = first[..., :SPATIAL_CHANNELS]
+            stages["spatial"] = parts[0][..., :SPATIAL_CHANNELS]
+        x = _joined(parts)
     stages["768"] = x
-    x = _block_d(conv, "Mixed_7a", x)
-    x = _block_e(conv, "Mixed_7b", x, _mean_near)
-    stages["2048"] = _block_e(conv, "Mixed_7c", x, _max_near)
+    x = _joined(_mixed(conv, "7a", x, TO_8, _max_pool(x)))
+    x = _forked(conv, "7b", x, _mean_near(x))
+    stages["2048"] = _forked(conv, "7c", x, _max_near(x))
     return stages
 
 

@@ -4,10 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metrics.fid import frechet_distance
+from metrics.fid import Moments, frechet_distance
 from metrics.inception_score import inception_score
 from metrics.kid import kid
-from metrics.moments import Moments
 from metrics.precision_recall import precision_recall
 
 PUBLISHED_COUNT = 50_000
@@ -127,6 +126,11 @@ def describe(result: dict[str, Any]) -> list[str]:
         elif (value := _value(result, name)) is not None:
             lines.append(f"{called}: {value:.{digits}f}")
     return lines
+
+
+def against(result: dict[str, Any]) -> str:
+    """The line that says what a result was compared with."""
+    return f"Against {', '.join(f'{name} {value}' for name, value in result['reference'].items() if name != 'data')}."
 
 
 def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,11 @@
 """The measures of a test set, one a file: each gives numbers of every example, and its part of the report.
 
-To add one, write a subclass of `Measure` in a new file and give it a line here; `eval.measures` then asks for it.
+To add one, write a subclass of `Measure` in a new file and give it a line here; `eval.measures` then asks for it. Its
+options are the parameters ``name: Annotated[type, range] = default`` of its constructor, and `eval.measure_options`
+sets them: ``{"NAME": {"option": value}}``.
 """
+
+from typing import Any
 
 from evaluation.measures.accuracy import Accuracy
 from evaluation.measures.base import Measure, kind_of
@@ -9,8 +13,9 @@ from evaluation.measures.bits import Bits
 from evaluation.measures.bound import ContinuousBound
 from evaluation.measures.chain_bound import ChainBound
 from experiment import Experiment
+from limits import check, declared
 
-__all__ = ["MEASURES", "Measure", "chosen"]
+__all__ = ["MEASURES", "Measure", "chosen", "create"]
 
 MEASURES: dict[str, type[Measure]] = {
     "bits": Bits,
@@ -20,11 +25,12 @@ MEASURES: dict[str, type[Measure]] = {
 }
 
 
-def chosen(experiment: Experiment) -> list[type[Measure]]:
+def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
     """The measures that ``config.eval`` asks for, by `enable_bpd`, `enable_vlb` or `measures`; a classifier's accuracy.
 
     Raises:
-      ValueError: `eval.measures` holds a name that is not known.
+      ValueError: `eval.measures` holds a name that is not known, or `eval.measure_options` a measure that is not asked
+        for, an option that the measure lacks, or a value outside its range.
     """
     config, kind = experiment.config.eval, kind_of(experiment)
     unknown = [name for name in config.measures if name not in MEASURES]
@@ -33,4 +39,30 @@ def chosen(experiment: Experiment) -> list[type[Measure]]:
     bound = config.enable_vlb
     fields = {"bits": config.enable_bpd, "bound": bound, "chain_bound": bound, "accuracy": True}
     suited = [name for name, asked in fields.items() if asked and kind in MEASURES[name].kinds]
-    return [each for name, each in MEASURES.items() if name in (*suited, *config.measures)]
+    found = {name: each for name, each in MEASURES.items() if name in (*suited, *config.measures)}
+    for name, options in config.measure_options.to_dict().items():
+        if name not in found:
+            raise ValueError(
+                f"eval.measure_options has {name!r}, and measured are {', '.join(found) or 'none'}; add it to "
+                "eval.measures, or leave its options out"
+            )
+        known = {option: each.range for option, each in declared(found[name]).items()}
+        unknown = [each for each in (options if isinstance(options, dict) else [options]) if each not in known]
+        if unknown:
+            raise ValueError(
+                f"eval.measure_options has {unknown[0]!r} of {name!r}; known are {', '.join(known) or 'none'}"
+            )
+        check(f"eval.measure_options of {name}: ", options, known)
+    return found
+
+
+def create(experiment: Experiment) -> list[Measure]:
+    """Make the measures that are `chosen`; the options of each, given or by default, count among its settings."""
+    found = []
+    for name, kind in chosen(experiment).items():
+        defaults: dict[str, Any] = {option: each.default for option, each in declared(kind).items()}
+        options = defaults | experiment.config.eval.measure_options.to_dict().get(name, {})
+        measure = kind(experiment, **options)
+        measure.settings = options | measure.settings
+        found.append(measure)
+    return found

@@ -11,6 +11,7 @@ import sde_lib
 from evaluation.measures.base import Columns, Measure, write_csv
 from experiment import Experiment
 from experiment.writing import replacing
+from metrics.chain_bound import normal_noise
 
 
 class Accuracy(Measure):
@@ -31,15 +32,15 @@ class Accuracy(Measure):
         """The columns cross_entropy (nats) and correct, [b, levels]."""
         experiment = self.experiment
         process, logits_fn = experiment.noising(variables, chain=True), experiment.logits_fn(variables, chain=True)
-        dequantize, noise = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
-        x0 = experiment.codec.encode(batch[experiment.codec.field], dequantize)
+        dequantize, noising = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+        x0 = jnp.asarray(experiment.codec.encode(batch[experiment.codec.field], dequantize))
+        noise = normal_noise(noising, x0)
 
         def at(level: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             i, t = level
-            eps = jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, i), x0.shape[1:], x0.dtype))(noise)
             times = jnp.full(len(x0), t, x0.dtype)
             mean, std = process.marginal(x0, times)
-            x = mean + sde_lib.expand(std, x0) * eps
+            x = mean + sde_lib.expand(std, x0) * noise(i)
             logits = logits_fn(x, times)
             log_prob = sde_lib.log_prob_fn(lambda x, t: logits, batch["label"])(x, times)
             return -log_prob, jnp.argmax(logits, axis=-1) == batch["label"]

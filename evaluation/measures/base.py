@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,8 @@ Columns = dict[str, np.ndarray]
 """Arrays [b, ...] of a batch of examples, or [repeats, n, ...] of all of them, by the names that `compute` gives."""
 
 
-class Measure:
-    """One measure of the test set; a subclass says what it computes of a batch, and the rest is here.
+class Measure(ABC):
+    """One measure of the test set; a subclass has `compute` and `numbers`, and the rest is here.
 
     An example gets its own random key, whatever batch it is in, so the numbers depend neither on the batches nor on the
     devices nor on the processes. A batch holds "image", and "label" where the network is told of classes: what is
@@ -64,9 +65,9 @@ class Measure:
                 f"model.name {experiment.config.model.name!r} is of kind {kind}; change {fields}"
             )
 
-    def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, Any]:
+    @abstractmethod
+    def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
         """The columns of a batch, each [b, ...], from a random key for each example; it is compiled once."""
-        raise NotImplementedError
 
     def wrong(self, columns: Columns, examples: str) -> str | None:
         """What is amiss with a round, whose examples are given in words; None says that nothing is."""
@@ -79,11 +80,11 @@ class Measure:
         """The folders of its rounds with the random key of each; every repeat of a measure has a folder of its own."""
         return {self.folder: key}
 
+    @abstractmethod
     def numbers(self, columns: Columns, variables: dict) -> dict[str, Any]:
         """Its part of report.json, from the columns [repeats, n, ...] of all examples."""
-        raise NotImplementedError
 
-    def illustrate(self, columns: Columns, part: dict[str, Any], folder: Path) -> None:
+    def illustrate(self, columns: Columns, part: dict[str, Any], folder: Path) -> None:  # noqa: B027  # most have none
         """Write further tables and pictures into the folder, where the measure has any."""
 
     @classmethod
@@ -149,6 +150,18 @@ def bits_mean(each: np.ndarray, levels: int | None) -> dict[str, Any]:
         "standard_error": float(each.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
         "unit": "bits/dim" if levels else "bits/dim (differential)",
     }
+
+
+def bits_rows(title: str, part: dict[str, Any], *terms: str) -> list[str]:
+    """The heading of a section on bits/dim, and the line of its mean with the terms of which it is the sum."""
+    sum_of = f": {', '.join(f'{term} {part[term]:.4f}' for term in terms)}" if terms else ""
+    return [
+        f"## {title}",
+        "",
+        f"**{part['mean']:.4f} +- {part['standard_error']:.4f} {part['unit']}** (mean and standard error over "
+        f"{part['examples']} test examples){sum_of}.",
+        "",
+    ]
 
 
 def write_csv(path: Path, names: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from evaluation.measures.base import Columns, Measure, bits_mean
+from evaluation.measures.base import Columns, Measure, bits_mean, bits_rows
 from experiment import Experiment, likelihood
 from experiment.placing import each_on_its_own
 
@@ -55,7 +55,7 @@ class Bits(Measure):
         """The mean with its standard error, what it was measured with, and the evaluations that the solves took."""
         spent = columns["evaluations"]
         return {
-            **bits_mean(np.mean(columns["bits"], axis=0, dtype=np.float64), self.settings["levels"]),
+            **bits_mean(columns["bits"].mean(axis=0, dtype=np.float64), self.settings["levels"]),
             "examples": self.count,
             "repeats": len(spent),
             **self.settings,
@@ -67,11 +67,7 @@ class Bits(Measure):
     def rows(cls, part: dict[str, Any]) -> list[str]:
         """The section "Likelihood"."""
         return [
-            "## Likelihood",
-            "",
-            f"**{part['mean']:.4f} +- {part['standard_error']:.4f} {part['unit']}** (mean and standard error over "
-            f"{part['examples']} test examples).",
-            "",
+            *bits_rows("Likelihood", part),
             f"Dequantisation: {part['dequantization']}, {part['levels'] or 'no'} levels, {part['repeats']} draw(s) an "
             f"example. Divergence: {part['probe']}, {part['probes']} probe(s). Flow from t = {part['t_min']:g} to 1, "
             f"rtol {part['rtol']:g}, atol {part['atol']:g}; evaluations mean {part['evaluations']['mean']:.1f}, "

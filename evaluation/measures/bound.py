@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evaluation.measures.base import Columns, Measure, bits_mean
+from evaluation.measures.base import Columns, Measure, bits_mean, bits_rows
 from experiment import Experiment
+from metrics.chain_bound import normal_noise
 from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
 
 
@@ -36,11 +37,7 @@ class ContinuousBound(Measure):
         x0 = image if levels is None else jnp.asarray(levels, np.float32)[image]
         predict = experiment.predict_fn(variables, condition=experiment.condition(batch))
 
-        def noise(i: jax.Array | int) -> jax.Array:
-            at = jax.vmap(jax.random.fold_in, (0, None))(keys, i)
-            return jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(at)
-
-        start = jax.vmap(jax.random.uniform)(keys)
+        noise, start = normal_noise(keys, x0), jax.vmap(jax.random.uniform)(keys)
 
         def at(i: jax.Array) -> jax.Array:
             return diffusion_bits(sde, predict, x0, bound_times(sde, (start + i / n) % 1.0), noise(i))
@@ -66,12 +63,7 @@ class ContinuousBound(Measure):
         if "diffusion" not in part:
             return []
         return [
-            "## Variational bound",
-            "",
-            f"**{part['mean']:.4f} +- {part['standard_error']:.4f} {part['unit']}** (mean and standard error over "
-            f"{part['examples']} test examples): diffusion {part['diffusion']:.4f}, prior {part['prior']:.4f}, "
-            f"reconstruction {part['reconstruction']:.4f}.",
-            "",
+            *bits_rows("Variational bound", part, "diffusion", "prior", "reconstruction"),
             f"Continuous time, {part['settings']['times']} times an example, {part['settings']['decoder']} decoder; "
             f"log SNR from {part['log_snr'][0]:.2f} to {part['log_snr'][1]:.2f}.",
             "",

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from evaluation.measures.base import Columns, Measure, bits_mean, write_csv
+from evaluation.measures.base import Columns, Measure, bits_mean, bits_rows, write_csv
 from experiment import Experiment
 from experiment.writing import replacing
 from metrics.chain_bound import Curve, normal_noise, progressive_coding, variational_bound
@@ -29,7 +29,7 @@ class ChainBound(Measure):
         super().__init__(
             experiment,
             config.vlb_max_examples,
-            variance=experiment.settings.variance,
+            variance=experiment.settings.variance,  # type: ignore[attr-defined]  # an option of samplers
             decoder=config.vlb_decoder if levels else "density",
             clip=bool(config.vlb_clip and levels),
         )
@@ -38,7 +38,7 @@ class ChainBound(Measure):
     def check(cls, experiment: Experiment) -> None:
         """Refuse also an unknown variance, and a learned one that the network lacks."""
         super().check(experiment)
-        variance = experiment.settings.variance
+        variance: str = experiment.settings.variance  # type: ignore[attr-defined]
         if variance not in VARIANCES:
             raise ValueError(f"sampling.variance is {variance!r}; the bound knows {', '.join(VARIANCES)}")
         if variance.startswith("learned") and not experiment.predicts_variance:
@@ -91,12 +91,7 @@ class ChainBound(Measure):
             return []
         settings = part["settings"]
         return [
-            "## Variational bound",
-            "",
-            f"**{part['mean']:.4f} +- {part['standard_error']:.4f} {part['unit']}** (mean and standard error over "
-            f"{part['examples']} test examples): prior {part['prior']:.4f}, steps {part['steps']:.4f}, decoder "
-            f"{part['decoder']:.4f}.",
-            "",
+            *bits_rows("Variational bound", part, "prior", "steps", "decoder"),
             f"{part['num_scales']} noise levels, variance {settings['variance']}, decoder {settings['decoder']}, "
             f"x0 {'clipped' if settings['clip'] else 'not clipped'}. L_simple {part['l_simple']:.4f}. Progressive "
             f"coding: {part['progressive_coding']}, with a picture.",

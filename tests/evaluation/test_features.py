@@ -11,8 +11,8 @@ import pytest
 from checkpoints import torch_file
 from checkpoints.importing import sha256
 from evaluation.features import PUBLISHED, WEIGHTS, extract, load_inception
+from metrics.fid import moments
 from metrics.inception import Features, fold
-from metrics.moments import moments
 from tests import torch_writer
 from tests.metrics.inception_weights import tensors
 

@@ -13,8 +13,8 @@ from configs import default
 from evaluation import features
 from experiment import Failure, Refusal
 from metrics import sample_set
+from metrics.fid import moments
 from metrics.inception import Features
-from metrics.moments import moments
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (12, 6, 8, 3)).astype(np.uint8)
 PROJECTION = np.random.default_rng(1).normal(size=(6 * 8 * 3, 2048)).astype(np.float32) / 100

@@ -22,7 +22,7 @@ import sde_lib
 from autoencoders.levels import GreyLevels
 from configs.vp import digits, toy_mixture8_mlp
 from data import Arrays, Source
-from evaluation import compare, features, ingredients, quality, run
+from evaluation import compare, features, ingredients, run
 from evaluation import samples as drawing
 from evaluation.measures import MEASURES as TABLE
 from evaluation.measures import Measure, accuracy, base, chain_bound
@@ -103,9 +103,8 @@ class Case:
 
     def evaluate(self, folder: Path) -> dict[str, Any]:
         """What `run.evaluate_checkpoint` reports."""
-        nothing = quality.Against(None, None, None)
         found = run.evaluate_checkpoint(
-            self.experiment, Workdir(folder), self.step, self.variables, nothing, None, self.guide
+            self.experiment, Workdir(folder), self.step, self.variables, None, None, self.guide
         )
         assert found is not None
         return found

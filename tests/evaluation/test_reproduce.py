@@ -61,7 +61,7 @@ def _config(**published: float) -> ConfigDict:
     config = digits.get_config()
     config.model.update(nf=4, ch_mult=(1,), num_res_blocks=1, attn_resolutions=())
     config.sampling.update(method="flow_euler", flow_steps=2, rtol=1e-1, atol=1e-1)
-    config.eval.update(num_samples=40, batch_size=16, bpd_max_examples=8, rtol=1e-1, atol=1e-1, stats_split="test")
+    config.eval.update(num_samples=40, batch_size=32, bpd_max_examples=8, rtol=1e-1, atol=1e-1, stats_split="test")
     config.eval.update(samplers=("flow_euler", "ode"), bpd_probe="rademacher", inception="weights.pth")
     with config.unlocked():
         config.published = ConfigDict(published)

@@ -9,8 +9,8 @@ from configs.vp import digits
 from evaluation import features, snapshot_fid, stats
 from experiment import Failure, build
 from experiment.sampling import Drawn
+from metrics.fid import moments
 from metrics.inception import Features
-from metrics.moments import moments
 from metrics.sample_set import Reference
 
 

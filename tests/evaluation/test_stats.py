@@ -16,11 +16,11 @@ from configs.vp import toy_mixture8_mlp
 from data import Arrays, Source
 from evaluation import npz, statistics_file
 from evaluation.features import extract
-from evaluation.stats import check, compute_statistics, is_current, load_statistics
+from evaluation.stats import check, compute_statistics, current, load_statistics
 from experiment import Experiment
 from experiment.workdir import Workdir
+from metrics.fid import moments
 from metrics.inception import Features
-from metrics.moments import moments
 from models.functional import Network
 from sde_lib import VP
 
@@ -103,14 +103,14 @@ def test_another_network_or_resize_is_refused(written: tuple[Experiment, Path], 
 
 def test_statistics_of_other_data_are_not_current(written: tuple[Experiment, Path]) -> None:
     experiment, path = written
-    assert is_current(path, experiment, Inception())
+    assert current(path, experiment, Inception())
     for section, field, value in (("eval", "stats_features", 13), ("data", "dataset", "tfds:others")):
         other = dataclasses.replace(experiment, config=ConfigDict(experiment.config.to_dict()))
         other.config[section][field] = value
-        assert not is_current(path, other, Inception())
-    assert not is_current(path.with_name("absent.npz"), experiment, Inception())
-    assert not is_current(path, experiment, _inception(sha256="def"))
-    assert not is_current(path, experiment, _inception(resize="tf1"))
+        assert not current(path, other, Inception())
+    assert not current(path.with_name("absent.npz"), experiment, Inception())
+    assert not current(path, experiment, _inception(sha256="def"))
+    assert not current(path, experiment, _inception(resize="tf1"))
 
 
 def test_statistics_belong_to_the_pictures_and_not_to_their_place(written: tuple[Experiment, Path]) -> None:
@@ -120,13 +120,13 @@ def test_statistics_belong_to_the_pictures_and_not_to_their_place(written: tuple
     image = source.train.arrays["image"].copy()
     image[7, 0, 0, 0] ^= 1
     changed = dataclasses.replace(source, train=Arrays({"image": image}))
-    assert not is_current(path, dataclasses.replace(experiment, source=changed), Inception())
+    assert not current(path, dataclasses.replace(experiment, source=changed), Inception())
     changed = dataclasses.replace(source, test=Arrays({"image": image}))
-    assert is_current(path, dataclasses.replace(experiment, source=changed), Inception()), "they are of the other set"
+    assert current(path, dataclasses.replace(experiment, source=changed), Inception()), "they are of the other set"
     moved = dataclasses.replace(experiment, config=ConfigDict(experiment.config.to_dict()))
     with moved.config.unlocked():
         moved.config.data.update(data_dir="elsewhere", random_flip=True)
-    assert is_current(path, moved, Inception())
+    assert current(path, moved, Inception())
 
 
 def test_every_process_finds_the_statistics_current(
@@ -137,7 +137,7 @@ def test_every_process_finds_the_statistics_current(
     monkeypatch.setattr("jax.process_index", lambda: 1)
     train = Arrays(dict(experiment.source.train.arrays))
     again = dataclasses.replace(experiment, source=dataclasses.replace(experiment.source, train=train))
-    assert is_current(path, again, Inception()), "a fingerprint of its own"
+    assert current(path, again, Inception()), "a fingerprint of its own"
 
 
 def test_statistics_of_pictures_that_were_changed_are_computed_anew(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_arrays_are_refused_by_their_headers(
     with pytest.raises(ValueError, match=says) as caught:
         load_statistics(tmp_path / "large.npz", Inception())
     assert "\n" not in str(caught.value) and "large.npz" in str(caught.value)
-    assert not is_current(tmp_path / "large.npz", _experiment(), Inception())
+    assert not current(tmp_path / "large.npz", _experiment(), Inception())
 
 
 def test_images_beside_public_statistics_are_not_read(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 from configs.vp import digits
-from evaluation import steps
+from evaluation import run
 from experiment import rules
 
 
@@ -29,7 +29,7 @@ def _config(**fields: int) -> ConfigDict:
 
 def _steps(store: Saving, **fields: int) -> list[int | None]:
     waits = []
-    found = list(steps.steps_to_evaluate(store, _config(**fields), 10, sleep=waits.append))
+    found = list(run.steps_to_evaluate(store, _config(**fields), 10, sleep=waits.append))
     store.waits = waits
     return found
 
@@ -51,13 +51,13 @@ def test_new_checkpoints_are_waited_for() -> None:
     """20 comes after two looks, 30, the last one wanted, right away; nothing is waited for after it."""
     store = Saving([10], [10], [10], [10, 20], [10, 20, 30])
     assert _steps(store, end_step=30, wait_minutes=1) == [10, 20, 30]
-    assert store.waits == [steps.POLL_SECONDS] * 2
+    assert store.waits == [run.POLL_SECONDS] * 2
 
 
 def test_waiting_ends() -> None:
     store = Saving([10])
     assert _steps(store, end_step=30, wait_minutes=1) == [10]
-    assert sum(store.waits) == pytest.approx(60, abs=steps.POLL_SECONDS)
+    assert sum(store.waits) == pytest.approx(60, abs=run.POLL_SECONDS)
 
 
 def test_a_range_without_checkpoints_is_an_error() -> None:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from metrics.fid import frechet_distance
-from metrics.moments import Moments, moments
+from metrics.fid import Moments, frechet_distance, moments
 
 
 def _gaussian(seed: int, d: int, rank: int) -> Moments:

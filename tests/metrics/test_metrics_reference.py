@@ -8,10 +8,9 @@ import pytest
 
 from metrics import kid as kids
 from metrics import precision_recall as manifolds
-from metrics.fid import frechet_distance
+from metrics.fid import Accumulator, frechet_distance, moments
 from metrics.inception_score import inception_score
 from metrics.kid import kid, squared_mmd
-from metrics.moments import Accumulator, moments
 from metrics.precision_recall import precision_recall, squared_radii
 
 FOLDER = Path(__file__).parents[1] / "reference" / "metrics"
@@ -56,22 +55,6 @@ def test_moments_do_not_depend_on_the_batches(sizes: list[int]) -> None:
     assert found.count == 500
     np.testing.assert_allclose(found.mean, shifted.mean(0), rtol=1e-14)
     np.testing.assert_allclose(found.covariance, covariance, rtol=0, atol=1e-10)
-
-
-def test_accumulators_merge() -> None:
-    """Of three processes, one of which saw nothing: as of one; the parts stay as they were."""
-    whole, parts = Accumulator(), [Accumulator() for _ in range(3)]
-    whole.update(ARRAYS["f1"])
-    parts[0].update(ARRAYS["f1"][:123])
-    parts[2].update(ARRAYS["f1"][123:])
-    before = parts[2].moments()
-    total = Accumulator()
-    for part in (parts[1], parts[2], parts[0]):
-        total.merge(part)
-    assert total.count == 500 and parts[0].count == 123
-    np.testing.assert_allclose(total.mean, whole.mean, rtol=1e-12)
-    np.testing.assert_allclose(total.scatter, whole.scatter, rtol=1e-10, atol=1e-10)
-    np.testing.assert_array_equal(parts[2].moments().covariance, before.covariance)
 
 
 def test_examples_of_another_size_are_refused() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metrics.moments import moments
+from metrics.fid import moments
 from metrics.sample_set import Extracted, Reference, describe, label, of_set, summarise
 
 FOLDER = Path(__file__).parents[1] / "reference" / "metrics"

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from evaluation.run import check
 from evaluation.samples import key_of
 from experiment import Experiment, build
 from experiment.errors import Failure
+from limits import positive
 
 
 class Brightness(Measure):
@@ -26,14 +27,15 @@ class Brightness(Measure):
     name, folder, what = "brightness", "brightness", "brightness"
     computed = 0
 
-    def __init__(self, experiment: Experiment, power: float = 1.0):
-        super().__init__(experiment, power=power)
+    def __init__(self, experiment: Experiment, power: Annotated[float, positive()] = 1.0):
+        super().__init__(experiment)
+        self.power = power
 
     def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
         jax.debug.callback(self._count)
         mean = jnp.mean(batch["image"].astype(jnp.float32), axis=(1, 2, 3))
         return {
-            "mean": mean ** self.settings["power"] + variables["offset"],
+            "mean": mean**self.power + variables["offset"],
             "drawn": jax.vmap(jax.random.uniform)(keys),
         }
 
@@ -56,9 +58,9 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> Experiment:
 
 
 def _measure(experiment: Experiment, folder: Path, offset: float = 0.0, **options: Any) -> dict[str, Any]:
-    found = Brightness(experiment, **options).report(
-        {"offset": jnp.asarray(offset)}, key_of(0, "brightness"), folder, {"offset": offset}
-    )
+    experiment.config.eval.measure_options = {"brightness": options} if options else {}
+    (measure,) = measures.create(experiment)
+    found = measure.report({"offset": jnp.asarray(offset)}, key_of(0, "brightness"), folder, {"offset": offset})
     jax.effects_barrier()
     assert found is not None
     return found
@@ -66,7 +68,7 @@ def _measure(experiment: Experiment, folder: Path, offset: float = 0.0, **option
 
 def test_it_is_asked_for_by_name_and_reported(experiment: Experiment, tmp_path: Path) -> None:
     check(experiment, likelihood=True)
-    assert measures.chosen(experiment) == [Brightness]
+    assert measures.chosen(experiment) == {"brightness": Brightness}
     found, images = _measure(experiment, tmp_path), experiment.source.test.arrays["image"]
     assert found["mean"] == pytest.approx(images.mean(), rel=1e-6) and found["examples"] == len(images) == 297
     assert len(set(found["drawn"])) == 297, "each example has a key of its own"
@@ -122,4 +124,26 @@ def test_what_cannot_be_measured_is_refused(config: Any, asked: tuple[str, ...],
 def test_a_measure_asked_for_twice_is_taken_once() -> None:
     config = digits.get_config()
     config.eval.measures = ("bits",)
-    assert [kind.name for kind in measures.chosen(build(config))] == ["bits_per_dim"]
+    assert list(measures.chosen(build(config))) == ["bits"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"brightness": {"pwoer": 2.0}}, "eval.measure_options has 'pwoer' of 'brightness'; known are power"),
+        ({"brightness": {"power": 0.0}}, "eval.measure_options of brightness: power is 0.0; it must be a number above"),
+        ({"brightness": 2.0}, "eval.measure_options has 2.0 of 'brightness'; known are power"),
+        ({"bits": {}}, "eval.measure_options has 'bits', and measured are brightness; add it to eval.measures"),
+    ],
+)
+def test_an_option_is_one_of_the_constructors(options: dict, says: str, experiment: Experiment) -> None:
+    experiment.config.eval.measure_options = options
+    with pytest.raises(ValueError) as error:
+        check(experiment, likelihood=True)
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_measure_without_its_numbers_cannot_be_made(experiment: Experiment) -> None:
+    unfinished = type("Unfinished", (Measure,), {"compute": Brightness.compute})
+    with pytest.raises(TypeError, match=r"abstract method '?numbers"):
+        unfinished(experiment)
