@@ -61,10 +61,10 @@ def evaluate(config: ConfigDict, workdir: Workdir, pictures: str | None) -> Act:
     if pictures:
         return _evaluate_given(config, workdir, Path(pictures))
     experiment = _evaluable(config, workdir)
-    plan = evaluation.run.prepare(experiment, workdir)
+    measure = evaluation.run.prepare(experiment, workdir)
 
     def act() -> None:
-        if evaluation.run.evaluate(experiment, workdir, plan):
+        if measure():
             print((workdir.path / "report.md").read_text())
 
     return act
@@ -74,10 +74,10 @@ def _evaluate_given(config: ConfigDict, workdir: Workdir, pictures: Path) -> Act
     """FID and its family of pictures that are there already."""
     if jax.process_count() > 1:
         raise ValueError(f"--samples are for one process, and {jax.process_count()} take part; start it alone")
-    plan = given.prepare(config, pictures)
+    measure = given.prepare(config, pictures)
 
     def act() -> None:
-        report = given.evaluate(plan)
+        report = measure()
         workdir.path.mkdir(parents=True, exist_ok=True)
         reports.write(workdir.path, report, given.markdown(report))
         print((workdir.path / "report.md").read_text())
@@ -111,10 +111,10 @@ def reproduce_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     rules.check(rules.of_images(config, "reproduce"))
     experiment = _evaluable(config, workdir)
     rules.check(rules.of_reproduction(experiment))
-    plan = evaluation.run.prepare(experiment, workdir)
+    measure = evaluation.run.prepare(experiment, workdir)
 
     def act() -> None:
-        for report in evaluation.run.evaluate(experiment, workdir, plan):
+        for report in measure():
             print(reproduce.write(experiment, workdir, report))
 
     return act

@@ -24,7 +24,6 @@ from experiment.progress import waiting
 from experiment.sampling import guided, keys_of_batch
 from experiment.weights import load_guided
 from experiment.workdir import Workdir
-from metrics.inception import InceptionV3
 from models.materialize import network_jit
 from samplers import Settings
 from samplers.create import stepper_of
@@ -52,7 +51,7 @@ class Plan(NamedTuple):
 
     entries: list[Entry]
     reference: Entry
-    inception: InceptionV3 | None
+    distance: quality.Distance
     step: int
     variables: dict[str, Any]
 
@@ -127,16 +126,13 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
       OSError: a file or a checkpoint is not there.
     """
     entries, reference = check(experiment)
-    config = experiment.config.eval
-    inception = quality.load_inception(experiment)
-    if inception is None and np.prod(experiment.source.shape) > quality.MAX_PIXELS:
+    distance = quality.distance(experiment, workdir)
+    if distance is None:
         raise ValueError(
-            f"the images of {config.reference_stats or experiment.source.name!r} are {experiment.source.shape}, too "
-            "large for a distance over pixels; give eval.inception the Inception weights"
+            f"the images of {experiment.source.name!r} are {experiment.source.shape}, too large for a distance over "
+            "pixels; give eval.inception the Inception weights"
         )
-    if inception and config.reference_stats:
-        quality.reference(experiment, workdir, inception)
-    return Plan(entries, reference, inception, *load_guided(workdir, experiment))
+    return Plan(entries, reference, distance, *load_guided(workdir, experiment))
 
 
 def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, Any] | None:
@@ -147,9 +143,7 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
     Raises:
       Failure: a sample that is not finite.
     """
-    config = experiment.config
-    distance = quality.distance(experiment, workdir, plan.inception)
-    assert distance  # `prepare` has seen to it
+    config, distance = experiment.config, plan.distance
     draws = _Draws(experiment, workdir, plan)
     flow = draws.flow()
     result: dict[str, Any] = {

@@ -27,12 +27,10 @@ def write(folder: Path, result: dict[str, Any]) -> None:
 def best(rows: list[dict[str, Any]], measure: str) -> dict[int, dict[str, Any]]:
     """The row of each budget whose 'quality' or 'flow_error' is least."""
     found: dict[int, dict[str, Any]] = {}
-    for row in rows:
-        if row[measure] is not None:
-            least = found.setdefault(row["budget"], row)
-            if row[measure] < least[measure]:
-                found[row["budget"]] = row
-    return dict(sorted(found.items()))
+    measured = (row for row in rows if row[measure] is not None)
+    for row in sorted(measured, key=lambda row: (row["budget"], row[measure])):
+        found.setdefault(row["budget"], row)
+    return found
 
 
 def markdown(result: dict[str, Any]) -> str:

@@ -141,8 +141,8 @@ def gather(parts: Iterable[Part], keep: np.ndarray | None = None) -> Extracted:
         kept.append((pool[here], logits[here]))
         pool_moments.update(pool)
         spatial_moments.update(spatial)
-    vectors = (np.concatenate(values) for values in zip(*kept, strict=True))
-    return Extracted(*vectors, pool_moments.moments(), spatial_moments.moments())
+    pool, logits = (np.concatenate(values) for values in zip(*kept, strict=True))
+    return Extracted(pool, logits, pool_moments.moments(), spatial_moments.moments())
 
 
 def fill(

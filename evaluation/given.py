@@ -45,17 +45,10 @@ class Pictures(NamedTuple):
     fingerprint: Callable[[], str]
 
 
-class Plan(NamedTuple):
-    """Everything that an evaluation of given pictures begins with."""
+def prepare(config: ConfigDict, path: Path) -> Callable[[], dict[str, Any]]:
+    """Look at the pictures, read the network and the statistics, and return the evaluation (`evaluate`), to be called.
 
-    config: ConfigDict
-    pictures: Pictures
-    inception: InceptionV3
-    reference: sample_set.Reference
-
-
-def prepare(config: ConfigDict, path: Path) -> Plan:
-    """Look at the pictures, and read the Inception network and the statistics; this computes and writes nothing.
+    This computes and writes nothing.
 
     Raises:
       ValueError: `eval.inception` or `eval.reference_stats` is missing or no such file, or the pictures cannot be
@@ -74,20 +67,21 @@ def prepare(config: ConfigDict, path: Path) -> Plan:
         )
     given = config.eval
     inception = features.load_inception(given.inception, given.inception_resize, given.inception_sha256)
-    return Plan(config, pictures, inception, stats.load_statistics(given.reference_stats, inception))
+    reference = stats.load_statistics(given.reference_stats, inception)
+    return partial(evaluate, config, pictures, inception, reference)
 
 
-def evaluate(plan: Plan) -> dict[str, Any]:
+def evaluate(
+    config: ConfigDict, pictures: Pictures, inception: InceptionV3, reference: sample_set.Reference
+) -> dict[str, Any]:
     """The report, which says what was compared with what, and has every metric.
 
     Raises:
       Failure: a picture, which is named, cannot be decoded, or it is unclear which floats are white.
     """
-    config, pictures = plan.config.eval, plan.pictures
+    size = config.eval.inception_batch_size
     try:
-        found = features.extract(
-            plan.inception, pictures.chunks(), pictures.count, batch_size=config.inception_batch_size
-        )
+        found = features.extract(inception, pictures.chunks(), pictures.count, batch_size=size)
     except (ValueError, OSError) as error:
         raise Failure(" ".join(f"{pictures.path}: {error}".split())) from error
     return {
@@ -97,9 +91,9 @@ def evaluate(plan: Plan) -> dict[str, Any]:
             "size": list(pictures.size),
             "fingerprint": pictures.fingerprint(),
         },
-        "inception_sha256": plan.inception.sha256,
-        "resize": plan.inception.resize,
-        "inception": sample_set.of_set(plan.reference, found, seed=config.seed),
+        "inception_sha256": inception.sha256,
+        "resize": inception.resize,
+        "inception": sample_set.of_set(reference, found, seed=config.eval.seed),
         "environment": report.environment(),
     }
 

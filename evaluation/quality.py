@@ -75,8 +75,20 @@ class InceptionDistance:
     name = "FID"
     facts: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, experiment: Experiment, inception: InceptionV3, reference: sample_set.Reference):
-        self.experiment, self.inception, self.reference = experiment, inception, reference
+    def __init__(self, experiment: Experiment, workdir: Workdir, inception: InceptionV3):
+        self.experiment, self.workdir, self.inception = experiment, workdir, inception
+        if path := experiment.config.eval.reference_stats:
+            self.reference = stats.load_statistics(path, inception)
+
+    @functools.cached_property
+    def reference(self) -> sample_set.Reference:
+        """`eval.reference_stats`, or else the statistics of the config's own data, computed once into the folder."""
+        path = stats.path_of(self.experiment, self.workdir, self.inception)
+        if found := stats.current(path, self.experiment, self.inception):
+            return found
+        return stats.load_statistics(
+            stats.compute_statistics(self.experiment, self.workdir, self.inception), self.inception
+        )
 
     def fingerprint(self) -> str:
         """The fingerprint of the data that are compared with, or of the file of their statistics."""
@@ -88,44 +100,34 @@ class InceptionDistance:
     def row(self, sets: list[Rounds]) -> dict[str, Any]:
         """What a report says of sets of samples of one sampler: every metric, and its spread over several sets.
 
-        All processes compute the features; the others than process 0 return nothing.
+        All processes compute the features and the reference; the others than process 0 return nothing.
         """
         kept = [features.of_samples(self.experiment, drawn, self.inception) for drawn in sets]
+        reference = self.reference
         if not is_leader():
             return {}
-        found = [sample_set.of_set(self.reference, features.extracted(of)) for of in kept]
+        found = [sample_set.of_set(reference, features.extracted(of)) for of in kept]
         return {"inception": found[0] if len(found) == 1 else sample_set.summarise(found)}
 
 
 Distance = PixelDistance | InceptionDistance
 
 
-def distance(experiment: Experiment, workdir: Workdir, inception: InceptionV3 | None) -> Distance | None:
+def distance(experiment: Experiment, workdir: Workdir) -> Distance | None:
     """The distance of samples from data: by Inception where there is the network, else over pixels.
 
-    It is None where no samples are drawn, or a covariance of pixels does not fit in memory.
-    """
-    if inception:
-        return InceptionDistance(experiment, inception, reference(experiment, workdir, inception))
-    config = experiment.config.eval
-    fits = config.enable_sampling and np.prod(experiment.source.shape) <= MAX_PIXELS
-    return PixelDistance(experiment, config.num_samples) if fits else None
-
-
-def reference(experiment: Experiment, workdir: Workdir, inception: InceptionV3) -> sample_set.Reference:
-    """`eval.reference_stats`, or else the statistics of the config's own data, computed once into the folder.
+    It is None where a covariance of pixels does not fit in memory. Nothing is computed yet; `eval.reference_stats` is
+    read.
 
     Raises:
-      ValueError: the statistics were made with another network or resize.
-      OSError: there is no such file.
+      ValueError: as `load_inception` does, or the statistics were made with another network or resize.
+      OSError: a file is not there.
     """
-    config = experiment.config.eval
-    if config.reference_stats:
-        return stats.load_statistics(config.reference_stats, inception)
-    path = stats.path_of(experiment, workdir, inception)
-    if found := stats.current(path, experiment, inception):
-        return found
-    return stats.load_statistics(stats.compute_statistics(experiment, workdir, inception), inception)
+    if inception := load_inception(experiment):
+        return InceptionDistance(experiment, workdir, inception)
+    if np.prod(experiment.source.shape) > MAX_PIXELS:
+        return None
+    return PixelDistance(experiment, experiment.config.eval.num_samples)
 
 
 def load_inception(experiment: Experiment, *, needed: bool = False) -> InceptionV3 | None:

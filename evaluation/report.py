@@ -86,28 +86,37 @@ def table(folder: Path, *, ema: bool, like: dict[str, Any] | None = None) -> str
     methods = sorted({name for report in reports for name in report.get("samplers", {})})
     lines = [f"| step | bits/dim | {' | '.join(methods)} |", f"|---|---|{'---|' * len(methods)}"]
     parts = (None, *methods)
-    alike = {part: next(filter(None, (_measured(each, part) for each in (like, *reversed(reports)))), None)
-             for part in parts} if like else {}  # fmt: skip
+    if like:
+        known = (like, *reversed(reports))
+        alike = {part: next(filter(None, (_entry(each, part)[1] for each in known)), None) for part in parts}
     for report in reports:
-        shown = [part for part in parts if not like or _measured(report, part) == alike[part]]
-        cells = [_cell(report, part) if part in shown else "" for part in parts]
+        entries = {part: _entry(report, part) for part in parts}
+        cells = [text if not like or how == alike[part] else "" for part, (text, how) in entries.items()]
         if not like or any(cells):
             lines.append(f"| {' | '.join([str(report['checkpoint']['step']), *cells])} |")
     return "\n".join(lines) + "\n"
 
 
-def _measured(report: dict[str, Any], method: str | None) -> dict[str, Any] | None:
-    """All that a report says of how it came to the number of a sampler, or to bits/dim; None where it has none."""
-    if method is None:
-        bits = report.get("bits_per_dim")
-        return bits and {"seed": report.get("seed")} | {k: v for k, v in bits.items() if k not in RESULTS_OF_BITS}
-    row = report.get("samplers", {}).get(method)
-    reference = row and row.get("inception", {}).get("reference")
-    return row and {
-        "settings": row.get("settings"),
-        "reference": reference,
-        **{name: report.get(name) for name in ("seed", "seeds", "num_samples")},
-    }
+def _entry(report: dict[str, Any], method: str | None) -> tuple[str, dict[str, Any] | None]:
+    """The number of a sampler, or bits/dim, in words, and all that the report says of how it came to it.
+
+    They are "" and None where the report has none.
+    """
+    bits, row = report.get("bits_per_dim"), report.get("samplers", {}).get(method)
+    if method is None and bits:
+        settings = {name: value for name, value in bits.items() if name not in RESULTS_OF_BITS}
+        return f"{bits['mean']:.4f}", {"seed": report.get("seed"), **settings}
+    if not row:
+        return "", None
+    inception, of_seeds = row.get("inception", {}), f", mean of {report['seeds']} seeds" if report["seeds"] > 1 else ""
+    how = {"settings": row.get("settings"), "reference": inception.get("reference")}
+    how |= {name: report.get(name) for name in ("seed", "seeds", "num_samples")}
+    if inception:
+        value = inception["fid"]["mean"] if of_seeds else inception["fid"]
+        return f"{inception['label']}{of_seeds}: {value:.4f}", how
+    if "frechet_distance" in row:
+        return f"{row['frechet_distance']:.4f} over {samples.over(report)}{of_seeds}", how
+    return "", how
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -120,18 +129,3 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         logging.warning("%s", error)
         return None
-
-
-def _cell(report: dict[str, Any], method: str | None) -> str:
-    """The number of a sampler, or bits/dim, in words; "" where there is none."""
-    if method is None:
-        bits = report.get("bits_per_dim")
-        return f"{bits['mean']:.4f}" if bits else ""
-    row = report.get("samplers", {}).get(method, {})
-    of_seeds = f", mean of {report['seeds']} seeds" if report["seeds"] > 1 else ""
-    if "inception" in row:
-        value = row["inception"]["fid"]
-        return f"{row['inception']['label']}{of_seeds}: {value['mean'] if of_seeds else value:.4f}"
-    if "frechet_distance" in row:
-        return f"{row['frechet_distance']:.4f} over {samples.over(report)}{of_seeds}"
-    return ""

@@ -6,7 +6,8 @@ evaluation, and ends with the same report.
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -20,23 +21,8 @@ from experiment import Experiment, rules
 from experiment.processes import barrier, is_leader
 from experiment.weights import load, load_guide, load_run
 from experiment.workdir import Workdir, write_text
-from metrics.inception import InceptionV3
 
 POLL_SECONDS = 10.0
-
-
-class Plan(NamedTuple):
-    """Everything that an evaluation begins with.
-
-    Attributes:
-      inception: the Inception network, where there is one.
-      weights: step and variables; None where a range of steps is evaluated, whose weights are read one by one.
-      guide: the guide's variables, which are empty where there is none.
-    """
-
-    inception: InceptionV3 | None
-    weights: tuple[int, dict[str, Any]] | None
-    guide: dict[str, Any]
 
 
 def check(experiment: Experiment, *, likelihood: bool) -> None:
@@ -63,8 +49,8 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
             measure.check(experiment)
 
 
-def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
-    """Read what the evaluation needs; this compiles and writes nothing.
+def prepare(experiment: Experiment, workdir: Workdir) -> Callable[[], list[dict[str, Any]]]:
+    """Read what the evaluation needs and return it (`evaluate`), to be called; this compiles and writes nothing.
 
     Raises:
       ValueError: a file is not the Inception network, the statistics are of another one, or the checkpoint is of
@@ -72,31 +58,34 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
       OSError: a file or a checkpoint is not there.
     """
     config = experiment.config.eval
-    inception = quality.load_inception(experiment) if config.enable_sampling else None
-    if inception and config.reference_stats:
-        quality.reference(experiment, workdir, inception)
+    distance = quality.distance(experiment, workdir) if config.enable_sampling else None
     guide = load_guide(experiment)
-    if config.end_step:
-        return Plan(inception, None, guide)
-    return Plan(inception, load_run(workdir, experiment.network, experiment.config), guide)
+    weights = None if config.end_step else load_run(workdir, experiment.network, experiment.config)
+    return partial(evaluate, experiment, workdir, distance, weights, guide)
 
 
-def evaluate(experiment: Experiment, workdir: Workdir, plan: Plan) -> list[dict[str, Any]]:
+def evaluate(
+    experiment: Experiment,
+    workdir: Workdir,
+    distance: quality.Distance | None,
+    weights: tuple[int, dict[str, Any]] | None,
+    guide: dict[str, Any],
+) -> list[dict[str, Any]]:
     """Evaluate the checkpoints that the config asks for and return their reports (on process 0).
 
     Each has report.json, report.md, its rounds and pictures in evaluation/step_N. The report.* of the folder itself is
     that of the last one; an earlier one that differs is set aside. A range also gets evaluation/checkpoints.md.
+    `weights` are a step and its variables, or None for a range of steps, whose weights are read one by one.
 
     Raises:
       Failure: a likelihood or a sample is not finite.
     """
     config, found = experiment.config.eval, []
-    distance = quality.distance(experiment, workdir, plan.inception)
     with workdir.store(read_only=True) as store:
         for step in steps_to_evaluate(store, config, experiment.config.training.snapshot_freq):
-            weights = plan.weights or load(store, experiment.network, ema=config.ema, step=step)
-            origin = store.metadata(weights[0]).get("imported")
-            report = evaluate_checkpoint(experiment, workdir, *weights, distance, origin, plan.guide)
+            step, variables = weights or load(store, experiment.network, ema=config.ema, step=step)
+            origin = store.metadata(step).get("imported")
+            report = evaluate_checkpoint(experiment, workdir, step, variables, distance, origin, guide)
             if report is not None:
                 found.append(report)
                 if config.end_step:

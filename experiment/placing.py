@@ -1,7 +1,7 @@
 """How a batch lies on the local devices of a process, and who works when."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiment.processes import one_at_a_time
+
+Round = TypeVar("Round")
+Begun = TypeVar("Begun")
 
 
 def on_devices(x: jax.Array | np.ndarray) -> jax.Array:
@@ -23,13 +26,13 @@ def on_each(variables: Any, rows: int) -> Any:
     return variables if mesh is None else jax.device_put(variables, NamedSharding(mesh, PartitionSpec()))
 
 
-def one_ahead(dispatch: Callable[[int], Any], rounds: Iterable[int]) -> Iterator[tuple[int, Any]]:
+def one_ahead(dispatch: Callable[[Round], Begun], rounds: Iterable[Round]) -> Iterator[tuple[Round, Begun]]:
     """Yield ``(i, dispatch(i))`` of every round in order, each once the next has been dispatched.
 
     What is yielded may be fetched and written while the devices work on the next; never are more than two rounds in
     their memory. Where one program has to end before the next begins, a round is yielded before the next is dispatched.
     """
-    waiting: list[tuple[int, Any]] = []
+    waiting: list[tuple[Round, Begun]] = []
     for i in rounds:
         waiting.append((i, dispatch(i)))
         if one_at_a_time() or len(waiting) > 1:

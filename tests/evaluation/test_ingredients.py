@@ -22,7 +22,7 @@ import sde_lib
 from autoencoders.levels import GreyLevels
 from configs.vp import digits, toy_mixture8_mlp
 from data import Arrays, Source
-from evaluation import compare, features, ingredients, run
+from evaluation import compare, features, ingredients, quality, run
 from evaluation import samples as drawing
 from evaluation.measures import MEASURES as TABLE
 from evaluation.measures import Measure, accuracy, base, chain_bound
@@ -448,7 +448,7 @@ def test_a_comparison_draws_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         change()
         entries, reference = compare.check(case.experiment)
-        plan = compare.Plan(entries, reference, None, 3, case.variables)
+        plan = compare.Plan(entries, reference, quality.PixelDistance(case.experiment, 10), 3, case.variables)
         compare.compare(case.experiment, Workdir(tmp_path), plan)
         assert len(calls) == computed
 

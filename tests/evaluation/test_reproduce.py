@@ -177,7 +177,7 @@ def test_the_features_of_all_samples_count(workdir: Path) -> None:
     found = features.extract(quick, experiment.codec.stretch(drawn), 40, batch_size=7)
     from evaluation import quality
 
-    expected = sample_set.of_set(quality.reference(experiment, Workdir(workdir), quick), found)
+    expected = sample_set.of_set(quality.InceptionDistance(experiment, Workdir(workdir), quick).reference, found)
     saved = json.loads((workdir / "report.json").read_text())["samplers"]["flow_euler"]["inception"]
     for name in ("fid", "sfid", "precision", "recall"):
         assert saved[name] == pytest.approx(expected[name], rel=1e-6)
