@@ -163,7 +163,7 @@ def _out_of_memory(error: Exception) -> NoReturn:
         "import": "the number of programs beside this one",
         "export": "the number of programs beside this one",
     }
-    mend = lower.get(MODE.value, "eval.batch_size and eval.inception_batch_size")
+    mend = lower.get(flags.FLAGS.mode, "eval.batch_size and eval.inception_batch_size")
     said = (" ".join(str(error).split()) or type(error).__name__)[:200]
     print(f"error: out of memory ({said}); lower {mend}; what was saved before stays", file=sys.stderr)
     sys.exit(1)
@@ -179,8 +179,8 @@ def _given() -> str | None:
 
     readers = {"samples": (SAMPLES, "evaluate"), "checkpoint": (CHECKPOINT, "import")}
     for name, (flag, mode) in readers.items():
-        if flag.value and MODE.value != mode:
-            raise Refusal(f"--{name} is for --mode={mode}, and --mode is {MODE.value}; leave it out")
+        if flag.value and flags.FLAGS.mode != mode:
+            raise Refusal(f"--{name} is for --mode={mode}, and --mode is {flags.FLAGS.mode}; leave it out")
     return SAMPLES.value or CHECKPOINT.value
 
 
@@ -198,15 +198,15 @@ def main(changes: Changes) -> None:
     std_logging.getLogger("jax").setLevel(std_logging.WARNING)  # that there is no TPU is no news
     try:
         given = _given()
-        config = config_of(CONFIG.value, WORKDIR.value, changes, needs_run=not SAMPLES.value)
+        config = config_of(CONFIG.value, flags.FLAGS.workdir, changes, needs_run=not SAMPLES.value)
         if COORDINATOR.value is not None:
             lost.watch(PROCESSES.value, PROCESS.value)
         with refusing():
             join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-        if MODE.value != "train":  # which stops at a step that all processes agree on, by JAX's own SIGTERM
+        if flags.FLAGS.mode != "train":  # which stops at a step that all processes agree on, by JAX's own SIGTERM
             interruption.listen()
-        act = prepare(MODE.value, config, WORKDIR.value, given)
-        compilation_cache.enable(Workdir(WORKDIR.value).path)
+        act = prepare(flags.FLAGS.mode, config, flags.FLAGS.workdir, given)
+        compilation_cache.enable(Workdir(flags.FLAGS.workdir).path)
         act()
     except Refusal as refusal:
         _refuse(refusal)

@@ -126,7 +126,7 @@ def stats_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     experiment = build(config)
     stats.check(experiment)
     inception = quality.load_inception(experiment, needed=True)
-
+    assert inception  # which is refused where there is none
     return lambda: print(stats.compute_statistics(experiment, workdir, inception))
 
 

@@ -46,7 +46,7 @@ def given(
     """
     if path:
         picture = _read(path, field)
-        size = experiment.source.shape[:2]
+        size = experiment.source.shape[0], experiment.source.shape[1]
         if smaller is not None and any(np.less(picture.shape[:2], size)):
             size = smaller
         _say_size(picture.shape, size, f"edit.{field} {path!r}")
@@ -57,6 +57,7 @@ def given(
             f"edit.images is {experiment.config.edit.images}, which takes {count} test images, and {source.name!r} has "
             f"{len(source.test)}; give edit.image a file, or another number"
         )
+    assert source.levels  # the tasks refuse data without them
     return take(source.test, np.arange(count))[experiment.codec.field] / (source.levels - 1.0)
 
 

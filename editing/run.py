@@ -4,6 +4,7 @@ Each row of the grid is a picture: itself, what is known of it, and `edit.count`
 results as levels, [n, count, h, w, c].
 """
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,8 @@ from experiment.sampling import guided
 from experiment.weights import load_guided
 from experiment.workdir import Workdir, set_aside
 from models.materialize import network_jit
-from samplers import Settings
+from samplers import Samples
+from sde_lib.prediction import Model
 
 
 class Plan(NamedTuple):
@@ -69,26 +71,29 @@ def edit(experiment: Experiment, workdir: Workdir, plan: Plan) -> Path:
             broken += [] if np.isfinite(x).all() else [i]
         results.append(np.nan_to_num(x))
         spent.append(np.asarray(evaluations).mean())
-    levels = experiment.codec.decode(np.stack(results))
+    levels = np.asarray(experiment.codec.decode(np.stack(results)))
     path = workdir.path / "edits" / f"{file_name(f'{config.task}_step_{plan.step}_seed_{seed}', experiment)}.png"
     if is_leader():
         facts = _facts(experiment, plan.step, float(np.mean(spent)))
         _write(experiment, plan.inputs, levels, path, facts)
     barrier("edited")
     if broken:
-        method = "ode" if config.task == "interpolate" else experiment.settings.method
-        mend = experiment.settings_of(method).remedy
+        mend = experiment.settings_of(_method(experiment)).remedy
         raise Failure(f"edit.task {config.task!r}: results of picture {broken[0]} are not finite; {mend}")
     print(_summary(experiment, plan.inputs, levels, float(np.mean(spent)), time.perf_counter() - began))
     return path
 
 
+def _method(experiment: Experiment) -> str:
+    """The sampler of the task: an interpolation follows the adaptive flow, whatever the config's method."""
+    return "ode" if experiment.config.edit.task == "interpolate" else experiment.settings.method
+
+
 def _facts(experiment: Experiment, step: int, spent: float) -> dict[str, Any]:
     """What the results say of themselves: the sampler's facts, and what of ``config.edit`` the task depends on."""
-    config = experiment.config
-    edit = config.edit
-    method = "ode" if edit.task == "interpolate" else experiment.settings.method
-    facts = facts_of(experiment, method, step=step, seed=config.eval.seed, evaluations=spent, averaged=config.eval.ema)
+    edit, config = experiment.config.edit, experiment.config.eval
+    about = {"step": step, "seed": config.seed, "evaluations": spent, "averaged": config.ema}
+    facts = facts_of(experiment, _method(experiment), **about)
     if experiment.sampled_classes and experiment.settings.label < 0:
         facts["class"] = "none"
     own = {name: value for name, value in edit.items() if name not in ("task", "method")}
@@ -122,12 +127,14 @@ def _check_label(experiment: Experiment) -> None:
 
 
 def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> Callable:
-    """The compiled edit of one picture."""
-    config, sde = experiment.config.edit, experiment.process(variables)
-    count, settings = config.count, samplers.settled(sde, experiment.settings)
+    """The compiled edit of one picture; making it once of another model refuses what does not go together."""
+    config, sde, count = experiment.config.edit, experiment.process(variables), experiment.config.edit.count
+    chosen = dataclasses.replace(experiment.settings, method=_method(experiment))
+    settings = samplers.settled(sde, chosen, config.strength if config.task == "vary" else 1.0)
+    noising = experiment.noising(variables, chain=settings.on_chain)
     _check_label(experiment)
 
-    def model(variables: dict[str, Any], settings: Settings) -> sde_lib.PredictFn:
+    def model(variables: dict[str, Any]) -> sde_lib.PredictFn:
         def of_batch(x: jax.Array, t: jax.Array) -> sde_lib.Prediction:
             label = settings.label if settings.label >= 0 else NO_CLASS
             told = {"label": jnp.full(len(x), label)} if experiment.sampled_classes else {}
@@ -135,43 +142,36 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
 
         return sde_lib.PredictFn(noising, of_batch)
 
-    noising = experiment.noising(variables, chain=settings.on_chain)
-
-    def prior(key: jax.Array) -> jax.Array:
-        return sde.prior_sample(key, (count, *experiment.codec.shape))
-
-    if config.task in MEASURED:
+    def measured(model: Model) -> Callable[..., Samples]:
+        assert read.measurement  # every task of MEASURED has one
         known = inverse.METHODS.get(config.method)
         options = {name: config[name] for name in known.options if name in config} if known else {}
-        inverse.create(sde, lambda x, t: x, settings, read.measurement, config.method, process=noising, **options)
+        arguments = settings, read.measurement, config.method
+        sampler = inverse.create(sde, model, *arguments, process=noising, **options)
 
-        def measured(variables: dict, key: jax.Array, _: Any, y: jax.Array, __: Any) -> tuple[jax.Array, jax.Array]:
+        def run(key: jax.Array, _: Any, y: jax.Array, __: Any) -> Samples:
             key_prior, key_path = jax.random.split(key)
-            arguments = settings, read.measurement, config.method
-            sampler = inverse.create(sde, model(variables, settings), *arguments, process=noising, **options)
-            samples = sampler(key_path, prior(key_prior), y)
-            return samples.x, samples.evaluations
+            return sampler(key_path, sde.prior_sample(key_prior, (count, *experiment.codec.shape)), y)
 
-        return network_jit(measured)
-    if config.task == "vary":
-        settings = samplers.settled(sde, experiment.settings, config.strength)
-        noising = experiment.noising(variables, chain=settings.on_chain)
-        inverse.vary(sde, lambda x, t: x, settings, config.strength, process=noising)
+        return run
 
-        def varied(variables: dict, key: jax.Array, x0: jax.Array, *_: Any) -> tuple[jax.Array, jax.Array]:
-            sampler = inverse.vary(sde, model(variables, settings), settings, config.strength, process=noising)
-            samples = sampler(key, jnp.repeat(x0, count, axis=0))
-            return samples.x, samples.evaluations
+    def varied(model: Model) -> Callable[..., Samples]:
+        sampler = inverse.vary(sde, model, settings, config.strength, process=noising)
+        return lambda key, x0, *_: sampler(key, jnp.repeat(x0, count, axis=0))
 
-        return network_jit(varied)
-    fractions, flow = np.linspace(0.0, 1.0, count).tolist(), experiment.settings_of("ode")
-    samplers.create(sde, lambda x, t: x, flow)
+    def between(model: Model) -> Callable[..., Samples]:
+        samplers.create(sde, model, settings)
+        fractions, tolerances = np.linspace(0.0, 1.0, count).tolist(), {"rtol": settings.rtol, "atol": settings.atol}
 
-    def between(variables: dict, _: Any, a: jax.Array, __: Any, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = inverse.interpolate(sde, model(variables, flow), a, b, fractions, rtol=flow.rtol, atol=flow.atol)
-        return found.x[:, 0], found.evaluations
+        def run(_: Any, a: jax.Array, __: Any, b: jax.Array) -> Samples:
+            found = inverse.interpolate(sde, model, a, b, fractions, **tolerances)
+            return Samples(found.x[:, 0], found.evaluations)
 
-    return network_jit(between)
+        return run
+
+    make = {"vary": varied, "interpolate": between}.get(config.task, measured)
+    make(lambda x, t: x)
+    return network_jit(lambda variables, key, *given: make(model(variables))(key, *given)[:2])
 
 
 def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
@@ -181,7 +181,7 @@ def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
         columns.append(_known(experiment, read.measurement, read.y))
     if read.others is not None:
         columns.append(read.others)
-    return [experiment.codec.decode(np.asarray(column)) for column in columns]
+    return [np.asarray(experiment.codec.decode(np.asarray(column))) for column in columns]
 
 
 def _known(experiment: Experiment, measurement: inverse.LinearMeasurement, y: np.ndarray) -> np.ndarray:
@@ -198,7 +198,7 @@ def _summary(experiment: Experiment, read: Inputs, levels: np.ndarray, spent: fl
     """One line: what was made at which cost, and how far from the truth where that is known."""
     n, count = levels.shape[:2]
     text = f"{experiment.config.edit.task}: {n} x {count} images, {spent:.0f} evaluations each, {seconds:.1f} s"
-    if read.measurement is None or read.originals is None:
+    if read.measurement is None or read.originals is None or not experiment.source.levels:
         return text
     truth = experiment.codec.decode(read.originals)[:, None].astype(np.float64)
     error = np.sqrt(np.mean((levels - truth) ** 2)) / (experiment.source.levels - 1)

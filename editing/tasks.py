@@ -31,7 +31,8 @@ class Inputs(NamedTuple):
     others: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.y if self.originals is None else self.originals)
+        given = self.y if self.originals is None else self.originals
+        return 0 if given is None else len(given)
 
 
 def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:

@@ -12,23 +12,19 @@ import samplers
 import sde_lib
 from autoencoders import CODECS
 from configs import default
-from experiment import inputs, rules
+from experiment import inputs, ranges, rules
 from experiment.experiment import Experiment, image_shape, num_scales
 from experiment.schedule import joined
 from experiment.workdir import Workdir
 from models import MODELS
 from models.functional import Network
 
-DATA_FIELDS = (
-    "dataset", "codec", "image_size", "num_channels", "centered", "uniform_dequantization", "random_flip", "augment",
-    "changed",
-)  # fmt: skip
 EMA_FIELDS = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup")
 
 
 def _source(config: ConfigDict) -> data.Source:
     """The data set of ``config.data``; its remaining keys are the source's own options."""
-    options = {key: value for key, value in config.data.items() if key not in DATA_FIELDS}
+    options = {key: value for key, value in config.data.items() if f"data.{key}" not in ranges.FIELDS}
     kind = config.data.dataset.partition(":")[0]
     if kind in data.SOURCES:
         known = inspect.signature(data.SOURCES[kind]).parameters

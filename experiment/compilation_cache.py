@@ -50,12 +50,12 @@ def enable(beside: Path, *, limit: int = LIMIT) -> None:
 def _folder(beside: Path, limit: int) -> Path | None:
     """The folder, there and swept; None where nothing is to be kept, or JAX was told where."""
     config: Any = jax.config  # whose attributes have no types
-    told = config.jax_compilation_cache_dir
-    if told is not None and config.jax_enable_compilation_cache and "://" not in told and is_leader():
+    if not config.jax_enable_compilation_cache:
+        return None
+    if (told := config.jax_compilation_cache_dir) is not None:
         with contextlib.suppress(OSError):  # JAX will say that it cannot be read
-            if why := writable_by_others(Path(told)):
+            if is_leader() and "://" not in told and (why := writable_by_others(Path(told))):
                 logging.warning("JAX_COMPILATION_CACHE_DIR is %s, whose programs are run here: %s", told, why)
-    if told is not None or not config.jax_enable_compilation_cache:
         return None
     folder = beside.absolute().parent / FOLDER
     try:
@@ -126,8 +126,6 @@ def sweep(folder: Path, limit: int) -> None:
     checked, began = folder / ".checked", time.time_ns()
     since = checked.stat().st_mtime_ns if checked.exists() else 0
     kept: list[tuple[float, int, Path]] = []
-    for entry in folder.glob("*.program"):  # what this code once kept beside JAX's, and now takes room only
-        entry.unlink(missing_ok=True)
     for entry in folder.glob("*-cache"):
         try:
             found = entry.stat()

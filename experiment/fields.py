@@ -162,10 +162,12 @@ def _read_one(field: str, text: str | None, kinds: list[tuple[type, Any]]) -> An
     for kind, element in kinds:
         try:
             if text is not None:
-                return READERS[kind](text, element)
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+                return READERS[kind][0](text, element)
+        except (ValueError, KeyError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
-    needed = " or ".join(dict.fromkeys(WORDS[kind] + ELEMENTS.get(element, "") for kind, element in reversed(kinds)))
+    needed = " or ".join(
+        dict.fromkeys(READERS[kind][1] + ELEMENTS.get(element, "") for kind, element in reversed(kinds))
+    )
     given = "without a value" if text is None else f"is {text!r}"
     raise ValueError(f"config.{field} {given}; needed is {needed}")
 
@@ -182,17 +184,6 @@ def _kinds(annotation: Any) -> list[tuple[type, Any]]:
     return [(plain, object)] if isinstance(plain, type) and plain in READERS else []
 
 
-def _bool(text: str, _: Any) -> bool:
-    if text.lower() not in ("true", "t", "1", "false", "f", "0"):
-        raise ValueError
-    return text.lower() in ("true", "t", "1")
-
-
-def _none(text: str, _: Any) -> None:
-    if text != "None":
-        raise ValueError
-
-
 def _tuple(text: str, element: Any) -> tuple:
     try:
         value = ast.literal_eval(text)
@@ -207,31 +198,15 @@ def _tuple(text: str, element: Any) -> tuple:
     return value
 
 
-def _dict(text: str, _: Any) -> dict:
-    value = ast.literal_eval(text)
-    if not isinstance(value, dict):
-        raise ValueError
-    return value
-
-
-READERS: dict[type, Callable[[str, Any], Any]] = {
-    types.NoneType: _none,
-    bool: _bool,
-    int: lambda text, _: int(text),
-    float: lambda text, _: float(text),
-    tuple: _tuple,
-    dict: _dict,
-    str: lambda text, _: text,
+TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+READERS: dict[type, tuple[Callable[[str, Any], Any], str]] = {
+    types.NoneType: (lambda text, _: {"None": None}[text], "None"),
+    bool: (lambda text, _: TRUTH[text.lower()], "True or False"),
+    int: (lambda text, _: int(text), "a whole number"),
+    float: (lambda text, _: float(text), "a number"),
+    tuple: (_tuple, "a tuple"),
+    dict: (lambda text, _: {**ast.literal_eval(text)}, "a dictionary of fields"),
+    str: (lambda text, _: text, "a text"),
 }
-"""The types that a text may stand for, from the narrowest to the widest, and how each is read."""
-
-WORDS = {
-    types.NoneType: "None",
-    bool: "True or False",
-    int: "a whole number",
-    float: "a number",
-    tuple: "a tuple",
-    dict: "a dictionary of fields",
-    str: "a text",
-}
+"""The types that a text may stand for, from the narrowest to the widest: how each is read, and what it is called."""
 ELEMENTS = {int: " of whole numbers, such as '(1, 2)'", float: " of numbers, such as '(0.5, 1)'", str: " of texts"}

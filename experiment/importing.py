@@ -89,18 +89,11 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
     known = {"file": weights.file.name, "format": importing.detect(file), "sha256": importing.sha256(weights.file)}
     step, origin = weights.step, weights.metadata | known
     with waiting(f"writing the checkpoint of step {step}"), workdir.store() as store:
-        store.save(step, _tree(weights), {"imported": origin, "config": config.to_dict()})
-        del weights  # the store has its own copy, and is still writing
+        # JAX files average the Fourier frequencies, which are fixed, as well: the raw ones differ by rounding.
+        tree = {"step": np.int32(step), **{name: getattr(weights, name) for name in ("params", "ema", "fixed")}}
+        store.save(step, tree, {"imported": origin, "config": config.to_dict()})
+        del weights, tree  # the store has its own copy, and is still writing
     if not workdir.config_file.exists():
         workdir.begin(config)
         inputs.write(workdir, inputs.of_config(config))
     return step
-
-
-def _tree(weights: Weights) -> dict[str, Any]:
-    return {
-        "step": np.int32(weights.step),
-        "params": weights.params,
-        "ema": weights.ema,
-        "fixed": weights.fixed,  # JAX files average the Fourier frequencies as well: the raw ones differ by rounding
-    }

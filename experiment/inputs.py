@@ -18,7 +18,6 @@ from experiment import config_files
 from experiment.experiment import Experiment
 from experiment.workdir import Workdir, write_text
 
-NAMED_FILES = ("sde.betas",)  # fields that may hold the path of a file of numbers, which training and samples depend on
 SHOWN = 3  # classes that one line names
 
 Inputs = dict[str, Any]
@@ -33,10 +32,10 @@ def checked(experiment: Experiment, workdir: Workdir) -> Inputs:
       OSError: a file cannot be read.
     """
     check_files(experiment.config, workdir)
-    now = {"files": _files(experiment.config), "data": _of_source(experiment.source)}
+    now = of_config(experiment.config) | {"data": _of_source(experiment.source)}
     then = _read(workdir).get("data")
     differences = _differences(then, now["data"]) if then else []
-    if differences and not _accepts(experiment.config):
+    if differences and experiment.config.data.changed != "accept":
         raise ValueError(
             f"the data set {experiment.source.name!r} is not what {workdir.path} was trained on: "
             f"{'; '.join(differences)}; restore it, train in another --workdir, or go on with it as it is now "
@@ -55,17 +54,18 @@ def write(workdir: Workdir, inputs: Inputs) -> None:
 
 
 def of_config(config: ConfigDict) -> Inputs:
-    """The inputs of a run that are known without its data set: the files that the config names."""
-    return {"files": _files(config)}
+    """The inputs of a run that are known without its data set: the file of numbers that its process may be made of."""
+    betas = config.sde.get("betas")
+    return {"files": {"sde.betas": of_file(betas)} if isinstance(betas, str) else {}}
 
 
 def check_files(config: ConfigDict, workdir: Workdir) -> None:
     """Refuse, with a ValueError, a file that the config names and that has changed since the run was begun."""
     recorded = _read(workdir).get("files", {})
-    for field, digest in _files(config).items():
+    for field, digest in of_config(config)["files"].items():
         if digest != recorded.get(field, digest):
             raise ValueError(
-                f"{field}: {_value(config, field)} has changed since {workdir.path} was begun (its SHA-256 was "
+                f"{field}: {config.sde.betas} has changed since {workdir.path} was begun (its SHA-256 was "
                 f"{recorded[field]!s:.12}, and is {digest[:12]}); restore the file, or use another --workdir"
             )
 
@@ -76,7 +76,7 @@ def check_classes(experiment: Experiment, workdir: Workdir) -> None:
     A network that is told of classes, or tells them apart, knows them by number. Nothing is said of those whose names
     are not known.
     """
-    if not experiment.num_classes or _accepts(experiment.config):
+    if not experiment.num_classes or experiment.config.data.changed == "accept":
         return
     learned = _read(workdir).get("data", {}).get("classes", [])
     guide, others = experiment.guide, [(f"the data set {experiment.source.name!r}", experiment.source.class_names)]
@@ -114,16 +114,6 @@ def _is_record(found: Inputs) -> bool:
         return False
 
 
-def _files(config: ConfigDict) -> dict[str, str]:
-    named = {field: _value(config, field) for field in NAMED_FILES}
-    return {field: of_file(path) for field, path in named.items() if isinstance(path, str)}
-
-
-def _value(config: ConfigDict, field: str) -> Any:
-    section, name = field.split(".")
-    return config[section].get(name)
-
-
 def _of_source(source: Source) -> dict[str, Any]:
     sets = {"train": source.train, "test": source.test}
     facts = {name: {"examples": len(each), "fingerprint": of_records(each)} for name, each in sets.items()}
@@ -150,7 +140,3 @@ def _renamed(then: list[str], now: list[str] | tuple[str, ...]) -> str:
     places = [i for i, (before, after) in enumerate(zip(then, now, strict=True)) if before != after]
     shown = ", ".join(f"class {i} was {then[i]!r} and is {now[i]!r}" for i in places[:SHOWN])
     return shown + (f" and {len(places) - SHOWN} more" if len(places) > SHOWN else "")
-
-
-def _accepts(config: ConfigDict) -> bool:
-    return config.data.changed == "accept"

@@ -23,6 +23,7 @@ from experiment.processes import agreed, is_leader
 
 BEAT_SECONDS = 5.0  # between two renewals of the date
 PATIENCE_SECONDS = 20.0  # for which the date of another machine's lock is watched
+FACTS = ("host", "pid", "began", "mode", "since")  # what a lock says of its holder
 SETTLE_SECONDS = 1.0  # after which two that took a lock at once, without the system's help, agree who has it
 
 
@@ -73,14 +74,10 @@ def _locked(file: Path, mode: str) -> Iterator[None]:
         other = _read(descriptor)
         if other and _at_work(other, file, by_system):
             raise ValueError(_refusal(file.parent, other))
-        own = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "began": _began(os.getpid()),
-            "mode": mode,
-            "since": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
-        }
-        _write(descriptor, own)
+        since = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+        own = dict(zip(FACTS, (socket.gethostname(), os.getpid(), _began(os.getpid()), mode, since), strict=True))
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, (json.dumps(own) + "\n").encode(), 0)
         if not by_system:
             time.sleep(SETTLE_SECONDS)
             if (found := _read(descriptor)) != own:
@@ -166,14 +163,9 @@ def _read(descriptor: int) -> dict[str, Any] | None:
     """Who holds the lock; None of a file that nobody has finished writing."""
     try:
         found = json.loads(os.pread(descriptor, 4096, 0))
-        return {name: found[name] for name in ("host", "pid", "began", "mode", "since")}
+        return {name: found[name] for name in FACTS}
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _write(descriptor: int, own: dict[str, Any]) -> None:
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, (json.dumps(own) + "\n").encode(), 0)
 
 
 def _refusal(folder: Path, other: dict[str, Any]) -> str:

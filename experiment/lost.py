@@ -79,11 +79,8 @@ def main(*numbers: int) -> None:
             beginning = BEGINNING.search(held[held.rfind(b"\n") + 1 :])
             whole = len(held) - (len(beginning[0]) if beginning else 0)
             held = _pass_on(held[:whole]) + held[whole:]
-    _pass_on(f"{line(held, *numbers)}\n".encode() if reporting and _aborted(held) else held)
-
-
-def _aborted(report: bytes) -> bool:
-    return b"JAX distributed service detected fatal errors" in report
+    aborted = reporting and b"JAX distributed service detected fatal errors" in held
+    _pass_on(f"{line(held, *numbers)}\n".encode() if aborted else held)
 
 
 def _pass_on(data: bytes) -> bytes:

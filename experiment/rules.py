@@ -102,8 +102,9 @@ def of_data(config: ConfigDict, source: Source) -> Broken:
             f"data.image_size {config.data.image_size}, data.num_channels {config.data.num_channels}: the images of "
             f"{config.data.dataset!r} are {source.shape} (height, width, channels)"
         )
-    if config.data.random_flip and len(source.shape) != 3:
-        yield f"data.random_flip is for images; the examples of {source.name!r} are {source.shape}; set it to False"
+    for name, without in (("random_flip", False), ("augment", 0)):
+        if config.data[name] and len(source.shape) != 3:
+            yield f"data.{name} is for images; the examples of {source.name!r} are {source.shape}; set it to {without}"
     if config.sampling.threshold != "none" and source.levels is None:
         yield f"sampling.threshold {config.sampling.threshold!r}: {source.name!r} has no range; set it to 'none'"
     if told not in (0, source.num_classes):
@@ -208,8 +209,6 @@ def of_training(experiment: Experiment) -> Broken:
             f"data.augment is {config.data.augment} and model.augment_dim {told}: a network that is not told of the "
             f"augmentation learns the augmented images; set augment_dim to {LABELS} (edm_unet, adm), or augment to 0"
         )
-    if config.data.augment and len(source.shape) != 3:
-        yield f"data.augment is for images; the examples are {source.shape}; set it to 0"
 
 
 def of_loss(experiment: Experiment, loss: Any) -> Broken:

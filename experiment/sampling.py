@@ -54,7 +54,7 @@ class Drawer:
         self.experiment, self.method, self.size = experiment, method, batch_size
         self.variables, sde = on_each(variables, batch_size), experiment.process(variables)
         self._prior = jax.jit(lambda key: experiment.sde.prior_sample(key, (batch_size, *experiment.codec.shape)))
-        self._sampler = network_jit(lambda v, key, z, told: sampler(experiment, v, method, sde, told)(key, z))
+        self._sampler: Any = network_jit(lambda v, key, z, told: sampler(experiment, v, method, sde, told)(key, z))
         self._compiled: Callable[..., samplers.Samples] | None = None
         self._free = 0.0
 
@@ -99,7 +99,7 @@ class Drawer:
         if not np.isfinite(x).all():
             remedy = self.experiment.settings_of(self.method).remedy
             raise Failure(f"samples of {self.method} are not finite; {remedy}")
-        return Drawn(self.experiment.codec.decode(x), np.asarray(out.evaluations), seconds)
+        return Drawn(np.asarray(self.experiment.codec.decode(x)), np.asarray(out.evaluations), seconds)
 
 
 def keys_of_batch(key: Key[Array, ""], i: int) -> tuple[Key[Array, ""], Key[Array, ""]]:

@@ -112,16 +112,11 @@ def as_scheduler(config: ConfigDict) -> dict[str, Any] | None:
     fields = _fields_of(config)
     if fields is None:
         return None
-    scheduler = Scheduler(Path(diffusers_scheduler.FILE), fields["_class_name"], _complete(fields))
+    name, of_chains = fields["_class_name"], diffusers_scheduler.CHAIN_DEFAULTS
+    is_ve = name == diffusers_scheduler.VE
+    defaults = diffusers_scheduler.VE_DEFAULTS if is_ve else of_chains | diffusers_scheduler.CHAINS[name]
+    scheduler = Scheduler(Path(diffusers_scheduler.FILE), name, defaults | fields)
     return None if differences(config, scheduler) else fields
-
-
-def _complete(fields: dict[str, Any]) -> dict[str, Any]:
-    name = fields["_class_name"]
-    defaults: dict[str, Any] = diffusers_scheduler.VE_DEFAULTS
-    if name != diffusers_scheduler.VE:
-        defaults = diffusers_scheduler.CHAIN_DEFAULTS | diffusers_scheduler.CHAINS[name]
-    return defaults | fields
 
 
 def _fields_of(config: ConfigDict) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from checkpoints.store import Store
@@ -44,15 +45,9 @@ def set_aside(path: Path) -> Path:
     return path
 
 
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: dict[str, Any]) -> dict[str, Any]:
     """Nested dicts as one dict of dotted names; tuples, at any depth, as the lists JSON makes of them."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = _lists(value)
-    return flat
+    return {name: _lists(value) for name, value in flatten_dict(config, sep=".").items()}
 
 
 def _lists(value: Any) -> Any:

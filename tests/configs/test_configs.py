@@ -13,8 +13,9 @@ from PIL import Image
 import samplers
 import sde_lib
 from data import SOURCES
-from experiment.build import DATA_FIELDS, build, network
+from experiment.build import build, network
 from experiment.experiment import num_scales
+from experiment.ranges import of_section
 from training import losses, optimizer
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,7 @@ def test_it_is_locked_data_that_builds_its_network(path: str) -> None:
         assert config.training[field] % config.training.n_jitted_steps == 0, field
     optimizer.create(**config.optim, batch_size=config.training.batch_size)
     constructor = SOURCES[config.data.dataset.partition(":")[0]]
-    options = set(config.data) - set(DATA_FIELDS)
+    options = set(config.data) - set(of_section("data"))
     assert options <= set(inspect.signature(constructor).parameters), "options its data set does not have"
     image = "image_size" in config.data
     shape = (config.data.image_size, config.data.image_size, config.data.num_channels) if image else (2,)

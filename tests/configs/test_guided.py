@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 import samplers
 from data import SOURCES
-from experiment.build import DATA_FIELDS, network_of
+from experiment.build import network_of
+from experiment.ranges import of_section
 from models.guided_unet import GuidedUNet
 from training import optimizer
 
@@ -123,7 +124,7 @@ def test_it_is_locked_and_has_the_flags_chain_and_label(path: str) -> None:
     settings = samplers.Settings(**config.sampling)
     assert {settings.method, *config.eval.samplers} <= set(samplers.METHODS)
     source = inspect.signature(SOURCES[config.data.dataset.partition(":")[0]]).parameters
-    assert {*config.data} - {*DATA_FIELDS} <= {*source}
+    assert {*config.data} - {*of_section("data")} <= {*source}
     text = (ROOT / path).read_text()
     assert f"--config={path}" in text and "--mode=import" in text and "Expected:" in text and "Hardware:" in text
 

@@ -13,7 +13,8 @@ from checkpoints import diffusers, edm
 from checkpoints.layout import check_network
 from data import SOURCES
 from experiment import importing
-from experiment.build import DATA_FIELDS, network
+from experiment.build import network
+from experiment.ranges import of_section
 from models.functional import Network
 from training import losses, optimizer
 
@@ -190,4 +191,4 @@ def test_a_snapshot_inside_another_preconditioning_is_refused(monkeypatch: pytes
 def test_its_data_options_are_the_sources(path: str) -> None:
     config = config_of(path)
     known = inspect.signature(SOURCES[config.data.dataset.partition(":")[0]]).parameters
-    assert {*config.data} - {*DATA_FIELDS} <= {*known}
+    assert {*config.data} - {*of_section("data")} <= {*known}

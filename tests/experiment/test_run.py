@@ -126,8 +126,11 @@ def test_what_is_not_allowed_is_refused_in_one_line(trained: Path, tmp_path: Pat
         experiment.load(trained).sampler("heun", evaluatons=5)
     with pytest.raises(ValueError, match=r"model\.nf \(saved 8, now 16\)"):
         experiment.load(trained, {"model.nf": 16})
+    draw = experiment.load(trained).sampler()
     with pytest.raises(ValueError, match="label is 3; allowed is None: the network takes no classes"):
-        experiment.load(trained).sampler()(jax.random.key(0), 4, 3)
+        draw(jax.random.key(0), 4, 3)
+    with pytest.raises(ValueError, match="text is of 3 samples, and 4 are drawn of a network that is told nothing"):
+        draw(jax.random.key(0), 4, text=np.zeros((3, 2)))
 
 
 @pytest.mark.slow
