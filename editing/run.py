@@ -21,8 +21,7 @@ import sde_lib
 from conditions.labels import NO_CLASS
 from editing.tasks import MEASURED, Inputs, inputs
 from experiment import Experiment, Failure
-from experiment.captions import facts_of, file_name
-from experiment.pictures import save_array, save_decoded
+from experiment.pictures import facts_of, file_name, save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
 from experiment.sampling import guided

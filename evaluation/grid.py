@@ -1,8 +1,7 @@
 """The files of `--mode=sample`: a hundred samples as a picture for eyes, with an array beside it."""
 
 from experiment import Experiment
-from experiment.captions import facts_of, file_name
-from experiment.pictures import save_array, save_decoded
+from experiment.pictures import facts_of, file_name, save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.sampling import Drawn
 from experiment.workdir import Workdir, set_aside
@@ -14,7 +13,7 @@ def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn)
     """Write samples of ``sampling.method`` with the seed of ``eval.seed``; the picture's path.
 
     The names hold the step, the method and the seed, and class and guidance where they were chosen; earlier files are
-    set aside. Both files say how the samples were drawn (`experiment.captions`). The array also holds the evaluations
+    set aside. Both files say how the samples were drawn (`facts_of`). The array also holds the evaluations
     and what each sample was drawn of, such as the class that "labels" has.
     """
     method, config, spent = experiment.settings.method, experiment.config.eval, drawn.evaluations

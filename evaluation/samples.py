@@ -14,8 +14,7 @@ from evaluation.grid import GRID_SAMPLES
 from evaluation.quality import Distance
 from evaluation.rounds import Rounds
 from experiment import Experiment
-from experiment.captions import facts_of
-from experiment.pictures import save_decoded
+from experiment.pictures import facts_of, save_decoded
 from experiment.processes import is_leader
 from experiment.sampling import Drawer
 from experiment.workdir import write_text

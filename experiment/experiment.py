@@ -1,7 +1,7 @@
 """An experiment is what a config names, as one frozen object: process, data set, network and samplers' settings."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from experiment.schedule import parameters_of
 from limits import sides
 from models import CLASSIFIERS
 from models.functional import Network
+from sde_lib.prediction import NetworkFn
 
 
 def num_scales(config: ConfigDict) -> int:
@@ -112,7 +113,7 @@ class Experiment:
           chain: whether a discretely trained network is asked at the levels of its chain, rather than smoothly in t.
           condition: what a conditional network is told of each example of the batch.
         """
-        return self.parameterization.predict_fn(*self._process_and_network(variables, chain, condition))
+        return self.parameterization.predict_fn(self.noising(variables, chain=chain), self._told(variables, condition))
 
     @property
     def predicts_variance(self) -> bool:
@@ -128,20 +129,16 @@ class Experiment:
 
     def logits_fn(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.LogitsFn:
         """The logits of a classifier with these variables, without dropout; `chain` is that of `predict_fn`."""
-        process, apply = self._process_and_network(variables, chain, None)
-        return sde_lib.logits_fn(process, apply, self.config.model.noise_label)
+        process = self.noising(variables, chain=chain)
+        return sde_lib.logits_fn(process, self._told(variables, None), self.config.model.noise_label)
 
     def log_prob_fn(self, variables: dict[str, Any], labels: Any, *, chain: bool = False) -> sde_lib.LogProbFn:
         """The classifier's log p(label | x_t) of a batch of as many labels [b]; it is 0 for the label -1."""
         return sde_lib.log_prob_fn(self.logits_fn(variables, chain=chain), labels)
 
-    def _process_and_network(
-        self, variables: dict[str, Any], chain: bool, condition: dict[str, Any] | None
-    ) -> tuple[sde_lib.AffineSDE | sde_lib.Levels, Callable]:
-        def apply(x: Any, c_noise: Any) -> Any:
-            return self.network.apply(variables, x, c_noise, condition)
-
-        return self.noising(variables, chain=chain), apply
+    def _told(self, variables: dict[str, Any], condition: dict[str, Any] | None) -> NetworkFn:
+        """The network with these variables, which is always told the same."""
+        return lambda x, c_noise: self.network.apply(variables, x, c_noise, condition)
 
     def noising(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.AffineSDE | sde_lib.Levels:
         """The process that noises the data, or the levels of a discrete training; `chain` is that of `predict_fn`."""

@@ -101,17 +101,14 @@ def _read(workdir: Workdir) -> Inputs:
 
 def _is_record(found: Inputs) -> bool:
     """Whether this dictionary is one that `write` has written."""
-    if not isinstance(found.get("files", {}), dict):
-        return False
-    try:
-        if "data" not in found:
-            return True
-        sets = [found["data"][name].keys() for name in ("train", "test")]
-        return all({"examples", "fingerprint"} <= facts for facts in sets) and isinstance(
-            found["data"]["classes"], list
-        )
-    except (KeyError, TypeError, AttributeError):
-        return False
+    match found.get("data", "none yet"):
+        case "none yet" | {
+            "train": {"examples": _, "fingerprint": _},
+            "test": {"examples": _, "fingerprint": _},
+            "classes": list(),
+        }:
+            return isinstance(found.get("files", {}), dict)
+    return False
 
 
 def _of_source(source: Source) -> dict[str, Any]:

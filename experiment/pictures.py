@@ -1,8 +1,12 @@
-"""Samples as pictures that say what they are: a grid of images with a caption, or a scatter of points."""
+"""Samples as files that say what they are: a grid of images with a caption, a scatter of points, an array.
+
+Each says how its samples were drawn, from which weights, and of which class and guidance.
+"""
 
 import json
 import math
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from autoencoders.levels import GreyLevels
-from experiment.captions import Facts, caption
+from experiment.experiment import Experiment
 from experiment.writing import replacing
+
+Facts = Mapping[str, Any]
+
+IN_CAPTION = ("dataset", "task", "method", "evaluations", "class", "guidance", "guide", "seed", "checkpoint", "weights")
+"""The facts that a caption tells people, in this order; a file carries all of them."""
 
 MIN_SIDE = 32  # smaller images are enlarged, pixel by pixel, so that a person can see them
 FONT_SIZE = 11
@@ -36,11 +45,6 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
         top, left = (i // columns) * step[0] + 2, (i % columns) * step[1] + 2
         grid[top : top + image.shape[0], left : left + image.shape[1]] = image
     return grid
-
-
-def save_samples(path: Path, x: np.ndarray, codec: GreyLevels, facts: Facts) -> None:
-    """Write encoded samples [n, h, w, c] as an image grid, or points [n, d] as a scatter of their first two axes."""
-    save_decoded(path, np.asarray(codec.decode(np.nan_to_num(np.asarray(x)))), codec, facts)
 
 
 def save_decoded(path: Path, examples: np.ndarray, codec: GreyLevels, facts: Facts, columns: int | None = None) -> None:
@@ -92,3 +96,47 @@ def _captioned(picture: Image.Image, text: str) -> Image.Image:
     for i, line in enumerate(lines):
         draw.text((2, picture.height + i * height), line, fill="black", font=font)
     return larger
+
+
+def facts_of(
+    experiment: Experiment, method: str, *, step: int, seed: int, evaluations: float, averaged: bool = True
+) -> dict[str, Any]:
+    """Everything that could explain samples of `method`, as JSON values.
+
+    Args:
+      experiment: the run that they were drawn from.
+      method: the sampler's name, whose own settings are among the facts.
+      step: the training step of the weights.
+      seed: the seed of the noise.
+      evaluations: the mean number of score evaluations a sample.
+      averaged: whether the weights are the moving average or the raw ones.
+    """
+    settings: dict[str, Any] = experiment.settings_of(method).used()
+    label = settings.pop("label", -1)
+    facts = {
+        "dataset": experiment.config.data.dataset,
+        "levels": experiment.source.levels,
+        "method": method,
+        "evaluations": round(float(evaluations), 2),
+        "seed": seed,
+        "checkpoint": step,
+        "weights": "average" if averaged else "raw",
+    }
+    if experiment.sampled_classes:
+        facts["class"] = label if label >= 0 else "each in turn"
+    return {**settings, **facts}
+
+
+def caption(facts: Facts) -> str:
+    """One line for people, such as "digits, heun, evaluations 20, class 3, guidance 2.0, seed 0, checkpoint 1200"."""
+    bare = ("dataset", "task", "method")
+    told = [f"{facts[name]}" if name in bare else f"{name} {facts[name]}" for name in IN_CAPTION if name in facts]
+    return ", ".join(told)
+
+
+def file_name(stem: str, experiment: Experiment) -> str:
+    """The name `stem`, followed by the class where one was chosen, and by the guidance where there is any."""
+    settings = experiment.settings
+    stem += f"_label_{settings.label}" if settings.label >= 0 else ""
+    guided = settings.guidance_scale != 1.0 or settings.guide
+    return stem + (f"_guidance_{settings.guidance:g}" if guided else "")

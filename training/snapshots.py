@@ -8,8 +8,7 @@ from absl import logging
 
 from data.pipeline import eval_batches
 from experiment import Experiment
-from experiment.captions import facts_of
-from experiment.pictures import save_samples
+from experiment.pictures import facts_of, save_decoded
 from experiment.processes import to_host
 from experiment.progress import waiting
 from experiment.workdir import Workdir
@@ -94,4 +93,5 @@ class Snapshots:
         if writes:
             drawn = {"step": step, "seed": experiment.config.seed, "evaluations": spent}
             facts = facts_of(experiment, experiment.settings.method, **drawn)
-            save_samples(self._workdir.path / "samples" / f"step_{step:08d}.png", x, experiment.codec, facts)
+            decoded = np.asarray(experiment.codec.decode(np.nan_to_num(x)))
+            save_decoded(self._workdir.path / "samples" / f"step_{step:08d}.png", decoded, experiment.codec, facts)

@@ -9,8 +9,7 @@ from PIL import Image
 from autoencoders.levels import GreyLevels
 from configs.vp import digits_classes
 from experiment.build import build
-from experiment.captions import caption, facts_of, file_name
-from experiment.pictures import image_grid, save_array, save_samples
+from experiment.pictures import Facts, caption, facts_of, file_name, image_grid, save_array
 
 FACTS = {
     "dataset": "digits",
@@ -21,6 +20,10 @@ FACTS = {
     "checkpoint": 7,
     "guide": "a b",
 }
+
+
+def _save(path: Path, x: np.ndarray, codec: GreyLevels, facts: Facts) -> None:
+    save_decoded(path, np.asarray(codec.decode(x)), codec, facts)
 
 
 def test_a_grid_holds_every_image_once_in_reading_order() -> None:
@@ -38,17 +41,17 @@ def test_small_images_are_enlarged_and_all_levels_shown(tmp_path: Path) -> None:
     """8x8 digits at four times their size; 17 levels over 0..255."""
     x = np.linspace(0, 1, 17, endpoint=False)[None, :, None, None].repeat(9, 0)[:, :16].reshape(9, 4, 4, 1)
     x = np.kron(x, np.ones((1, 2, 2, 1))) + 1 / 34
-    save_samples(tmp_path / "new" / "grid.png", x, GreyLevels(17, False, "uniform"), {})
+    _save(tmp_path / "new" / "grid.png", x, GreyLevels(17, False, "uniform"), {})
     picture = np.asarray(Image.open(tmp_path / "new" / "grid.png"))
     assert picture.shape == (3 * 34 + 2, 3 * 34 + 2)
     assert picture[2, 2] == 0 and picture[33, 33] == round(15 * 255 / 16)
 
 
 def test_colour_and_points(tmp_path: Path) -> None:
-    save_samples(tmp_path / "colour.png", np.zeros((2, 32, 32, 3)), GreyLevels(256, True, "uniform"), {})
+    _save(tmp_path / "colour.png", np.zeros((2, 32, 32, 3)), GreyLevels(256, True, "uniform"), {})
     assert Image.open(tmp_path / "colour.png").size == (2 * 34 + 2, 34 + 2)
     points = np.random.default_rng(0).normal(size=(50, 2))
-    save_samples(tmp_path / "points.png", points, GreyLevels(None, False, "none"), FACTS)
+    _save(tmp_path / "points.png", points, GreyLevels(None, False, "none"), FACTS)
     with Image.open(tmp_path / "points.png") as picture:
         assert picture.size == (500, 500) and picture.info["method"] == "heun" and picture.info["class"] == "3"
 
@@ -56,8 +59,8 @@ def test_colour_and_points(tmp_path: Path) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_grid_has_a_caption_below_it_and_the_file_carries_every_fact(channels: int, tmp_path: Path) -> None:
     x, codec = np.full((4, 64, 64, channels), 0.5), GreyLevels(256, False, "none")
-    save_samples(tmp_path / "bare.png", x, codec, {})
-    save_samples(tmp_path / "told.png", x, codec, FACTS)
+    _save(tmp_path / "bare.png", x, codec, {})
+    _save(tmp_path / "told.png", x, codec, FACTS)
     bare, told = Image.open(tmp_path / "bare.png"), Image.open(tmp_path / "told.png")
     assert {name: told.info[name] for name in FACTS} == {
         k: v if isinstance(v, str) else str(v) for k, v in FACTS.items()

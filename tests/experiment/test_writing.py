@@ -15,7 +15,7 @@ from autoencoders.levels import GreyLevels
 from configs.vp import toy_mixture8_mlp
 from evaluation.rounds import Rounds
 from experiment import Refusal, writing
-from experiment.pictures import save_array, save_samples
+from experiment.pictures import save_array
 from experiment.workdir import Workdir, write_text
 from tests.experiment.command import contents
 from training import loop
@@ -134,7 +134,7 @@ ARRAY = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
 WRITERS: dict[str, Callable[[Path], object]] = {
     "text": lambda folder: write_text(folder / "file", "text" * 1000),
     "array": lambda folder: save_array(folder / "file", {}, x=ARRAY),
-    "picture": lambda folder: save_samples(folder / "file", ARRAY, CODEC, {}),
+    "picture": lambda folder: save_decoded(folder / "file", ARRAY, CODEC, {}),
 }
 
 
