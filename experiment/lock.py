@@ -76,8 +76,7 @@ def _locked(file: Path, mode: str) -> Iterator[None]:
             raise ValueError(_refusal(file.parent, other))
         since = time.strftime("%Y-%m-%d %H:%M:%S %Z")
         own = dict(zip(FACTS, (socket.gethostname(), os.getpid(), _began(os.getpid()), mode, since), strict=True))
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, (json.dumps(own) + "\n").encode(), 0)
+        _write(descriptor, own)
         if not by_system:
             time.sleep(SETTLE_SECONDS)
             if (found := _read(descriptor)) != own:
@@ -166,6 +165,11 @@ def _read(descriptor: int) -> dict[str, Any] | None:
         return {name: found[name] for name in FACTS}
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _write(descriptor: int, own: dict[str, Any]) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, (json.dumps(own) + "\n").encode(), 0)
 
 
 def _refusal(folder: Path, other: dict[str, Any]) -> str:

@@ -23,13 +23,12 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
       ValueError: flags that do not belong together, "auto" where nothing tells, or a port that is taken.
     """
     given = [f"--{name}" for name, value in (("processes", processes), ("process", process)) if value is not None]
-    if coordinator is None or coordinator == AUTO:
-        if given:
-            what = "missing" if coordinator is None else AUTO
-            mend = "give --coordinator=HOST:PORT, or none of them" if coordinator is None else "leave it out"
-            raise ValueError(f"{' and '.join(given)} with --coordinator {what}: {mend}")
-        if coordinator is None:
-            return
+    if given and coordinator in (None, AUTO):
+        mend = "leave it out" if coordinator else "give --coordinator=HOST:PORT, or none of them"
+        raise ValueError(f"{' and '.join(given)} with --coordinator {coordinator or 'missing'}: {mend}")
+    if coordinator is None:
+        return
+    if coordinator == AUTO:
         try:
             jax.distributed.initialize(**LIMITS)
         except ValueError as error:  # what is missing is the first thing that was looked for

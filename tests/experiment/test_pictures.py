@@ -9,7 +9,7 @@ from PIL import Image
 from autoencoders.levels import GreyLevels
 from configs.vp import digits_classes
 from experiment.build import build
-from experiment.pictures import Facts, caption, facts_of, file_name, image_grid, save_array
+from experiment.pictures import Facts, caption, facts_of, file_name, image_grid, save_array, save_decoded
 
 FACTS = {
     "dataset": "digits",

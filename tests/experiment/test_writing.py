@@ -15,7 +15,7 @@ from autoencoders.levels import GreyLevels
 from configs.vp import toy_mixture8_mlp
 from evaluation.rounds import Rounds
 from experiment import Refusal, writing
-from experiment.pictures import save_array
+from experiment.pictures import save_array, save_decoded
 from experiment.workdir import Workdir, write_text
 from tests.experiment.command import contents
 from training import loop
