@@ -316,3 +316,8 @@ def check(section: str, values: Mapping[str, Any], ranges: Mapping[str, Range]) 
     for name in values:
         if name in ranges and not ranges[name].allows(values[name]):
             raise ValueError(f"{section}{name} is {shown(values[name])}; {ranges[name].words}")
+
+
+def check_declared(section: str, given: Any) -> None:
+    """Refuse, as `check` does, the first option of a dataclass that is outside the range with which it is declared."""
+    check(section, vars(given), {name: option.range for name, option in declared(type(given)).items()})

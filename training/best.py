@@ -39,13 +39,13 @@ class Best:
             saved = json.loads(self._file.read_text())
             found = {int(step): float(fid) for step, fid in saved["all"].items()}
             known, self.kept = saved["about"], [int(saved["step"])]
+            why = "was measured otherwise than now"
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            found, known = {}, "damaged"
+            found, known, why = {}, None, "is damaged"
         if known == self._about:
             self._found = {step: fid for step, fid in found.items() if step <= start}
             return
         set_aside(self._file)
-        why = "is damaged" if known == "damaged" else "was measured otherwise than now"
         logging.warning("%s %s; it is set aside, and the lowest FID is looked for anew", self._file, why)
 
     @property
@@ -56,7 +56,6 @@ class Best:
     def add(self, step: int, fid: float) -> bool:
         """Note the number of a step; whether it is the lowest so far."""
         self._found[step] = fid
-        best = min(sorted(self._found), key=self._found.__getitem__)
-        known = {"step": best, "fid": self._found[best], "all": dict(sorted(self._found.items())), "about": self._about}
-        write_text(self._file, json.dumps(known, indent=2) + "\n")
-        return best == step
+        known = {"step": self.step, "fid": min(self._found.values()), "all": dict(sorted(self._found.items()))}
+        write_text(self._file, json.dumps(known | {"about": self._about}, indent=2) + "\n")
+        return self.step == step

@@ -1,6 +1,6 @@
 """The random numbers of a training batch: each example's own, whatever the number of devices and micro-batches."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,15 +34,6 @@ class Draws(NamedTuple):
     drop: Key[Array, " b"]
     condition: Key[Array, " b"]
     batch: Key[Array, ""]
-
-    @classmethod
-    def of_batch(cls, key: Key[Array, ""], batch: dict[str, Any], parts: int) -> "Draws":
-        """Return those of a batch that is one of `parts` equal parts of a global batch.
-
-        The batch gives the places of its examples under the name `PLACE`; without them it is the whole.
-        """
-        b = len(next(iter(batch.values())))
-        return cls.of(key, batch[PLACE] if PLACE in batch else jnp.arange(b), parts * b)
 
     @classmethod
     def of(cls, key: Key[Array, ""], place: Int[Array, " b"], size: int) -> "Draws":

@@ -17,13 +17,7 @@ Batch = dict[str, Any]
 
 
 class Examples(NamedTuple):
-    """A part of a batch as a loss sees it.
-
-    Attributes:
-      x0: the examples in the space of the model, [b, ...].
-      fields: the records, [b, ...] each.
-      draws: the examples' random numbers.
-    """
+    """A part of a batch as a loss sees it: x0 in the space of the model, the records, and the random numbers."""
 
     x0: Float[Array, "b *d"]
     fields: Batch

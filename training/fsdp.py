@@ -43,11 +43,8 @@ class Fsdp:
 
     def sharding(self, shape: tuple[int, ...]) -> NamedSharding:
         """Return how a leaf lies: cut along its largest axis that the devices divide; small ones whole."""
-        n = len(self.devices)
-        axes = [i for i, length in enumerate(shape) if length % n == 0]
-        if not axes or np.prod(shape) < SMALL:
-            return self._along()
-        return self._along(max(axes, key=lambda i: (shape[i], i)))
+        axes = [i for i, length in enumerate(shape) if length % len(self.devices) == 0 and np.prod(shape) >= SMALL]
+        return self._along(max(axes, key=lambda i: (shape[i], i), default=None))
 
     def place(self, state: TrainState) -> TrainState:
         """Give each device its part of every leaf; all processes have the whole leaves in their own memory."""
@@ -59,44 +56,28 @@ class Fsdp:
         return jax.tree.map(place, state)
 
     def split(self, batch: Batch, micro_batches: int = 1) -> Batch:
-        """Make arrays [steps, micro-batches, b / both, ...] of all processes of this one's [steps, b, ...].
-
-        Every device holds its own examples of each micro-batch.
-        """
+        """Make global arrays [steps, micro-batches, b / both, ...] of which each device holds its own examples."""
 
         def split(array: np.ndarray) -> Array:
-            steps, _, *rest = array.shape
-            cut = array.reshape(steps, micro_batches, -1, *rest)
+            cut = array.reshape(len(array), micro_batches, -1, *array.shape[2:])
             return jax.make_array_from_process_local_data(self._along(2), cut)
 
         return jax.tree.map(split, with_places(batch))
 
     def spread(self, losses: Callable[..., Any]) -> Callable[..., Any]:
         """Return the losses ``(variables, batch, ...)`` with the weights gathered and the axis of the examples cut."""
-
-        def spread(variables: dict, batch: Any, *rest: Any) -> Any:
-            return losses(jax.tree.map(self._gather, variables), self._cut(batch), *rest)
-
-        return spread
+        return lambda variables, batch, *rest: losses(jax.tree.map(self._gather, variables), self._cut(batch), *rest)
 
     def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
         """Return ``(state, batches, key) -> (state, metrics)``, each of the metrics [k] of k steps."""
         lies, whole = jax.tree.map(lambda leaf: self.sharding(leaf.shape), state), self._along()
-        kinds = {
-            "state": lies,
-            "gradient": Gradient._make((whole, lies.params, whole)),
-            "batches": self._along(2),
-            "metrics": whole,
-            "whole": whole,
-        }
+        gradient = Gradient._make((whole, lies.params, whole))
+        kinds = {"state": lies, "gradient": gradient, "batches": self._along(2), "metrics": whole, "whole": whole}
 
         def compile_(function: Callable[..., Any], takes: Sequence[str], gives: Sequence[str]) -> Any:
-            return network_jit(
-                function,
-                in_shardings=tuple(kinds[kind] for kind in takes),
-                out_shardings=tuple(kinds[kind] for kind in gives),
-                donate_argnums=(0,) if takes[0] in gives else (),
-            )
+            given, found = (tuple(kinds[kind] for kind in which) for which in (takes, gives))
+            donated = (0,) if takes[0] in gives else ()
+            return network_jit(function, in_shardings=given, out_shardings=found, donate_argnums=donated)
 
         return several_steps(train_step, steps, compile_)
 
@@ -118,8 +99,8 @@ class Fsdp:
 
     def _along(self, axis: int | None = None) -> NamedSharding:
         """Return the sharding that cuts one axis, or none."""
-        spec = () if axis is None else (*[None] * axis, AXIS)
-        return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(*spec))
+        spec = PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, AXIS)
+        return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), spec)
 
     def _gather(self, leaf: Array) -> Array:
         """Return the leaf whole on every device; the sum of the devices' gradients is cut as the leaf was."""

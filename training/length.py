@@ -1,7 +1,5 @@
 """What must fit the length of a run: the fall of the learning rate, the warm-up, the average, the losses of levels."""
 
-import math
-
 import optax
 from ml_collections import ConfigDict
 
@@ -11,16 +9,16 @@ from training.state import TrainState
 def check_decay(config: ConfigDict, state: TrainState | None) -> None:
     """Refuse steps behind the end of the learning rate's fall, which would train at a rate of exactly 0.
 
-    The optimiser counts the steps of the fall from its own beginning: behind an import, from the imported step.
-
-    Args:
-      config: the whole config.
-      state: what the run continues; None: it begins.
+    The optimiser counts the steps of the fall from its own beginning: behind an import, from the imported step. `state`
+    is what the run continues, None where it begins.
 
     Raises:
       ValueError: `training.n_iters` beyond the step at which `optim.decay_steps` ends.
     """
-    done, counted = (0, 0) if state is None else (int(state.step), _counted(state))
+    done, counted = 0, 0
+    if state is not None:
+        done = int(state.step)
+        counted = max(int(count) for _, count in optax.tree.get_all_with_path(state.opt_state, "count"))
     decay, last = config.optim.decay_steps, config.training.n_iters
     beyond = counted + last - done - decay
     if not decay or beyond <= 0 or last <= done:
@@ -32,14 +30,9 @@ def check_decay(config: ConfigDict, state: TrainState | None) -> None:
     )
 
 
-def _counted(state: TrainState) -> int:
-    """The steps that the optimiser has taken."""
-    return max(int(count) for _, count in optax.tree.get_all_with_path(state.opt_state, "count"))
-
-
 def doubts(config: ConfigDict, num_scales: int) -> list[str]:
-    """What is allowed and hardly meant: settings that a run of this length does not come to, a sentence each."""
-    found, last, batch = [], config.training.n_iters, config.training.batch_size
+    """Return a sentence for each setting that is allowed and hardly meant: a run of this length ends before it acts."""
+    found, model, last, batch = [], config.model, config.training.n_iters, config.training.batch_size
     warmup = config.optim.warmup_images / batch or config.optim.warmup
     if warmup > last:
         field = "warmup_images" if config.optim.warmup_images else "warmup"
@@ -47,12 +40,14 @@ def doubts(config: ConfigDict, num_scales: int) -> list[str]:
             f"optim.{field} is {config.optim[field]:g}, which lasts {warmup:.0f} steps, and training.n_iters {last}: "
             f"the learning rate ends at {last / warmup:.0%} of optim.lr"
         )
-    share = initial_share(config)
+    field, decay, warms_up = "ema_rate", model.ema_rate, model.ema_warmup
+    if model.ema_halflife_images:
+        field, decay, warms_up = "ema_halflife_images", 0.5 ** (batch / model.ema_halflife_images), model.ema_rampup
+    share = 0.0 if warms_up else decay**last
     if share > 0.05:
-        fields = "ema_rate" if not config.model.ema_halflife_images else "ema_halflife_images"
         found.append(
-            f"model.{fields} is {config.model[fields]:g}, and training.n_iters {last}: {share:.0%} of the averaged "
-            "weights, which samples and reports use, will still be the random initial ones"
+            f"model.{field} is {model[field]:g}, and training.n_iters {last}: {share:.0%} of the averaged weights, "
+            "which samples and reports use, will still be the random initial ones"
         )
     losses = num_scales * config.training.loss_history
     if config.training.time_sampling == "loss_aware" and last * batch < losses:
@@ -61,11 +56,3 @@ def doubts(config: ConfigDict, num_scales: int) -> list[str]:
             f"{config.training.loss_history} losses, and this run sees {last * batch} examples: levels stay uniform"
         )
     return found
-
-
-def initial_share(config: ConfigDict) -> float:
-    """The share of the initial weights in the average at the end; next to 0 where the average warms up."""
-    model, steps, batch = config.model, config.training.n_iters, config.training.batch_size
-    if model.ema_halflife_images:
-        return 0.0 if model.ema_rampup else 0.5 ** (steps * batch / model.ema_halflife_images)
-    return 0.0 if model.ema_warmup or not model.ema_rate else math.exp(steps * math.log(model.ema_rate))

@@ -10,17 +10,16 @@ from tqdm import tqdm
 
 from data.pipeline import batches
 from experiment import Experiment, inputs
+from experiment.processes import to_host
 from experiment.progress import waiting
 from experiment.workdir import Workdir
 from training import length
 from training.best import Measure
 from training.devices import on_host
 from training.examples import Batch
-from training.preemption import StopRequest
 from training.preparation import Preparation, scores_of
-from training.readings import Readings
-from training.records import Records
-from training.saving import Checkpoint, checkpoint_of, saving_before_unreadable
+from training.records import Readings, Records
+from training.saving import Checkpoint, StopRequest, diverged, saving_before_unreadable
 from training.snapshots import Snapshots
 from training.state import TrainState
 from training.step import make_train_step
@@ -61,6 +60,7 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
         prepared.adam,
         ema=prepared.ema,
         learn=loss.updated,
+        average=loss.needs_average,
         nan_to_num=config.nan_to_num,
         axis_size=devices.axis_size,
         micro_batches=config.accumulate,
@@ -77,7 +77,11 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
     del state
 
     def checkpoint() -> Checkpoint:
-        return checkpoint_of(experiment, devices, store, placed, step)
+        tree = to_host(devices.whole(placed).to_tree())
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):  # the loss is from before
+            raise diverged(f"weights not finite at step {step}", store)
+        # Batch n is a pure function of (seed, n): the next batch's number is the data position.
+        return step, tree, {"config": experiment.config.to_dict(), "next_batch": step}
 
     def due(frequency: int) -> bool:
         return bool(frequency) and (step % frequency == 0 or step == config.n_iters)

@@ -1,12 +1,20 @@
-"""The model that is trained, as a loss sees it."""
+"""The model that is trained, as a loss sees it, and the scores of a loss for stored records."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
-from jaxtyping import Array
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
 
+from models.functional import Network
 from sde_lib import AffineSDE, Levels, LogitsFn, Parameterization, Plain, PredictFn, logits_fn
+from training.draws import PLACE, Draws
+from training.examples import Batch, Encoder, Examples
+
+Weights = dict[str, Array]
+Scores = dict[str, Float[Array, " b"]]
+"""The "loss" of each example, which is averaged and descended, and whatever else is told of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +25,16 @@ class TrainedModel:
       network: (weights by name, x [b, ...], noise label [b]) -> the output.
       params: the weights, among them those of a learned noise schedule.
       parameterization: what the output means.
+      average: the moving average of the weights before the step, which has no gradient. Only a loss that sets
+        `needs_average` is given it, and only in a training step: elsewhere `params` is the average already.
     """
 
-    network: Callable[[dict[str, Array], Array, Array], Array]
-    params: dict[str, Array]
+    network: Callable[[Weights, Array, Array], Array]
+    params: Weights
     parameterization: Parameterization
+    average: Weights | None = None
 
-    def predict_fn(self, process: AffineSDE | Levels, params: dict[str, Array] | None = None) -> PredictFn:
+    def predict_fn(self, process: AffineSDE | Levels, params: Weights | None = None) -> PredictFn:
         """Return the predictions along a process, of these weights or of others; one network evaluation a call."""
         weights = self.params if params is None else params
         return self.parameterization.predict_fn(process, lambda x, c_noise: self.network(weights, x, c_noise))
@@ -32,3 +43,36 @@ class TrainedModel:
         """Return what a classifier says of noisy data; one network evaluation a call."""
         label = cast(Plain, self.parameterization).noise_label  # a classifier has no preconditioning
         return logits_fn(process, lambda x, c_noise: self.network(self.params, x, c_noise), label)
+
+
+def batch_scores(
+    loss: Callable[[TrainedModel, Examples, Any], Scores],
+    network: Network,
+    parameterization: Parameterization,
+    encoder: Encoder,
+    *,
+    parts: int = 1,
+) -> Callable[..., Scores]:
+    """Return ``(variables, batch, key, train, state=None) -> scores`` [b] by name, "loss" among them.
+
+    The batch is one of `parts` equal parts of a global batch. Example j of that draws everything (flip,
+    dequantisation, augmentation, t, noise, dropout) from its own key ``fold_in(key, j)``, so the scores do not depend
+    on the number of devices and micro-batches. `state` is the loss's own; without one it is a loss that has learnt
+    nothing. A batch gives the places of its examples under the name `PLACE`; without them it is the whole. The
+    variables may hold the "average" of the weights beside those that the network is applied with.
+    """
+
+    def scores(variables: dict, batch: Batch, key: Key[Array, ""], train: bool, state: Any = None) -> Scores:
+        b = len(next(iter(batch.values())))
+        draws = Draws.of(key, batch[PLACE] if PLACE in batch else jnp.arange(b), parts * b)
+        examples, condition = encoder(batch, draws, train)
+        keys = draws.dropout if train else None
+        own = {name: value for name, value in variables.items() if name != "average"}
+
+        def apply(params: Weights, x: Array, c_noise: Array) -> Array:
+            return network.apply({**own, "params": params}, x, c_noise, condition or None, keys=keys)
+
+        model = TrainedModel(apply, variables["params"], parameterization, variables.get("average"))
+        return loss(model, examples, state)
+
+    return scores

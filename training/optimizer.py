@@ -61,7 +61,7 @@ def create(
 
 
 def global_norm(tree: Any) -> Array:
-    """The Euclidean norm of all numbers together.
+    """Return the Euclidean norm of all numbers together.
 
     Vectors, most of a network's leaves and few of its numbers, are first put in a row: XLA makes three programs of the
     sum over each, which take longer to load than to run.
@@ -79,22 +79,16 @@ def _clipped(tree: Any, largest: float) -> Any:
     return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), tree)
 
 
-def ema_decay(rate: float, step: Array, *, warmup: bool) -> Array:
-    """The average's decay for update number `step` = 1, 2, ...; with `warmup` min(rate, (1 + n) / (10 + n)).
-
-    Warming up matters in short runs: a constant 0.998 leaves 9 % of the random initial weights after 1200 steps.
-    """
-    return jnp.minimum(rate, (1.0 + step) / (10.0 + step)) if warmup else jnp.asarray(rate)
-
-
 def create_ema(
     *, ema_rate: float, ema_warmup: bool, ema_halflife_images: float = 0.0, ema_rampup: float = 0.05, batch_size: int
 ) -> Callable[[Array], Array]:
-    """The average's decay as a function of the update's number n = 1, 2, ...: `ema_decay`, or by a half-life.
+    """The average's decay as a function of the update's number n = 1, 2, ...: by a rate, or by a half-life.
 
-    `ema_halflife_images` > 0 takes the place of rate and warm-up: the share of an image's step in the average halves
-    every so many images, decay 0.5^(batch_size / H), with H = min(halflife, ema_rampup images seen before), which is
-    the raw weights at first; ema_rampup 0 is without (Karras et al. 2022, App. F.1: half a million, 0.05).
+    It is `ema_rate`, with `ema_warmup` min(rate, (1 + n) / (10 + n)): a constant 0.998 leaves 9 % of the random initial
+    weights after 1200 steps. `ema_halflife_images` > 0 takes the place of both: the share of an image's step in the
+    average halves every so many images, decay 0.5^(batch_size / H), with H = min(halflife, ema_rampup images seen
+    before), which is the raw weights at first; ema_rampup 0 is without (Karras et al. 2022, App. F.1: half a million,
+    0.05).
 
     Raises:
       ValueError: a number out of range.
@@ -103,7 +97,7 @@ def create_ema(
 
     def decay(step: Array) -> Array:
         if not ema_halflife_images:
-            return ema_decay(ema_rate, step, warmup=ema_warmup)
+            return jnp.minimum(ema_rate, (1.0 + step) / (10.0 + step)) if ema_warmup else jnp.asarray(ema_rate)
         seen = (jnp.asarray(step, float) - 1.0) * batch_size  # as float: 2^31 images are not many
         halflife = jnp.minimum(ema_halflife_images, ema_rampup * seen) if ema_rampup else ema_halflife_images
         return 0.5 ** (batch_size / jnp.maximum(halflife, 1e-8))

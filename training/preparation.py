@@ -15,8 +15,8 @@ from training import length, losses, optimizer
 from training.devices import Devices, check_batch_size
 from training.devices import create as create_devices
 from training.examples import Encoder
-from training.losses.base import Loss, Scores
-from training.scores import batch_scores
+from training.losses.base import Loss
+from training.model import Scores, batch_scores
 from training.state import TrainState
 
 
@@ -46,10 +46,13 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
     loss = loss_of(experiment)
     rules.check(rules.of_loss(experiment, loss))
     adam, ema = optimizers_of(experiment, config.batch_size)
-    network = trained_network(experiment)
-    template = jax.eval_shape(lambda variables: TrainState.create(variables, adam, loss.init()), network.abstract())
+
+    def begin(variables: dict) -> TrainState:
+        return TrainState.create(variables, adam, loss.init())
+
+    template = jax.eval_shape(begin, trained_network(experiment).abstract())
     found = inputs.checked(experiment, workdir)
-    state = _restored(workdir, template, adam, loss)
+    state = _restored(workdir, template, begin)
     length.check_decay(experiment.config, state)
     return Preparation(loss, adam, ema, devices, state, found)
 
@@ -85,11 +88,7 @@ def scores_of(experiment: Experiment, loss: Loss, parts: int) -> Callable[..., S
 
 
 def trained_network(experiment: Experiment) -> Network:
-    """Return the network as training takes its gradient.
-
-    Raises:
-      ValueError: ``training.remat`` is on, and the network has no blocks that could be recomputed.
-    """
+    """Return the network as training takes its gradient; ValueError where ``training.remat`` finds no blocks in it."""
     if not experiment.config.training.remat:
         return experiment.network
     try:
@@ -98,17 +97,14 @@ def trained_network(experiment: Experiment) -> Network:
         raise ValueError(f"training.remat is True, but {error}; set it to False") from error
 
 
-def _restored(
-    workdir: Workdir, template: TrainState, adam: optax.GradientTransformation, loss: Loss
-) -> TrainState | None:
-    """The newest state; after an import, which holds weights alone, with a fresh optimiser."""
+def _restored(workdir: Workdir, template: TrainState, begin: Callable[[dict], TrainState]) -> TrainState | None:
+    """The newest state; after an import, which holds weights alone, one that begins with them at the imported step."""
     tree = template.to_tree()
     with workdir.store(read_only=True) as store:
         step = store.latest_step()
         if step is not None and "imported" in store.metadata(step):
             tree = {name: tree[name] for name in ("step", "params", "ema", "fixed")}
             _, saved, _ = store.restore(tree, step) or (step, {}, {})
-            fresh = TrainState.create({"params": saved["params"], "fixed": saved["fixed"]}, adam, loss.init())
-            return fresh._replace(step=saved["step"], ema=saved["ema"])
+            return begin(saved)._replace(step=saved["step"], ema=saved["ema"])
         found = store.restore(tree)
     return found and template.from_tree(found[1])

@@ -1,35 +1,32 @@
-"""What is saved of a run, and that it is saved where the data end it."""
+"""How a run ends early, and what it saves then: by a signal, by data that cannot be read, by numbers that are none."""
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
+from jax.experimental import multihost_utils
 
+import interruption
 from checkpoints.store import Store
 from data.source import Unreadable
-from experiment import Experiment, Failure
-from experiment.processes import to_host
-from training.devices import Devices
-from training.readings import diverged
-from training.state import TrainState
+from experiment import Failure
 
 Checkpoint = tuple[int, dict[str, Any], dict[str, Any]]
 """The arguments of `Store.save`: step, tree of arrays, metadata."""
 
 
-def checkpoint_of(experiment: Experiment, devices: Devices, store: Store, placed: TrainState, step: int) -> Checkpoint:
-    """Return what is saved of a step that is finished.
+class Diverged(Failure):
+    """The loss, its gradient or the weights are no longer numbers."""
 
-    Raises:
-      Diverged: a number of it is not finite.
-    """
-    tree = to_host(devices.whole(placed).to_tree())
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):  # the loss is from before
-        raise diverged(f"weights not finite at step {step}", store)
-    # Batch n is a pure function of (seed, n): the next batch's number is the data position.
-    return step, tree, {"config": experiment.config.to_dict(), "next_batch": step}
+
+def diverged(what: str, store: Store) -> Diverged:
+    """Return the failure that says what is not finite, and which checkpoint is from before."""
+    store.wait()
+    kept = store.latest_step()
+    last = f"the last good checkpoint is of step {kept}" if kept is not None else "no checkpoint had been saved yet"
+    return Diverged(f"{what}; {last}; lower optim.lr or optim.grad_clip")
 
 
 @contextlib.contextmanager
@@ -50,3 +47,29 @@ def saving_before_unreadable(store: Store, checkpoint: Callable[[], Checkpoint |
         saved = f"step {kept} is saved" if kept is not None else "no checkpoint had been saved yet"
         mend = "restore the file, and the same command continues; with other data, --config.data.changed=accept does"
         raise Failure(f"{error}; {saved}; {mend}") from error
+
+
+class StopRequest(contextlib.ExitStack):
+    """A context in which, once armed, the first SIGTERM or SIGINT is kept for `at` and a second one ends the run.
+
+    With several processes JAX's own preemption service decides the step at which all of them stop for a SIGTERM.
+    """
+
+    _received: str | None = None
+    _armed = False
+
+    def arm(self) -> None:
+        """From the first step on there is something to save; while it is compiled there is nothing to wait for."""
+        if not self._armed and jax.process_count() == 1:
+            self.enter_context(interruption.deferred(self._receive))
+        self._armed = True
+
+    def _receive(self, number: int) -> None:
+        self._received = signal.Signals(number).name
+
+    def at(self, step: int) -> str | None:
+        """Return the signal to stop at this step for, if any; all processes get the same answer."""
+        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+            interruption.note(signal.SIGTERM)
+            self._received = "SIGTERM"
+        return self._received

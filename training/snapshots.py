@@ -1,24 +1,31 @@
 """What a run shows of its averaged weights on the way: the loss on the test set, a grid of samples, their FID."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
 
+import samplers
 from data.pipeline import eval_batches
 from experiment import Experiment
 from experiment.pictures import facts_of, save_decoded
 from experiment.processes import to_host
 from experiment.progress import waiting
+from experiment.sampling import sampler
+from experiment.schedule import PREFIX
 from experiment.workdir import Workdir
+from sde_lib import AffineSDE
 from training.best import Best, Measure
 from training.devices import Devices
 from training.losses.base import Loss
 from training.preparation import scores_of
 from training.records import Records
-from training.sample_grid import SAMPLES, make_draw
 from training.state import TrainState
+
+SAMPLES = 64
 
 
 class Snapshots:
@@ -39,7 +46,7 @@ class Snapshots:
         self._experiment, self._workdir, self._devices, self._measure = experiment, workdir, devices, measure
         scores, (self._of_noise, self._of_samples) = scores_of(experiment, loss, 1), keys
         self._scores = devices.jit(lambda variables, batch, key: scores(variables, batch, key, False))
-        self._draw = make_draw(experiment, devices)
+        self._compiled = functools.lru_cache(maxsize=1)(self._sampler_of)
         self._best = Best(workdir.path, measure.about, start) if measure else None
 
     @property
@@ -59,7 +66,7 @@ class Snapshots:
         takes_part = records is not None or self._devices.joint
         if not takes_part or not (evaluate or pictured or measured):
             return False
-        variables = self._devices.whole(placed.variables(ema=True))
+        variables = self._devices.whole({"params": placed.ema, "fixed": placed.fixed})
         if evaluate:
             with waiting("computing the loss on the test set"):
                 means = self._test_means(variables)
@@ -95,3 +102,27 @@ class Snapshots:
             facts = facts_of(experiment, experiment.settings.method, **drawn)
             decoded = np.asarray(experiment.codec.decode(np.nan_to_num(x)))
             save_decoded(self._workdir.path / "samples" / f"step_{step:08d}.png", decoded, experiment.codec, facts)
+
+    def _draw(self, variables: dict, key: jax.Array) -> tuple[np.ndarray, float]:
+        """Return samples of the config's own sampler, `eval.batch_size` at once, and their mean evaluations."""
+        experiment, size = self._experiment, min(SAMPLES, self._experiment.config.eval.batch_size)
+        schedule = {name: value for name, value in variables["params"].items() if name.startswith(PREFIX)}
+        draw = self._compiled(experiment.process({"params": to_host(schedule)}))  # a solver's tables are plain numbers
+        parts = [
+            draw(variables, experiment.told(i * size, size), jax.random.fold_in(key, i))
+            for i in range(-(-SAMPLES // size))
+        ]
+        x, spent = (np.concatenate([np.asarray(part) for part in column]) for column in zip(*parts, strict=True))
+        return x[:SAMPLES], float(spent[:SAMPLES].mean())
+
+    def _sampler_of(self, sde: AffineSDE) -> Callable[[dict, Any, jax.Array], tuple[jax.Array, jax.Array]]:
+        """Compile the sampler for one noise process: again at every picture where the noise schedule is learned."""
+        experiment = self._experiment
+        shape = (min(SAMPLES, experiment.config.eval.batch_size), *experiment.codec.shape)
+
+        def draw(variables: dict, told: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+            chosen = sampler(experiment, variables, experiment.settings.method, sde, told)
+            drawn = samplers.draw(chosen, sde, key, shape)
+            return drawn.x, drawn.evaluations
+
+        return self._devices.jit(draw)

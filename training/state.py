@@ -35,10 +35,6 @@ class TrainState(NamedTuple):
         ema = jax.tree.map(jnp.copy, params)
         return cls(jnp.zeros((), jnp.int32), params, ema, variables["fixed"], optimizer.init(params), loss)
 
-    def variables(self, *, ema: bool) -> dict[str, Tensors]:
-        """Return what the network is applied with: the averaged or the raw weights, and the fixed numbers."""
-        return {"params": self.ema if ema else self.params, "fixed": self.fixed}
-
     def to_tree(self) -> dict[str, Any]:
         """Return nested dicts of arrays for a checkpoint, the optimiser's leaves by their path."""
         leaves = jax.tree.leaves_with_path(self.opt_state)

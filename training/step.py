@@ -12,9 +12,9 @@ from jaxtyping import Array, Key
 
 from training.draws import AXIS, PLACE
 from training.examples import Batch
-from training.losses.base import Scores
+from training.model import Scores, Weights
 from training.optimizer import global_norm
-from training.state import Tensors, TrainState
+from training.state import TrainState
 
 Metrics = dict[str, Array]
 
@@ -29,7 +29,7 @@ class Gradient(NamedTuple):
     """
 
     loss: Array
-    params: Tensors
+    params: Weights
     scores: Scores | None
 
 
@@ -37,10 +37,7 @@ class Gradient(NamedTuple):
 class TrainStep:
     """``step(state, batch, key) -> (state, metrics)``: the gradient, and what becomes of the state by it.
 
-    Attributes:
-      gradient: returns the `Gradient` of a micro-batch.
-      update: returns the state and the metrics after a step by the sum over `micro_batches`.
-      micro_batches: how many of them a device takes one after another.
+    A device takes `micro_batches` one after another; `update` makes a step by the sum of their gradients.
     """
 
     gradient: Callable[[TrainState, Batch, Key[Array, ""]], Gradient]
@@ -58,6 +55,7 @@ def make_train_step(
     *,
     ema: Callable[[Array], Array],
     learn: Callable[[Any, Scores], Any] = lambda state, scores: state,
+    average: bool = False,
     nan_to_num: bool = False,
     axis_size: int = 1,
     micro_batches: int = 1,
@@ -68,10 +66,11 @@ def make_train_step(
     that each device makes.
 
     Args:
-      scores: ``(variables, batch, key, train, state) -> scores`` [b] by name (`training.scores.batch_scores`).
+      scores: ``(variables, batch, key, train, state) -> scores`` [b] by name (`training.model.batch_scores`).
       optimizer: what follows the gradient.
       ema: the average's decay at update n = 1, 2, ...
       learn: ``(state, scores) -> state`` of a loss with a state, for the scores of a whole batch.
+      average: whether the loss is given the average of the weights before the step.
       nan_to_num: whether what is not finite in the averaged gradient becomes 0 (NaN) or +-1e5, as in EDM's training.
       axis_size: the number of devices that compute their own losses.
       micro_batches: the number of parts that a device takes its share of a batch in.
@@ -86,9 +85,10 @@ def make_train_step(
 
     def gradient(state: TrainState, batch: Batch, key: Key[Array, ""]) -> Gradient:
         step_key = jax.random.fold_in(key, state.step)
+        beside = {"fixed": state.fixed} | ({"average": state.ema} if average else {})
 
-        def mean_loss(params: dict) -> tuple[Array, Scores | None]:
-            found = scores({"params": params, "fixed": state.fixed}, batch, step_key, True, state.loss)
+        def mean_loss(params: Weights) -> tuple[Array, Scores | None]:
+            found = scores({"params": params, **beside}, batch, step_key, True, state.loss)
             seen = None if state.loss is None else jax.lax.stop_gradient(found)
             return jnp.mean(found["loss"]) / micro_batches, seen
 
@@ -110,7 +110,7 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
-        average = optax.incremental_update(params, state.ema, 1.0 - ema(step))
-        return TrainState(step, params, average, state.fixed, opt_state, learnt), metrics
+        averaged = optax.incremental_update(params, state.ema, 1.0 - ema(step))
+        return TrainState(step, params, averaged, state.fixed, opt_state, learnt), metrics
 
     return TrainStep(gradient, update, micro_batches)

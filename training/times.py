@@ -6,24 +6,25 @@ stratified draws alike, on every process.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from experiment.ranges import FIELDS
+from limits import check_declared
 from sde_lib import AffineSDE, Levels
 from training.draws import Draws
-from training.importance import LossHistory
-from training.options import check_options, options_of
 
 Time = Float[Array, " b"]
 LOSS_AWARE = "loss_aware"
 
 
-def uniform(sde: AffineSDE, u: Time) -> Time:
-    """Return t uniform on [t_min, 1]."""
-    return sde.t_min + u * (1.0 - sde.t_min)
+def log_snr_range(sde: AffineSDE) -> tuple[Array, Array]:
+    """Return log SNR at t_min and at 1."""
+    return sde.log_snr(jnp.asarray(sde.t_min)), sde.log_snr(jnp.asarray(1.0))
 
 
 def log_snr(sde: AffineSDE, u: Time) -> Time:
@@ -32,21 +33,20 @@ def log_snr(sde: AffineSDE, u: Time) -> Time:
     return sde.time_of_log_snr(last + u * (first - last))
 
 
-def lognormal(sde: AffineSDE, u: Time, *, P_mean: float = -1.2, P_std: float = 1.2) -> Time:
+def lognormal(sde: AffineSDE, u: Time, options: "Times") -> Time:
     """Return t with ln(sigma / alpha) ~ N(P_mean, P_std^2) (Karras et al. 2022, arXiv:2206.00364, table 1).
 
     What falls outside [t_min, 1] is put on the nearer end: with sigma from 0.002 to 80 that is 2 in 10^5 of all draws.
     """
-    return sde.time_of_log_snr(-2.0 * (P_mean + P_std * ndtri(u)))
+    return sde.time_of_log_snr(-2.0 * (options.P_mean + options.P_std * ndtri(u)))
 
 
-TIMES: dict[str, Callable[..., Time]] = {"uniform": uniform, "log_snr": log_snr, "lognormal": lognormal}
-"""The distributions of continuous time. Their keyword arguments are fields of `Times`."""
-
-
-def log_snr_range(sde: AffineSDE) -> tuple[Array, Array]:
-    """Return log SNR at t_min and at 1."""
-    return sde.log_snr(jnp.asarray(sde.t_min)), sde.log_snr(jnp.asarray(1.0))
+TIMES: dict[str, Callable[..., Time]] = {
+    "uniform": lambda sde, u, options: sde.t_min + u * (1.0 - sde.t_min),
+    "log_snr": lambda sde, u, options: log_snr(sde, u),
+    "lognormal": lognormal,
+}
+"""The distributions of continuous time by name, as functions of (process, u [b], `Times`)."""
 
 
 def level_times(levels: Levels, u: Time, probabilities: Float[Array, " n"] | None = None) -> Time:
@@ -65,6 +65,48 @@ def uniform_numbers(draws: Draws, stratified: bool) -> Float[Array, " b"]:
     return jax.vmap(jax.random.uniform)(draws.time)
 
 
+class LossHistory(NamedTuple):
+    """The last losses of each of n levels, oldest first, and how many there are; the rest is 0.
+
+    Levels are drawn by them as in Nichol and Dhariwal 2021 (arXiv:2102.09672, eq. 18): level i with probability
+    proportional to sqrt(E L_i^2), its loss weighted by 1 / (n p_i). The expectation is that of uniform levels, the
+    variance less where losses differ by orders of magnitude, as the terms of the variational bound do. E is over the
+    last losses of each level; until every level has so many, levels are uniform.
+    """
+
+    losses: Float[Array, "n h"]
+    counts: Int[Array, " n"]
+
+    @classmethod
+    def create(cls, n: int, length: int) -> "LossHistory":
+        """Return an empty one, of `length` losses a level (published: 10)."""
+        return cls(jnp.zeros((n, length), float), jnp.zeros(n, jnp.int32))
+
+    def probabilities(self, uniform: float) -> Float[Array, " n"]:
+        """Return p_i, mixed with a share `uniform` (published: 0.001) of uniform levels so that none is forgotten."""
+        n, length = self.losses.shape
+        root = jnp.sqrt(jnp.mean(jnp.square(self.losses), axis=1))
+        aware = (1.0 - uniform) * root / jnp.maximum(jnp.sum(root), jnp.finfo(root.dtype).tiny) + uniform / n
+        full = jnp.all(self.counts == length)
+        p = jnp.where(full, aware, jnp.ones(n, root.dtype))
+        return p / jnp.sum(p)
+
+    def updated(self, level: Int[Array, " b"], losses: Float[Array, " b"]) -> "LossHistory":
+        """Return it with these losses appended in order; what is too old goes."""
+        n, length = self.losses.shape
+        same = level[:, None] == level[None, :]
+        before = jnp.sum(jnp.tril(same, -1), axis=1)  # how many of this batch come before it at its level
+        added = jnp.zeros(n, jnp.int32).at[level].add(1)
+        dropped = jnp.maximum(self.counts + added - length, 0)
+        source = jnp.arange(length) + dropped[:, None]
+        old = jnp.take_along_axis(self.losses, jnp.minimum(source, length - 1), axis=1)
+        kept = jnp.where(source < self.counts[:, None], old, 0.0)
+        place = self.counts[level] + before - dropped[level]
+        place = jnp.where(place < 0, length, place)  # out of range: more of one level in a batch than are kept
+        new = kept.at[level, place].set(losses.astype(kept.dtype), mode="drop")
+        return LossHistory(new, jnp.minimum(self.counts + added, length))
+
+
 @dataclasses.dataclass(frozen=True)
 class Times:
     """How t is drawn for the examples of a batch.
@@ -80,15 +122,15 @@ class Times:
       ValueError: an option is out of its range.
     """
 
-    time_sampling: str = "uniform"
-    stratified: bool = False
-    P_mean: float = -1.2
-    P_std: float = 1.2
-    loss_history: int = 10
-    uniform_probability: float = 0.001
+    time_sampling: Annotated[str, FIELDS["training.time_sampling"]] = "uniform"
+    stratified: Annotated[bool, FIELDS["training.stratified"]] = False
+    P_mean: Annotated[float, FIELDS["training.P_mean"]] = -1.2
+    P_std: Annotated[float, FIELDS["training.P_std"]] = 1.2
+    loss_history: Annotated[int, FIELDS["training.loss_history"]] = 10
+    uniform_probability: Annotated[float, FIELDS["training.uniform_probability"]] = 0.001
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_declared("training.", self)
 
     def check(self, process: AffineSDE | Levels) -> None:
         """Raise ValueError where continuous time is to be drawn of levels, or levels of continuous time."""
@@ -104,16 +146,9 @@ class Times:
                 "model.num_scales"
             )
 
-    def history(self, process: AffineSDE | Levels) -> LossHistory | None:
-        """Return the empty history that "loss_aware" begins with; None for the other ways."""
-        if isinstance(process, Levels) and self.time_sampling == LOSS_AWARE:
-            return LossHistory.create(process.n, self.loss_history)
-        return None
-
     def __call__(self, process: AffineSDE | Levels, draws: Draws, history: LossHistory | None = None) -> Time:
         """Return the t of a part of a batch. Levels are drawn by the history, and without one each as often."""
         u = uniform_numbers(draws, self.stratified)
         if isinstance(process, Levels):
             return level_times(process, u, history and history.probabilities(self.uniform_probability))
-        draw = TIMES[self.time_sampling]
-        return draw(process, u, **{name: getattr(self, name) for name in options_of(draw)})
+        return TIMES[self.time_sampling](process, u, self)

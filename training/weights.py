@@ -21,63 +21,28 @@ since there |v_hat - v|^2 = (SNR + 1) |x0_hat - x0|^2.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Annotated
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from experiment.ranges import FIELDS
+from limits import check_declared
 from sde_lib import AffineSDE, Levels
-from training.options import check_options, options_of
 
 Process = AffineSDE | Levels
 Time = Float[Array, " b"]
-Weight = Callable[..., Float[Array, " b"]]
 
-
-def uniform(process: Process, t: Time) -> Time:
-    """1: L_simple."""
-    return jnp.ones_like(t)
-
-
-def snr(process: Process, t: Time) -> Time:
-    """SNR on the error of x0, which is `uniform`: under the name that networks predicting x0 know it by."""
-    return jnp.ones_like(t)
-
-
-def truncated_snr(process: Process, t: Time) -> Time:
-    """max(SNR, 1) on the error of x0: an x0 found in pure noise counts too."""
-    return jnp.maximum(1.0, jnp.exp(-process.log_snr(t)))
-
-
-def min_snr(process: Process, t: Time, *, min_snr_gamma: float = 5.0) -> Time:
-    """min(SNR, gamma) on the error of x0: the clean levels no longer outweigh all others."""
-    return jnp.minimum(1.0, min_snr_gamma * jnp.exp(-process.log_snr(t)))
-
-
-def p2(process: Process, t: Time, *, p2_k: float = 1.0, p2_gamma: float = 1.0) -> Time:
-    """1 / (k + SNR)^gamma on the error of eps."""
-    return (p2_k + jnp.exp(process.log_snr(t))) ** -p2_gamma
-
-
-def edm(process: Process, t: Time, *, sigma_data: float = 0.5) -> Time:
-    """1 / c_out^2 on the error of x0: the error of EDM's preconditioned network itself, at every level alike."""
-    return 1.0 + jnp.exp(-process.log_snr(t)) / sigma_data**2
-
-
-def likelihood(process: AffineSDE, t: Time) -> Time:
-    """g^2 / sigma^2 on the error of eps, g^2 on the score's: for t uniform in time a bound on the likelihood."""
-    return (process.diffusion(t) / process.sigma(t)) ** 2
-
-
-WEIGHTS: dict[str, Weight] = {
-    "uniform": uniform,
-    "snr": snr,
-    "truncated_snr": truncated_snr,
-    "min_snr": min_snr,
-    "p2": p2,
-    "edm": edm,
-    "likelihood": likelihood,
+WEIGHTS: dict[str, Callable[..., Time]] = {
+    "uniform": lambda process, t, options: jnp.ones_like(t),
+    "snr": lambda process, t, options: jnp.ones_like(t),
+    "truncated_snr": lambda process, t, options: jnp.maximum(1.0, jnp.exp(-process.log_snr(t))),
+    "min_snr": lambda process, t, options: jnp.minimum(1.0, options.min_snr_gamma * jnp.exp(-process.log_snr(t))),
+    "p2": lambda process, t, options: (options.p2_k + jnp.exp(process.log_snr(t))) ** -options.p2_gamma,
+    "edm": lambda process, t, options: 1.0 + jnp.exp(-process.log_snr(t)) / options.sigma_data**2,
+    "likelihood": lambda process, t, options: (process.diffusion(t) / process.sigma(t)) ** 2,
 }
-"""The weights by name. Their keyword arguments are fields of `Weighting`."""
+"""The weights on the error of eps by name, as functions of (process, t, `Weighting`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,15 +58,15 @@ class Weighting:
       ValueError: an option is out of its range, or two of them name different weights.
     """
 
-    weight: str = "uniform"
-    min_snr_gamma: float = 5.0
-    p2_k: float = 1.0
-    p2_gamma: float = 1.0
-    sigma_data: float = 0.5
-    likelihood_weighting: bool = False
+    weight: Annotated[str, FIELDS["training.weight"]] = "uniform"
+    min_snr_gamma: Annotated[float, FIELDS["training.min_snr_gamma"]] = 5.0
+    p2_k: Annotated[float, FIELDS["training.p2_k"]] = 1.0
+    p2_gamma: Annotated[float, FIELDS["training.p2_gamma"]] = 1.0
+    sigma_data: Annotated[float, FIELDS["training.sigma_data"]] = 0.5
+    likelihood_weighting: Annotated[bool, FIELDS["training.likelihood_weighting"]] = False
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_declared("training.", self)
         if self.likelihood_weighting and self.weight not in ("uniform", "likelihood"):
             raise ValueError(
                 f"training.likelihood_weighting is the weight 'likelihood', and training.weight is {self.weight!r}; "
@@ -115,5 +80,4 @@ class Weighting:
 
     def __call__(self, process: Process, t: Time) -> Time:
         """Return w(t) on |eps_hat - eps|^2."""
-        weight: Weight = likelihood if self.bounds_likelihood else WEIGHTS[self.weight]
-        return weight(process, t, **{name: getattr(self, name) for name in options_of(weight)})
+        return WEIGHTS["likelihood" if self.bounds_likelihood else self.weight](process, t, self)

@@ -26,7 +26,7 @@ from configs.vp import toy_mixture8_mlp
 from experiment import Refusal, build
 from experiment.ranges import FIELDS, check_config
 from experiment.workdir import flatten
-from limits import MOST, Maybe, Number, OneOf, Several, of_options, whole
+from limits import MOST, Maybe, Number, OneOf, Several, declared, of_options, whole
 from metrics import inception
 from models import MODELS
 from models.checks import ranges_of
@@ -187,7 +187,7 @@ def test_what_contradicts_itself(fields: dict[str, Any], named: str) -> None:
     assert "\n" not in str(error.value)
 
 
-OPTIONS = {option for kind in losses.LOSSES.values() for option in losses.options_of(kind)}
+OPTIONS = declared(*losses.LOSSES.values())
 SCORE, SDE, POINT = (lambda x, t: x), sde_lib.create("vp"), np.zeros((1, 2))
 MASK = inverse.mask(np.ones(2, bool))
 CONSTRUCTORS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
@@ -220,7 +220,7 @@ CONSTRUCTORS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     **{
         f"loss {name}": (
             partial(losses.create, name, sde_lib.Levels(SDE, 1000) if name in ("hybrid", "variational") else SDE),
-            tuple(option for option in losses.options_of(kind) if f"training.{option}" in NUMBERS),
+            tuple(option for option in declared(kind) if f"training.{option}" in NUMBERS),
         )
         for name, kind in losses.LOSSES.items()
     },

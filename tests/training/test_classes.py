@@ -14,7 +14,7 @@ from sde_lib import EDM, Plain, expand
 from tests.oracles import compiled
 from training import losses
 from training.examples import Encoder
-from training.scores import batch_scores
+from training.model import batch_scores
 
 CLASSES = 5
 

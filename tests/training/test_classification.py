@@ -11,7 +11,7 @@ from tests.oracles import compiled
 from training import losses
 from training.draws import PLACE
 from training.examples import Encoder
-from training.scores import batch_scores
+from training.model import batch_scores
 
 KEY, B = jax.random.key(7), 8
 RNG = np.random.default_rng(0)

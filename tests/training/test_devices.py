@@ -20,7 +20,7 @@ from training import devices as kinds
 from training import losses, optimizer, programs
 from training.devices import Devices
 from training.examples import Encoder
-from training.scores import batch_scores
+from training.model import batch_scores
 from training.state import TrainState
 from training.step import make_train_step
 
@@ -58,7 +58,7 @@ def _compiled(kind: str, devices: int, per_call: int, micro_batches: int) -> tup
         traces.append(1)
         return scores(*arguments)
 
-    ema = functools.partial(optimizer.ema_decay, 0.9, warmup=True)
+    ema = optimizer.create_ema(ema_rate=0.9, ema_warmup=True, batch_size=BATCH)
     step = make_train_step(over.spread(counted), ADAM, ema=ema, axis_size=over.axis_size, micro_batches=micro_batches)
     return over, over.compile_steps(step, per_call, _beginning()), traces
 

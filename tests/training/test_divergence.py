@@ -14,7 +14,7 @@ from checkpoints.store import Store
 from configs.vp import toy_mixture8_mlp
 from tests.experiment.command import call
 from training import loop, optimizer
-from training.readings import Diverged
+from training.saving import Diverged
 
 
 def _config(**optim: Any) -> ConfigDict:

@@ -17,11 +17,10 @@ from tests.training.given import draws
 from training import losses
 from training.draws import AXIS, PLACE
 from training.examples import Encoder
-from training.importance import LossHistory
-from training.scores import batch_scores
+from training.model import batch_scores
 from training.state import TrainState
 from training.step import make_train_step
-from training.times import level_times, uniform_numbers
+from training.times import LossHistory, level_times, uniform_numbers
 
 LEVELS = Levels(sde_lib.create("discrete", schedule="cosine", n=6), 6)
 RECORDED = np.load(Path(__file__).parents[1] / "reference" / "discrete" / "importance_sampler.npz")
@@ -146,8 +145,9 @@ def test_the_weighted_loss_has_the_expectation_of_uniform_levels() -> None:
     image = np.random.default_rng(0).integers(0, 11, (16, 2, 2, 1)).astype(np.uint8)
     variables = {"params": {"w": jnp.asarray(0.5), "u": jnp.asarray(0.3)}, "fixed": {}}
     keys = jax.random.split(jax.random.key(0), 200)
-    weighted = compiled(jax.vmap(lambda k: scores(variables, {"image": image}, k, True, history)["loss"]))(keys)
-    plain = compiled(jax.vmap(lambda k: scores(variables, {"image": image}, k, True)["loss"]))(keys)
+    given = (variables, {"image": image})
+    both = compiled(jax.vmap(lambda k: [scores(*given, k, True, state)["loss"] for state in (history, None)]))
+    weighted, plain = both(keys)
     error = np.hypot(*(np.std(a) / np.sqrt(a.size) for a in (weighted, plain)))
     assert abs(np.mean(weighted) - np.mean(plain)) < 4 * error
 

@@ -1,7 +1,6 @@
 """Eight optimisation steps of the published code: warmup, clipping, Adam and the warmed-up moving average."""
 
 import json
-from functools import partial
 from typing import Any
 
 import jax
@@ -51,7 +50,7 @@ def steps(request: pytest.FixtureRequest) -> dict[str, Any]:
             return {"loss": losses_at(loss, sde_lib.Plain("score", "sigma").predict_fn(sde, apply), *batch)}
 
         adam = optimizer.create(**config["optim"])
-        ema = partial(optimizer.ema_decay, config["model"]["ema_rate"], warmup=True)
+        ema = optimizer.create_ema(ema_rate=config["model"]["ema_rate"], ema_warmup=True, batch_size=1)
         step = compiled(make_train_step(scores, adam, ema=ema, axis_size=1))
         state = TrainState.create(start["raw"], adam)._replace(ema=start["ema"]["params"])
         assert any(np.any(state.ema[name] != state.params[name]) for name in state.params)
@@ -119,9 +118,10 @@ def test_first_step_has_no_rate_and_the_average_warms_up(steps: dict) -> None:
     before, after = steps["states"][:2]
     for name, value in before.params.items():
         np.testing.assert_array_equal(after.params[name], value)
-    decays = [float(optimizer.ema_decay(0.999, jnp.asarray(n), warmup=True)) for n in range(1, 9)]
+    warming, constant = (optimizer.create_ema(ema_rate=0.999, ema_warmup=on, batch_size=1) for on in (True, False))
+    decays = [float(warming(jnp.asarray(n))) for n in range(1, 9)]
     np.testing.assert_allclose(decays, RECORDED["ema_decay"], rtol=1e-6)
-    assert float(optimizer.ema_decay(0.999, jnp.asarray(1), warmup=False)) == pytest.approx(0.999)
+    assert float(constant(jnp.asarray(1))) == pytest.approx(0.999)
 
 
 def test_learning_rate_is_the_published_one() -> None:

@@ -29,7 +29,7 @@ from tests.oracles import Mixture, compiled
 from training import devices as kinds
 from training import loop, losses, optimizer, preparation
 from training.examples import Encoder
-from training.scores import batch_scores
+from training.model import batch_scores
 from training.state import TrainState
 from training.step import make_train_step
 

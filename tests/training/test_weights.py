@@ -12,7 +12,7 @@ from sde_lib import SDES, VE, VP, Levels, LinearBeta, SubVP, expand
 from sde_lib.preconditioning import PRECONDITIONINGS
 from tests.training.given import draws, losses_at
 from training import losses
-from training.weights import WEIGHTS
+from training.weights import WEIGHTS, Weighting
 
 simple = partial(losses.create, "simple")
 PROCESSES = {name: build() for name, build in SDES.items()} | {
@@ -44,12 +44,12 @@ def test_they_are_the_published_ones_on_the_error_of_x0(name: str, x64: None) ->
     }
     assert {*papers, "likelihood"} == set(WEIGHTS)
     for weight, expected in papers.items():
-        found = WEIGHTS[weight](process, t)
+        found = Weighting(weight)(process, t)
         assert found.shape == t.shape
         np.testing.assert_allclose(found * snr, expected, rtol=1e-10, err_msg=weight)
     if not isinstance(process, Levels):  # -d log SNR / dt
         falls = -jax.vmap(jax.grad(process.log_snr))(t)
-        np.testing.assert_allclose(WEIGHTS["likelihood"](process, t), falls, rtol=1e-8)
+        np.testing.assert_allclose(Weighting("likelihood")(process, t), falls, rtol=1e-8)
 
 
 def test_numbers_worked_by_hand(x64: None) -> None:
@@ -57,11 +57,11 @@ def test_numbers_worked_by_hand(x64: None) -> None:
     sde, t = SDES["edm"](sigma_max=8.0), jnp.array([0.25])
     on_eps = {"uniform": 1.0, "snr": 1.0, "truncated_snr": 4.0, "min_snr": 1.0, "p2": 0.8, "edm": 17.0}
     for name, value in on_eps.items():
-        assert float(WEIGHTS[name](sde, t)[0]) == pytest.approx(value, rel=1e-12), name
-    assert float(WEIGHTS["likelihood"](sde, t)[0]) == pytest.approx(8.0, rel=1e-12)  # 2 t sigma_max^2 / sigma^2
-    assert float(WEIGHTS["min_snr"](sde, t, min_snr_gamma=0.125)[0]) == pytest.approx(0.5, rel=1e-12)
-    assert float(WEIGHTS["p2"](sde, t, p2_k=0.75, p2_gamma=3.0)[0]) == pytest.approx(1.0, rel=1e-12)
-    assert float(WEIGHTS["edm"](sde, t, sigma_data=2.0)[0]) == pytest.approx(2.0, rel=1e-12)
+        assert float(Weighting(name)(sde, t)[0]) == pytest.approx(value, rel=1e-12), name
+    assert float(Weighting("likelihood")(sde, t)[0]) == pytest.approx(8.0, rel=1e-12)  # 2 t sigma_max^2 / sigma^2
+    assert float(Weighting("min_snr", min_snr_gamma=0.125)(sde, t)[0]) == pytest.approx(0.5, rel=1e-12)
+    assert float(Weighting("p2", p2_k=0.75, p2_gamma=3.0)(sde, t)[0]) == pytest.approx(1.0, rel=1e-12)
+    assert float(Weighting("edm", sigma_data=2.0)(sde, t)[0]) == pytest.approx(2.0, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -69,10 +69,10 @@ def test_limits_and_the_preconditioning(name: str) -> None:
     """min_snr grows into snr; the weight of edm is 1 / c_out^2 on x0: the network's own output counts 1 everywhere."""
     process = PROCESSES[name]
     t = _times(process)
-    np.testing.assert_allclose(WEIGHTS["min_snr"](process, t, min_snr_gamma=1e30), WEIGHTS["snr"](process, t))
+    np.testing.assert_allclose(Weighting("min_snr", min_snr_gamma=1e18)(process, t), Weighting("snr")(process, t))
     noise = process.sigma(t) / process.alpha(t)
     c_out = PRECONDITIONINGS["edm"]().c_out(noise)
-    np.testing.assert_allclose(WEIGHTS["edm"](process, t) / noise**2 * c_out**2, 1.0, rtol=1e-5)
+    np.testing.assert_allclose(Weighting("edm")(process, t) / noise**2 * c_out**2, 1.0, rtol=1e-5)
 
 
 @pytest.mark.slow

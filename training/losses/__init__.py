@@ -1,15 +1,17 @@
 """The losses by name, and how ``config.training`` reaches their options.
 
 A new loss is one new file with one class, and one line in `LOSSES`. The class is a frozen dataclass that derives from
-`Loss`; its fields are its options. A field of the type `Times` or `Weighting` brings the options of that part.
+`Loss`; its options are the fields ``name: Annotated[type, range] = default``, and those of `Times` or `Weighting` where
+a field has one of these types.
 """
 
-import dataclasses
 import difflib
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from experiment.ranges import of_section
+from limits import arguments, declared
 from sde_lib import Levels
 from training.losses.base import GreyLevels, Loss, Process
 from training.losses.cross_entropy import CrossEntropy
@@ -18,8 +20,6 @@ from training.losses.hybrid import Hybrid
 from training.losses.variational import Variational
 from training.losses.vdm import VariationalDiffusion
 
-__all__ = ["LOSSES", "Loss", "create", "of_config", "options_of"]
-
 LOSSES: dict[str, type[Loss]] = {
     "simple": DenoisingScoreMatching,
     "hybrid": Hybrid,
@@ -27,25 +27,6 @@ LOSSES: dict[str, type[Loss]] = {
     "vdm": VariationalDiffusion,
     "cross_entropy": CrossEntropy,
 }
-
-
-def _own(kind: type) -> list[dataclasses.Field]:
-    """The fields of a loss that are options, or parts with options."""
-    return [field for field in dataclasses.fields(kind) if field.name not in ("process", "grey_levels")]
-
-
-def _part(field: dataclasses.Field) -> type | None:
-    """The class of a field that is a part with options of its own."""
-    return field.type if isinstance(field.type, type) and dataclasses.is_dataclass(field.type) else None
-
-
-def options_of(kind: type) -> dict[str, Any]:
-    """Return the options of a loss and of its parts by name, each with its default."""
-    found: dict[str, Any] = {}
-    for field in _own(kind):
-        part = _part(field)
-        found |= options_of(part) if part else {field.name: field.default}
-    return found
 
 
 def create(name: str, process: Process, grey_levels: GreyLevels = None, **options: Any) -> Loss:
@@ -64,18 +45,15 @@ def create(name: str, process: Process, grey_levels: GreyLevels = None, **option
     """
     if name not in LOSSES:
         raise ValueError(f"training.loss is {name!r}; known are {', '.join(LOSSES)}")
-    known: dict[str, Any] = options_of(LOSSES[name])
-    others: dict[str, Any] = {}
-    for kind in LOSSES.values():
-        others |= options_of(kind)
+    kind, known, every = LOSSES[name], declared(LOSSES[name]), declared(*LOSSES.values())
     for option, value in options.items():
-        if option in known or option in LOSSES[name].ignores or (option in others and value == others[option]):
+        if option in (*known, *kind.ignores) or (option in every and value == every[option].default):
             continue
-        if option in others:
-            owners = " and ".join(repr(loss) for loss, kind in LOSSES.items() if option in options_of(kind))
+        if option in every:
+            owners = " and ".join(repr(loss) for loss, other in LOSSES.items() if option in declared(other))
             raise ValueError(
                 f"training.{option} is {value!r} and training.loss {name!r}, which has no such option; it is one of "
-                f"{owners}: leave it at {others[option]!r}, or take another loss"
+                f"{owners}: leave it at {every[option].default!r}, or take another loss"
             )
         near = difflib.get_close_matches(option, known, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -84,19 +62,15 @@ def create(name: str, process: Process, grey_levels: GreyLevels = None, **option
         )
 
     sde = process.sde if isinstance(process, Levels) else process
-    if sde.parameters and not LOSSES[name].trains_schedule:
-        trainers = " or ".join(repr(loss) for loss, kind in LOSSES.items() if kind.trains_schedule)
+    if sde.parameters and not kind.trains_schedule:
+        trainers = " or ".join(repr(loss) for loss, other in LOSSES.items() if other.trains_schedule)
         raise ValueError(
             f"sde.learned is True and training.loss {name!r}, which does not train a noise schedule; take {trainers}, "
             "or set sde.learned to False"
         )
 
-    def make(kind: type, *given: Any) -> Any:
-        parts = {f.name: make(part) for f in _own(kind) if (part := _part(f))}
-        own = {f.name: options[f.name] for f in _own(kind) if f.name in options}
-        return kind(*given, **parts, **own)
-
-    return make(LOSSES[name], process, grey_levels)
+    given = SimpleNamespace(**{option: default for option, (_, _, default) in known.items()} | options)
+    return kind(process, grey_levels, **arguments(kind, given))
 
 
 def of_config(section: Mapping[str, Any], process: Process, grey_levels: GreyLevels = None) -> Loss:
@@ -108,6 +82,6 @@ def of_config(section: Mapping[str, Any], process: Process, grey_levels: GreyLev
     Raises:
       ValueError: as `create` does.
     """
-    shared = set(of_section("training")).difference(*(options_of(kind) for kind in LOSSES.values()))
+    shared = set(of_section("training")).difference(declared(*LOSSES.values()))
     options = {name: value for name, value in section.items() if name not in shared}
     return create(section["loss"], process, grey_levels, **options)

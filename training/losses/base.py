@@ -1,27 +1,25 @@
 """What a loss is: a batch of examples and the model in training go in, scores of each example come out."""
 
+import abc
 import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Array, Float
 
+from limits import check_declared
 from sde_lib import AffineSDE, Levels, expand
 from training.draws import Draws
 from training.examples import Examples
-from training.importance import LossHistory
-from training.model import TrainedModel
-from training.options import check_options
-from training.times import Times
+from training.model import Scores, TrainedModel
+from training.times import LOSS_AWARE, LossHistory, Times
 
 Process = AffineSDE | Levels
 GreyLevels = Float[np.ndarray, " n"] | None
-Scores = dict[str, Float[Array, " b"]]
-"""The "loss" of each example, which is averaged and descended, and whatever else is told of it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Loss:
+class Loss(abc.ABC):
     """A training loss: pure, per example, and independent of how a batch is split over devices and micro-batches.
 
     A loss that learns from what it sees has a state, a NamedTuple of arrays: `init` makes it, the scores of every part
@@ -36,6 +34,8 @@ class Loss:
     process: Process
     grey_levels: GreyLevels = None
 
+    needs_average: ClassVar[bool] = False
+    """Whether it asks for the average of the weights (`TrainedModel.average`)."""
     needs_classifier: ClassVar[bool] = False
     """Whether the network is a classifier, which no other loss trains."""
     needs_grey_levels: ClassVar[bool] = False
@@ -46,7 +46,7 @@ class Loss:
     """Whether it trains the parameters of a learned noise schedule."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_declared("training.", self)
 
     @property
     def needs_variance(self) -> bool:
@@ -57,9 +57,9 @@ class Loss:
         """Return the state before the first step; None where the loss has none."""
         return None
 
+    @abc.abstractmethod
     def __call__(self, model: TrainedModel, examples: Examples, state: Any = None) -> Scores:
         """Return the scores of each example; without a state those of a loss that has learnt nothing."""
-        raise NotImplementedError
 
     def updated(self, state: Any, scores: Scores) -> Any:
         """Return the state after a step whose whole batch had these scores."""
@@ -82,9 +82,9 @@ class NoisedLoss(Loss):
         super().__post_init__()
         self.times.check(self.process)
 
+    @abc.abstractmethod
     def at(self, model: TrainedModel, examples: Examples, t: Float[Array, " b"], eps: Float[Array, "b *d"]) -> Scores:
         """Return the scores of examples with this noise at these times."""
-        raise NotImplementedError
 
     def draw_times(self, draws: Draws, state: LossHistory | None = None) -> Float[Array, " b"]:
         """Return t for each example; levels are drawn by the state where there is one."""
@@ -97,7 +97,9 @@ class NoisedLoss(Loss):
 
     def init(self) -> LossHistory | None:
         """Return the empty history of "loss_aware" times; None for others."""
-        return self.times.history(self.process)
+        if self.times.time_sampling == LOSS_AWARE and isinstance(self.process, Levels):
+            return LossHistory.create(self.process.n, self.times.loss_history)
+        return None
 
     def __call__(self, model: TrainedModel, examples: Examples, state: Any = None) -> Scores:
         """Return the scores at drawn times."""

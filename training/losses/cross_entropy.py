@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from sde_lib import log_prob_fn
 from training.examples import Examples
-from training.losses.base import NoisedLoss, Scores
-from training.model import TrainedModel
+from training.losses.base import NoisedLoss
+from training.model import Scores, TrainedModel
 from training.times import LOSS_AWARE
 
 

@@ -19,18 +19,19 @@ the loss of DDPM (Ho et al. 2020, eq. 14) for VP and of SMLD (Song and Ermon 201
 """
 
 import dataclasses
+from typing import Annotated
 
 import chex
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from experiment.ranges import FIELDS
 from sde_lib import Levels
 from training.draws import Draws
 from training.examples import Examples
-from training.importance import LossHistory
-from training.losses.base import NoisedLoss, Scores
-from training.model import TrainedModel
-from training.times import log_snr_range
+from training.losses.base import NoisedLoss
+from training.model import Scores, TrainedModel
+from training.times import LossHistory, log_snr_range
 from training.weights import Weighting
 
 
@@ -57,8 +58,8 @@ class DenoisingScoreMatching(NoisedLoss):
     """
 
     weighting: Weighting = Weighting()
-    importance_sampling: bool = False
-    reduce_mean: bool = True
+    importance_sampling: Annotated[bool, FIELDS["training.importance_sampling"]] = False
+    reduce_mean: Annotated[bool, FIELDS["training.reduce_mean"]] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,16 +1,16 @@
 """L_simple for the mean and the variational bound for the variance (Nichol and Dhariwal 2021, arXiv:2102.09672)."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 from jaxtyping import Array, Float
 
+from experiment.ranges import FIELDS
 from training.examples import Examples
-from training.losses.base import Scores
 from training.losses.denoising_score_matching import weighted_errors
 from training.losses.variational import Variational
-from training.model import TrainedModel
+from training.model import Scores, TrainedModel
 from training.weights import Weighting
 
 
@@ -27,7 +27,7 @@ class Hybrid(Variational):
     """
 
     weighting: Weighting = Weighting()
-    vlb_weight: float = 0.001
+    vlb_weight: Annotated[float, FIELDS["training.vlb_weight"]] = 0.001
     ignores: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:

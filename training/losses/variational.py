@@ -1,15 +1,16 @@
 """The terms L_t of a chain's variational bound as a training loss: n L_t estimates the bound without its prior."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from jaxtyping import Array, Float
 
+from experiment.ranges import FIELDS
 from sde_lib import ChainTables, Levels, Prediction
 from sde_lib.variational import step_bits
 from training.examples import Examples
-from training.losses.base import NoisedLoss, Scores
-from training.model import TrainedModel
+from training.losses.base import NoisedLoss
+from training.model import Scores, TrainedModel
 
 Image = Float[Array, "b *d"]
 
@@ -26,7 +27,7 @@ class Variational(NoisedLoss):
     """
 
     process: Levels
-    variance: str = "learned_range"
+    variance: Annotated[str, FIELDS["training.variance"]] = "learned_range"
     needs_grey_levels = True
     ignores: ClassVar[tuple[str, ...]] = ("reduce_mean",)
 

@@ -8,21 +8,21 @@ which is that of its variance (App. I.2). A chain of finitely many steps has no 
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from experiment.ranges import FIELDS
 from experiment.schedule import parameters_of
 from sde_lib import AffineSDE, Levels, PredictFn
 from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
 from training.examples import Examples
-from training.losses.base import Loss, Process, Scores
-from training.model import TrainedModel
+from training.losses.base import Loss, Process
+from training.model import Scores, TrainedModel, Weights
 from training.times import uniform_numbers
 
-Tensors = dict[str, Array]
 Losses = Float[Array, " b"]
 Image = Float[Array, "b *d"]
 
@@ -40,8 +40,8 @@ class VariationalDiffusion(Loss):
     """
 
     process: AffineSDE
-    bound_steps: int = 0
-    stratified: bool = False
+    bound_steps: Annotated[int, FIELDS["training.bound_steps"]] = 0
+    stratified: Annotated[bool, FIELDS["training.stratified"]] = False
     trains_schedule = True
     ignores = ("reduce_mean",)
 
@@ -64,9 +64,9 @@ class VariationalDiffusion(Loss):
 
     def bound(
         self,
-        predict_fn: Callable[[Process, Tensors], PredictFn],
-        parameters: Tensors,
-        weights: Tensors,
+        predict_fn: Callable[[Process, Weights], PredictFn],
+        parameters: Weights,
+        weights: Weights,
         x0: Image,
         t: Float[Array, " b"],
         eps: Image,
@@ -74,19 +74,14 @@ class VariationalDiffusion(Loss):
     ) -> Bound:
         """Return the three terms of each example, with gradients as this module says; one network evaluation.
 
-        Args:
-          predict_fn: (process, weights) -> what the network predicts along the process.
-          parameters: of the process.
-          weights: of the network.
-          x0: data; grey levels exactly as in `grey_levels`.
-          t: from `sde_lib.bound.bound_times`.
-          eps, eps0: standard normal noise at t and at the process's beginning.
+        ``predict_fn(process, weights)`` predicts along the process that has these parameters; t comes from
+        `sde_lib.bound.bound_times`, and eps and eps0 are standard normal noise at t and at the process's beginning.
         """
         sde = self.process
         interior = {} if self.bound_steps else {name: parameters[name] for name in sde.interior}
         rest = {name: value for name, value in parameters.items() if name not in interior}
 
-        def diffusion(given: tuple[Tensors, Tensors], of_example: Tensors) -> Losses:
+        def diffusion(given: tuple[Weights, Weights], of_example: Weights) -> Losses:
             rest, weights = given
             process = sde.with_parameters(rest | of_example)
             return diffusion_bits(process, predict_fn(process, weights), x0, t, eps, self.bound_steps)
@@ -102,8 +97,8 @@ class VariationalDiffusion(Loss):
 
 
 def descending_variance(
-    losses: Callable[[Any, Tensors], Losses], scale: Float[Array, ""]
-) -> Callable[[Any, Tensors], Losses]:
+    losses: Callable[[Any, Weights], Losses], scale: Float[Array, ""]
+) -> Callable[[Any, Weights], Losses]:
     """`losses` (given, of_example) -> [b], but the gradient in `of_example` is that of scale times the losses' squares.
 
     Leaves of `of_example` are [b, ...], entry i acting on loss i alone: the squares' gradient is then each loss's own,
@@ -112,15 +107,11 @@ def descending_variance(
     the range of gamma, whose inverse (in bits) makes of the square a loss of the bound's own size.
     """
 
-    @jax.custom_vjp
-    def call(given: Any, of_example: Tensors) -> Losses:
-        return losses(given, of_example)
-
-    def forward(given: Any, of_example: Tensors) -> tuple[Losses, Any]:
+    def forward(given: Any, of_example: Weights) -> tuple[Losses, Any]:
         values, pull = jax.vjp(losses, given, of_example)
         return values, (values, pull)
 
-    def backward(residuals: Any, cotangent: Losses) -> tuple[Any, Tensors]:
+    def backward(residuals: Any, cotangent: Losses) -> tuple[Any, Weights]:
         values, pull = residuals
         d_given, d_of_example = pull(cotangent)
 
@@ -129,5 +120,6 @@ def descending_variance(
 
         return d_given, jax.tree.map(squared, d_of_example)
 
+    call = jax.custom_vjp(losses)
     call.defvjp(forward, backward)
     return call
