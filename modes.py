@@ -89,8 +89,8 @@ def edit(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """Inpainting, colourisation, super-resolution, variations, interpolation: a grid of pictures."""
     rules.check(rules.of_images(config, "edit"))
     experiment = of_run(config, workdir, needs_data=not config.edit.image)
-    plan = editing.prepare(experiment, workdir)
-    return lambda: print(editing.edit(experiment, workdir, plan))
+    draw = editing.prepare(experiment, workdir)
+    return lambda: print(draw())
 
 
 def compare_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:

@@ -7,8 +7,9 @@ results as levels, [n, count, h, w, c].
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,54 +33,47 @@ from samplers import Samples
 from sde_lib.prediction import Model
 
 
-class Plan(NamedTuple):
-    """What an edit begins with; `apply` (variables, key, inputs of one picture) -> images [count, h, w, c], spent."""
-
-    inputs: Inputs
-    apply: Callable[..., tuple[jax.Array, jax.Array]]
-    step: int
-    variables: dict[str, Any]
-
-
-def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
-    """Read pictures and weights and check everything; compiles no network and writes nothing.
+def prepare(experiment: Experiment, workdir: Workdir) -> Callable[[], Path]:
+    """The edit of every picture, `edit`, after pictures and weights are read and checked; nothing is compiled yet.
 
     Raises:
       ValueError: whatever of ``config.edit`` is not allowed, or does not go with the sampler.
       OSError: a file or a checkpoint that is not there.
     """
-    config = experiment.config.edit
-    read = inputs(experiment, config)
+    read = inputs(experiment, experiment.config.edit)
     step, variables = load_guided(workdir, experiment)
-    return Plan(read, _apply(experiment, variables, read), step, variables)
+    return partial(edit, experiment, workdir, read, step, partial(_apply(experiment, variables, read), variables))
 
 
-def edit(experiment: Experiment, workdir: Workdir, plan: Plan) -> Path:
+def edit(experiment: Experiment, workdir: Workdir, read: Inputs, step: int, apply: Callable) -> Path:
     """Edit every picture and write the grid; the picture's path. Earlier files of the name are set aside.
+
+    Args:
+      read: the pictures, and what is known of them.
+      step: the training step of the weights.
+      apply: (key, inputs of one picture) -> images [count, h, w, c] and the evaluations spent on each.
 
     Raises:
       Failure: a result that is not finite.
     """
     config, seed = experiment.config.edit, experiment.config.eval.seed
     began, results, spent, broken = time.perf_counter(), [], [], []
-    for i in tqdm(range(len(plan.inputs)), desc=config.task, unit="picture", disable=not is_leader()):
-        given = plan.inputs.originals, plan.inputs.y, plan.inputs.others
-        one = [None if a is None else jnp.asarray(a[i : i + 1]) for a in given]
+    for i in tqdm(range(len(read)), desc=config.task, unit="picture", disable=not is_leader()):
+        one = [None if a is None else jnp.asarray(a[i : i + 1]) for a in (read.originals, read.y, read.others)]
         with waiting("compiling the edit and its first picture" if i == 0 else f"picture {i + 1}"):
-            x, evaluations = plan.apply(plan.variables, jax.random.fold_in(jax.random.key(seed), i), *one)
+            x, evaluations = apply(jax.random.fold_in(jax.random.key(seed), i), *one)
             broken += [] if np.isfinite(x).all() else [i]
         results.append(np.nan_to_num(x))
         spent.append(np.asarray(evaluations).mean())
     levels = np.asarray(experiment.codec.decode(np.stack(results)))
-    path = workdir.path / "edits" / f"{file_name(f'{config.task}_step_{plan.step}_seed_{seed}', experiment)}.png"
+    path = workdir.path / "edits" / f"{file_name(f'{config.task}_step_{step}_seed_{seed}', experiment)}.png"
     if is_leader():
-        facts = _facts(experiment, plan.step, float(np.mean(spent)))
-        _write(experiment, plan.inputs, levels, path, facts)
+        _write(experiment, read, levels, path, _facts(experiment, step, float(np.mean(spent))))
     barrier("edited")
     if broken:
         mend = experiment.settings_of(_method(experiment)).remedy
         raise Failure(f"edit.task {config.task!r}: results of picture {broken[0]} are not finite; {mend}")
-    print(_summary(experiment, plan.inputs, levels, float(np.mean(spent)), time.perf_counter() - began))
+    print(_summary(experiment, read, levels, float(np.mean(spent)), time.perf_counter() - began))
     return path
 
 

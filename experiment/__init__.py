@@ -4,5 +4,3 @@ from experiment.build import build
 from experiment.errors import Failure, Refusal, refusing
 from experiment.experiment import Experiment
 from experiment.run import Run, load
-
-__all__ = ["Experiment", "Failure", "Refusal", "Run", "build", "load", "refusing"]
