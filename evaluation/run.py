@@ -19,6 +19,7 @@ from evaluation import ingredients, measures, quality, samples
 from evaluation import report as reports
 from experiment import Experiment, rules
 from experiment.processes import barrier, is_leader
+from experiment.sampling import key_of
 from experiment.weights import load, load_guide, load_run
 from experiment.workdir import Workdir, write_text
 
@@ -172,7 +173,7 @@ def evaluate_checkpoint(
     if origin:
         report["checkpoint"]["imported"] = origin
     for measure in measured:
-        key = samples.key_of(config.eval.seed, measure.folder)
+        key = key_of(config.eval.seed, measure.folder)
         report[measure.name] = measure.report(variables, key, folder, about)
     if config.eval.enable_sampling:
         together = variables | (guide or {})

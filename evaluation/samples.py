@@ -1,7 +1,6 @@
 """The samples of every sampler: drawn in rounds, compared with data, and what a report says of them."""
 
 import json
-import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,9 @@ from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.pictures import facts_of, save_decoded
 from experiment.processes import is_leader
-from experiment.sampling import Drawer
+from experiment.sampling import Drawer, key_of
 from experiment.workdir import write_text
 from metrics import sample_set
-
-
-def key_of(seed: int, purpose: str) -> jax.Array:
-    """The random key of a sampler or of a measure, whatever else is evaluated."""
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
 
 
 def draw_rounds(

@@ -9,10 +9,9 @@ from absl import logging
 
 from data.fingerprint import of_file
 from evaluation import features, ingredients, quality
-from evaluation.samples import key_of
 from evaluation.stats import load_statistics
 from experiment import Experiment, Failure, rules
-from experiment.sampling import Drawer
+from experiment.sampling import Drawer, key_of
 from metrics.fid import frechet_distance
 from metrics.inception import InceptionV3
 from metrics.sample_set import Reference

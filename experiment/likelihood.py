@@ -1,7 +1,6 @@
 """The likelihood of stored examples by a run: dequantised, then followed to the prior by the probability flow."""
 
 import dataclasses
-import zlib
 from typing import Any
 
 import jax
@@ -13,11 +12,6 @@ from experiment.experiment import Experiment
 from metrics.likelihood import bits_per_dim, log_likelihood
 from sde_lib import Prediction
 from sde_lib.bound import dequantized
-
-
-def key_of(seed: int, repeat: int = 0) -> Key[Array, ""]:
-    """The random key of a dequantisation of a data set; that of its example j is ``fold_in`` of it by j."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"bits")), repeat)
 
 
 def bits(

@@ -23,7 +23,7 @@ from experiment import fields, likelihood
 from experiment.build import build, of_run
 from experiment.config_files import canonical
 from experiment.experiment import Experiment
-from experiment.sampling import Drawer, Drawn
+from experiment.sampling import Drawer, Drawn, key_of
 from experiment.weights import load_guide, load_run
 from experiment.workdir import Workdir, flatten
 from models import CLASSIFIERS
@@ -143,7 +143,7 @@ class Run:
                 f"the examples are {images.dtype} {tuple(np.shape(images))}; needed are [n, *{source.shape}] of "
                 f"{f'levels 0 to {source.levels - 1}, as whole numbers' if source.levels else 'floating-point numbers'}"
             )
-        key, found = likelihood.key_of(self.config.eval.seed), []
+        key, found = jax.random.fold_in(key_of(self.config.eval.seed, "bits"), 0), []  # of the first dequantisation
         given = {self.experiment.codec.field: images} | ({} if labels is None else {"label": labels})
         for first in range(0, n, size):
             index = np.minimum(np.arange(first, first + size), n - 1)  # copies fill up the last batch

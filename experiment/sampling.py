@@ -4,6 +4,7 @@ The sampler follows the network's predictions: as it is told of each example, gu
 """
 
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -100,6 +101,11 @@ class Drawer:
             remedy = self.experiment.settings_of(self.method).remedy
             raise Failure(f"samples of {self.method} are not finite; {remedy}")
         return Drawn(np.asarray(self.experiment.codec.decode(x)), np.asarray(out.evaluations), seconds)
+
+
+def key_of(seed: int, purpose: str) -> Key[Array, ""]:
+    """The random key of a sampler or of a measure, whatever else is evaluated."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
 
 
 def keys_of_batch(key: Key[Array, ""], i: int) -> tuple[Key[Array, ""], Key[Array, ""]]:

@@ -15,9 +15,9 @@ from data import Arrays
 from evaluation import measures, report
 from evaluation.measures import MEASURES, Measure
 from evaluation.run import check
-from evaluation.samples import key_of
 from experiment import Experiment, build
 from experiment.errors import Failure
+from experiment.sampling import key_of
 from limits import positive
 
 
