@@ -178,7 +178,7 @@ def _of_array(path: Path) -> Pictures:
         raise ValueError(f"{path} says that it has {levels} grey levels; 2 to 256 are allowed")
 
     def chunks() -> Iterator[np.ndarray]:
-        for part in npz.rows(path, name, CHUNK):
+        for part in npz.rows(path, name, CHUNK, "pictures"):
             if levels < 256:
                 if part.dtype != np.uint8 or part.max(initial=0) >= levels:
                     raise ValueError(
