@@ -249,7 +249,7 @@ def with_options(*functions: Callable) -> Callable[[type], type]:
 
     def extended(fields: type) -> type:
         for name, option in declared(*functions).items():
-            fields.__annotations__[name] = option.kind
+            fields.__annotations__[name] = typing.Annotated[option.kind, option.range]
             setattr(fields, name, option.default)
         return fields
 

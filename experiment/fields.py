@@ -6,7 +6,6 @@ its constructor, whether the config mentions them or not: `sde` (sde_lib.SDES), 
 """
 
 import ast
-import dataclasses
 import difflib
 import types
 import typing
@@ -49,7 +48,7 @@ def _options(config: ConfigDict, section: str) -> dict[str, Any]:
     if section == "data":
         return data.options_of(config.data.dataset) | {"image_size": limits.Sides, "num_channels": int}
     if section == "sampling":
-        return {field.name: field.type for field in dataclasses.fields(samplers.Settings)}
+        return {name: option.kind for name, option in limits.declared(samplers.Settings).items()}
     return {}
 
 

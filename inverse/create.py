@@ -67,7 +67,7 @@ def create(
             return samplers.create(sde, told, settings, trajectory=trajectory, start=start)
 
         def wrap(stepper: samplers.Stepper) -> samplers.Stepper:
-            return chosen.stepper(stepper, noises, model, measurement, y, **options)
+            return chosen.function(stepper, noises, model, measurement, y, **options)
 
         return samplers.create(sde, model, settings, trajectory=trajectory, wrap=wrap, start=start)
 

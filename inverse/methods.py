@@ -1,9 +1,7 @@
 """Every method by name, and what each needs, takes and costs."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable
-from typing import Any
 
 from jaxtyping import Array
 
@@ -22,7 +20,7 @@ def mcg(
     stepper: Stepper, process: Process, model: Model, measurement: LinearMeasurement, y: Array, *, zeta: float = 1.0
 ) -> Stepper:
     """Manifold-constrained gradient: `dps`, then `replacement` (Chung et al. 2022, arXiv:2206.00941, Algorithm 1)."""
-    return replacement(dps(stepper, process, model, measurement, y, zeta=zeta), process, measurement, y)
+    return replacement(dps(stepper, process, model, measurement, y, zeta=zeta), process, model, measurement, y)
 
 
 def pigdm(
@@ -49,7 +47,7 @@ class Method:
       noisy: whether it takes noisy measurements.
       cost: in evaluations of the network, those of the sampler without it being 1 each.
       function: the wrapper: of 'model' (process, model, measurement, y, **options) -> predictions, of 'stepper'
-        (stepper, process, model, measurement, y, **options) -> stepper, without `model` where it needs none.
+        (stepper, process, model, measurement, y, **options) -> stepper.
     """
 
     wraps: str
@@ -60,21 +58,7 @@ class Method:
     @property
     def options(self) -> tuple[str, ...]:
         """The names of its options."""
-        parameters = inspect.signature(self.function).parameters.values()
-        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
-
-    def stepper(
-        self,
-        stepper: Stepper,
-        process: Process,
-        model: Model,
-        measurement: LinearMeasurement,
-        y: Array,
-        **options: Any,
-    ) -> Stepper:
-        """The wrapped stepper, of one that wraps steppers."""
-        needed = (model,) if "model" in inspect.signature(self.function).parameters else ()
-        return self.function(stepper, process, *needed, measurement, y, **options)
+        return tuple(self.function.__kwdefaults__ or ())
 
 
 METHODS: dict[str, Method] = {

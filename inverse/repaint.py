@@ -14,6 +14,7 @@ from inverse.steps import levels, visited
 from limits import check
 from samplers.base import Plan, State, Stepper, normal_like
 from sde_lib.base import Process
+from sde_lib.prediction import Model
 
 
 class Up(NamedTuple):
@@ -44,6 +45,7 @@ def schedule(steps: int, resamplings: int, jump: int) -> list[int]:
 def repaint(
     stepper: Stepper,
     process: Process,
+    model: Model,
     measurement: LinearMeasurement,
     y: Array,
     *,
@@ -63,7 +65,7 @@ def repaint(
     if not stepper.one_step:
         raise ValueError("repaint: takes steps again, and this method uses answers of earlier ones; use e.g. ancestral")
     check("repaint: ", {"resamplings": resamplings, "jump": jump}, RANGES)
-    inner = replacement(stepper, process, measurement, y)
+    inner = replacement(stepper, process, model, measurement, y)
 
     def plan(times: Any) -> Plan:
         once = inner.plan(times)

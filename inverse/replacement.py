@@ -11,16 +11,17 @@ from inverse.measurement import LinearMeasurement
 from inverse.steps import Place, placed
 from samplers.base import Plan, State, Stepper, normal_like
 from sde_lib.base import Process
+from sde_lib.prediction import Model
 
 
-def replacement(stepper: Stepper, process: Process, measurement: LinearMeasurement, y: Array) -> Stepper:
+def replacement(stepper: Stepper, process: Process, model: Model, measurement: LinearMeasurement, y: Array) -> Stepper:
     """x + A^+ (y_s - A x) with y_s = alpha_s y + sigma_s A eps after each step of the grid to s, eps drawn anew.
 
     Song et al. 2021, App. I.2; for a mask, the known part of a noised y beside the unknown part of x. Exact at data.
     The network sees what is known only as noised, and what it generates need not agree with it: cheap, and the
-    further from the posterior the more y says of the rest (`inverse.repaint` mends some of that). No evaluation more
-    than the stepper's; any stepper. The mean takes alpha_s y, and the rest of x stays as denoised as the stepper left
-    it (the published code rebuilds the mean from the noisy x).
+    further from the posterior the more y says of the rest (`inverse.repaint` mends some of that). `model` is not asked:
+    no evaluation more than the stepper's; any stepper. The mean takes alpha_s y, and the rest of x stays as denoised as
+    the stepper left it (the published code rebuilds the mean from the noisy x).
 
     Raises:
       ValueError: a noisy measurement; when run, shapes that do not fit, or a traced grid.

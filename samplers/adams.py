@@ -22,11 +22,10 @@ from sde_lib.base import AffineSDE
 from sde_lib.prediction import Model
 
 MAX_ORDER = 4
+Rate = Callable[[np.ndarray], np.ndarray]
+Variable = Callable[[list[Node]], tuple[list[float], Rate]]
+"""The end of a step and the points of its answers, newest first -> u at each of them, and u -> d rho / du."""
 QUADRATURE = np.polynomial.legendre.leggauss(48)
-
-
-def _check(name: str, order: int) -> None:
-    check(f"{name}: ", {"order": order}, {"order": whole(1, MAX_ORDER)})
 
 
 def _lagrange(places: list[float], u: np.ndarray) -> np.ndarray:
@@ -38,25 +37,27 @@ def _lagrange(places: list[float], u: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
-def _integrals(places: list[float], start: float, end: float, density: Callable[[np.ndarray], np.ndarray]) -> list:
-    """Integrals of L_j(u) density(u) du from start to end, by Gauss-Legendre quadrature."""
+def _integrals(places: list[float], end: float, rate: Rate) -> list[float]:
+    """The integral of L_j(u) rate(u) du from places[0] to `end` for each j, by Gauss-Legendre quadrature."""
     nodes, weights = QUADRATURE
+    start = places[0]
     u = 0.5 * (end - start) * nodes + 0.5 * (end + start)
-    return list(_lagrange(places, u) @ (0.5 * (end - start) * weights * density(u)))
+    return list(_lagrange(places, u) @ (0.5 * (end - start) * weights * rate(u)))
 
 
-def _multistep(
-    sde: AffineSDE,
-    model: Model,
-    order: int,
-    lower_order_final: int,
-    integrals: Callable[[list[Node], int, int], list[float]],
+def _adams(
+    name: str, sde: AffineSDE, model: Model, order: int, variable: Variable, lower_order_final: int = 0
 ) -> Stepper:
+    """The method of that variable; a step to where it is infinite, as log rho is at data, is Euler's."""
+    check(f"{name}: ", {"order": order}, {"order": whole(1, MAX_ORDER)})
+
     def table(grid: list[Node]) -> list[Row]:
         rows = []
         for i, p in enumerate(ramp(len(grid) - 1, order, lower_order_final)):
             t, s = grid[i], grid[i + 1]
-            rows.append(Row(t, Move(s.alpha / t.alpha, [s.alpha * w for w in integrals(grid, i, p)])))
+            (end, *places), rate = variable(grid[i - p + 1 : i + 2][::-1])
+            weights = [s.rho - t.rho] if math.isinf(end) else _integrals(places, end, rate)
+            rows.append(Row(t, Move(s.alpha / t.alpha, [s.alpha * w for w in weights])))
         return rows
 
     return linear(sde, model, Method("eps", memory=order, multistep=order > 1), table)
@@ -70,15 +71,7 @@ def deis(sde: AffineSDE, model: Model, *, order: int = 3, lower_order_final: int
     Raises:
       ValueError: another order.
     """
-    _check("deis", order)
-
-    def integrals(grid: list[Node], i: int, p: int) -> list[float]:
-        t, s = grid[i], grid[i + 1]
-        if s.sigma == 0.0:
-            return [-t.rho]
-        return _integrals([math.log(grid[i - j].rho) for j in range(p)], math.log(t.rho), math.log(s.rho), np.exp)
-
-    return _multistep(sde, model, order, lower_order_final, integrals)
+    return _adams("deis", sde, model, order, lambda points: ([-p.lam for p in points], np.exp), lower_order_final)
 
 
 def lms(sde: AffineSDE, model: Model, *, order: int = 4) -> Stepper:
@@ -87,12 +80,7 @@ def lms(sde: AffineSDE, model: Model, *, order: int = 4) -> Stepper:
     Raises:
       ValueError: another order.
     """
-    _check("lms", order)
-
-    def integrals(grid: list[Node], i: int, p: int) -> list[float]:
-        return _integrals([grid[i - j].rho for j in range(p)], grid[i].rho, grid[i + 1].rho, np.ones_like)
-
-    return _multistep(sde, model, order, 0, integrals)
+    return _adams("lms", sde, model, order, lambda points: ([p.rho for p in points], np.ones_like))
 
 
 def ipndm(sde: AffineSDE, model: Model, *, order: int = 4) -> Stepper:
@@ -104,10 +92,8 @@ def ipndm(sde: AffineSDE, model: Model, *, order: int = 4) -> Stepper:
     Raises:
       ValueError: another order.
     """
-    _check("ipndm", order)
 
-    def integrals(grid: list[Node], i: int, p: int) -> list[float]:
-        advance = grid[i + 1].rho - grid[i].rho
-        return [advance * w for w in _integrals([-float(j) for j in range(p)], 0.0, 1.0, np.ones_like)]
+    def number(points: list[Node]) -> tuple[list[float], Rate]:
+        return [1.0 - k for k in range(len(points))], lambda u: np.full_like(u, points[0].rho - points[1].rho)
 
-    return _multistep(sde, model, order, 0, integrals)
+    return _adams("ipndm", sde, model, order, number)

@@ -87,12 +87,11 @@ class Samples(NamedTuple):
     trajectory: Float[Array, "n b *d"] | None = None
 
 
-KernelFn = Callable[[Coefficient, Coefficient], Kernel]
-"""(t, s) -> the forward kernel from s to t that a discrete sampler reverses."""
+def kernel_fn(sde: AffineSDE, discretization: int | None) -> Callable[[Coefficient, Coefficient], Kernel]:
+    """(t, s) -> the forward kernel from s to t that a discrete sampler reverses.
 
-
-def kernel_fn(sde: AffineSDE, discretization: int | None) -> KernelFn:
-    """The exact transition, or, for parity with published numbers, the published chain of that many steps."""
+    It is the exact transition, or, for parity with published numbers, that of the published chain of so many steps.
+    """
     if discretization is None:
         return lambda t, s: sde.transition(s, t)
     return lambda t, s: sde.discretization(discretization, t)
@@ -106,11 +105,6 @@ def normal_like(key: Key[Array, ""], x: Float[Array, "b *d"]) -> Float[Array, "b
 def at(predict: PredictFn, x: Float[Array, "b *d"], t: Coefficient) -> Prediction:
     """The prediction of the whole batch at one scalar time."""
     return predict(x, jnp.full(len(x), t, x.dtype))
-
-
-def score_at(predict: PredictFn, x: Float[Array, "b *d"], t: Coefficient) -> Float[Array, "b *d"]:
-    """The score of the whole batch at one scalar time."""
-    return predict.score(x, jnp.full(len(x), t, x.dtype))
 
 
 def out_of_noise(

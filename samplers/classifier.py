@@ -48,10 +48,8 @@ def classifier_guide(
     def within(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
         acts = inside(process, t, low, high)
 
-        def masked(x: Array, t: Array) -> Array:
-            return jnp.where(acts.reshape(-1, *[1] * (x.ndim - 1)), gradient(x, t), 0.0)
-
-        return jax.lax.cond(jnp.any(acts), masked, lambda x, t: jnp.zeros_like(x), x, t)
+        moved = lambda: jnp.where(acts.reshape(-1, *[1] * (x.ndim - 1)), gradient(x, t), 0.0)  # noqa: E731
+        return jax.lax.cond(jnp.any(acts), moved, lambda: jnp.zeros_like(x))
 
     return within
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from limits import check, not_negative
 from samplers.base import Stepper
 from samplers.linear import Method, Move, Row, linear
-from samplers.nodes import Node, ancestral
+from samplers.nodes import Node, ancestral_step
 from sde_lib.base import AffineSDE
 from sde_lib.prediction import Model
 
@@ -31,7 +31,7 @@ def ddim(sde: AffineSDE, model: Model, *, eta: Annotated[float, ETA] = 0.0) -> S
         for t, s in itertools.pairwise(grid):
             if eta and s.t > t.t:
                 raise ValueError(f"ddim: a rising grid inverts, which needs eta 0; received eta {eta}")
-            less, noise = ancestral(t, s, eta)
+            less, noise = ancestral_step(t, s, eta)
             keep = less.sigma / t.sigma
             rows.append(Row(t, Move(keep, [s.alpha - keep * t.alpha], noise)))
         return rows

@@ -9,7 +9,7 @@ import itertools
 from samplers.base import Stepper
 from samplers.dpm_solver import check_solver, phi, scales, to_x0
 from samplers.linear import Method, Move, Row, linear
-from samplers.nodes import Node, ancestral, nodes_at
+from samplers.nodes import Node, ancestral_step, inner_nodes
 from sde_lib.base import AffineSDE
 from sde_lib.prediction import Model
 
@@ -69,11 +69,11 @@ def dpm_solver_2s(sde: AffineSDE, model: Model, *, prediction: str = "x0", eta: 
     check_solver("dpm_solver_2s", 2, (2,), prediction, eta)
 
     def table(grid: list[Node]) -> list[Row]:
-        steps = [(t, *ancestral(t, s, eta)) for t, s in itertools.pairwise(grid)]
-        inner = iter(nodes_at(sde, [0.5 * (t.lam + s.lam) for t, s, _ in steps if s.sigma > 0.0]))
+        steps = [(t, *ancestral_step(t, s, eta)) for t, s in itertools.pairwise(grid)]
+        inner = inner_nodes(sde, [(t, s) for t, s, _ in steps])
         rows = []
-        for t, s, noise in steps:
-            rows += _step([t, *([next(inner)] if s.sigma > 0.0 else []), s], prediction, False, noise)
+        for (t, s, noise), middle in zip(steps, inner, strict=True):
+            rows += _step([t, middle, s] if middle else [t, s], prediction, False, noise)
         return rows
 
     return linear(sde, model, Method(prediction, memory=2, stages=True, noisy=eta > 0.0, evaluations=2), table)
@@ -91,20 +91,18 @@ def dpm_solver_sde(sde: AffineSDE, model: Model, *, eta: float = 1.0) -> Stepper
     check_solver("dpm_solver_sde", 2, (2,), "x0", eta)
 
     def move(t: Node, s: Node, *answers: float) -> Move:
-        less, noise = ancestral(t, s, eta)
+        less, noise = ancestral_step(t, s, eta)
         keep = less.sigma / t.sigma
         return Move(keep, [(s.alpha - keep * t.alpha) * a for a in answers], noise)
 
     def table(grid: list[Node]) -> list[Row]:
-        inner = iter(nodes_at(sde, [0.5 * (t.lam + s.lam) for t, s in itertools.pairwise(grid) if s.sigma > 0.0]))
-        rows = []
-        for t, s in itertools.pairwise(grid):
-            if s.sigma == 0.0:
+        rows, steps = [], list(itertools.pairwise(grid))
+        for (t, s), middle in zip(steps, inner_nodes(sde, steps), strict=True):
+            if middle is None:
                 rows.append(Row(t, move(t, s, 1.0)))
-                continue
-            middle = next(inner)
-            rows.append(Row(t, move(t, middle, 1.0), Move(1.0), ends=False))
-            rows.append(Row(middle, move(t, s, 1.0, 0.0)))
+            else:
+                rows.append(Row(t, move(t, middle, 1.0), Move(1.0), ends=False))
+                rows.append(Row(middle, move(t, s, 1.0, 0.0)))
         return rows
 
     return linear(sde, model, Method("x0", memory=2, stages=True, noisy=eta > 0.0, evaluations=2), table)

@@ -33,14 +33,6 @@ ConditionalFn = Callable[[Float[Array, "b *d"], Float[Array, " b"], Any], Any]
 """(x [b, ...], t [b], condition: arrays [b, ...]) -> the `Prediction`, or the score."""
 
 
-def check(scale: float, low: float, high: float, rescale: float) -> None:
-    """ValueError for numbers that are none of guidance's."""
-    given = {"guidance": scale, "guidance_low": low, "guidance_high": high, "guidance_rescale": rescale}
-    limits.check("", given, RANGES)
-    if low >= high:
-        raise ValueError(f"guidance_low is {low}, guidance_high {high}; needed is low < high, of sigma / alpha")
-
-
 def scale_of(guidance: float, convention: str) -> float:
     """The scale that a number of that convention means.
 
@@ -171,9 +163,10 @@ def _everywhere(low: float, high: float) -> bool:
 
 
 def known_scale(scale: float | Array, low: float, high: float, rescale: float) -> float | None:
-    """The scale where it is a number; None where it is an array. Checks all."""
-    if isinstance(scale, jax.Array | np.ndarray):
-        check(1.0, low, high, rescale)
-        return None
-    check(scale, low, high, rescale)
-    return scale
+    """The scale where it is a number, None where it is an array; ValueError for numbers that are none of guidance's."""
+    known = None if isinstance(scale, jax.Array | np.ndarray) else scale
+    given = {"guidance_low": low, "guidance_high": high, "guidance_rescale": rescale}
+    limits.check("", given if known is None else {"guidance": known, **given}, RANGES)
+    if low >= high:
+        raise ValueError(f"guidance_low is {low}, guidance_high {high}; needed is low < high, of sigma / alpha")
+    return known

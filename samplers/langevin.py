@@ -1,13 +1,14 @@
 """Correctors: Langevin dynamics at a fixed time, which leaves p_t as it is and pulls strays back to it."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from limits import OneOf, Range, check, positive, whole
-from samplers.base import State, Stepper, kernel_fn, normal_like, score_at
+from samplers.base import State, Stepper, at, kernel_fn, normal_like
 from samplers.nodes import kernel_plan
 from sde_lib.base import AffineSDE, Coefficient, Kernel, expand
 from sde_lib.prediction import Model, as_prediction
@@ -20,15 +21,30 @@ RANGES: dict[str, Range] = {
 }
 
 
-def _ratio(z: Float[Array, "b *d"], gradient: Float[Array, "b *d"], norm: str) -> Coefficient:
-    """|z| / |score|: of each example [b], with sqrt(d) for |z|; for 'batch' of the means over the batch (a scalar)."""
-    noise, pull = (jnp.linalg.norm(a.reshape(len(a), -1), axis=1) for a in (z, gradient))
-    if norm == "batch":
-        noise, pull = jnp.mean(noise), jnp.mean(pull)
-    else:
-        # A step that grows with its own noise is hotter than its drift, (d + 2) / d times: no |z| here.
-        noise = jnp.full_like(pull, z[0].size ** 0.5)
-    return noise / jnp.maximum(pull, jnp.finfo(z.dtype).tiny)
+def _corrector(
+    sde: AffineSDE,
+    model: Model,
+    snr: float,
+    length: Callable[[Array, Array, Coefficient], Coefficient],
+    n_steps_each: int,
+    discretization: int | None,
+) -> Stepper:
+    """x + h score + sqrt(2 h) z, so many times, with h = 2 (a snr length(z, score, t))^2."""
+    kernel, predict = kernel_fn(sde, discretization), as_prediction(sde, model)
+
+    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
+        scale = (row or kernel(t, s)).scale
+
+        def correct(i: Array | int, state: State) -> State:
+            x = state.x
+            z, score = normal_like(jax.random.fold_in(key, i), x), predict.score_of(at(predict, x, t), t)
+            h = expand(2.0 * (scale * snr * length(z, score, t)) ** 2, x)
+            mean = x + h * score
+            return State(mean + jnp.sqrt(2.0 * h) * z, mean, state.memory)
+
+        return jax.lax.fori_loop(0, n_steps_each, correct, state)
+
+    return Stepper(step, evaluations=n_steps_each, plan=kernel_plan(sde, discretization))
 
 
 def langevin(
@@ -54,21 +70,17 @@ def langevin(
       ValueError: an unknown norm, no step, or a snr that is not positive.
     """
     check("corrector: ", {"corrector_norm": corrector_norm, "n_steps_each": n_steps_each, "snr": snr}, RANGES)
-    kernel, predict = kernel_fn(sde, discretization), as_prediction(sde, model)
 
-    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
-        scale = (row or kernel(t, s)).scale
+    def length(z: Array, score: Array, t: Coefficient) -> Coefficient:
+        noise, pull = (jnp.linalg.norm(a.reshape(len(a), -1), axis=1) for a in (z, score))
+        if corrector_norm == "batch":
+            noise, pull = jnp.mean(noise), jnp.mean(pull)
+        else:
+            # A step that grows with its own noise is hotter than its drift, (d + 2) / d times: no |z| here.
+            noise = jnp.full_like(pull, z[0].size ** 0.5)
+        return noise / jnp.maximum(pull, jnp.finfo(z.dtype).tiny)
 
-        def correct(i: Array | int, state: State) -> State:
-            x = state.x
-            z, gradient = normal_like(jax.random.fold_in(key, i), x), score_at(predict, x, t)
-            h = expand(2.0 * (scale * snr * _ratio(z, gradient, corrector_norm)) ** 2, x)
-            mean = x + h * gradient
-            return State(mean + jnp.sqrt(2.0 * h) * z, mean, state.memory)
-
-        return jax.lax.fori_loop(0, n_steps_each, correct, state)
-
-    return Stepper(step, evaluations=n_steps_each, plan=kernel_plan(sde, discretization))
+    return _corrector(sde, model, snr, length, n_steps_each, discretization)
 
 
 def annealed_langevin(
@@ -88,16 +100,4 @@ def annealed_langevin(
       ValueError: no step, or a snr that is not positive.
     """
     check("corrector: ", {"n_steps_each": n_steps_each, "snr": snr}, RANGES)
-    kernel, predict = kernel_fn(sde, discretization), as_prediction(sde, model)
-
-    def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient, row: Kernel | None = None) -> State:
-        h = 2.0 * ((row or kernel(t, s)).scale * snr * sde.sigma(t)) ** 2
-
-        def correct(i: Array | int, state: State) -> State:
-            x = state.x
-            mean = x + h * score_at(predict, x, t)
-            return State(mean + jnp.sqrt(2.0 * h) * normal_like(jax.random.fold_in(key, i), x), mean, state.memory)
-
-        return jax.lax.fori_loop(0, n_steps_each, correct, state)
-
-    return Stepper(step, evaluations=n_steps_each, plan=kernel_plan(sde, discretization))
+    return _corrector(sde, model, snr, lambda z, score, t: sde.sigma(t), n_steps_each, discretization)

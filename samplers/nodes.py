@@ -128,6 +128,11 @@ def nodes(sde: AffineSDE, times: Any) -> list[Node]:
     return [*nodes_of(sde, t[:-1]), DATA] if t[-1] == 0.0 else nodes_of(sde, t)
 
 
+def halfway(t: Node, s: Node) -> float:
+    """The mean of the two log(alpha / sigma)."""
+    return 0.5 * (t.lam + s.lam)
+
+
 def nodes_at(sde: AffineSDE, lams: list[float], t_min: float | None = None) -> list[Node]:
     """The levels with the given log(alpha / sigma), sought in log t; beyond [t_min, 1] the nearer end.
 
@@ -142,6 +147,14 @@ def nodes_at(sde: AffineSDE, lams: list[float], t_min: float | None = None) -> l
     return nodes_of(sde, np.exp(0.5 * (low + high))[:, 0])
 
 
+def inner_nodes(
+    sde: AffineSDE, steps: list[tuple[Node, Node]], place: Callable[[Node, Node], float] = halfway
+) -> list[Node | None]:
+    """The level within each step (t, s) at which log(alpha / sigma) is place(t, s); None within one to data."""
+    found = iter(nodes_at(sde, [place(t, s) for t, s in steps if s.sigma > 0.0]))
+    return [next(found) if s.sigma > 0.0 else None for _, s in steps]
+
+
 def nodes_of(sde: AffineSDE, t: np.ndarray) -> list[Node]:
     """The process's levels at the given times."""
     return [Node(*map(float, level)) for level in zip(t, host(sde.alpha, t), host(sde.sigma, t), strict=True)]
@@ -152,7 +165,7 @@ def posterior_std(t: Node, s: Node) -> float:
     return s.sigma * math.sqrt(max(t.sigma**2 - (t.alpha / s.alpha * s.sigma) ** 2, 0.0)) / t.sigma
 
 
-def ancestral(t: Node, s: Node, eta: float) -> tuple[Node, float]:
+def ancestral_step(t: Node, s: Node, eta: float) -> tuple[Node, float]:
     """Where a step with noise goes: s with less noise, and the deviation of what is added to be at s again.
 
     The noise is eta times the posterior's, at most all of sigma_s (k-diffusion's sigma_down and sigma_up).

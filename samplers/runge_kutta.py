@@ -12,7 +12,7 @@ from typing import Annotated
 from limits import check, declared, not_negative
 from samplers.base import Stepper
 from samplers.linear import Method, Move, Row, linear
-from samplers.nodes import Node, ancestral, nodes_at
+from samplers.nodes import Node, ancestral_step, halfway, inner_nodes, nodes_at
 from sde_lib.base import AffineSDE
 from sde_lib.prediction import Model
 
@@ -62,17 +62,16 @@ Step = tuple[Node, tuple[float, float], Node, float]
 """Where a step begins, what leads there from the grid, where it ends, and the noise added there."""
 
 
-def _two_stages(sde: AffineSDE, steps: list[Step], inner: Callable[[Node, Node], float], share: float) -> list[Row]:
-    """Euler to the inner point, at lambda = inner(t, s), then the whole step with that share of the answer there."""
-    between = [inner(t, s) for t, _, s, _ in steps if s.sigma > 0.0]
-    middles = iter(nodes_at(sde, between))
+def _two_stages(sde: AffineSDE, steps: list[Step], place: Callable[[Node, Node], float], share: float) -> list[Row]:
+    """Euler to the inner point, at lambda = place(t, s), then the whole step with that share of the answer there."""
     rows = []
-    for t, before, s, noise in steps:
+    inner = inner_nodes(sde, [(t, s) for t, _, s, _ in steps], place)
+    for (t, before, s, noise), middle in zip(steps, inner, strict=True):
         whole = _euler(t, s)
-        if s.sigma == 0.0:
+        if middle is None:
             rows.append(Row(t, whole._replace(noise=noise), before=before))
             continue
-        middle, (advance,) = next(middles), whole.weights
+        (advance,) = whole.weights
         rows.append(Row(t, _euler(t, middle), Move(1.0), before, ends=False))
         rows.append(Row(middle, Move(whole.keep, [share * advance, (1.0 - share) * advance], noise)))
     return rows
@@ -121,13 +120,10 @@ def dpm_2(sde: AffineSDE, model: Model, *, eta: float = 0.0, churn: Churn = Chur
     if eta < 0.0 or (eta and churn.s_churn):
         raise ValueError(f"dpm_2: eta {eta} with {churn}; allowed is eta >= 0, and one of them at a time")
 
-    def inner(t: Node, s: Node) -> float:
-        return 0.5 * (t.lam + s.lam)
-
     def table(grid: list[Node]) -> list[Row]:
         starts = zip(churn.starts(sde, grid), grid[1:], strict=True)
-        steps = [(*start, *ancestral(start[0], s, eta)) for start, s in starts]
-        return _two_stages(sde, steps, inner, 1.0)
+        steps = [(*start, *ancestral_step(start[0], s, eta)) for start, s in starts]
+        return _two_stages(sde, steps, halfway, 1.0)
 
     noisy = eta > 0.0 or churn.s_churn > 0.0
     return linear(sde, model, Method("eps", 2, stages=True, noisy=noisy, evaluations=2), table)

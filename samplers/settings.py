@@ -3,39 +3,20 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import limits
-from samplers import grids, guidance, spacings, threshold
+from samplers import grids, spacings
 from samplers.base import Stepper
+from samplers.guidance import RANGES as OF_GUIDANCE
+from samplers.guidance import scale_of
 from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS, STEPPERS
 from samplers.ode import TOLERANCE
+from samplers.threshold import RANGES as OF_THRESHOLD
 
 OPTIONS = limits.declared(*STEPPERS.values())
 METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS)
 DENOISE = ("tweedie", "mean", "none")
-RANGES: dict[str, limits.Range] = {
-    "method": limits.OneOf(METHODS),
-    "predictor": limits.OneOf((*PREDICTORS, "none")),
-    "corrector": limits.OneOf((*CORRECTORS, "none")),
-    "steps": grids.RANGES["steps"],
-    "flow_steps": grids.RANGES["steps"],
-    "evaluations": limits.whole(1),
-    "grid": limits.Text(),
-    "karras_power": grids.RANGES["power"],
-    "t_min": grids.RANGES["t_min"],
-    "denoise": limits.OneOf(DENOISE),
-    "discretization": limits.whole(0, note="0 is exact, N the published chain"),
-    **threshold.RANGES,
-    "rtol": TOLERANCE,
-    "atol": TOLERANCE,
-    "label": limits.whole(-1, note="a class, or -1 for each in turn"),
-    **guidance.RANGES,
-    "guide": limits.Text(),
-    "guide_checkpoint": limits.whole(-1, note="a step, or -1 for the newest"),
-    **{name: option.range for name, option in OPTIONS.items()},
-}
-"""What each field may be; that of `grid` is looked up by `samplers.grids`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,29 +61,29 @@ class Settings:
       guide_checkpoint: the step of that run; -1: its newest.
     """
 
-    method: str = "pc"
-    predictor: str = "reverse_diffusion"
-    corrector: str = "langevin"
-    steps: int = 1000
-    flow_steps: int = 50
-    evaluations: int = 20
-    grid: str = "auto"
-    karras_power: float = 7.0
-    t_min: float = 1e-3
-    denoise: str = "tweedie"
-    discretization: int = 0
-    threshold: str = "none"
-    threshold_quantile: float = 0.995
-    rtol: float = 1e-5
-    atol: float = 1e-5
-    label: int = -1
-    guidance: float = 1.0
-    guidance_convention: str = "scale"
-    guidance_low: float = 0.0
-    guidance_high: float = math.inf
-    guidance_rescale: float = 0.0
-    guide: str = ""
-    guide_checkpoint: int = -1
+    method: Annotated[str, limits.OneOf(METHODS)] = "pc"
+    predictor: Annotated[str, limits.OneOf((*PREDICTORS, "none"))] = "reverse_diffusion"
+    corrector: Annotated[str, limits.OneOf((*CORRECTORS, "none"))] = "langevin"
+    steps: Annotated[int, grids.RANGES["steps"]] = 1000
+    flow_steps: Annotated[int, grids.RANGES["steps"]] = 50
+    evaluations: Annotated[int, limits.whole(1)] = 20
+    grid: Annotated[str, limits.Text()] = "auto"
+    karras_power: Annotated[float, grids.RANGES["power"]] = 7.0
+    t_min: Annotated[float, grids.RANGES["t_min"]] = 1e-3
+    denoise: Annotated[str, limits.OneOf(DENOISE)] = "tweedie"
+    discretization: Annotated[int, limits.whole(0, note="0 is exact, N the published chain")] = 0
+    threshold: Annotated[str, OF_THRESHOLD["threshold"]] = "none"
+    threshold_quantile: Annotated[float, OF_THRESHOLD["threshold_quantile"]] = 0.995
+    rtol: Annotated[float, TOLERANCE] = 1e-5
+    atol: Annotated[float, TOLERANCE] = 1e-5
+    label: Annotated[int, limits.whole(-1, note="a class, or -1 for each in turn")] = -1
+    guidance: Annotated[float, OF_GUIDANCE["guidance"]] = 1.0
+    guidance_convention: Annotated[str, OF_GUIDANCE["guidance_convention"]] = "scale"
+    guidance_low: Annotated[float, OF_GUIDANCE["guidance_low"]] = 0.0
+    guidance_high: Annotated[float, OF_GUIDANCE["guidance_high"]] = math.inf
+    guidance_rescale: Annotated[float, OF_GUIDANCE["guidance_rescale"]] = 0.0
+    guide: Annotated[str, limits.Text()] = ""
+    guide_checkpoint: Annotated[int, limits.whole(-1, note="a step, or -1 for the newest")] = -1
 
     def __post_init__(self) -> None:
         limits.check("sampling.", vars(self), RANGES)
@@ -141,7 +122,7 @@ class Settings:
     @property
     def guidance_scale(self) -> float:
         """The scale, whichever convention it is given in; 1 is without guidance."""
-        return guidance.scale_of(self.guidance, self.guidance_convention)
+        return scale_of(self.guidance, self.guidance_convention)
 
     @property
     def mover(self) -> str:
@@ -210,6 +191,10 @@ class Settings:
         values = dataclasses.asdict(self)
         del values["method"]
         return {name: value for name, value in values.items() if not _idle(self, name)}
+
+
+RANGES = {name: option.range for name, option in limits.declared(Settings).items()}
+"""What each field may be; a name of `grid` is looked up by `samplers.grids`."""
 
 
 def _names_levels(s: Settings) -> bool:

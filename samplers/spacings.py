@@ -56,19 +56,14 @@ def create(name: str, count: int, levels: int) -> np.ndarray:
     if name == "ldm_quad":
         return np.append(0, (np.linspace(0, (0.8 * levels) ** 0.5, count - 1) ** 2).astype(int) + 1)
     if name.startswith("ddim"):
-        return _strided(count, levels)
+        strides = [stride for stride in range(1, levels) if len(range(0, levels, stride)) == count]
+        if not strides:
+            raise ValueError(f"spacing {name!r}: no whole stride gives so many of {levels} levels; use trailing")
+        return np.arange(0, levels, strides[0])
     if name == "fast27":
         sections = _sections([int(part) for part in FAST27.split(",")], levels)
         return np.append(sections[:-1], levels - 3)
     return _sections([count] if name == "respaced" else [int(part) for part in name.split(",")], levels)
-
-
-def _strided(count: int, levels: int) -> np.ndarray:
-    """The smallest whole stride that gives exactly so many levels."""
-    for stride in range(1, levels):
-        if len(range(0, levels, stride)) == count:
-            return np.arange(0, levels, stride)
-    raise ValueError(f"spacing 'ddim{count}': no whole stride gives so many of {levels} levels; use trailing")
 
 
 def _sections(counts: list[int], levels: int) -> np.ndarray:

@@ -1,7 +1,5 @@
 """Keeping the denoised image within the data's range: a prediction for a prediction, whatever the sampler."""
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -14,30 +12,6 @@ RANGES: dict[str, limits.Range] = {
     "threshold": limits.OneOf(RULES),
     "threshold_quantile": limits.share(above=True, note="published: 0.995"),
 }
-
-
-def check(rule: str, quantile: float) -> None:
-    """Refuse an unknown rule, or a quantile that is none."""
-    limits.check("", {"threshold": rule, "threshold_quantile": quantile}, RANGES)
-
-
-def _rule(name: str, quantile: float, low: float, high: float) -> Callable[[Array], Array]:
-    """x0 [b, ...] -> x0 within range."""
-    check(name, quantile)
-    limits.check("threshold: ", {"low": low, "high": high}, {"low": limits.Number(), "high": limits.Number()})
-    if low >= high:
-        raise ValueError(f"threshold: the range is {low} to {high}; needed is low < high")
-    if name == "clip":
-        return lambda x0: jnp.clip(x0, low, high)
-    middle, half = 0.5 * (low + high), 0.5 * (high - low)
-
-    def dynamic(x0: Array) -> Array:
-        centred = (x0 - middle) / half
-        reach = jnp.quantile(jnp.abs(centred).reshape(len(x0), -1), quantile, axis=1)
-        reach = expand(jnp.maximum(reach, 1.0), x0)
-        return middle + half * jnp.clip(centred, -reach, reach) / reach
-
-    return dynamic
 
 
 def thresholded(
@@ -56,7 +30,22 @@ def thresholded(
     predict = as_prediction(process, model)
     if rule == "none":
         return predict
-    confine = _rule(rule, quantile, low, high)
+    limits.check("", {"threshold": rule, "threshold_quantile": quantile}, RANGES)
+    limits.check("threshold: ", {"low": low, "high": high}, {"low": limits.Number(), "high": limits.Number()})
+    if low >= high:
+        raise ValueError(f"threshold: the range is {low} to {high}; needed is low < high")
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
+
+    def clip(x0: Array) -> Array:
+        return jnp.clip(x0, low, high)
+
+    def dynamic(x0: Array) -> Array:
+        centred = (x0 - middle) / half
+        reach = jnp.quantile(jnp.abs(centred).reshape(len(x0), -1), quantile, axis=1)
+        reach = expand(jnp.maximum(reach, 1.0), x0)
+        return middle + half * jnp.clip(centred, -reach, reach) / reach
+
+    confine = {"clip": clip, "dynamic": dynamic}[rule]
 
     def confined(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
         prediction = predict(x, t)

@@ -8,7 +8,7 @@ from typing import Any
 from sde_lib.base import AffineSDE, Kernel, Process, expand
 from sde_lib.chain import VARIANCES, ChainTables
 from sde_lib.classifier import LogitsFn, LogProbFn, log_prob_fn, logits_fn
-from sde_lib.discrete import Discrete, respaced
+from sde_lib.discrete import Discrete
 from sde_lib.discrete import discrete as _discrete
 from sde_lib.edm import EDM
 from sde_lib.edm import edm as _edm

@@ -32,13 +32,24 @@ Coefficient = Float[Array, "..."]
 
 @runtime_checkable
 class Process(Protocol):
-    """What noises the data, x_t = alpha x_0 + sigma eps: an SDE, or the levels of a discrete chain."""
+    """What noises the data, x_t = alpha x_0 + sigma eps: an SDE, or the levels of a discrete chain.
+
+    A class that derives from it gives alpha and sigma.
+    """
 
     def alpha(self, t: Coefficient) -> Coefficient:
         """Scale of the data at time t."""
 
     def sigma(self, t: Coefficient) -> Coefficient:
         """Standard deviation of the noise at time t."""
+
+    def log_snr(self, t: Coefficient) -> Coefficient:
+        """log(alpha^2 / sigma^2), falling in t."""
+        return 2.0 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
+
+    def marginal(self, x0: Float[Array, "b *d"], t: Coefficient) -> tuple[Float[Array, "b *d"], Coefficient]:
+        """Mean [b, ...] and standard deviation of p(x_t | x_0)."""
+        return expand(self.alpha(t), x0) * x0, self.sigma(t)
 
 
 class Kernel(NamedTuple):
@@ -58,17 +69,8 @@ def expand(coefficient: Coefficient, x: Float[Array, "b ..."]) -> Float[Array, "
     return c.reshape(c.shape + (1,) * (x.ndim - c.ndim)) if c.ndim else c
 
 
-def level_index(t: Coefficient, n: int) -> Array:
-    """floor(t (n - 1)), the level 0 to n - 1 of the published chains; a time one rounding error below a level is on it.
-
-    On the published grid, linspace(1, 1e-3, n), it lags by one in half the steps once n exceeds 1000; the sampler's
-    grid 'levels' meets every index for any n.
-    """
-    return (t * (n - 1) + 2.5e-7 * n).astype(int)
-
-
 @dataclasses.dataclass(frozen=True)
-class AffineSDE(abc.ABC):
+class AffineSDE(Process, abc.ABC):
     """A linear SDE with Gaussian marginals; a process gives alpha and sigma, from which all the rest follows.
 
     It gives the other coefficients itself where their own formula keeps more digits, or costs less. alpha may be 0 at
@@ -161,8 +163,12 @@ class AffineSDE(abc.ABC):
         return t * (n - 1)
 
     def level_index(self, t: Coefficient, n: int) -> Array:
-        """The level at t, or the next cleaner one, int; a time one rounding error below a level is on it."""
-        return level_index(t, n)
+        """floor of `level_position`, the level 0 to n - 1; a time one rounding error below a level is on it.
+
+        On the published grid, linspace(1, 1e-3, n), it lags by one in half the steps once n exceeds 1000; the sampler's
+        grid 'levels' meets every index for any n.
+        """
+        return (t * (n - 1) + 2.5e-7 * n).astype(int)
 
     def level_time(self, index: Coefficient, n: int) -> Coefficient:
         """The t of level `index`, i / (n - 1) in the published chains: the inverse of `level_position`."""
@@ -179,10 +185,6 @@ class AffineSDE(abc.ABC):
             "(training.continuous=True), or use vp or ve"
         )
 
-    def marginal(self, x0: Float[Array, "b *d"], t: Coefficient) -> tuple[Float[Array, "b *d"], Coefficient]:
-        """Mean [b, ...] and standard deviation of p(x_t | x_0)."""
-        return expand(self.alpha(t), x0) * x0, self.sigma(t)
-
     def posterior(
         self, x: Float[Array, "b *d"], x0: Float[Array, "b *d"], t: Coefficient, s: Coefficient
     ) -> tuple[Float[Array, "b *d"], Coefficient]:
@@ -196,15 +198,11 @@ class AffineSDE(abc.ABC):
         mean = expand(k.scale * k.std_ratio**2, x) * x + expand(self.alpha(s) * noise, x) * x0
         return mean, k.std * k.std_ratio
 
-    def drift(self, x: Float[Array, "b *d"], t: Coefficient) -> Float[Array, "b *d"]:
-        """Forward drift f(t) x."""
-        return expand(self.drift_coefficient(t), x) * x
-
     def reverse_drift(
         self, x: Float[Array, "b *d"], t: Coefficient, score: Float[Array, "b *d"]
     ) -> Float[Array, "b *d"]:
         """Drift of the reverse-time SDE, f x - g^2 score (Anderson 1982; Song et al. 2021, eq. 6)."""
-        return self.drift(x, t) - expand(self.diffusion(t) ** 2, x) * score
+        return expand(self.drift_coefficient(t), x) * x - expand(self.diffusion(t) ** 2, x) * score
 
     def velocity(self, x0: Float[Array, "b *d"], eps: Float[Array, "b *d"], t: Coefficient) -> Float[Array, "b *d"]:
         """Velocity dx/dt of the probability flow, alpha' x0 + sigma' eps, at x = alpha x0 + sigma eps.
@@ -213,10 +211,6 @@ class AffineSDE(abc.ABC):
         """
         alpha_rate, sigma_rate = self.rates(t)
         return expand(alpha_rate, x0) * x0 + expand(sigma_rate, x0) * eps
-
-    def log_snr(self, t: Coefficient) -> Coefficient:
-        """log(alpha^2 / sigma^2), strictly falling in t."""
-        return 2.0 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
 
     def time_of_log_snr(self, log_snr: Coefficient) -> Coefficient:
         """The t in [t_min, 1] at which `log_snr` takes the given value, by bisection on log t.

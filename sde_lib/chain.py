@@ -116,10 +116,6 @@ class ChainTables:
         """The mean of q(x_(i-1) | x_i = x, x_0); with an estimate of x_0 that of p(x_(i-1) | x_i)."""
         return self.row(self.posterior_x0, i, x) * x0 + self.row(self.posterior_x, i, x) * x
 
-    def x0_of_mean(self, mean: Image, x: Image, i: Index) -> Image:
-        """The x_0 behind a mean: what a network that predicts x_(i-1) says of the data (Ho et al. 2020, sec. 3.2)."""
-        return (mean - self.row(self.posterior_x, i, x) * x) / self.row(self.posterior_x0, i, x)
-
     def log_variance(self, variance: str, x: Image, i: Index, v: Image | None = None) -> Array:
         """log variance of p(x_(i-1) | x_i), of the kind that `variance` names; broadcasts over x.
 

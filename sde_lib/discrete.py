@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -100,29 +99,5 @@ def discrete(
         if unknown:
             raise ValueError(f"sde.schedule {schedule!r} has no option {unknown[0]!r}; known are {', '.join(known)}")
         table = SCHEDULES[schedule](**options).discrete_betas(n)
-    return _of_betas(table, t_min)
-
-
-def _of_betas(table: np.ndarray, t_min: float | None = None) -> Discrete:
     chain = TableBeta(tuple(float(beta) for beta in table))
     return Discrete(schedule=chain, t_min=1.0 / len(table) if t_min is None else t_min)
-
-
-def respaced(chain: Discrete, kept: Sequence[int] | np.ndarray) -> Discrete:
-    """The shorter chain of the levels `kept`, with their alpha and sigma (Nichol and Dhariwal 2021, sec. 4).
-
-    beta_k = 1 - alpha_(i_k)^2 / alpha_(i_(k-1))^2. Level k of it is level kept[k] of the chain, whose index a network
-    must be told. On the process itself a coarser grid takes the same steps; this is for its tables.
-
-    Raises:
-      ValueError: fewer than two levels, or levels that do not rise or are not the chain's.
-    """
-    index = np.asarray(kept)
-    if len(index) < 2 or (np.diff(index) < 1).any() or index[0] < 0 or index[-1] >= chain.num_levels:
-        shown = ", ".join(map(str, kept[:5])) + (", ..." if len(kept) > 5 else "")
-        raise ValueError(
-            f"sde: the levels kept are {shown}; allowed are at least two, rising, of 0 to {chain.num_levels - 1}"
-        )
-    log_step = np.log1p(-np.asarray(chain.schedule.betas))
-    to_level = np.concatenate([[0.0], np.cumsum(log_step)[index]])
-    return _of_betas(-np.expm1(np.diff(to_level)))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from limits import check
 from sde_lib.base import AffineSDE, Coefficient, Kernel
-from sde_lib.ve import SIGMAS
+from sde_lib.ve import SIGMAS, check_sigmas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +34,6 @@ class EDM(AffineSDE):
         """0 and sigma_max."""
         return jnp.zeros_like(t), jnp.full_like(t, self.sigma_max)
 
-    def drift_coefficient(self, t: Coefficient) -> Coefficient:
-        """0."""
-        return jnp.zeros_like(t)
-
-    def diffusion(self, t: Coefficient) -> Coefficient:
-        """sigma_max sqrt(2 t)."""
-        return self.sigma_max * jnp.sqrt(2.0 * t)
-
-    @property
-    def prior_std(self) -> float:
-        """sigma_max."""
-        return self.sigma_max
-
     def transition(self, s: Coefficient, t: Coefficient) -> Kernel:
         """scale = 1, std^2 = sigma_max^2 (t - s) (t + s)."""
         return Kernel(jnp.ones_like(s), self.sigma_max * jnp.sqrt((t - s) * (t + s)), s / t)
@@ -58,10 +45,5 @@ def edm(*, sigma_min: float = 0.002, sigma_max: float = 80.0) -> EDM:
     Raises:
       ValueError: bounds that are not 0 < sigma_min < sigma_max.
     """
-    check("sde.", {"sigma_min": sigma_min, "sigma_max": sigma_max}, SIGMAS)
-    if not sigma_min < sigma_max:
-        raise ValueError(
-            f"sde: sigma_min {sigma_min}, sigma_max {sigma_max}; allowed is 0 < sigma_min < sigma_max (published: "
-            "0.002 and 80)"
-        )
+    check_sigmas(sigma_min, sigma_max, "published: 0.002 and 80")
     return EDM(sigma_max=sigma_max, t_min=sigma_min / sigma_max)

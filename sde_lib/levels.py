@@ -3,15 +3,14 @@
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from limits import check
-from sde_lib.base import AffineSDE, Coefficient, expand
+from sde_lib.base import AffineSDE, Coefficient, Process
 from sde_lib.discrete import CHAIN
 
 
 @dataclasses.dataclass(frozen=True)
-class Levels:
+class Levels(Process):
     """The n published noise levels of an SDE as functions of t: level i at the SDE's `level_time`, the cleanest is 0.
 
     DDPM's levels lie off the SDE's own alpha(t), sigma(t) near data: at t = 0 they have sigma 0.01, the SDE has 0. So
@@ -39,14 +38,6 @@ class Levels:
     def sigma(self, t: Coefficient) -> Coefficient:
         """Standard deviation of the noise at t."""
         return self._table(1, t) if self.exact else self.sde.sigma(t)
-
-    def log_snr(self, t: Coefficient) -> Coefficient:
-        """log(alpha^2 / sigma^2)."""
-        return 2.0 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
-
-    def marginal(self, x0: Float[Array, "b *d"], t: Coefficient) -> tuple[Float[Array, "b *d"], Coefficient]:
-        """Mean [b, ...] and standard deviation of p(x_t | x_0)."""
-        return expand(self.alpha(t), x0) * x0, self.sigma(t)
 
     def _table(self, column: int, t: Coefficient) -> Coefficient:
         return jnp.asarray(self.sde.levels(self.n)[column], t.dtype)[self.sde.level_index(t, self.n)]

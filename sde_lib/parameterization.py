@@ -46,14 +46,7 @@ PREDICTIONS: dict[str, Reading] = {"eps": of_eps, "x0": of_x0, "v": _v, "score":
 BLIND_TO_NOISE = ("eps", "score")
 
 
-class NoiseLabel(Protocol):
-    """How a network is told the noise level: (sde, t [b]) -> c_noise [b]."""
-
-    def __call__(self, sde: AffineSDE, t: Coefficient) -> Coefficient:
-        """The label at t."""
-
-
-NOISE_LABELS: dict[str, NoiseLabel] = {
+NOISE_LABELS: dict[str, Callable[[AffineSDE, Coefficient], Coefficient]] = {
     "t999": lambda sde, t: 999.0 * t,  # published VP and sub-VP, positional embedding
     "sigma": lambda sde, t: sde.sigma(t),  # published VE, Fourier embedding of log sigma
     "t": lambda sde, t: t,
@@ -61,16 +54,10 @@ NOISE_LABELS: dict[str, NoiseLabel] = {
     # published VDM, positional embedding: 0 and 1000 at the ends of the schedule before training
     "gamma": lambda sde, t: (1000.0 / 18.3) * (13.3 - sde.log_snr(t)),
 }
+"""How a network is told the noise level: (sde, t [b]) -> c_noise [b]."""
 
 
-class LevelLabel(Protocol):
-    """How a network that was trained on n noise levels is told which it is: (levels, t [b]) -> c_noise [b]."""
-
-    def __call__(self, levels: Levels, t: Coefficient) -> Coefficient:
-        """The label at t."""
-
-
-LEVEL_LABELS: dict[str, LevelLabel] = {
+LEVEL_LABELS: dict[str, Callable[[Levels, Coefficient], Coefficient]] = {
     # published DDPM: the cleanest level is 0; between levels a fraction
     "index": lambda levels, t: levels.sde.level_position(t, levels.n),
     # published SMLD: the noisiest is 0; whole
@@ -78,6 +65,7 @@ LEVEL_LABELS: dict[str, LevelLabel] = {
     # published improved-diffusion, whose default is rescale_timesteps: the index of 1000, however many levels there are
     "index_1000": lambda levels, t: levels.sde.level_position(t, levels.n) * (1000.0 / levels.n),
 }
+"""How a network that was trained on n noise levels is told which it is: (levels, t [b]) -> c_noise [b]."""
 
 
 def noise_label_fn(process: AffineSDE | Levels, name: str) -> Callable[[Coefficient], Coefficient]:

@@ -43,10 +43,6 @@ def log_normal_interval(a: Array, b: Array) -> Array:
     return jnp.where(narrow, by_density, top + jnp.log(-jnp.expm1(ratio)))
 
 
-def _log_published_interval(a: Array, b: Array) -> Array:
-    return jnp.log(jnp.maximum(_published_cdf(b) - _published_cdf(a), 1e-12))
-
-
 def _published_cdf(x: Array) -> Array:
     """An approximation of Phi (Page 1977) in the public codes of Ho et al. and after them."""
     return 0.5 * (1.0 + jnp.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
@@ -79,8 +75,8 @@ def decoder_log_likelihood(
     if decoder == "exact":
         below, above, between = log_ndtr(b), log_ndtr(-a), log_normal_interval(a, b)
     else:
-        below, above = (jnp.log(jnp.maximum(p, 1e-12)) for p in (_published_cdf(b), 1.0 - _published_cdf(a)))
-        between = _log_published_interval(a, b)
+        up_to_a, up_to_b = _published_cdf(a), _published_cdf(b)
+        below, above, between = (jnp.log(jnp.maximum(p, 1e-12)) for p in (up_to_b, 1.0 - up_to_a, up_to_b - up_to_a))
     first, last = x < bounds[0] + half_bin, x > bounds[1] - half_bin
     return jnp.where(first, below, jnp.where(last, above, between))
 

@@ -12,6 +12,13 @@ from sde_lib.base import AffineSDE, Coefficient, Kernel
 SIGMAS = {"sigma_min": positive(), "sigma_max": positive()}
 
 
+def check_sigmas(low: float, high: float, published: str) -> None:
+    """ValueError unless 0 < sigma_min < sigma_max."""
+    check("sde.", {"sigma_min": low, "sigma_max": high}, SIGMAS)
+    if low >= high:
+        raise ValueError(f"sde: sigma_min {low}, sigma_max {high}; allowed is 0 < sigma_min < sigma_max ({published})")
+
+
 @dataclasses.dataclass(frozen=True)
 class VE(AffineSDE):
     """sigma(t) = sigma_min (sigma_max / sigma_min)^t, alpha = 1; at t = 0 the data carry sigma_min already.
@@ -24,12 +31,7 @@ class VE(AffineSDE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check("sde.", vars(self), SIGMAS)
-        if not self.sigma_min < self.sigma_max:
-            raise ValueError(
-                f"sde: sigma_min {self.sigma_min}, sigma_max {self.sigma_max}; "
-                "allowed is 0 < sigma_min < sigma_max (published for CIFAR-10: 0.01 and 50)"
-            )
+        check_sigmas(self.sigma_min, self.sigma_max, "published for CIFAR-10: 0.01 and 50")
 
     @property
     def _rate(self) -> float:
@@ -46,14 +48,6 @@ class VE(AffineSDE):
     def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
         """0 and sigma log(sigma_max / sigma_min)."""
         return jnp.zeros_like(t), self._rate * self.sigma(t)
-
-    def drift_coefficient(self, t: Coefficient) -> Coefficient:
-        """0."""
-        return jnp.zeros_like(t)
-
-    def diffusion(self, t: Coefficient) -> Coefficient:
-        """sigma(t) sqrt(2 log(sigma_max / sigma_min))."""
-        return self.sigma(t) * math.sqrt(2.0 * self._rate)
 
     @property
     def prior_std(self) -> float:

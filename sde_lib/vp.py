@@ -12,40 +12,50 @@ from sde_lib.schedules import BetaSchedule, LinearBeta
 
 
 @dataclasses.dataclass(frozen=True)
-class VP(AffineSDE):
-    """With B(t) the integral of beta: alpha = exp(-B/2), sigma^2 = 1 - exp(-B).
+class Scheduled(AffineSDE):
+    """dx = -beta/2 x dt + g dw: with B(t) the integral of beta, alpha = exp(-B/2); the prior is a unit Gaussian."""
+
+    schedule: BetaSchedule = LinearBeta()
+
+    def integral(self, t: Coefficient) -> Coefficient:
+        """B(t)."""
+        return self.schedule.integral(jnp.zeros_like(t), t)
+
+    def alpha(self, t: Coefficient) -> Coefficient:
+        """exp(-B(t) / 2)."""
+        return jnp.exp(-0.5 * self.integral(t))
+
+    def drift_coefficient(self, t: Coefficient) -> Coefficient:
+        """-beta(t) / 2."""
+        return -0.5 * self.schedule.beta(t)
+
+    @property
+    def prior_std(self) -> float:
+        """1."""
+        return 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class VP(Scheduled):
+    """alpha = exp(-B/2), sigma^2 = 1 - exp(-B).
 
     ``-expm1(-B)`` keeps float32 exact near t = 0, where ``1 - exp(-B)`` loses the variance.
     """
 
-    schedule: BetaSchedule = LinearBeta()
     noise_exponent: ClassVar[float] = 0.5
-
-    def alpha(self, t: Coefficient) -> Coefficient:
-        """exp(-B(t) / 2)."""
-        return jnp.exp(-0.5 * self.schedule.integral(jnp.zeros_like(t), t))
 
     def sigma(self, t: Coefficient) -> Coefficient:
         """sqrt(1 - exp(-B(t)))."""
-        return jnp.sqrt(-jnp.expm1(-self.schedule.integral(jnp.zeros_like(t), t)))
+        return jnp.sqrt(-jnp.expm1(-self.integral(t)))
 
     def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
         """-beta alpha / 2 and beta alpha^2 / (2 sigma)."""
         half, alpha = 0.5 * self.schedule.beta(t), self.alpha(t)
         return -half * alpha, half * alpha**2 / self.sigma(t)
 
-    def drift_coefficient(self, t: Coefficient) -> Coefficient:
-        """-beta(t) / 2."""
-        return -0.5 * self.schedule.beta(t)
-
     def diffusion(self, t: Coefficient) -> Coefficient:
         """sqrt(beta(t))."""
         return jnp.sqrt(self.schedule.beta(t))
-
-    @property
-    def prior_std(self) -> float:
-        """1."""
-        return 1.0
 
     def transition(self, s: Coefficient, t: Coefficient) -> Kernel:
         """scale = exp(-B(s, t) / 2), std^2 = 1 - exp(-B(s, t))."""

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sde_lib import PredictFn, Prediction
+from sde_lib import PredictFn, Prediction, Process
 
 REFERENCE = Path(__file__).parent / "reference" / "score_sde"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Fixed:
+class Fixed(Process):
     """A process of one noise level whatever t is: a number, or one an example."""
 
     alpha_of_all: Any

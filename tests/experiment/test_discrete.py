@@ -12,7 +12,6 @@ from experiment import Experiment, build
 from experiment.sampling import sampler
 from samplers import grids
 from sde_lib import VE, VP, Levels, Plain
-from sde_lib.base import level_index
 from tests.models.published_weights import REFERENCE, compiled, load_network
 
 
@@ -66,7 +65,7 @@ def test_the_chain_visits_every_level_once_for_any_n(name: str, t_min: float, n:
     wanted = np.arange(n - 1, -1, -1)
     for grid in ("levels", "published"):
         times = jnp.asarray(grids.create(VP(), grid, n, t_min)[:-1], jnp.float32)
-        off = np.asarray(level_index(times, n)) - wanted
+        off = np.asarray(VP().level_index(times, n)) - wanted
         lags = grid == "published" and t_min * n > 1
         assert np.any(off == 1) if lags else not off.any()
 

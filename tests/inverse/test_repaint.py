@@ -62,7 +62,9 @@ def test_the_published_setting() -> None:
 @pytest.mark.parametrize("sde", slow_but("ve", SDES))
 def test_the_way_up_is_the_forward_kernel(sde, x64) -> None:
     times = grids.create(sde, "uniform", 8, 1e-3)
-    wrapped = inverse.repaint(samplers.ancestral(sde, lambda x, t: x), sde, MASK, Y, resamplings=2, jump=3)
+    wrapped = inverse.repaint(
+        samplers.ancestral(sde, lambda x, t: x), sde, lambda x, t: x, MASK, Y, resamplings=2, jump=3
+    )
     up = wrapped.plan(times).rows[0]
     order, here = schedule(8, 2, 3), 0
     for i, step in enumerate(order):
@@ -78,7 +80,7 @@ def test_rows_are_repeated_in_whole_steps(name: str) -> None:
     sde, times = SDES["vp"], np.array([1.0, 0.8, 0.6, 0.4, 0.2])
     stepper = {"heun": samplers.heun, "ancestral": samplers.ancestral}[name](sde, lambda x, t: 0.0 * x)
     once = stepper.plan(times)
-    wrapped = inverse.repaint(stepper, sde, MASK, Y, resamplings=3, jump=2)
+    wrapped = inverse.repaint(stepper, sde, lambda x, t: x, MASK, Y, resamplings=3, jump=2)
     plan = wrapped.plan(times)
     rows = len(jax.tree.leaves(once.rows)[0]) // len(once.ends)
     order = schedule(4, 3, 2)
@@ -97,7 +99,7 @@ def test_the_noise_level_is_kept_on_the_way() -> None:
     sde, n, times = SDES["vp"], 4096, np.array([1.0, 0.6, 0.4, 0.3, 0.1])
     y = jax.random.normal(jax.random.key(8), (n, 2))
     stepper = samplers.ancestral(sde, lambda x, t: -x, variance="large")
-    wrapped = inverse.repaint(stepper, sde, MASK, y, resamplings=3, jump=2)
+    wrapped = inverse.repaint(stepper, sde, lambda x, t: x, MASK, y, resamplings=3, jump=2)
     z = jax.random.normal(jax.random.key(9), (n, 2))
     path = compiled(lambda z: sample(wrapped, jax.random.key(0), z, times, trajectory=True).trajectory)(z)
     assert len(path) == 1 + len(schedule(4, 3, 2))

@@ -155,7 +155,7 @@ def test_what_replaces_is_the_noised_measurement(name: str) -> None:
     measurement = inverse.grey() if name == "grey" else MASK
     y = measurement.apply(jnp.asarray(MEAN[None], jnp.float32))
     stepper = STEPPERS.get(name, samplers.ddim)(sde, lambda x, t: -x)
-    wrapped = inverse.replacement(stepper, sde, measurement, y)
+    wrapped = inverse.replacement(stepper, sde, score, measurement, y)
     path = compiled(lambda z: sample(wrapped, KEY, z, times, trajectory=True).trajectory)(prior(sde, n))
     reached = [0.5, 0.1, 0.05] if name == "dpmpp_3s" else times[1:]  # steps of 3, 2 and 1 points of the grid
     assert len(path) == len(reached) + 1
@@ -239,7 +239,7 @@ def test_dps_at_the_measurement_itself_stays() -> None:
 def test_the_mean_is_replaced_without_noise(x64) -> None:
     sde, y = SDES["ve"], jnp.asarray(MEAN[None])
     noisy = samplers.Stepper(lambda key, state, t, s: State(state.x + 1.0, state.x - 1.0), evaluations=0)
-    wrapped, times = inverse.replacement(noisy, sde, MASK, y), np.array([0.5, 0.4])
+    wrapped, times = inverse.replacement(noisy, sde, lambda x, t: x, MASK, y), np.array([0.5, 0.4])
     out = compiled(lambda x: sample(wrapped, KEY, x, times, noiseless_end=True))(0.0 * y)
     np.testing.assert_array_equal(out.x[0, 0], MEAN[0])
     np.testing.assert_array_equal(out.x[0, 1], -np.ones(SHAPE[1:]))
@@ -283,6 +283,6 @@ def test_wrong_shapes_and_traced_grids_are_refused() -> None:
         sampler(KEY, jnp.zeros((2, *SHAPE)), jnp.zeros((2, 2, 4, 1)))
     with pytest.raises(ValueError, match=r"covariance is 'row'; allowed are exact, identity"):
         inverse.posterior_score(sde, score, MASK, jnp.zeros((1, *SHAPE)), covariance="row")
-    wrapped = inverse.replacement(samplers.euler_maruyama(sde, score), sde, MASK, jnp.zeros((1, *SHAPE)))
+    wrapped = inverse.replacement(samplers.euler_maruyama(sde, score), sde, score, MASK, jnp.zeros((1, *SHAPE)))
     with pytest.raises(ValueError, match="traced array"):
         jax.jit(lambda times: sample(wrapped, KEY, jnp.zeros((2, *SHAPE)), times).x)(jnp.linspace(1.0, 0.1, 4))

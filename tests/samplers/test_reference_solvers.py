@@ -4,7 +4,6 @@ import dataclasses
 import importlib
 import re
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,7 @@ from samplers.dpm_solver_singlestep import orders_of
 from samplers.threshold import thresholded
 from sde_lib import EDM, VP, CosineBeta, Discrete, LinearBeta, TableBeta
 from sde_lib.base import AffineSDE
-from tests.oracles import Mixture, compiled
+from tests.oracles import Fixed, Mixture, compiled
 from tests.samplers.reference_solvers import (
     PROBLEMS,
     At,
@@ -53,9 +52,10 @@ def check(name: str, chosen: list[dict], runs: list[Run], tolerance: float, scal
             np.testing.assert_allclose(ends, recorded[case["traj"]][1:], atol=tolerance, err_msg=case["id"])
 
 
-def churn_of(options: dict | None) -> dict[str, float]:
+def churn_of(options: dict | None) -> samplers.Churn:
     """EDM's four numbers."""
-    return {f"s_{name}": float(options[f"S_{name}"]) for name in ("churn", "min", "max", "noise")} if options else {}
+    numbers = [float(options[f"S_{name}"]) for name in ("churn", "min", "max", "noise")] if options else []
+    return samplers.Churn(*numbers)
 
 
 # --- k-diffusion: VE, sigma from 80 to 0.002 and 0 ---
@@ -67,9 +67,9 @@ def k_stepper(name: str, sde: AffineSDE, score: At, case: dict) -> tuple[Stepper
     churn = churn_of(case.get("churn"))
     multistep = {"order": 2, "eta": eta, "lower_order_final": 0}
     table = {
-        r"euler(_churn)?": lambda: (samplers.euler(sde, score, **churn), "eps"),
-        r"heun(_churn)?": lambda: (samplers.heun(sde, score, **churn), "eps"),
-        r"dpm_2(_churn)?": lambda: (samplers.dpm_2(sde, score, **churn), "eps"),
+        r"euler(_churn)?": lambda: (samplers.euler(sde, score, churn=churn), "eps"),
+        r"heun(_churn)?": lambda: (samplers.heun(sde, score, churn=churn), "eps"),
+        r"dpm_2(_churn)?": lambda: (samplers.dpm_2(sde, score, churn=churn), "eps"),
         r"lms": lambda: (samplers.lms(sde, score), "eps"),
         r"dpm_fast": lambda: (samplers.dpm_solver_singlestep(sde, score, order=3, prediction="eps"), "eps"),
         r"euler_ancestral.*": lambda: (samplers.ddim(sde, score, eta=eta), "x0"),
@@ -157,7 +157,7 @@ def test_edm_heun(x64) -> None:
         churn = churn_of(case.get("churn"))
         draws = NOISE[f"step_noise/{case['problem']}"] if "churn" in case else None
         x = NOISE[f"xT/{case['problem']}"] * 80.0
-        stepper = samplers.heun(sde, score, **churn)
+        stepper = samplers.heun(sde, score, churn=churn)
         runs.append(Run(sde, stepper, score, "eps", grid / 80.0, x, draws, churned=True))
     check("edm", chosen, runs, 1e-8)
 
@@ -223,10 +223,9 @@ def test_guided_diffusion_ddim(x64) -> None:
     """DDIM for eta 0, 1/2 and 1 on six spacings of two chains, clipped, guided, of an x0 network, and reversed."""
     plain, clipped, runs = models(), {}, []
     for name in PROBLEMS:
-        level = lambda c: SimpleNamespace(alpha=lambda t: c[0], sigma=lambda t: c[1])  # noqa: E731
-        clipped[name] = lambda x, *c, name=name, level=level: thresholded(
-            level(c), lambda x, t: plain[name](x, *c), "clip"
-        )(x, jnp.zeros(len(x)))
+        clipped[name] = lambda x, *c, name=name: thresholded(Fixed(*c), lambda x, t: plain[name](x, *c), "clip")(
+            x, jnp.zeros(len(x))
+        )
     chosen = [c for c in cases("guided_diffusion") if c["mode"] != "ancestral"]
     for case in chosen:
         problem, sde, eta = case["problem"], CHAINS[case["schedule"]], case["eta"]

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from sde_lib import LEVEL_LABELS, VE, VP, CosineBeta, Levels, Plain, SubVP
-from sde_lib.base import level_index
 from tests.oracles import REFERENCE
 
 TABLE = np.load(REFERENCE / "sde.npz")
@@ -26,13 +25,13 @@ def test_levels_are_the_published_tables() -> None:
 def test_each_level_is_found_at_its_own_time_in_float32(n: int) -> None:
     """Plain truncation of float32 i / (n - 1) times n - 1 misses 16 of 2000."""
     i = np.arange(n)
-    np.testing.assert_array_equal(level_index(jnp.asarray(i / (n - 1), jnp.float32), n), i)
+    np.testing.assert_array_equal(VP().level_index(jnp.asarray(i / (n - 1), jnp.float32), n), i)
 
 
 @pytest.mark.parametrize("name", ["vp", "ve"])
 def test_on_the_published_grid_index_and_labels_are_the_published_ones(name: str, precision: str) -> None:
     t = jnp.asarray(TABLE[f"{name}_grid_t"], precision)
-    np.testing.assert_array_equal(level_index(t, 1000), TABLE[f"{name}_grid_index"])
+    np.testing.assert_array_equal(VP().level_index(t, 1000), TABLE[f"{name}_grid_index"])
     levels = Levels({"vp": VP(), "ve": VE()}[name], 1000)
     if name == "ve":
         np.testing.assert_array_equal(LEVEL_LABELS["index_down"](levels, t), TABLE["ve_grid_label_ve"])
