@@ -1,6 +1,7 @@
 """Every method by name, and what each needs, takes and costs."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 
 from jaxtyping import Array
@@ -58,7 +59,8 @@ class Method:
     @property
     def options(self) -> tuple[str, ...]:
         """The names of its options."""
-        return tuple(self.function.__kwdefaults__ or ())
+        parameters = inspect.signature(self.function).parameters.values()
+        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
 METHODS: dict[str, Method] = {

@@ -126,11 +126,11 @@ def published_marginal(name: str, t: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def published_score(name: str) -> Callable[[Array, Array], Array]:
-    """The score behind the reference arrays: float64 NumPy inside, cast to the type of x; not traceable."""
+    """The score behind the reference arrays: float64 NumPy inside, cast to the type of x; compiled code calls back."""
     table = json.loads((REFERENCE / "mixture.json").read_text())
     w, mu, s = (np.array(table[key]) for key in ("weights", "means", "stds"))
 
-    def score(x: Array, t: Array) -> Array:
+    def values(x: np.ndarray, t: np.ndarray) -> np.ndarray:
         flat = np.asarray(x, np.float64).reshape(len(x), 1, -1)
         m, sigma = (c.reshape(-1, 1) for c in published_marginal(name, t))
         offsets = m[..., None] * mu - flat
@@ -138,9 +138,9 @@ def published_score(name: str) -> Callable[[Array, Array], Array]:
         log_joint = np.log(w) - np.log(2 * np.pi * v) - np.sum(offsets**2, -1) / (2 * v)
         shares = np.exp(log_joint - log_joint.max(1, keepdims=True))
         pulls = shares / shares.sum(1, keepdims=True) / v
-        return jnp.asarray(np.sum(pulls[..., None] * offsets, 1).reshape(x.shape), x.dtype)
+        return np.sum(pulls[..., None] * offsets, 1).reshape(x.shape).astype(x.dtype)
 
-    return score
+    return lambda x, t: jax.pure_callback(values, jax.ShapeDtypeStruct(x.shape, x.dtype), x, t)
 
 
 def statistics(x: Array, data: Mixture, alpha: float = 1.0, sigma: float = 0.0) -> np.ndarray:

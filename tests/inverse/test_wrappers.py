@@ -154,7 +154,8 @@ def test_what_replaces_is_the_noised_measurement(name: str) -> None:
     sde, n, times = SDES["subvp"], 4096, np.array([1.0, 0.8, 0.55, 0.5, 0.2, 0.1, 0.05])
     measurement = inverse.grey() if name == "grey" else MASK
     y = measurement.apply(jnp.asarray(MEAN[None], jnp.float32))
-    stepper = STEPPERS.get(name, samplers.ddim)(sde, lambda x, t: -x)
+    score = lambda x, t: -x  # noqa: E731
+    stepper = STEPPERS.get(name, samplers.ddim)(sde, score)
     wrapped = inverse.replacement(stepper, sde, score, measurement, y)
     path = compiled(lambda z: sample(wrapped, KEY, z, times, trajectory=True).trajectory)(prior(sde, n))
     reached = [0.5, 0.1, 0.05] if name == "dpmpp_3s" else times[1:]  # steps of 3, 2 and 1 points of the grid

@@ -5,23 +5,28 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.experimental import io_callback
 
 STOCHASTIC = ("euler_maruyama", "reverse_diffusion", "ancestral", "langevin")
 
 
 @contextmanager
 def noise(draws: Iterable) -> Iterator[list]:
-    """Within, each call of `normal_like` takes the next recorded draw; loops run as Python, in their written order."""
+    """Within, each run of `normal_like` takes the next recorded draw, compiled or not, in the order of the program."""
     left = list(draws)
 
     def take(key: jax.Array, x: jax.Array) -> jax.Array:
-        z = jnp.asarray(left.pop(0), x.dtype)
-        assert z.shape == x.shape
-        return z
+        def draw() -> np.ndarray:
+            z = np.asarray(left.pop(0), x.dtype)
+            assert z.shape == x.shape
+            return z
 
-    with pytest.MonkeyPatch.context() as patch, jax.disable_jit():
+        return io_callback(draw, jax.ShapeDtypeStruct(x.shape, x.dtype), ordered=True)
+
+    with pytest.MonkeyPatch.context() as patch:
         for name in STOCHASTIC:
             patch.setattr(importlib.import_module(f"samplers.{name}"), "normal_like", take)
         yield left
+        jax.effects_barrier()
