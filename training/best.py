@@ -1,4 +1,4 @@
-"""Which of a run's archived checkpoints has the lowest FID, written down as it trains and kept for ever."""
+"""A run writes down which of its archived checkpoints has the lowest FID, and keeps that one for ever."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,10 @@ class Measure(Protocol):
     """The FID of samples of these weights."""
 
     about: dict[str, Any]
-    """Everything besides the weights that it depends on, as JSON: numbers of another kind are not compared."""
+    """This is everything besides the weights that it depends on, as JSON: numbers of another kind are not compared."""
 
     def __call__(self, variables: dict[str, Any]) -> float | None:
-        """It; None where the samples are not finite."""
+        """Return it; None where the samples are not finite."""
 
 
 class Best:
@@ -54,7 +54,7 @@ class Best:
         return min(sorted(self._found), key=self._found.__getitem__, default=None)
 
     def add(self, step: int, fid: float) -> bool:
-        """Note the number of a step; whether it is the lowest so far."""
+        """Note the number of a step, and return whether it is the lowest so far."""
         self._found[step] = fid
         known = {"step": self.step, "fid": min(self._found.values()), "all": dict(sorted(self._found.items()))}
         write_text(self._file, json.dumps(known | {"about": self._about}, indent=2) + "\n")

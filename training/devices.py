@@ -20,7 +20,7 @@ from training.step import TrainStep
 
 @dataclass(frozen=True)
 class Pmap:
-    """Devices each of which holds a copy of the state and its share of the batch: `jax.pmap` with averaged gradients.
+    """Each device holds a copy of the state and its share of the batch: `jax.pmap` with averaged gradients.
 
     A device needs room for 16 bytes a parameter (weights, average, two moments) and for the gradient.
     """
@@ -77,7 +77,7 @@ class Pmap:
 
 
 Devices = Pmap | Fsdp
-"""They know where a run's state, its batches and its programs lie on them.
+"""The devices know where a run's state, its batches and its programs lie on them.
 
 A state that leaves the devices has no trace of their number: any other devices may continue the run. `axis_size` is how
 many devices compute their own losses, as `batch_scores` and `make_train_step` are told; where they are `joint`, every

@@ -13,7 +13,7 @@ PLACE = "place"
 
 
 class Draws(NamedTuple):
-    """Keys of a part of a global batch: every example has one of its own for each thing that is drawn of it.
+    """The keys of a part of a global batch: every example has one of its own for each thing that is drawn of it.
 
     Attributes:
       size: the number of examples of the global batch.

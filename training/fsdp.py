@@ -30,7 +30,7 @@ SMALL = 2**14  # a leaf of fewer numbers is not cut: nobody would notice what th
 
 @dataclass(frozen=True)
 class Fsdp:
-    """`training.devices.Devices` that share one state.
+    """The devices share one state, of which each holds a part.
 
     Between steps each of n devices needs 16 / n bytes a parameter. Within a step it also needs 4 for the gathered
     weights, which stay until the backward pass has used them, and up to 4 for the part of the gradient that is not yet

@@ -1,4 +1,4 @@
-"""What must fit the length of a run: the fall of the learning rate, the warm-up, the average, the losses of levels."""
+"""What must fit the length of a run: the learning rate's fall and warm-up, the average, the losses of levels."""
 
 import optax
 from ml_collections import ConfigDict

@@ -26,7 +26,7 @@ from training.step import make_train_step
 
 
 def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measure: Measure | None = None) -> int:
-    """Train to ``training.n_iters`` and return the last step; continues bit for bit where a killed run had saved.
+    """Train to ``training.n_iters`` and return the last step; it continues bit for bit where a killed run had saved.
 
     `prepared` is what `preparation.prepare` returns; `measure` gives the FID of each archived checkpoint, on one
     process. Writes checkpoints, metrics.jsonl, TensorBoard curves and sample grids into `workdir`, and with `measure`

@@ -82,7 +82,7 @@ def _clipped(tree: Any, largest: float) -> Any:
 def create_ema(
     *, ema_rate: float, ema_warmup: bool, ema_halflife_images: float = 0.0, ema_rampup: float = 0.05, batch_size: int
 ) -> Callable[[Array], Array]:
-    """The average's decay as a function of the update's number n = 1, 2, ...: by a rate, or by a half-life.
+    """Return the average's decay as a function of the update's number n = 1, 2, ...: by a rate, or by a half-life.
 
     It is `ema_rate`, with `ema_warmup` min(rate, (1 + n) / (10 + n)): a constant 0.998 leaves 9 % of the random initial
     weights after 1200 steps. `ema_halflife_images` > 0 takes the place of both: the share of an image's step in the

@@ -32,7 +32,7 @@ class Preparation(NamedTuple):
 
 
 def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
-    """Check ``config.training`` and ``config.optim`` and read the newest checkpoint; compiles and writes nothing.
+    """Check ``config.training`` and ``config.optim`` and read the newest checkpoint; nothing is compiled or written.
 
     Raises:
       ValueError: an unknown parallelism, a batch size that the devices do not divide, frequencies that the steps of a

@@ -1,4 +1,4 @@
-"""Everything a run is made of at one step, and its form on disk."""
+"""The state is everything that a run is made of at one step; it has a form on disk."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ LOSS = "history"
 
 
 class TrainState(NamedTuple):
-    """Step counter, weights, their moving average, fixed numbers (Fourier frequencies) and the optimiser's state.
+    """It has a step counter, weights, their moving average, fixed numbers (Fourier frequencies), the optimiser's state.
 
     `loss` is the state of a loss that learns from what it sees (`training.losses.base.Loss`), a NamedTuple of arrays.
     It is None for all others, and then not in the checkpoint.

@@ -1,4 +1,4 @@
-"""Which noise levels are trained how often: `Times` draws t for the examples of a batch.
+"""The times t that a loss trains at: `Times` draws them for the examples of a batch.
 
 Every distribution is a map from u, uniform on [0, 1), to t. As maps of one uniform number they serve independent and
 stratified draws alike, on every process.
@@ -66,7 +66,7 @@ def uniform_numbers(draws: Draws, stratified: bool) -> Float[Array, " b"]:
 
 
 class LossHistory(NamedTuple):
-    """The last losses of each of n levels, oldest first, and how many there are; the rest is 0.
+    """The history holds the last losses of each of n levels, oldest first, and how many there are; the rest is 0.
 
     Levels are drawn by them as in Nichol and Dhariwal 2021 (arXiv:2102.09672, eq. 18): level i with probability
     proportional to sqrt(E L_i^2), its loss weighted by 1 / (n p_i). The expectation is that of uniform levels, the
@@ -109,7 +109,7 @@ class LossHistory(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """How t is drawn for the examples of a batch.
+    """The way in which t is drawn for the examples of a batch.
 
     Attributes:
       time_sampling: a name of `TIMES`; on noise levels "uniform", each as often, or "loss_aware" (`LossHistory`).
@@ -131,20 +131,6 @@ class Times:
 
     def __post_init__(self) -> None:
         check_declared("training.", self)
-
-    def check(self, process: AffineSDE | Levels) -> None:
-        """Raise ValueError where continuous time is to be drawn of levels, or levels of continuous time."""
-        if isinstance(process, Levels):
-            if self.time_sampling not in ("uniform", LOSS_AWARE):
-                raise ValueError(
-                    f"training.time_sampling is {self.time_sampling!r}, a distribution of continuous time; with "
-                    "training.continuous=False it must be 'uniform', each noise level as often, or 'loss_aware'"
-                )
-        elif self.time_sampling == LOSS_AWARE:
-            raise ValueError(
-                "training.time_sampling is 'loss_aware', which is for noise levels; set training.continuous=False and "
-                "model.num_scales"
-            )
 
     def __call__(self, process: AffineSDE | Levels, draws: Draws, history: LossHistory | None = None) -> Time:
         """Return the t of a part of a batch. Levels are drawn by the history, and without one each as often."""

@@ -74,13 +74,26 @@ class NoisedLoss(Loss):
 
     Attributes:
       times: how t is drawn.
+
+    Raises:
+      ValueError: continuous time is to be drawn of levels, or levels of continuous time.
     """
 
     times: Times = Times()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.times.check(self.process)
+        sampling, of_levels = self.times.time_sampling, isinstance(self.process, Levels)
+        if of_levels and sampling not in ("uniform", LOSS_AWARE):
+            raise ValueError(
+                f"training.time_sampling is {sampling!r}, a distribution of continuous time; with "
+                "training.continuous=False it must be 'uniform', each noise level as often, or 'loss_aware'"
+            )
+        if sampling == LOSS_AWARE and not of_levels:
+            raise ValueError(
+                "training.time_sampling is 'loss_aware', which is for noise levels; set training.continuous=False and "
+                "model.num_scales"
+            )
 
     @abc.abstractmethod
     def at(self, model: TrainedModel, examples: Examples, t: Float[Array, " b"], eps: Float[Array, "b *d"]) -> Scores:

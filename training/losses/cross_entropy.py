@@ -1,4 +1,4 @@
-"""Training a classifier of noisy data on any SDE (Dhariwal and Nichol 2021, arXiv:2105.05233, sec. 4 and App. H).
+"""A classifier of noisy data is trained on any SDE (Dhariwal and Nichol 2021, arXiv:2105.05233, sec. 4 and App. H).
 
     E_t E_(x_0, y, eps)  -log p(y | x_t),        x_t = alpha x_0 + sigma eps,
 
@@ -19,7 +19,7 @@ from training.times import LOSS_AWARE
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CrossEntropy(NoisedLoss):
-    """-log p(y | x_t) in nats; "accuracy" is 1 where the likeliest class is the example's own, else 0.
+    """The loss is -log p(y | x_t) in nats; "accuracy" is 1 where the likeliest class is the example's own, else 0.
 
     Raises:
       ValueError: times are drawn by the losses.

@@ -45,7 +45,7 @@ def weighted_errors(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DenoisingScoreMatching(NoisedLoss):
-    """w(t) |eps_hat - eps|^2.
+    """The loss is w(t) |eps_hat - eps|^2.
 
     Attributes:
       weighting: w(t).

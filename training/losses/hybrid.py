@@ -16,7 +16,7 @@ from training.weights import Weighting
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Hybrid(Variational):
-    """L_simple + lambda n L_t (eq. 16), in which the bound is a function of the variance alone.
+    """The loss is L_simple + lambda n L_t (eq. 16), in which the bound is a function of the variance alone.
 
     Attributes:
       weighting: the weight of L_simple, uniform as published.

@@ -17,7 +17,7 @@ Image = Float[Array, "b *d"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Variational(NoisedLoss):
-    """n L_t, bits/dim (Ho et al. 2020, arXiv:2006.11239, eq. 5); at level 0 L_t is the decoder's.
+    """The loss is n L_t in bits/dim (Ho et al. 2020, arXiv:2006.11239, eq. 5); at level 0 L_t is the decoder's.
 
     Attributes:
       variance: the variance of the reverse steps, a name of `sde_lib.VARIANCES`; the learned ones are trained too.

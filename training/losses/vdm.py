@@ -1,4 +1,4 @@
-"""Training by the bound in continuous time, the noise schedule with the network (Kingma et al. 2021, arXiv:2107.00630).
+"""The bound in continuous time trains the noise schedule with the network (Kingma et al. 2021, arXiv:2107.00630).
 
 The loss of an example is its bound in bits/dim, with one t for the diffusion term. Network and the schedule's two ends
 follow its gradient. In continuous time the bound's expectation does not depend on the schedule between its ends
@@ -29,7 +29,7 @@ Image = Float[Array, "b *d"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class VariationalDiffusion(Loss):
-    """The three terms of the bound, bits/dim.
+    """The loss is the sum of the three terms of the bound, in bits/dim.
 
     Attributes:
       bound_steps: 0 for continuous time, T for a chain of T equal steps.
@@ -99,7 +99,7 @@ class VariationalDiffusion(Loss):
 def descending_variance(
     losses: Callable[[Any, Weights], Losses], scale: Float[Array, ""]
 ) -> Callable[[Any, Weights], Losses]:
-    """`losses` (given, of_example) -> [b], but the gradient in `of_example` is that of scale times the losses' squares.
+    """Return ``losses(given, of_example)`` [b] with the gradient of scale times their squares in `of_example`.
 
     Leaves of `of_example` are [b, ...], entry i acting on loss i alone: the squares' gradient is then each loss's own,
     times twice the loss, and forward and backward pass are made once. `scale` is there because these gradients are
