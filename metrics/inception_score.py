@@ -4,23 +4,17 @@ import itertools
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 BLOCK = 8192
 
 
-def inception_score(logits: np.ndarray, *, splits: int = 10) -> dict[str, Any]:
-    """The exponential of the mean over x of KL(p(y|x) || p(y)), as mean and population deviation over splits.
+def inception_score(logits: Float[np.ndarray, "n classes"], *, splits: int = 10) -> dict[str, Any]:
+    """The exponential of the mean over x of KL(p(y|x) || p(y)), as mean and population deviation (std) over splits.
 
     The published score takes 50,000 samples in 10 splits, and the softmax of the logits without the bias of the last
     layer ("unbiased"). Split i has the rows i n // splits to (i + 1) n // splits, so samples that are in an order (of
     classes) should be shuffled first. The score rises with the size of a split.
-
-    Args:
-      logits: [n, classes].
-      splits: at most n.
-
-    Returns:
-      A dict of mean, std (float64) and splits.
 
     Raises:
       ValueError: there are more splits than samples, or none.

@@ -3,12 +3,15 @@
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
+Features = Float[np.ndarray, "n d"]
+Rows = Int[np.ndarray, "subsets size"]
 BLOCK = 2048  # a block of the kernel is BLOCK x BLOCK, however large the sets
 ESTIMATORS = ("unbiased", "biased", "u_statistic")
 
 
-def _sums(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def _sums(x: Features, y: Features) -> tuple[float, float]:
     """The sums of k(x_i, y_j) over all i and j, and over i = j."""
     total, diagonal = 0.0, 0.0
     for i in range(0, len(x), BLOCK):
@@ -21,20 +24,12 @@ def _sums(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float(total), float(diagonal)
 
 
-def squared_mmd(x: np.ndarray, y: np.ndarray, estimator: str = "unbiased") -> float:
-    """MMD^2 of two sets of features under k(x, y) = (x.y / d + 1)^3 (Binkowski et al. 2018, eq. 4).
+def squared_mmd(x: Features, y: Features, estimator: str = "unbiased") -> float:
+    """MMD^2 of two sets of features under k(x, y) = (x.y / d + 1)^3 (Binkowski et al. 2018, eq. 4), in float64.
 
-    "unbiased" takes means over i != j within the sets and over all pairs across; "biased" takes all pairs everywhere,
-    and is never negative; "u_statistic" leaves the pairs i = j out across as well (Gretton et al. 2012, Lemma 6 and
-    eq. 4).
-
-    Args:
-      x: the features [n, d] of one set.
-      y: the features [m, d] of the other.
-      estimator: one of `ESTIMATORS`.
-
-    Returns:
-      MMD^2 in float64, which for equal distributions is 0 on average and at times negative. Its cost is (n + m)^2 d.
+    For equal distributions it is 0 on average and at times negative. Its cost is (n + m)^2 d. The estimator "unbiased"
+    takes means over i != j within the sets and over all pairs across; "biased" takes all pairs everywhere, and is never
+    negative; "u_statistic" leaves the pairs i = j out across as well (Gretton et al. 2012, Lemma 6 and eq. 4).
 
     Raises:
       ValueError: the estimator is unknown, there are fewer than 2 features, d differs, or n and m differ (u_statistic).
@@ -55,26 +50,19 @@ def squared_mmd(x: np.ndarray, y: np.ndarray, estimator: str = "unbiased") -> fl
 
 
 def kid(
-    samples: np.ndarray,
-    real: np.ndarray,
+    samples: Features,
+    real: Features,
     *,
     subsets: int = 100,
     size: int = 1000,
     seed: int = 0,
-    indices: tuple[np.ndarray, np.ndarray] | None = None,
+    indices: tuple[Rows, Rows] | None = None,
 ) -> dict[str, Any]:
     """The mean and the population deviation of the unbiased MMD^2 over subsets, as KID is published.
 
-    Args:
-      samples: the features [n, d] of the samples.
-      real: the features [m, d] of real images.
-      subsets: how many subsets there are, each drawn without replacement within itself.
-      size: the size of each subset, which is less where a set is smaller.
-      seed: the seed of the draw.
-      indices: the rows of each subset, [subsets, size] into samples and into real, instead of a draw.
-
-    Returns:
-      A dict of mean, std, each (the values of all subsets), subsets and size.
+    Each subset is drawn without replacement within itself, and is smaller than `size` where a set is; `indices` are
+    the rows of samples and of real in each, instead of a draw. The dict has mean, std, each (the values of all
+    subsets), subsets and size.
     """
     if indices is None:
         rng = np.random.default_rng(seed)

@@ -28,8 +28,7 @@ def as_rgb(images: np.ndarray, value_range: tuple[float, float] | None = None) -
     if value_range is not None and (floats or np.issubdtype(images.dtype, np.integer)):
         images = _scaled(images, value_range)
     elif floats:
-        if len(images):
-            _check_bytes(images)
+        _check_bytes(images)
         images = np.clip(np.rint(images), *BYTES).astype(np.uint8)
     if images.dtype != np.uint8:
         raise ValueError(f"images must be uint8, or floats in 0..255; got {images.dtype}")
@@ -38,7 +37,7 @@ def as_rgb(images: np.ndarray, value_range: tuple[float, float] | None = None) -
 
 def _check_bytes(images: np.ndarray) -> None:
     """Raise a ValueError unless floats are 0..255 beyond doubt; zero is black."""
-    low, high = _ends(images)
+    low, high = _ends(images) if images.size else (0.0, 0.0)
     dim = high <= DIM and (low, high) != (0.0, 0.0)
     if dim or low < -BEYOND or high > BYTES[1] + BEYOND:
         raise ValueError(

@@ -67,8 +67,7 @@ def of_set(
       samples: what `evaluation.features.extract` gives, with all vectors kept.
       splits: how many parts the Inception Score has.
       k: which neighbour makes the radius of precision and recall.
-      kid_subsets: how many subsets KID has.
-      kid_size: the size of each of them, which is less where a set is smaller.
+      kid_subsets, kid_size: how many subsets KID has, and their size, as `metrics.kid.kid` takes them.
       seed: the seed of the subsets and of the choices.
 
     Returns:
