@@ -6,7 +6,7 @@ comparison continues where it stopped, and a longer list uses what is there.
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -83,39 +83,29 @@ def check(experiment: Experiment) -> tuple[list[Entry], Entry]:
     for field in ("compare", "compare_evaluations"):
         if not config[field] or len(set(config[field])) < len(config[field]):
             raise ValueError(f"eval.{field} is {tuple(config[field])}; it needs at least one entry, each once")
-    entries: list[Entry] = []
-    for name in config.compare:
-        settings = _settings(experiment, "compare", name)
-        cheapest = least(experiment.sde, settings)
-        budgets = [budget for budget in sorted(config.compare_evaluations) if budget >= cheapest]
-        if not budgets:
-            raise ValueError(
-                f"eval.compare_evaluations is {tuple(config.compare_evaluations)}; {name!r} needs at least {cheapest}"
-            )
-        entries += [_entry(experiment, "compare", name, settings, budget) for budget in budgets]
-    name, budget = config.compare_reference, config.compare_reference_evaluations
-    settings = _settings(experiment, "compare_reference", name)
-    return entries, _entry(experiment, "compare_reference", name, settings, budget)
+    budgets, reference = config.compare_evaluations, config.compare_reference
+    entries = [entry for name in config.compare for entry in _entries(experiment, "compare", name, budgets)]
+    (slow,) = _entries(experiment, "compare_reference", reference, (config.compare_reference_evaluations,))
+    return entries, slow
 
 
-def _entry(experiment: Experiment, field: str, name: str, settings: Settings, budget: int) -> Entry:
-    """The entry with its steps; a ValueError says by its name what is wrong with it."""
-    try:
-        return Entry(name, budget, samplers.settled(experiment.sde, spending(experiment.sde, settings, budget)))
-    except ValueError as error:
-        raise ValueError(f"eval.{field} has {name!r} with {budget} evaluations: {error}") from None
-
-
-def _settings(experiment: Experiment, field: str, name: str) -> Settings:
-    """The experiment's settings with the method and grid of an entry."""
+def _entries(experiment: Experiment, field: str, name: str, budgets: Sequence[int]) -> list[Entry]:
+    """The entry at each budget that pays for a step of its method; a ValueError says by its name what is wrong."""
     method, _, grid = name.partition("/")
+    sde, settings = experiment.sde, experiment.settings
     try:
-        grid, t_min = grid or experiment.settings.grid, flow_settings(experiment).t_min
-        settings = dataclasses.replace(experiment.settings, method=method, grid=grid, t_min=t_min)
-        least(experiment.sde, settings)
+        t_min = flow_settings(experiment).t_min
+        settings = dataclasses.replace(settings, method=method, grid=grid or settings.grid, t_min=t_min)
+        cheapest = least(sde, settings)
+        paid = [budget for budget in sorted(budgets) if budget >= cheapest]
+        if not paid:
+            raise ValueError(
+                f"eval.{field}_evaluations is {tuple(budgets)}, and {max(budgets)} evaluations are too few; it needs "
+                f"at least {cheapest}"
+            )
+        return [Entry(name, budget, samplers.settled(sde, spending(sde, settings, budget))) for budget in paid]
     except ValueError as error:
         raise ValueError(f"eval.{field} has {name!r} (method or method/grid): {error}") from None
-    return settings
 
 
 def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
