@@ -6,6 +6,7 @@ rate of 0.999999999 is 1 there, and is no rate below 1.
 """
 
 import dataclasses
+import difflib
 import functools
 import inspect
 import math
@@ -13,7 +14,7 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -321,3 +322,16 @@ def check(section: str, values: Mapping[str, Any], ranges: Mapping[str, Range]) 
 def check_declared(section: str, given: Any) -> None:
     """Refuse, as `check` does, the first option of a dataclass that is outside the range with which it is declared."""
     check(section, vars(given), {name: option.range for name, option in declared(type(given)).items()})
+
+
+def check_known(what: str, received: Any, known: Iterable[str]) -> None:
+    """Refuse a name that is not among the known ones.
+
+    Raises:
+      ValueError: `what` has an unknown name; the message says the nearest known one, then all.
+    """
+    names = sorted(known)
+    if received not in names:
+        near = difflib.get_close_matches(str(received).lower(), names, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"unknown {what} {received!r}{hint}; known: {', '.join(names) or 'none'}")

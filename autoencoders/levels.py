@@ -38,7 +38,7 @@ class GreyLevels:
     shape: tuple[int, ...] = ()
     field: str = "image"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.levels is not None and not 2 <= self.levels <= 256:
             raise ValueError(f"levels must be None or between 2 and 256, got {self.levels}")
         if self.dequantization not in ("uniform", "none"):
@@ -101,7 +101,7 @@ class GreyLevels:
     def centres(self) -> Float[np.ndarray, " n"]:
         """The centres of all levels' bins in x, float64."""
         (low, _), half_bin = self.bins()
-        return low + 2.0 * half_bin * np.arange(self.levels)
+        return low + 2.0 * half_bin * np.arange(self.levels or 0)
 
     def bits_offset(self) -> float:
         """The c in bits/dim = -log2 p(x) / D + c, for a density p of encoded x in D dimensions.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.functional import Network
 from models.ncsnpp import NCSNpp
+from models.resolutions import shorter_sides
 
 NEEDED = {
     "embedding_type": "fourier",
@@ -48,8 +49,8 @@ def like(network: Network) -> Output:
     unlike = [f"{name}={options[name]!r}" for name, value in NEEDED.items() if options[name] != value]
     if unlike:
         raise ValueError(f"diffusers' network is unlike ours with {', '.join(unlike)}; it has {NEEDED}")
-    sides = [options["image_size"] >> i for i in range(len(options["ch_mult"]))]
-    attends = [side in options["attn_resolutions"] for side in sides]
+    sizes = shorter_sides(options["image_size"], len(options["ch_mult"]))
+    attends = [size in options["attn_resolutions"] for size in sizes]
     torch.manual_seed(0)
     return Output(
         UNet2DModel(

@@ -7,8 +7,10 @@ out: under 1 % of a U-Net's. NCSN++ on CIFAR-10 has 21.75 GFLOP an image; 21.79 
 as the 4x4 convolutions at full size that they are in the published code.
 """
 
+import math
 import re
 
+from limits import Sides, sides
 from models.functional import Network
 
 TRAINING = 3
@@ -32,22 +34,20 @@ def forward(network: Network) -> int:
     levels = sum(re.fullmatch(r"down\.\d+\.blocks\.0\.conv0\.kernel", name) is not None for name in kernels)
     total = 0
     for name, leaf in kernels.items():
-        pixels = 1 if EACH_EXAMPLE.search(name) else _side(name, options["image_size"], levels) ** 2
+        pixels = 1 if EACH_EXAMPLE.search(name) else _pixels(name, options["image_size"], levels)
         total += 2 * leaf.size * pixels
         if ATTENTION.search(name):  # logits and weighted sum: each pixel with each, over the channels
             total += 2 * 2 * pixels**2 * leaf.shape[0]
     return total
 
 
-def _side(name: str, image_size: int, levels: int) -> int:
-    """The side of the feature map that a layer writes."""
+def _pixels(name: str, image_size: Sides, levels: int) -> int:
+    """The pixels of the feature map that a layer writes."""
     way, _, rest = name.partition(".")
-    if way == "middle":
-        return image_size >> (levels - 1)
-    if way not in ("down", "up"):
-        return image_size
-    i, part = rest.split(".")[:2]
-    level = int(i) if way == "down" else levels - 1 - int(i)  # the way up begins at the smallest
-    if part in ("resize", "pyramid", "combine"):  # of the next level; up the image pyramid arrives at its own
-        level += {"down": 1, "up": -1 if part == "resize" else 0}[way]
-    return image_size >> level
+    level = levels - 1 if way == "middle" else 0
+    if way in ("down", "up"):
+        i, part = rest.split(".")[:2]
+        level = int(i) if way == "down" else levels - 1 - int(i)  # the way up begins at the smallest
+        if part in ("resize", "pyramid", "combine"):  # of the next level; up the image pyramid arrives at its own
+            level += {"down": 1, "up": -1 if part == "resize" else 0}[way]
+    return math.prod(side >> level for side in sides(image_size))

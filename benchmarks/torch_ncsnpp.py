@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from limits import Sides
 from models.functional import Network, Variables
+from models.resolutions import shorter_sides
 
 
 def residual(x: Tensor, h: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ class NCSNpp(nn.Module):
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: Sides,
         num_channels: int,
         nf: int = 128,
         ch_mult: Sequence[int] = (1, 2, 2, 2),
@@ -159,7 +161,7 @@ class NCSNpp(nn.Module):
             )
         self.nf, self.centered, self.scale_by_sigma = nf, centered, scale_by_sigma
         taps = tuple(fir_kernel) if fir else None
-        sizes = [image_size >> i for i in range(len(ch_mult))]
+        sizes = shorter_sides(image_size, len(ch_mult))
 
         def block(c_in: int, c_out: int, way: str | None = None) -> ResBlock:
             return ResBlock(c_in, c_out, 4 * nf, dropout, way, taps)

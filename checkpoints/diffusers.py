@@ -17,7 +17,7 @@ import numpy as np
 
 from checkpoints import diffusers_scheduler, safetensors_file, torch_file
 from checkpoints.diffusers_scheduler import Scheduler, load_json
-from checkpoints.layout import Place, check_network, effective_options, fill, leaf, spill
+from checkpoints.layout import Place, check_network, effective_options, fill, places_of, spill
 from checkpoints.published import Weights
 from models.functional import Network
 from models.resolutions import level_widths, shorter_sides
@@ -281,21 +281,20 @@ OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_o
 
 def places(network: Network) -> dict[str, Place]:
     """Where diffusers keeps each of the network's arrays."""
-    abstract = network.abstract()
     last = len(_widths(effective_options(network))) - 1
-    found = {}
-    for name in (*abstract["params"], *abstract["fixed"]):
-        module, array = leaf(name)
+
+    def place(module: str, array: str) -> Place:
         if network.name == "ncsnpp":  # the sum of the images ends in what diffusers calls its output layers
             module = re.sub(rf"up\.{last}\.(norm|conv)", r"\1_out", module)
         (theirs,) = (re.sub(ours, other, module) for ours, other in MODULES.items() if re.fullmatch(ours, module))
         head, _, part = theirs.rpartition(".")
-        if re.search(r"resnet", head):
+        if "resnet" in head:
             theirs = f"{head}.{BLOCK[part]}"
         elif "attentions" in head:
             theirs = f"{head}.{ATTENTION[part]}"
-        found[name] = Place(f"{theirs}.{array}", re.search(r"conv_shortcut|down_blocks.*skip_conv", theirs) is not None)
-    return found
+        return Place(f"{theirs}.{array}", 2 if re.search(r"conv_shortcut|down_blocks.*skip_conv", theirs) else 0)
+
+    return places_of(network, place)
 
 
 def read(path: str | Path, network: Network) -> Weights:

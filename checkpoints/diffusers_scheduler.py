@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+import limits
+
 FILE = "scheduler_config.json"
 VE = "ScoreSdeVeScheduler"
 VE_DEFAULTS = {
@@ -99,6 +101,26 @@ SCHEDULES: dict[str, Callable[[float, float, int], np.ndarray]] = {
 }
 """Name of a beta_schedule: (beta_start, beta_end, number of steps) -> betas, float64."""
 
+BETA = limits.share(above=True, below=True)
+VE_RANGES: dict[str, limits.Range] = {
+    "num_train_timesteps": limits.whole(2),
+    **dict.fromkeys(("sigma_min", "sigma_max", "snr", "sampling_eps"), limits.positive()),
+    "correct_steps": limits.whole(0),
+}
+CHAIN_RANGES: dict[str, limits.Range] = {
+    "num_train_timesteps": limits.whole(2),
+    "beta_start": BETA,
+    "beta_end": BETA,
+    "beta_schedule": limits.OneOf(tuple(SCHEDULES)),
+    "prediction_type": limits.OneOf(tuple(PREDICTIONS)),
+    "timestep_type": limits.OneOf(("discrete",)),
+    "timestep_spacing": limits.OneOf(("linspace", "leading", "trailing")),
+    "solver_order": limits.whole(1),
+    "algorithm_type": limits.OneOf(("dpmsolver++", "dpmsolver", "sde-dpmsolver++", "sde-dpmsolver", "deis")),
+    "dynamic_thresholding_ratio": limits.share(above=True),
+}
+"""What each field may be; a chain of DDPM has its variance_type too."""
+
 
 def _of_alpha_bar(alpha_bar: Callable[[float], float], n: int) -> np.ndarray:
     levels = np.array([alpha_bar(i / n) for i in range(n + 1)])
@@ -175,7 +197,8 @@ class Scheduler:
                 "t_min": float(given["sampling_eps"]),
                 "denoise": "mean",
             }
-        threshold = {"threshold": "dynamic" if given["thresholding"] else "clip" if given["clip_sample"] else "none"}
+        how = "dynamic" if given["thresholding"] else "clip" if given["clip_sample"] else "none"
+        threshold: dict[str, Any] = {"threshold": how}
         if given["thresholding"]:
             threshold["threshold_quantile"] = float(given["dynamic_thresholding_ratio"])
         if self.name.startswith("DDPM"):
@@ -201,7 +224,7 @@ class Scheduler:
             "KDPM2": "dpm_2",
         }
         method = next(method for start, method in methods.items() if name.startswith(start))
-        found = {"method": method, "evaluations": min(EVALUATIONS, self.num_levels), "denoise": "mean"}
+        found: dict[str, Any] = {"method": method, "evaluations": min(EVALUATIONS, self.num_levels), "denoise": "mean"}
         found["grid"] = "karras" if given["use_karras_sigmas"] else given["timestep_spacing"]
         if found["grid"] == "leading" and given["steps_offset"] == 1 and found["evaluations"] < self.num_levels:
             to_level_0 = name.startswith("DDIM") and not given["set_alpha_to_one"]
@@ -253,32 +276,17 @@ def read(file: Path) -> Scheduler:
     return Scheduler(file, name, fields)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _misfits(name: str, given: Mapping[str, Any]) -> list[str]:
     """Every field in the way, with what is allowed."""
-
-    def bad(field: str, allowed: str, fits: Callable[[Any], bool]) -> list[str]:
-        return [] if fits(given[field]) else [f"{field} is {given[field]!r}; {allowed}"]
-
-    def one_of(field: str, known: Any) -> list[str]:
-        return bad(field, f"known are {', '.join(map(str, known))}", lambda v: any(v == k for k in known))
-
-    wrong = bad("num_train_timesteps", "it is a whole number, 2 or more", lambda v: type(v) is int and v > 1)
+    ranges = VE_RANGES if name == VE else CHAIN_RANGES
+    ranges = ranges | {"variance_type": limits.OneOf(tuple(VARIANCES))} if name.startswith("DDPM") else ranges
+    wrong = [f"{field} is {given[field]!r}; {of.words}" for field, of in ranges.items() if not of.allows(given[field])]
     if name == VE:
-        for field in ("sigma_min", "sigma_max", "snr", "sampling_eps"):
-            wrong += bad(field, "it is a number above 0", lambda v: _is_number(v) and v > 0)
-        wrong += bad("correct_steps", "it is a whole number, 0 or more", lambda v: type(v) is int and v >= 0)
         if not wrong and given["sigma_min"] >= given["sigma_max"]:
             wrong.append(f"sigma_min is {given['sigma_min']} and sigma_max {given['sigma_max']}; it must lie below")
         return wrong
-    for field in ("beta_start", "beta_end"):
-        wrong += bad(field, "it is a number between 0 and 1", lambda v: _is_number(v) and 0 < v < 1)
-    wrong += one_of("beta_schedule", SCHEDULES) + one_of("prediction_type", PREDICTIONS)
     table = given["trained_betas"]
-    if table is not None and not (isinstance(table, list) and all(_is_number(b) and 0 < b < 1 for b in table)):
+    if not limits.Maybe(limits.Several(BETA)).allows(table):
         wrong.append("trained_betas are not a list of numbers between 0 and 1")
     elif table is not None and len(table) != given["num_train_timesteps"]:
         wrong.append(f"there are {len(table)} trained_betas, and num_train_timesteps is {given['num_train_timesteps']}")
@@ -286,11 +294,4 @@ def _misfits(name: str, given: Mapping[str, Any]) -> list[str]:
         wrong.append("rescale_betas_zero_snr is True: its last level has no signal, which no process here has")
     if given["use_flow_sigmas"]:
         wrong.append("use_flow_sigmas is True: the straight path of flow matching is no process here")
-    wrong += one_of("timestep_type", ("discrete",))
-    if name.startswith("DDPM"):
-        wrong += one_of("variance_type", VARIANCES)
-    wrong += one_of("timestep_spacing", ("linspace", "leading", "trailing"))
-    wrong += bad("solver_order", "it is a whole number, 1 or more", lambda v: type(v) is int and v > 0)
-    wrong += one_of("algorithm_type", ("dpmsolver++", "dpmsolver", "sde-dpmsolver++", "sde-dpmsolver", "deis"))
-    wrong += bad("dynamic_thresholding_ratio", "it lies in (0, 1]", lambda v: _is_number(v) and 0 < v <= 1)
     return wrong

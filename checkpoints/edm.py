@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from checkpoints import torch_file
-from checkpoints.layout import Place, check_network, effective_options, fill, leaf
+from checkpoints.layout import Place, check_network, effective_options, fill, places_of
 from checkpoints.published import Weights
 from models.functional import Network
 from models.resolutions import shorter_sides
@@ -184,10 +184,7 @@ def places(network: Network) -> dict[str, Place]:
             index = options["num_res_blocks"]
         return f"{code}.{here}_block{index}", rest[2]
 
-    found = {}
-    abstract = network.abstract()
-    for name in (*abstract["params"], *abstract["fixed"]):
-        module, array = leaf(name)
+    def place(module: str, array: str) -> Place:
         if module in fixed:
             theirs = f"{fixed[module]}.{'freqs' if module == 'fourier' else array}"
         else:
@@ -196,8 +193,9 @@ def places(network: Network) -> dict[str, Place]:
                 theirs = f"{prefix}.qkv.{array}:{part}"
             else:
                 theirs = ".".join(p for p in (prefix, PARTS[part] if part else "", array) if p)
-        found[name] = Place(f"model.{theirs}", CONVOLUTIONS.fullmatch(theirs) is not None)
-    return found
+        return Place(f"model.{theirs}", 2 if CONVOLUTIONS.fullmatch(theirs) else 0)
+
+    return places_of(network, place)
 
 
 def split_qkv(array: np.ndarray) -> list[np.ndarray]:
@@ -214,7 +212,7 @@ def variables(file: str, network: Network, arrays: Mapping[str, np.ndarray]) -> 
     options = effective_options(network)
     taps = np.asarray(options["fir_kernel"] if options.get("fir") else (1, 1), np.float32)
     kernel = np.outer(taps, taps) / taps.sum() ** 2
-    split = {}
+    split: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         if name.endswith(".resample_filter"):
             if array.shape != (1, 1, *kernel.shape) or not np.allclose(array[0, 0], kernel, atol=1e-4):

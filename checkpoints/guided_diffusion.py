@@ -17,46 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from checkpoints import safetensors_file, torch_file
-from checkpoints.layout import Place, Variables, check_network, effective_options, fill, leaf
+from checkpoints.layout import Place, Variables, check_network, effective_options, fill, places_of
 from checkpoints.published import Weights
 from models.functional import Network
 from models.resolutions import shorter_sides
 
 FIRST = b"time_embed.0.weight"
 """What all of these files name, near their beginning."""
-
-
-class Sequence1x1(Place):
-    """A 1x1 convolution along a sequence there, a matrix here."""
-
-    def shape(self, ours: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """O I 1 for our I O."""
-        return (*super().shape(ours, shape), 1) if ours.endswith("kernel") else shape
-
-    def to_ours(self, ours: str, array: np.ndarray) -> np.ndarray:
-        """Our array from theirs."""
-        return super().to_ours(ours, array[..., 0] if ours.endswith("kernel") else array)
-
-    def to_theirs(self, ours: str, array: np.ndarray) -> np.ndarray:
-        """Their array from ours."""
-        theirs = super().to_theirs(ours, array)
-        return theirs[..., None] if ours.endswith("kernel") else theirs
-
-
-class Table(Place):
-    """An embedding, one row a class, as our matrix for one-hot vectors has it."""
-
-    def shape(self, ours: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The same."""
-        return shape
-
-    def to_ours(self, ours: str, array: np.ndarray) -> np.ndarray:
-        """The same."""
-        return array
-
-    def to_theirs(self, ours: str, array: np.ndarray) -> np.ndarray:
-        """The same."""
-        return array
 
 
 OUTSIDE = {
@@ -106,17 +73,12 @@ def places(network: Network) -> dict[str, Place]:
         blocks = {"down": "input_blocks", "up": "output_blocks"}[way]
         return f"{blocks}.{index}.{rest[0] == 'attention':d}.{PARTS[rest[2]]}"
 
-    found: dict[str, Place] = {}
-    for name in network.abstract()["params"]:
-        module, array = leaf(name)
+    def place(module: str, array: str) -> Place:
         theirs = f"{OUTSIDE[module] if module in OUTSIDE else inside(module)}.{array}"
-        if module == "label":
-            found[name] = Table(theirs)
-        elif re.search(r"\.(qkv|proj_out)\.", theirs):
-            found[name] = Sequence1x1(theirs)
-        else:
-            found[name] = Place(theirs, convolution="skip_connection" in theirs)
-    return found
+        along_sequence = re.search(r"\.(qkv|proj_out)\.", theirs) is not None
+        return Place(theirs, 1 if along_sequence else 2 if "skip_connection" in theirs else 0, table=module == "label")
+
+    return places_of(network, place)
 
 
 def variables(file: str, network: Network, arrays: Mapping[str, np.ndarray]) -> Variables:

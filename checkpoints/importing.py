@@ -1,6 +1,5 @@
 """One door to all published formats: the file says by its first bytes what it is."""
 
-import hashlib
 import importlib
 import json
 from pathlib import Path
@@ -51,9 +50,3 @@ def read(path: Path, network: Network) -> Weights:
     except (json.JSONDecodeError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         detail = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} is not laid out as {kind} files are: {type(error).__name__}: {detail}") from error
-
-
-def sha256(file: Path) -> str:
-    """Of a file's bytes."""
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

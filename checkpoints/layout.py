@@ -1,7 +1,7 @@
 """Arrays as PyTorch lays them out, in this project's variables and back; and whether a network is the file's."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -18,36 +18,57 @@ Variables = dict[str, dict[str, np.ndarray]]
 
 
 class Place(NamedTuple):
-    """Where PyTorch keeps one of our arrays: its name there, and whether our matrix is a 1x1 convolution there."""
+    """Where PyTorch keeps one of our arrays: its name there, and how a kernel of ours lies there.
+
+    Attributes:
+      name: the array's name there.
+      ones: how many axes of length 1 follow the outputs and inputs of a matrix: 2 where it is a convolution there, 1
+        where it is one along a sequence.
+      table: whether it is an embedding there, one row a class, as our matrix for one-hot vectors has it.
+    """
 
     name: str
-    convolution: bool = False
+    ones: int = 0
+    table: bool = False
 
     def shape(self, ours: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape there of our array of that name and shape: O I [H W] for our [H W] I O."""
-        if not ours.endswith("kernel"):
+        if self._is_same(ours):
             return shape
-        return (shape[-1], shape[-2], *shape[:-2], *(1, 1) * self.convolution)
+        return (shape[-1], shape[-2], *shape[:-2], *(1,) * self.ones)
 
     def to_ours(self, ours: str, array: np.ndarray) -> np.ndarray:
         """Our array from theirs."""
-        if not ours.endswith("kernel"):
+        if self._is_same(ours):
             return array
-        array = array[:, :, 0, 0] if self.convolution else array
-        return np.moveaxis(array, (0, 1), (-1, -2))
+        return np.moveaxis(array.reshape(array.shape[: array.ndim - self.ones]), (0, 1), (-1, -2))
 
     def to_theirs(self, ours: str, array: np.ndarray) -> np.ndarray:
         """Their array from ours."""
-        if not ours.endswith("kernel"):
-            return array
-        array = np.moveaxis(array, (-1, -2), (0, 1))
-        return array[:, :, None, None] if self.convolution else array
+        return (
+            array
+            if self._is_same(ours)
+            else np.moveaxis(array, (-1, -2), (0, 1)).reshape(self.shape(ours, array.shape))
+        )
+
+    def _is_same(self, ours: str) -> bool:
+        return self.table or not ours.endswith("kernel")
 
 
-def leaf(name: str) -> tuple[str, str]:
-    """(module, name of the array in PyTorch) of one of our dotted names: weights are not called kernel or scale."""
-    module, _, last = name.rpartition(".")
-    return module, {"kernel": "weight", "scale": "weight", "frequencies": "weight"}.get(last, last)
+def places_of(network: Network, place: Callable[[str, str], Place]) -> dict[str, Place]:
+    """The place of each of the network's arrays, by our dotted name.
+
+    `place` finds it from the module's name and from what PyTorch calls the array, where weights are not called kernel
+    or scale.
+    """
+    found = {}
+    for named in network.abstract().values():
+        for name in named:
+            module, _, last = name.rpartition(".")
+            found[name] = place(
+                module, {"kernel": "weight", "scale": "weight", "frequencies": "weight"}.get(last, last)
+            )
+    return found
 
 
 def fill(

@@ -11,31 +11,26 @@ from checkpoints.published import refuse_misfits
 from models.functional import Network, Variables
 
 Flat = dict[str, np.ndarray]
-INSIDE = {  # of a published class: our name -> its names, of which one is there
+PARTS = {  # of a published class: its names and ours
     "ResnetBlock": {
-        "norm0": ["GroupNorm_0"],
-        "conv0": ["Conv_0"],
-        "time": ["Dense_0"],
-        "norm1": ["GroupNorm_1"],
-        "conv1": ["Conv_1"],
-        "shortcut": ["Conv_2", "NIN_0"],
+        "GroupNorm_0": "norm0",
+        "Conv_0": "conv0",
+        "Dense_0": "time",
+        "GroupNorm_1": "norm1",
+        "Conv_1": "conv1",
+        "Conv_2": "shortcut",
+        "NIN_0": "shortcut",
     },
-    "AttnBlock": {
-        "norm": ["GroupNorm_0"],
-        "query": ["NIN_0"],
-        "key": ["NIN_1"],
-        "value": ["NIN_2"],
-        "out": ["NIN_3"],
-    },
-    "Downsample": {"conv": ["Conv_0", "Conv2d_0"]},
-    "Upsample": {"conv": ["Conv_0", "Conv2d_0"]},
-    "Combine": {"": ["Conv_0"]},
+    "AttnBlock": {"GroupNorm_0": "norm", "NIN_0": "query", "NIN_1": "key", "NIN_2": "value", "NIN_3": "out"},
+    "Downsample": {"Conv_0": "conv", "Conv2d_0": "conv"},
+    "Upsample": {"Conv_0": "conv", "Conv2d_0": "conv"},
+    "Combine": {"Conv_0": ""},
 }
 LEAVES = {
-    "kernel": ["kernel", "weight", "W"],
-    "scale": ["scale", "weight"],
-    "bias": ["bias", "b"],
-    "frequencies": ["W"],
+    "kernel": ("kernel", "weight", "W"),
+    "scale": ("scale", "weight"),
+    "bias": ("bias", "b"),
+    "frequencies": ("W",),
 }
 
 
@@ -81,11 +76,11 @@ def from_torch(network: Network, weights: Flat, file: str) -> Variables:
       ValueError: names or shapes that do not fit, listed.
     """
     groups: dict[int, Flat] = defaultdict(dict)
-    strangers = []
+    left_over = []
     for name, value in weights.items():
         parts = re.fullmatch(r"(?:module\.)?all_modules\.(\d+)\.(.+)", name)
         if parts is None:
-            strangers.append(name)
+            left_over.append(name)
             continue
         number, inside = parts.groups()
         if value.ndim == 4:
@@ -94,9 +89,7 @@ def from_torch(network: Network, weights: Flat, file: str) -> Variables:
             value = value.T
         groups[int(number)][inside] = value
     named = [(f"all_modules.{number}", groups[number]) for number in sorted(groups)]
-    kinds = [kind for _, kind in published_modules(network)]
-    pairs = list(zip(kinds, named, strict=False))
-    return _assemble(network, [group for _, group in pairs], strangers, named[len(kinds) :], file)
+    return _assemble(network, published_modules(network), named, left_over, file)
 
 
 def from_jax(network: Network, tree: Mapping[str, Any], file: str) -> Variables:
@@ -113,54 +106,56 @@ def from_jax(network: Network, tree: Mapping[str, Any], file: str) -> Variables:
     queues = {kind: iter(sorted(names)) for kind, names in numbered.items()}
 
     def flat(name: str) -> Flat:
-        group = {}
+        group: Flat = {}
         for key, value in tree[name].items():
             nested = value if isinstance(value, Mapping) else {"": value}
             group |= {f"{key}.{leaf}".rstrip("."): np.asarray(array) for leaf, array in nested.items()}
         return group
 
-    groups = []
-    for _, kind in published_modules(network):
-        _, name = next(queues.get(kind, iter(())), (0, None))
-        groups.append((name, flat(name)) if name else None)
-    left_over = [(name, flat(name)) for queue in queues.values() for _, name in queue]
-    return _assemble(network, groups, [], left_over, file)
+    groups, modules = [], published_modules(network)
+    for _, kind in modules:
+        _, name = next(queues.get(kind, iter(())), (0, ""))
+        groups.append((name, flat(name) if name else {}))
+    groups += [(name, flat(name)) for queue in queues.values() for _, name in queue]
+    return _assemble(network, modules, groups, [], file)
 
 
 def _assemble(
-    network: Network,
-    groups: list[tuple[str, Flat] | None],
-    strangers: list[str],
-    left_over: list[tuple[str, Flat]],
-    file: str,
+    network: Network, modules: list[tuple[str, str]], groups: list[tuple[str, Flat]], left_over: list[str], file: str
 ) -> Variables:
-    """Fill the network from one (published name, {name inside the module: array in our layout}) a module, in order."""
-    modules = published_modules(network)
-    groups = groups + [None] * (len(modules) - len(groups))
-    by_prefix = {prefix: (kind, *(group or ("", {}))) for (prefix, kind), group in zip(modules, groups, strict=True)}
-    rest = {f"{name}.{inside}" for name, group in left_over for inside in group} | set(strangers)
-    rest |= {f"{name}.{inside}" for _, name, group in by_prefix.values() for inside in group}
-    missing, shapes, variables = [], [], {}
-    for collection, named in network.abstract().items():
-        variables[collection] = {}
+    """Fill the network from one (published name, {name inside the module: array in our layout}) a module, in order.
+
+    Groups beyond the last module are left over, as the names in `left_over` are.
+    """
+    abstract = network.abstract()
+    ours = set().union(*abstract.values())
+    found: dict[str, tuple[str, np.ndarray]] = {}
+    for (module, group), (prefix, kind) in zip(groups, modules, strict=False):
+        parts = PARTS.get(kind, {"": ""})
+        for inside, array in group.items():
+            sub, _, leaf = inside.rpartition(".")
+            stem = f"{prefix}.{parts[sub]}".rstrip(".") if sub in parts else ""
+            names = (f"{stem}.{last}" for last, theirs in LEAVES.items() if leaf in theirs)
+            name = next((name for name in names if name in ours and name not in found), None)
+            if name is None:
+                left_over.append(f"{module}.{inside}")
+            else:
+                found[name] = f"{module}.{inside}", array
+    left_over += [f"{module}.{inside}" for module, group in groups[len(modules) :] for inside in group]
+    missing, shapes = [], []
+    variables: Variables = {collection: {} for collection in abstract}
+    for collection, named in abstract.items():
         for name, leaf in named.items():
-            prefix = max((p for p in by_prefix if name.startswith(p + ".")), key=len)
-            kind, module, group = by_prefix[prefix]
-            inside, _, last = name.removeprefix(prefix + ".").rpartition(".")
-            subs = INSIDE.get(kind, {"": [""]}).get(inside, [])
-            candidates = [f"{sub}.{leaf_name}".lstrip(".") for sub in subs for leaf_name in LEAVES[last]]
-            found = next((c for c in candidates if c in group), None)
-            if found is None:
+            if name not in found:
                 missing.append(name)
                 continue
-            value = group[found]
-            rest.discard(f"{module}.{found}")
+            theirs, value = found[name]
             # 1x1 convolutions are matrices here, group norms of flax <= 0.3.5 are (1, 1, 1, C)
             squeezed = tuple(n for n in value.shape if n != 1), tuple(n for n in leaf.shape if n != 1)
             if squeezed[0] != squeezed[1]:
-                shapes.append(f"{module}.{found} is {value.shape}, {name} {leaf.shape}")
+                shapes.append(f"{theirs} is {value.shape}, {name} {leaf.shape}")
                 continue
             # a copy, so that nothing holds on to the file
             variables[collection][name] = np.array(value.reshape(leaf.shape), leaf.dtype, order="C")
-    refuse_misfits(file, missing, sorted(rest), shapes)
+    refuse_misfits(file, missing, sorted(left_over), shapes)
     return variables

@@ -157,7 +157,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _writing(self, act: Callable[[], object]) -> None:
@@ -189,7 +189,7 @@ class Store:
         if _manifest(tree, manifest["metadata"]) != manifest:
             raise CheckpointDamaged("its arrays do not match their checksums")
         if partial:
-            tree = {key: value for key, value in tree.items() if key in template}
+            tree = {key: value for key, value in tree.items() if key in (template or {})}
         return manifest, tree
 
     def _read_manifest(self, step: int) -> dict:
@@ -230,7 +230,7 @@ class Verdict(enum.IntEnum):
 
 def _flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
     """{"outer.inner": leaf}."""
-    leaves = {}
+    leaves: dict[str, Any] = {}
     for key, value in tree.items():
         name = prefix + key
         if isinstance(value, Mapping):
@@ -255,7 +255,7 @@ def _spec(leaf: Any) -> str:
 def _manifest(tree: Tree, metadata: dict) -> dict:
     """Per leaf its spec and CRC-32; the metadata; and the CRC-32 of both."""
     leaves = {
-        name: [_spec(leaf), zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))]
+        name: [_spec(leaf), zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)]
         for name, leaf in _flatten(tree).items()
     }
     metadata = json.loads(json.dumps(metadata))  # as it will be read

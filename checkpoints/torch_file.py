@@ -17,7 +17,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import ml_dtypes
 import numpy as np
@@ -129,7 +129,7 @@ def _load_stream(file: BinaryIO, *, nested: bool = False) -> Any:
     for key in _unpickled(file, _no_storage):
         (count,) = struct.unpack("<q", file.read(8))
         array = storages[key]
-        if count != array.size or file.readinto(array.view(np.uint8)) != array.nbytes:
+        if count != array.size or file.readinto(array.view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
             raise Refused(f"storage {key} is cut short")
     return value
 
@@ -246,7 +246,7 @@ class _DType:
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
-def _array(kind: Any, shape: tuple, data: bytes | str, *, order: str = "C") -> np.ndarray:
+def _array(kind: Any, shape: tuple, data: bytes | str, *, order: Literal["C", "F"] = "C") -> np.ndarray:
     if not isinstance(kind, _DType):
         raise Refused(f"an array of type {kind!r}")
     data = data.encode("latin1") if isinstance(data, str) else data
@@ -297,7 +297,7 @@ def _check_program(file: BinaryIO) -> None:
     """Refuse a pickle that would make its reader set aside memory for things it never holds; the file is rewound."""
     begin = file.tell()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count + 1:
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count + 1:
             raise Refused(f"a pickle that numbers its {count}th object {argument}")
     file.seek(begin)
 

@@ -1,6 +1,5 @@
 """Sources of examples by name; see also `data.pipeline`, which makes batches of them."""
 
-import difflib
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -36,7 +35,7 @@ NUMBERS: dict[str, limits.Number] = {
 """What each number among the data sets' options may be, by name."""
 
 
-def create(name: str, **options) -> Source:
+def create(name: str, **options: Any) -> Source:
     """The source called `name`; `tfds:cifar10` is short for `tfds` with `dataset="cifar10"`.
 
     `options` are the constructor's keyword arguments. An unknown name or option, and a value that is not allowed, are a
@@ -44,8 +43,7 @@ def create(name: str, **options) -> Source:
     """
     known = options_of(name)
     for option in options:
-        if option not in known:
-            raise ValueError(_unknown(f"option of dataset {name!r}", option, list(known)))
+        limits.check_known(f"option of dataset {name}", option, known)
     kind, _, dataset = name.partition(":")
     if dataset:
         options["dataset"] = dataset
@@ -61,12 +59,6 @@ def options_of(name: str) -> dict[str, Any]:
     """The options of the source of that name and the type of each, as an annotation; ValueError: an unknown name."""
     kind, _, dataset = name.partition(":")
     if kind not in SOURCES or (dataset and kind != "tfds"):
-        raise ValueError(_unknown("dataset", name, [*SOURCES, "tfds:cifar10"]))
+        limits.check_known("dataset", name, [*SOURCES, "tfds:cifar10"])
     parameters = inspect.signature(SOURCES[kind]).parameters
     return {option: p.annotation for option, p in parameters.items() if not (dataset and option == "dataset")}
-
-
-def _unknown(what: str, received: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(received.lower(), known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown {what}: {received!r}{hint} Known: {', '.join(known) or 'none'}"

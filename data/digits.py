@@ -15,7 +15,7 @@ def digits() -> Source:
     images, labels = rows[:, :64].reshape(-1, 8, 8, 1).astype(np.uint8), rows[:, 64]
     order = np.random.default_rng(0).permutation(len(images))
 
-    def split(rows):
+    def split(rows: np.ndarray) -> Arrays:
         return Arrays({"image": images[rows], "label": labels[rows].astype(np.int32)})
 
     train, test, classes = split(order[:1500]), split(order[1500:]), tuple("0123456789")

@@ -50,7 +50,7 @@ def of_records(records: Records) -> str:
 def of_file(path: str | PathLike | Openable) -> str:
     """The SHA-256 of a file's content, in hexadecimal; OSError where it cannot be read."""
     with path.open("rb") if isinstance(path, Openable) else open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def of_files(paths: Sequence[str | PathLike | Openable], what: str) -> list[str]:
@@ -76,7 +76,7 @@ def of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     facts = {}
     for name, array in arrays.items():
         data = np.ascontiguousarray(array)
-        facts[name] = (data.dtype.str, data.shape, hashlib.sha256(data).hexdigest())
+        facts[name] = (data.dtype.str, data.shape, hashlib.sha256(data).hexdigest())  # type: ignore[arg-type]
     return of_facts(facts)
 
 

@@ -71,7 +71,7 @@ def folder(
         if damaged:
             raise ValueError(f"folder: {len(damaged)} image file(s) cannot be read, the first {damaged[0]}")
     count = 1 + max(label for label_of in known for label in label_of.values()) if known else 0
-    return Source("folder", *records, shape=shape, levels=256, num_classes=count, class_names=class_names)
+    return Source("folder", records[0], records[1], shape, 256, num_classes=count, class_names=class_names)
 
 
 class Files:
@@ -112,8 +112,9 @@ def _classes(
     Raises:
       ValueError: a picture has none, or a class is in the test set alone.
     """
-    known = [labels.of_listing(each) for each in (listing, test_listing)]
-    if all(label_of is None for label_of in known):
+    given = [labels.of_listing(each) for each in (listing, test_listing)]
+    known = [label_of for label_of in given if label_of is not None]
+    if not known:
         folders = [labels.of_folders(each) for each in (listing, test_listing)]
         names = sorted({folders[0][name] for name in train})
         unknown = sorted({folders[1][name] for name in test} - set(names))
@@ -122,7 +123,7 @@ def _classes(
         places = {name: place for place, name in enumerate(names)}
         found = [{name: places[folder] for name, folder in of.items() if folder in places} for of in folders]
         return found, tuple(names)
-    if any(label_of is None for label_of in known):
+    if len(known) < len(given):
         raise ValueError(
             f"folder: of {listing.root} and {test_listing.root} one has its labels in a {labels.LABELS_FILE}, and the "
             "other is without; give it one too"
@@ -148,6 +149,7 @@ def _hash(name: str) -> float:
 
 def _damage(file: Openable, channels: int) -> str | None:
     try:
-        return check_image(_content(file), channels=channels)
+        check_image(_content(file), channels=channels)
     except (ValueError, OSError) as error:
         return f"{file} ({error})"
+    return None

@@ -120,7 +120,8 @@ def _opened(file: File) -> Image.Image:
 
 def _scale_transparent_colour(image: Image.Image) -> None:
     """Scale the one colour of a PNG that is transparent as its pixels will be, which Pillow leaves to us."""
-    scale = UNSCALED.get(image.tile[0].args) if image.format == "PNG" and image.tile else None
+    tile = getattr(image, "tile", None)
+    scale = UNSCALED.get(tile[0].args) if image.format == "PNG" and tile else None
     if scale and "transparency" in image.info:
         image.info["transparency"] = scale(image.info["transparency"])
 

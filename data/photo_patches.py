@@ -1,5 +1,7 @@
 """Crops of the two photographs in scikit-learn: natural colour images that need no download."""
 
+from typing import Any
+
 import numpy as np
 
 from data.fingerprint import of_arrays, of_facts
@@ -42,7 +44,7 @@ class Crops:
     def __len__(self) -> int:
         return len(self.corners)
 
-    def __getitem__(self, index) -> Example:
+    def __getitem__(self, index: Any) -> Example:
         photo, y, x = np.moveaxis(self.corners[index], -1, 0)
         return {"image": np.ascontiguousarray(self.windows[photo, y, x])}
 

@@ -52,7 +52,7 @@ class Arrays:
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
-    def __getitem__(self, index) -> Example:
+    def __getitem__(self, index: Any) -> Example:
         return {name: array[index] for name, array in self.arrays.items()}
 
     take = __getitem__

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from data.fingerprint import of_facts, of_files
 from data.images import load_image
-from data.source import Arrays, Example, Source, Unreadable, take
+from data.source import Arrays, Example, Records, Source, Unreadable, take
 from limits import Sides, sides
 
 DESCRIPTIONS = ("dataset_info.json", "features.json")  # what TFDS writes beside the examples
@@ -71,7 +72,7 @@ def tfds(
     # Images are decoded here rather than by TFDS, so that all sources crop and resize alike.
     decoders = {image_key: tfds.decode.SkipDecoding()}
 
-    def split(name):
+    def split(name: str) -> Records:
         if not name:
             return Arrays({"image": np.zeros((0, *shape), np.uint8)})
         try:
@@ -132,22 +133,20 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+@dataclass(eq=False)
 class TfdsRecords:
-    """Records of a TFDS data source, their images decoded when asked for."""
+    """Records of a TFDS data source, their images decoded when asked for.
 
-    def __init__(
-        self,
-        name: str,
-        source: Any,
-        image_key: str,
-        label_key: str,
-        decoding: dict[str, Any],
-        shards: Sequence[Any],
-        shape: tuple[int, ...],
-    ):
-        """`decoding` are the options of `load_image`; `shards` TFDS's instructions: files and what of each is taken."""
-        self.name, self.source, self.decoding, self.shards, self.shape = name, source, decoding, shards, shape
-        self.image_key, self.label_key = image_key, label_key
+    `decoding` are the options of `load_image`; `shards` TFDS's instructions: files and what of each is taken.
+    """
+
+    name: str
+    source: Any
+    image_key: str
+    label_key: str
+    decoding: dict[str, Any]
+    shards: Sequence[Any]
+    shape: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -168,7 +167,7 @@ class TfdsRecords:
     def _file(self, index: int) -> str:
         """The name of the file that holds example `index`."""
         ends = np.cumsum([s.examples_in_shard - s.skip if s.take < 0 else s.take for s in self.shards])
-        return str(self.shards[np.searchsorted(ends, index, side="right")].filename)
+        return str(self.shards[int(np.searchsorted(ends, index, side="right"))].filename)
 
     def fingerprint(self) -> str:
         """The fingerprint is that of the stored files' content, of what is taken of each, and of how images are read.

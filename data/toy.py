@@ -14,7 +14,7 @@ def toy(shape: str, *, train_length: int = 100_000, test_length: int = 10_000) -
     """
     draw = SHAPES[shape]
 
-    def split(seed, length):
+    def split(seed: int, length: int) -> Arrays:
         points, *label = draw(np.random.default_rng(seed), length)
         labels = {"label": label[0].astype(np.int32)} if label else {}
         return Arrays({"image": points.astype(np.float32), **labels})

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from checkpoints import torch_file
-from checkpoints.importing import sha256
+from data.fingerprint import of_file
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.placing import one_ahead
@@ -42,7 +42,7 @@ def load_inception(path: str, resize: str = "pytorch", expected: str = "") -> In
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"eval.inception is {path!r}; there is no such file")
-    found = sha256(file)
+    found = of_file(file)
     if expected and found != expected.lower():
         raise ValueError(f"eval.inception is {path!r}, whose SHA-256 is {found}, and eval.inception_sha256 {expected}")
     if not expected and found != PUBLISHED:

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from checkpoints import diffusers, importing
 from checkpoints.published import Weights
+from data.fingerprint import of_file
 from experiment import inputs
 from experiment.build import network_of
 from experiment.progress import waiting
@@ -86,7 +87,7 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
         others = sorted(set(store.steps()) - {weights.step})
     if others:
         raise ValueError(f"{workdir.path} already holds checkpoints of steps {others}; import into another --workdir")
-    known = {"file": weights.file.name, "format": importing.detect(file), "sha256": importing.sha256(weights.file)}
+    known = {"file": weights.file.name, "format": importing.detect(file), "sha256": of_file(weights.file)}
     step, origin = weights.step, weights.metadata | known
     with waiting(f"writing the checkpoint of step {step}"), workdir.store() as store:
         # JAX files average the Fourier frequencies, which are fixed, as well: the raw ones differ by rounding.

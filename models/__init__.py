@@ -10,8 +10,8 @@ from typing import Any
 from flax import nnx
 from jaxtyping import Array, Key
 
+from limits import check_known
 from models.adm import ADM
-from models.checks import check_known
 from models.ddpm import DDPM
 from models.edm_unet import EDMUNet
 from models.guided_unet import GuidedUNet
@@ -22,7 +22,7 @@ from models.ncsnpp import NCSNpp
 from models.ncsnv2 import NCSNv2, NCSNv2_128, NCSNv2_256
 from models.noisy_classifier import NoisyClassifier
 
-MODELS: dict[str, type[nnx.Module]] = {
+MODELS: dict[str, type[Any]] = {
     "ncsnpp": NCSNpp,
     "ddpm": DDPM,
     "edm_unet": EDMUNet,

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ def recomputed(call: Callable[..., Array]) -> Callable[..., Array]:
     """
 
     @functools.wraps(call)
-    def either(block: nnx.Module, *arguments: Array | None) -> Array:
+    def either(block: Any, *arguments: Array | None) -> Array:
         run = functools.partial(call, block)
         return (jax.checkpoint(run) if block.remat else run)(*arguments)
 
@@ -68,8 +69,7 @@ class ResBlock(nnx.Module):
     ):
         self.norm0 = GroupNorm(c_in, groups0 or groups(c_in), epsilon=epsilon)
         self.conv0 = conv3x3(c_in, c_out, dtype=dtype, rngs=rngs)
-        make = {"dtype": precise(dtype), "rngs": rngs}
-        self.time = linear(c_time, (1 + scale_shift) * c_out, **make) if c_time else None
+        self.time = linear(c_time, (1 + scale_shift) * c_out, dtype=precise(dtype), rngs=rngs) if c_time else None
         self.norm1 = GroupNorm(c_out, groups(c_out), epsilon=epsilon)
         self.conv1 = conv3x3(c_out, c_out, scale=init_scale, dtype=dtype, rngs=rngs)
         has_shortcut = c_in != c_out or (resample is not None and resample_shortcut)

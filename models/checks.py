@@ -1,9 +1,8 @@
 """Checks made while a network is built or traced, before anything is compiled."""
 
 import dataclasses
-import difflib
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -61,23 +60,27 @@ class Dtype:
 
 
 @functools.cache
-def ranges_of(network: type) -> dict[str, limits.Range]:
+def ranges_of(network: Any) -> dict[str, limits.Range]:
     """What each option of a network may be."""
     return limits.of_options(network.__init__, NUMBERS, {DTypeLike | None: Dtype()})
 
 
-def check_options(network: type, given: Mapping[str, Any]) -> None:
-    """Raise ValueError where an option of the network is of another type or outside its range."""
+def check_options(network: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options among the `given` local variables of a network's constructor, at its beginning.
+
+    Raises:
+      ValueError: one of them is of another type or outside its range.
+    """
     limits.check("model.", given, ranges_of(network))
+    return {name: value for name, value in given.items() if name not in ("self", "__class__")}
 
 
-def check_known(what: str, received: str, known: Iterable[str]) -> None:
-    """Raise ValueError with the known names, the nearest first, unless `received` is one of them."""
-    known = list(known)
-    if received not in known:
-        near = difflib.get_close_matches(str(received), known, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"unknown {what} {received!r}{hint}; known: {', '.join(sorted(known))}")
+def check_even(option: str, features: int) -> None:
+    """Raise ValueError unless a time embedding can be half sines, half cosines of so many features."""
+    if features < 4 or features % 2:
+        raise ValueError(
+            f"{option}={features}: the time embedding is half sines, half cosines; choose an even {option} of 4 or more"
+        )
 
 
 def check_centered(centered: bool) -> None:
@@ -92,7 +95,7 @@ def check_call(
     condition: Mapping[str, Any] | None,
     keys: Array | None,
     shape: tuple[int, ...],
-    sizes: Mapping[str, int] | None = None,
+    sizes: Mapping[str, int],
 ) -> None:
     """Raise ValueError unless the arguments fit a network whose examples have `shape`.
 
@@ -101,7 +104,7 @@ def check_call(
     if condition is not None and not sizes:
         raise ValueError("this network takes no condition: leave condition=None or choose a conditional network")
     for name, value in (condition or {}).items():
-        check_known("condition", name, sizes)
+        limits.check_known("condition", name, sizes)
         if value.shape != (x.shape[0], sizes[name]):
             raise ValueError(
                 f"condition {name!r} holds {sizes[name]} numbers an example, shape {(x.shape[0], sizes[name])}; "

@@ -6,6 +6,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from limits import Sides
+from models.checks import check_options
 from models.layers import Keys
 from models.ncsnpp import NCSNpp
 
@@ -42,31 +43,4 @@ class DDPM(NCSNpp):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
-        super().__init__(
-            image_size=image_size,
-            num_channels=num_channels,
-            nf=nf,
-            ch_mult=ch_mult,
-            channels=channels,
-            num_res_blocks=num_res_blocks,
-            attn_resolutions=attn_resolutions,
-            attend_each_block=attend_each_block,
-            num_groups=num_groups,
-            dropout=dropout,
-            resamp_with_conv=resamp_with_conv,
-            conditional=conditional,
-            centered=centered,
-            fir=False,
-            skip_rescale=False,
-            resblock_type="ddpm",
-            embedding_type="positional",
-            init_scale=0.0,
-            nonlinearity=nonlinearity,
-            label_dim=label_dim,
-            scale_by_sigma=scale_by_sigma,
-            sigma_min=sigma_min,
-            sigma_max=sigma_max,
-            num_scales=num_scales,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        super().__init__(**check_options(type(self), locals()), skip_rescale=False, resblock_type="ddpm")

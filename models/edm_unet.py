@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -47,43 +49,22 @@ class EDMUNet(NCSNpp):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
-        check_options(type(self), locals())
+        options = check_options(type(self), locals())
         check_centered(centered)
-        super().__init__(
-            image_size=image_size,
-            num_channels=num_channels,
-            nf=nf,
-            ch_mult=ch_mult,
-            num_res_blocks=num_res_blocks,
-            attn_resolutions=attn_resolutions,
-            dropout=dropout,
-            fir=fir,
-            fir_kernel=fir_kernel,
-            progressive=progressive,
-            progressive_input=progressive_input,
-            embedding_type=embedding_type,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        super().__init__(**{name: options[name] for name in options.keys() - {"label_dim", "augment_dim"}})
         c_embedding = nf if self.fourier is None else 2 * nf
         self.label_dim, self.augment_dim = label_dim, augment_dim
-        make = {"dtype": precise(dtype), "rngs": rngs}
+        make: dict[str, Any] = {"dtype": precise(dtype), "rngs": rngs}
         self.label = linear(label_dim, c_embedding, **make) if label_dim else None
         self.augment = linear(augment_dim, c_embedding, use_bias=False, **make) if augment_dim else None
 
-    @property
-    def condition_sizes(self) -> dict[str, int]:
-        """Features of each condition it takes, by name."""
-        return {name: size for name, size in (("label", self.label_dim), ("augment", self.augment_dim)) if size}
-
-    def _features(self, c_noise: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:
+    def features(self, c_noise: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:
+        """The embedding of c_noise, class and augmentation added to it."""
         features = positional(c_noise, self.nf) if self.fourier is None else self.fourier.of_log(c_noise)
         if self.label is not None:
-            if "label" in condition:
-                # A one-hot vector's norm becomes that of as many numbers of variance 1.
-                features += self.label(condition["label"].astype(features.dtype) * math.sqrt(self.label_dim))
-            else:
-                features += self.label.bias[...].astype(features.dtype)
+            label = condition.get("label", jnp.zeros((1, self.label_dim)))
+            # A one-hot vector's norm becomes that of as many numbers of variance 1.
+            features += self.label(label.astype(features.dtype) * math.sqrt(self.label_dim))
         if self.augment is not None and "augment" in condition:
             features += self.augment(condition["augment"].astype(features.dtype))
         return features

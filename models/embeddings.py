@@ -30,6 +30,13 @@ def positional(
     return jnp.concatenate(waves[::-1] if adm else waves, axis=-1)
 
 
+def sigma_of_level(
+    level: Float[Array, " b"], sigma_min: float, sigma_max: float, num_scales: int
+) -> Float[Array, " b"]:
+    """The noise level of each index, 0 the noisiest: sigma_max (sigma_min / sigma_max)^(level / (num_scales - 1))."""
+    return sigma_max * (sigma_min / sigma_max) ** (level / (num_scales - 1))
+
+
 def image_fourier(x: Float[Array, "b *d c"], exponents: Sequence[int]) -> Float[Array, "b *d e"]:
     """x, then sines and cosines of 2 pi 2^n x for each exponent n, in its last axis (Kingma et al. 2021, App. C).
 

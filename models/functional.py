@@ -61,7 +61,7 @@ class Network:
     ) -> Float[Array, "b *d"]:
         """The network's output; `keys`, one an example, turn dropout on. Pure: call it under jit."""
         graph, expected, paths = _structure(self)
-        values = {}
+        values: dict[str, Any] = {}
         for collection in expected:
             missing = sorted(expected[collection].keys() - variables[collection].keys())
             unknown = sorted(variables[collection].keys() - expected[collection].keys())
@@ -83,7 +83,7 @@ class Network:
 @functools.cache
 def _structure(network: Network) -> tuple[nnx.GraphDef, Variables, dict[str, tuple]]:
     """The module without its numbers, the abstract variables, and the path in the module of each dotted name."""
-    static = {}
+    static: dict[str, Any] = {}
 
     def build(key: Array) -> Variables:
         graph, variables, paths = _split(_create(network, key))
@@ -106,9 +106,10 @@ def _create(network: Network, key: Array) -> nnx.Module:
 
 
 def _split(module: nnx.Module) -> tuple[nnx.GraphDef, Variables, dict[str, tuple]]:
-    graph, params, fixed = nnx.split(module, nnx.Param, Fixed)
-    variables, paths = {"params": {}, "fixed": {}}, {}
-    for collection, state in zip(variables, (params, fixed), strict=True):
+    graph, *states = nnx.split(module, nnx.Param, Fixed)
+    variables: Variables = {"params": {}, "fixed": {}}
+    paths: dict[str, tuple] = {}
+    for collection, state in zip(variables, states, strict=True):
         for path, variable in nnx.to_flat_state(state):
             name = ".".join(map(str, path))
             variables[collection][name], paths[name] = variable[...], path

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from flax import nnx
 from jax.typing import DTypeLike
 
-from limits import Sides
-from models.attention import Attention
-from models.checks import check_known, check_options
+from limits import Sides, check_known
+from models.checks import check_options
 from models.layers import Keys
-from models.residual_unet import EPSILON, ResidualUNet
+from models.residual_unet import ResidualUNet, heads_of_width
 
 GROUPS = 32  # of every norm
 
@@ -64,36 +63,18 @@ class GuidedUNet(ResidualUNet):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
-        check_options(type(self), locals())
+        options = check_options(type(self), locals())
         check_known("attention_order", attention_order, ("legacy", "new"))
 
-        def groups(_channels: int) -> int:
-            return GROUPS
+        def heads(channels: int, way: str) -> int:
+            return num_heads_up if way == "up" and num_heads_up is not None else num_heads
 
-        def attend(channels: int, way: str) -> Attention:
-            heads = num_heads_up if way == "up" and num_heads_up is not None else num_heads
-            if head_channels is not None:
-                if channels % head_channels:
-                    raise ValueError(f"{channels} channels cannot attend in heads of head_channels={head_channels}")
-                heads = channels // head_channels
-            options = {"groups": groups, "init_scale": 0.0, "skip_rescale": False, "epsilon": EPSILON}
-            return Attention(channels, heads=heads, fused=attention_order, dtype=dtype, rngs=rngs, **options)
-
+        for name in ("num_heads", "num_heads_up", "head_channels", "attention_order", "learned_variance"):
+            del options[name]
         super().__init__(
-            image_size=image_size,
-            num_channels=num_channels,
+            **options,
             out_channels=num_channels * (1 + learned_variance),
-            nf=nf,
-            ch_mult=ch_mult,
-            num_res_blocks=num_res_blocks,
-            attn_resolutions=attn_resolutions,
-            groups=groups,
-            attend=attend,
-            scale_shift=scale_shift,
-            resblock_updown=resblock_updown,
-            label_dim=label_dim,
-            centered=centered,
-            dropout=dropout,
-            dtype=dtype,
-            rngs=rngs,
+            groups=lambda channels: GROUPS,
+            heads=heads if head_channels is None else heads_of_width(head_channels),
+            fused=attention_order,
         )

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,8 +53,13 @@ def initializer(scale: float = 1.0) -> nnx.Initializer:
 
 
 @functools.partial(jax.jit, static_argnames="shape")
-def _trim(draws: Array, limit: float, shape: tuple[int, ...]) -> Array:
+def _trim(draws: Array, limit: float | Array, shape: tuple[int, ...]) -> Array:
     return (draws[: math.prod(shape)] * limit).reshape(shape)
+
+
+def quarter(channels: int) -> int:
+    """The groups of a norm over so many channels: a quarter of them, 32 at most."""
+    return min(channels // 4, 32)
 
 
 def precise(dtype: DTypeLike | None) -> DTypeLike | None:
@@ -76,7 +82,7 @@ def linear(
     )
 
 
-def _dot(x: Array, kernel: Array, *arguments, **options) -> Array:
+def _dot(x: Array, kernel: Array, *arguments: Any, **options: Any) -> Array:
     return materialized(lax.dot_general(materialized(x), kernel, *arguments, **options))
 
 
@@ -107,7 +113,7 @@ def conv3x3(
 _PADS = {"SAME": 1, "VALID": 0}
 
 
-def _dense(x: Array, kernel: Array, _: tuple[int, int], padding: str, **options) -> Array:
+def _dense(x: Array, kernel: Array, _: tuple[int, int], padding: str, **options: Any) -> Array:
     """What nnx.Conv calls for stride 1: the options are those of no dilation and no groups."""
     return convolve(x, kernel, _PADS[padding])
 

@@ -3,12 +3,14 @@
 import functools
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
-from models.checks import check_call, check_known, check_options
+from limits import check_known
+from models.checks import check_call, check_even, check_options
 from models.embeddings import Fourier, positional
 from models.layers import NONLINEARITIES, Keys, dropout, linear, precise
 
@@ -46,16 +48,15 @@ class MLP(nnx.Module):
         check_options(type(self), locals())
         check_known("embedding_type", embedding_type, ("fourier", "positional"))
         check_known("nonlinearity", nonlinearity, NONLINEARITIES)
-        if time_features % 2:
-            raise ValueError(f"time_features={time_features}: half sines, half cosines; choose an even number")
-        make = {"dtype": dtype, "rngs": rngs}
+        check_even("time_features", time_features)
+        make: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        of_time: dict[str, Any] = make | {"dtype": precise(dtype)}
         size = math.prod(shape)
         self.shape, self.dropout = tuple(shape), dropout
         self.time_features = time_features
         self.act = NONLINEARITIES[nonlinearity]
         self.fourier = Fourier(time_features // 2, fourier_scale, rngs=rngs) if embedding_type == "fourier" else None
         self.label_dim = label_dim
-        of_time = {"dtype": precise(dtype), "rngs": rngs}
         self.linear_in = linear(size, width, **make)
         self.classes = linear(label_dim, width, use_bias=False, **of_time) if label_dim else None
         self.time = nnx.List([linear(time_features, width, **of_time) for _ in range(depth)])

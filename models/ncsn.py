@@ -4,6 +4,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from limits import Sides
+from models.checks import check_options
 from models.layers import Keys
 from models.ncsnv2 import NCSNv2
 
@@ -34,17 +35,4 @@ class NCSN(NCSNv2):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
-        super().__init__(
-            image_size=image_size,
-            num_channels=num_channels,
-            nf=nf,
-            normalization=normalization,
-            nonlinearity=nonlinearity,
-            centered=centered,
-            scale_by_sigma=scale_by_sigma,
-            sigma_min=sigma_min,
-            sigma_max=sigma_max,
-            num_scales=num_scales,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        super().__init__(**check_options(type(self), locals()))

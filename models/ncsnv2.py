@@ -1,14 +1,16 @@
 """NCSNv2 (Song and Ermon 2020, arXiv:2006.09011): a dilated RefineNet that never sees the noise level."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
-from limits import Sides, sides
-from models.checks import check_call, check_known, check_options
+from limits import Sides, check_known, sides
+from models.checks import check_call, check_options
+from models.embeddings import sigma_of_level
 from models.layers import NONLINEARITIES, Keys
 from models.refinenet import NORMS, Levels, Make, Norm, Refine, Residual
 from models.resolutions import check_halvings
@@ -68,19 +70,20 @@ class NCSNv2(nnx.Module):
             )
         self.shape = (*sides(image_size), num_channels)
         self.act, self.centered, self.scale_by_sigma = NONLINEARITIES[nonlinearity], centered, scale_by_sigma
-        self.sigma_min, self.sigma_max, self.num_scales = sigma_min, sigma_max, num_scales
-        classes = num_scales if self.class_conditional else 0
-        make = Make(norm=normalization, classes=classes, act=self.act, max_pool=self.max_pool, dtype=dtype, rngs=rngs)
+        self.levels: tuple[Any, ...] | None = (sigma_min, sigma_max, num_scales) if num_scales else None
+        self.classes = num_scales if num_scales and self.class_conditional else 0
+        make = Make(normalization, self.classes, self.act, self.max_pool, dtype, rngs)
 
         widths = [nf * multiple for multiple, _ in self.stages]
         self.conv_in = make.conv(num_channels, nf)
-        self.down = nnx.List()
+        self.down: nnx.List = nnx.List()
         for i, (_, dilation) in enumerate(self.stages):
             first = Residual(widths[max(i - 1, 0)], widths[i], starts=i > 0, dilation=dilation, make=make)
             self.down.append(
                 nnx.List([first, Residual(widths[i], widths[i], starts=False, dilation=dilation, make=make)])
             )
-        self.up, below = nnx.List(), []
+        self.up: nnx.List = nnx.List()
+        below: list[int] = []
         for i in reversed(range(len(widths))):
             c_out = widths[max(i - 1, 0)]
             self.up.append(Refine([widths[i], *below], c_out, end=i == 0, make=make))
@@ -97,10 +100,10 @@ class NCSNv2(nnx.Module):
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b h w c"]:
         """The network's output for images x; `keys` are accepted and not used."""
-        check_call(x, c_noise, condition, keys, self.shape)
+        check_call(x, c_noise, condition, keys, self.shape, {})
         levels: Levels = None
-        if self.class_conditional:
-            levels = jnp.clip(jnp.round(c_noise), 0, self.num_scales - 1).astype(int)
+        if self.classes:
+            levels = jnp.clip(jnp.round(c_noise), 0, self.classes - 1).astype(int)
         h = self.conv_in(x if self.centered else 2 * x - 1)
         stages = []
         for blocks in self.down:
@@ -111,12 +114,11 @@ class NCSNv2(nnx.Module):
         for refine in self.up:
             inputs = [refine([stages.pop(), *inputs], levels)]
         h = self.conv_out(self.act(self.norm_out(inputs[0], levels))).astype(x.dtype)
-        return h / self._sigma(c_noise.astype(x.dtype))[:, None, None, None] if self.scale_by_sigma else h
-
-    def _sigma(self, c_noise: Array) -> Array:
-        if not self.num_scales:
-            return c_noise
-        return self.sigma_max * (self.sigma_min / self.sigma_max) ** (c_noise / (self.num_scales - 1))
+        if not self.scale_by_sigma:
+            return h
+        sigma = c_noise.astype(x.dtype)
+        sigma = sigma if self.levels is None else sigma_of_level(sigma, *self.levels)
+        return h / sigma[:, None, None, None]
 
 
 class NCSNv2_128(NCSNv2):  # noqa: N801

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,10 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
-from limits import Sides, sides
-from models.attention import Attention
-from models.checks import check_call, check_known, check_options
-from models.layers import Keys, linear
-from models.residual_unet import EPSILON, Bricks, ResidualEncoder
+from limits import Sides, check_known, sides
+from models.checks import check_call, check_options
+from models.layers import GroupNorm, Keys, linear, quarter
+from models.residual_unet import EPSILON, ResidualUNet, heads_of_width
 
 POOLS = ("attention", "mean")
 
@@ -56,24 +56,20 @@ class AttentionPool(nnx.Module):
         return self.out(jnp.einsum("bhk,bkhc->bhc", weights.astype(value.dtype), value).reshape(b, c))
 
 
-class NoisyClassifier(ResidualEncoder):
+class NoisyClassifier(ResidualUNet):
     """ADM's U-Net down to its middle, then one vector of all places, then the classes.
 
     The noise scales and shifts, blocks halve the image, attention has heads of one width. Groups of the norms are a
     quarter of the channels, 32 at most: the published ones from 128 channels on. The defaults are the published ones
     for images of 64 pixels but for their depth, there 4. The logits begin at nothing, every class as likely.
 
-    Args:
-      image_size, num_channels: images are [b, height, width, num_channels], square where image_size is one number,
-        noised and of about unit size at every noise level, as `sde_lib.classifier` scales them.
+    Images are noised and of about unit size at every noise level, as `sde_lib.classifier` scales them.
+
+    Args, beside those of `models.guided_unet.GuidedUNet` that it has too:
       label_dim: classes.
-      nf, ch_mult: channels (classifier_width), and their multiple at each resolution.
-      num_res_blocks: residual blocks a level (classifier_depth).
-      attn_resolutions: shorter sides of the features that attend, behind each block; the smallest ones always do once.
-      head_channels: of one attention head; what attends must have at least as many.
+      nf, num_res_blocks: classifier_width and classifier_depth, blocks a level.
       pool: "attention", or "mean", over all places behind the last norm.
       centered: data in [-1, 1], or in [0, 1]: both are classified as they come.
-      dropout: rate within residual blocks, only where keys are given.
       dtype: of the computation; None: that of inputs and parameters. The logits are at least float32.
 
     Raises ValueError for options no network can be built from.
@@ -96,47 +92,20 @@ class NoisyClassifier(ResidualEncoder):
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
     ):
-        check_options(type(self), locals())
+        options = check_options(type(self), locals())
         check_known("pool", pool, POOLS)
         if label_dim < 2:
             raise ValueError(f"label_dim={label_dim}: a classifier tells 2 or more classes apart")
-
-        def groups(channels: int) -> int:
-            return min(channels // 4, 32)
-
-        def heads(channels: int) -> int:
-            if channels % head_channels:
-                raise ValueError(f"{channels} channels cannot attend in heads of head_channels={head_channels}")
-            return channels // head_channels
-
-        def attend(channels: int, _way: str) -> Attention:
-            options = {"groups": groups, "init_scale": 0.0, "skip_rescale": False, "epsilon": EPSILON}
-            return Attention(channels, heads=heads(channels), dtype=dtype, rngs=rngs, **options)
-
-        bricks = Bricks(
-            nf=nf,
-            groups=groups,
-            attend=attend,
-            scale_shift=True,
-            resblock_updown=True,
-            dropout=dropout,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        super().__init__(
-            bricks,
-            image_size=image_size,
-            num_channels=num_channels,
-            ch_mult=ch_mult,
-            num_res_blocks=num_res_blocks,
-            attn_resolutions=attn_resolutions,
-        )
+        heads = heads_of_width(head_channels)
+        for name in ("label_dim", "head_channels", "pool", "centered"):  # it is told no class, and takes either range
+            del options[name]
+        super().__init__(**options, out_channels=None, groups=quarter, heads=heads)
         c, pixels = int(nf * ch_mult[-1]), math.prod(side >> (len(ch_mult) - 1) for side in sides(image_size))
         self.classes, self.pool = label_dim, pool
-        self.norm_out = bricks.norm(c)
-        make = {"scale": 0.0, "dtype": dtype, "rngs": rngs}
+        self.norm_out = GroupNorm(c, quarter(c), epsilon=EPSILON)
+        make: dict[str, Any] = {"scale": 0.0, "dtype": dtype, "rngs": rngs}
         if pool == "attention":
-            self.head = AttentionPool(pixels, c, label_dim, heads=heads(c), **make)
+            self.head: nnx.Module = AttentionPool(pixels, c, label_dim, heads=heads(c, "middle"), **make)
         else:
             self.head = linear(c, label_dim, **make)
 

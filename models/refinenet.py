@@ -6,6 +6,7 @@ noise level, the only way NCSN is told the noise. Convolutions start as PyTorch'
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,8 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from models.layers import Keys
+from models.layers import Keys, quarter
+from models.resample import downsample
 
 Levels = Int[Array, " b"] | None
 """The noise level of each example, for class-conditional normalisations; None: they have no classes."""
@@ -42,7 +44,7 @@ class Norm(nnx.Module):
     def __init__(self, channels: int, kind: str, classes: int, *, rngs: nnx.Rngs | Keys, epsilon: float = 1e-5):
         shape = (classes, channels) if classes else (channels,)
         self.kind, self.classes, self.epsilon = kind, classes, epsilon
-        self.groups = min(channels // 4, 32)
+        self.groups = quarter(channels)
         if kind == "group" and (self.groups < 1 or channels % self.groups):
             raise ValueError(f"{channels} channels cannot be normalised in {self.groups} equal groups: change nf")
         drawn = kind in ("instance++", "variance")  # N(1, 0.02^2), as published
@@ -78,21 +80,16 @@ class Norm(nnx.Module):
         return table[...][levels] if self.classes else table[...]
 
 
+@dataclass(frozen=True)
 class Make:
-    """How the bricks of one network are made: its norm, nonlinearity, pooling, dtype and source of keys."""
+    """How the bricks of one network are made: the kind of its norms, nonlinearity, pooling, dtype, source of keys."""
 
-    def __init__(
-        self,
-        *,
-        norm: str,
-        classes: int,
-        act: Callable[[Array], Array],
-        max_pool: bool,
-        dtype: DTypeLike | None,
-        rngs: nnx.Rngs | Keys,
-    ):
-        self.kind, self.classes, self.act, self.max_pool = norm, classes, act, max_pool
-        self.dtype, self.rngs = dtype, rngs
+    kind: str
+    classes: int
+    act: Callable[[Array], Array]
+    max_pool: bool
+    dtype: DTypeLike | None
+    rngs: nnx.Rngs | Keys
 
     def norm(self, channels: int) -> Norm:
         """A normalisation."""
@@ -121,12 +118,6 @@ def normalised(norm: Norm | None, x: Array, levels: Levels) -> Array:
     return x if norm is None else norm(x, levels)
 
 
-def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
-    """The mean of 2x2 pixels."""
-    b, h, w, c = x.shape
-    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
-
-
 class Residual(nnx.Module):
     """x + conv(act(norm(conv(act(norm(x)))))).
 
@@ -149,7 +140,7 @@ class Residual(nnx.Module):
         h = self.conv0(self.act(self.norm0(x, levels)))
         h = self.conv1(self.act(self.norm1(h, levels)))
         x = x if self.shortcut is None else self.shortcut(x)
-        return halve(x) + halve(h) if self.pool else x + h
+        return downsample(x) + downsample(h) if self.pool else x + h
 
 
 class ConvUnits(nnx.Module):

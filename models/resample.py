@@ -1,6 +1,7 @@
 """Doubling and halving images: FIR filters (Zhang 2019; StyleGAN2, Karras et al. 2020), nearest neighbour, average."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from flax import nnx
 from jax import lax
@@ -31,7 +32,7 @@ def _reduce(axis: int, x: Array, taps: Sequence[float], down: int, pad: tuple[in
     padded = _pad(axis, x, pad[0], pad[1] + -(x.shape[axis] + sum(pad)) % down)
     by_phase = padded.reshape(*x.shape[:axis], -1, down, *x.shape[axis + 1 :])
     phases = jnp.unstack(by_phase, axis=axis + 1)
-    return sum(
+    return sum(  # type: ignore[return-value]  # the taps are not none
         tap * lax.slice_in_dim(phases[j % down], j // down, j // down + size, 1, axis)
         for j, tap in enumerate(reversed(taps))
     )
@@ -94,45 +95,20 @@ def downsample(x: Float[Array, "b h w c"], kernel: Sequence[float] | None = None
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
-class Upsample(nnx.Module):
-    """Doubling, with a 3x3 convolution behind it where `conv`; both are linear, so the filter may go first.
+class Resample(nnx.Module):
+    """Doubling ("up") or halving ("down"), with a 3x3 convolution where `conv`; without it the channels stay.
 
-    StyleGAN2 convolves the zero-stuffed image and filters then; filtering first gives the same numbers with a plain
-    convolution. Without `conv` the channels stay: c_in must equal c_out.
+    Upwards the convolution stands behind. StyleGAN2 convolves the zero-stuffed image and filters then; both are linear,
+    and filtering first gives the same numbers with a plain convolution. Downwards it has stride 2, behind the filter if
+    there is one; else the image is padded with `padding` pixels above and on the left, below and on the right: DDPM and
+    score-SDE (0, 1), Nichol and Dhariwal 2021 (1, 1).
     """
 
     def __init__(
         self,
         c_in: int,
         c_out: int,
-        *,
-        conv: bool,
-        fir_kernel: tuple[float, ...] | None,
-        dtype: DTypeLike | None,
-        rngs: nnx.Rngs | Keys,
-    ):
-        padding = "SAME" if fir_kernel is None else "VALID"
-        self.conv = conv3x3(c_in, c_out, padding=padding, dtype=dtype, rngs=rngs) if conv else None
-        self.fir_kernel = fir_kernel
-
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c2"]:
-        """Double."""
-        if self.conv is None:
-            return upsample(x, self.fir_kernel)
-        return self.conv(upsample(x) if self.fir_kernel is None else _up_fir(x, self.fir_kernel, margin=1))
-
-
-class Downsample(nnx.Module):
-    """Halving; where `conv`, by a 3x3 convolution of stride 2, behind the FIR filter if there is one.
-
-    Without a filter the image is padded with `padding` pixels above and on the left, below and on the right: DDPM and
-    score-SDE (0, 1), Nichol and Dhariwal 2021 (1, 1). Without `conv` the channels stay.
-    """
-
-    def __init__(
-        self,
-        c_in: int,
-        c_out: int,
+        way: str,
         *,
         conv: bool,
         fir_kernel: tuple[float, ...] | None,
@@ -140,12 +116,17 @@ class Downsample(nnx.Module):
         dtype: DTypeLike | None,
         rngs: nnx.Rngs | Keys,
     ):
-        sides = (padding, padding) if fir_kernel is None else "VALID"
-        self.conv = conv3x3(c_in, c_out, strides=2, padding=sides, dtype=dtype, rngs=rngs) if conv else None
-        self.fir_kernel = fir_kernel
+        self.up, self.fir_kernel = way == "up", fir_kernel
+        around = "VALID" if fir_kernel is not None else "SAME" if self.up else (padding, padding)
+        make: dict[str, Any] = {"strides": 1 if self.up else 2, "padding": around, "dtype": dtype, "rngs": rngs}
+        self.conv = conv3x3(c_in, c_out, **make) if conv else None
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c2"]:
-        """Halve."""
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
+        """Resample."""
         if self.conv is None:
-            return downsample(x, self.fir_kernel)
-        return self.conv(x if self.fir_kernel is None else _down_fir(x, self.fir_kernel, margin=1, down=1))
+            return (upsample if self.up else downsample)(x, self.fir_kernel)
+        if self.fir_kernel is not None:
+            x = _up_fir(x, self.fir_kernel, margin=1) if self.up else _down_fir(x, self.fir_kernel, margin=1, down=1)
+        elif self.up:
+            x = upsample(x)
+        return self.conv(x)

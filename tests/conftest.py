@@ -14,9 +14,18 @@ if _DEVICES not in os.environ.get("XLA_FLAGS", ""):  # a worker of pytest-xdist 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 
-# Of the samplers what handles arrays; in the tables of coefficients, Python numbers, checks would cost most time.
-ARRAYS = ("ancestral", "base", "create", "euler_maruyama", "flow", "langevin", "linear", "ode", "reverse_diffusion")
-jaxtyping.install_import_hook(["sde_lib", "inverse", *(f"samplers.{name}" for name in ARRAYS)], "beartype.beartype")
+from tests import typechecker  # noqa: E402
+
+# Of some rooms what handles arrays alone: in the samplers' tables of coefficients, Python numbers, checks would cost
+# most time; the networks' constructors and calls, and the sources, refuse wrong arguments themselves, in words.
+ROOMS = ("sde_lib", "inverse", "conditions", "autoencoders")
+ARRAYS = {
+    "samplers": "ancestral base create euler_maruyama flow langevin linear ode reverse_diffusion",
+    "models": "attention blocks convolution embeddings layers materialize refinenet resample",
+    "data": "augment geometry",
+}
+CHECKED = [*ROOMS, *(f"{room}.{name}" for room, names in ARRAYS.items() for name in names.split())]
+jaxtyping.install_import_hook(CHECKED, f"{typechecker.__name__}.checked")
 
 
 # Compiling takes most of the tests' time. What takes longer than a moment is kept by JAX, which finds it by everything

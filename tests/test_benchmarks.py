@@ -28,6 +28,7 @@ from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import cifar10_ddpmpp_continuous, digits_classes
 from experiment import build
 from experiment.workdir import Workdir
+from limits import sides
 from models.functional import Network
 from tests.training.given import losses_at
 from training.preparation import loss_of
@@ -129,7 +130,7 @@ def _operations(jaxpr: Any) -> int:
     "options",
     [
         {},
-        {"ch_mult": (1, 2, 3), "num_res_blocks": 2, "attn_resolutions": (8, 4), "label_dim": 3},
+        {"image_size": (8, 12), "ch_mult": (1, 2, 3), "num_res_blocks": 2, "attn_resolutions": (8, 4), "label_dim": 3},
         {"fir": True, "progressive_input": "residual", "embedding_type": "fourier", "scale_by_sigma": True},
         {"progressive": "output_skip", "progressive_input": "input_skip", "progressive_combine": "cat"},
         {"progressive": "residual", "fir": True, "resblock_type": "ddpm", "attend_each_block": True},
@@ -146,7 +147,8 @@ def test_operations_of_the_layers_are_those_of_the_program(options: dict[str, An
         "attn_resolutions": (4,),
     }
     network = Network.create("ncsnpp", **(tiny | options))
-    arguments = jax.ShapeDtypeStruct((1, 8, 8, 3), float), jax.ShapeDtypeStruct((1,), float)
+    size = sides(dict(network.options)["image_size"])
+    arguments = jax.ShapeDtypeStruct((1, *size, 3), float), jax.ShapeDtypeStruct((1,), float)
     condition = {"label": jax.ShapeDtypeStruct((1, 3), float)} if "label_dim" in options else None
     program = jax.make_jaxpr(network.apply)(network.abstract(), *arguments, condition)
     assert flops.forward(network) == _operations(program.jaxpr)

@@ -56,7 +56,7 @@ def test_every_class_has_a_sampler_here(name, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"beta_start": 0, "beta_end": "x"}, "beta_start is 0; it is a number .*; beta_end is 'x'"),
+        ({"beta_start": 0, "beta_end": "x"}, "beta_start is 0; it must be a number .*; beta_end is 'x'"),
         ({"beta_schedule": "laplacian"}, "beta_schedule is 'laplacian'; known are linear"),
         ({"beta_schedule": ["linear"]}, r"beta_schedule is \['linear'\]; known are linear"),
         ({"prediction_type": "flow_prediction"}, "prediction_type is 'flow_prediction'; known are epsilon"),
@@ -64,7 +64,7 @@ def test_every_class_has_a_sampler_here(name, tmp_path):
         ({"trained_betas": "many"}, "trained_betas are not a list"),
         ({"variance_type": "learned_range"}, "variance_type is 'learned_range'; known are fixed_small"),
         ({"use_flow_sigmas": True}, "use_flow_sigmas is True"),
-        ({"num_train_timesteps": 1}, "num_train_timesteps is 1; it is a whole number, 2 or more"),
+        ({"num_train_timesteps": 1}, "num_train_timesteps is 1; it must be a whole number of at least 2"),
         ({"num_train_timesteps": True}, "num_train_timesteps is True"),
     ],
 )

@@ -73,12 +73,12 @@ def test_toys(name):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("CIFAR10", {}, "'CIFAR10'; did you mean 'tfds:cifar10'? Known: digits, folder"),
+        ("CIFAR10", {}, "'CIFAR10' (did you mean 'tfds:cifar10'?); known: digits, folder"),
         ("digit", {}, "did you mean 'digits'?"),
-        ("digits:3", {}, "unknown dataset: 'digits:3'"),
-        ("digits", {"size": 3}, "unknown option of dataset 'digits': 'size' Known: none"),
-        ("photo_patches", {"sizes": 3}, "'sizes'; did you mean 'size'?"),
-        ("toy_moons", {"shape": 3}, "unknown option of dataset 'toy_moons': 'shape'"),
+        ("digits:3", {}, "unknown dataset 'digits:3'"),
+        ("digits", {"size": 3}, "unknown option of dataset digits 'size'; known: none"),
+        ("photo_patches", {"sizes": 3}, "'sizes' (did you mean 'size'?)"),
+        ("toy_moons", {"shape": 3}, "unknown option of dataset toy_moons 'shape'"),
         ("folder", {"path": "x"}, "needs the option 'image_size'"),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from checkpoints import torch_file
-from checkpoints.importing import sha256
+from data.fingerprint import of_file
 from evaluation.features import PUBLISHED, WEIGHTS, extract, load_inception
 from metrics.fid import moments
 from metrics.inception import Features, fold
@@ -109,7 +109,7 @@ def test_no_file_is_one_clear_line(tmp_path: Path) -> None:
         load_inception(str(tmp_path / "nowhere.pth"))
     (tmp_path / "other.pth").write_bytes(pickle.dumps([1, 2], 2))
     with pytest.raises(ValueError, match=r"other\.pth holds a list"):
-        load_inception(str(tmp_path / "other.pth"), expected=sha256(tmp_path / "other.pth"))
+        load_inception(str(tmp_path / "other.pth"), expected=of_file(tmp_path / "other.pth"))
 
 
 def test_another_file_than_the_published_one_is_taken_only_on_purpose(
@@ -117,7 +117,7 @@ def test_another_file_than_the_published_one_is_taken_only_on_purpose(
 ) -> None:
     """One changed weight, in a file whose tensors all have the right names and shapes; it is refused uninterpreted."""
     path, _ = published
-    found = sha256(path)
+    found = of_file(path)
     monkeypatch.setattr(torch_file, "load", lambda file: pytest.fail("it was read"))
     assert WEIGHTS.removesuffix(".pth").endswith(PUBLISHED[:8])
     with pytest.raises(ValueError, match=f"SHA-256 is {found}; that of {WEIGHTS} is {PUBLISHED}.*inception_sha256 to"):

@@ -8,7 +8,7 @@ import scipy.signal
 
 from models.embeddings import positional
 from models.layers import GroupNorm, Keys, conv3x3, dropout, initializer
-from models.resample import Downsample, Upsample, downsample, upfirdn, upsample
+from models.resample import Resample, downsample, upfirdn, upsample
 
 X = np.random.default_rng(0).normal(size=(2, 6, 8, 3)).astype(np.float32)
 
@@ -86,7 +86,7 @@ def test_resampling_is_centred():
 @pytest.mark.parametrize("kernel", [(1, 3, 3, 1), (1, 2, 4, 1)])
 def test_filtering_before_the_convolution_is_filtering_behind_it(kernel):
     """StyleGAN2 convolves the zero-stuffed image, then filters; checked by full convolutions in scipy."""
-    layer = Upsample(3, 4, conv=True, fir_kernel=kernel, dtype=None, rngs=Keys(jax.random.key(0)))
+    layer = Resample(3, 4, "up", conv=True, fir_kernel=kernel, dtype=None, rngs=Keys(jax.random.key(0)))
     stuffed = np.zeros((2, 11, 15, 3))
     stuffed[:, ::2, ::2] = X
     weights = np.asarray(layer.conv.kernel[...], np.float64)[::-1, ::-1]  # networks correlate
@@ -99,7 +99,7 @@ def test_filtering_before_the_convolution_is_filtering_behind_it(kernel):
 
 
 def test_strided_convolution_pads_below_and_right_only():
-    layer = Downsample(3, 4, conv=True, fir_kernel=None, dtype=None, rngs=Keys(jax.random.key(0)))
+    layer = Resample(3, 4, "down", conv=True, fir_kernel=None, dtype=None, rngs=Keys(jax.random.key(0)))
     weights = np.asarray(layer.conv.kernel[...], np.float64)
     padded = np.pad(X, ((0, 0), (0, 1), (0, 1), (0, 0)))
     expected = [

@@ -7,7 +7,8 @@ import pytest
 
 from models.functional import Network
 from models.layers import Keys
-from models.refinenet import NORMS, Make, Norm, Pooling, halve
+from models.refinenet import NORMS, Make, Norm, Pooling
+from models.resample import downsample
 from tests.models.published_weights import compiled
 
 TINY = {"image_size": 8, "num_channels": 3, "nf": 8}
@@ -109,7 +110,7 @@ def _keys() -> Keys:
 @pytest.mark.parametrize("max_pool", [True, False])
 def test_pooling_is_a_window_of_25_pixels(max_pool: bool) -> None:
     """With convolutions that copy their input: x + pool(x) + pool(pool(x)), at the edge zeros for the mean."""
-    make = Make(norm="group", classes=0, act=lambda x: x, max_pool=max_pool, dtype=None, rngs=_keys())
+    make = Make(kind="group", classes=0, act=lambda x: x, max_pool=max_pool, dtype=None, rngs=_keys())
     pooling = Pooling(1, make=make)
     for conv in pooling.convs:
         conv.kernel[...] = jnp.zeros((3, 3, 1, 1)).at[1, 1].set(1.0)
@@ -125,7 +126,7 @@ def test_pooling_is_a_window_of_25_pixels(max_pool: bool) -> None:
 
 
 def test_halving_is_the_mean_of_four() -> None:
-    np.testing.assert_allclose(halve(jnp.arange(4.0).reshape(1, 2, 2, 1)), jnp.full((1, 1, 1, 1), 1.5))
+    np.testing.assert_allclose(downsample(jnp.arange(4.0).reshape(1, 2, 2, 1)), jnp.full((1, 1, 1, 1), 1.5))
 
 
 @pytest.mark.parametrize(
