@@ -48,13 +48,7 @@ def batches(
 
 
 def eval_batches(
-    records: Records,
-    *,
-    batch_size: int,
-    process_index: int = 0,
-    process_count: int = 1,
-    num_threads: int = 4,
-    prefetch: int = 8,
+    records: Records, *, batch_size: int, process_index: int = 0, process_count: int = 1
 ) -> Iterator[Batch]:
     """The whole set once, in order, in batches of one shape: copies of the last example fill up the last one.
 
@@ -68,7 +62,7 @@ def eval_batches(
         index = np.minimum(places, length - 1)
         return {**take(records, index), "index": index, "mask": places < length}
 
-    return _prefetched(batch, 0, -(-length // batch_size), num_threads, prefetch)
+    return _prefetched(batch, 0, -(-length // batch_size))
 
 
 def _local_slice(records: Records, batch_size: int, process_index: int, process_count: int) -> slice:
@@ -83,7 +77,7 @@ def _local_slice(records: Records, batch_size: int, process_index: int, process_
     return slice(process_index * local, (process_index + 1) * local)
 
 
-def _prefetched(batch: Callable, start: int, stop: int, num_threads: int, prefetch: int) -> Iterator[Batch]:
+def _prefetched(batch: Callable, start: int, stop: int, num_threads: int = 4, prefetch: int = 8) -> Iterator[Batch]:
     """batch(start), ..., batch(stop - 1), computed ahead by threads."""
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
     return iter(grain.MapDataset.range(start, stop).map(batch).to_iter_dataset(options))

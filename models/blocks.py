@@ -90,8 +90,8 @@ class ResBlock(nnx.Module):
             resize = {"up": upsample, "down": downsample}[self.resample]
             h, x = resize(h, self.fir_kernel), resize(x, self.fir_kernel)
         h = self.conv0(h)
-        told = None if self.time is None else self.time(time)[:, None, None].astype(h.dtype)
-        if self.scale_shift:
+        told = None if self.time is None or time is None else self.time(time)[:, None, None].astype(h.dtype)
+        if self.scale_shift and told is not None:
             scale, shift = jnp.split(told, 2, axis=-1)
             h = self.norm1(h) * (1 + scale) + shift
         else:

@@ -77,9 +77,8 @@ def linear(
     rngs: nnx.Rngs | Keys,
 ) -> nnx.Linear:
     """Affine map of the last axis: dense layers, and 1x1 convolutions as the matrix products they are."""
-    return nnx.Linear(
-        c_in, c_out, use_bias=use_bias, kernel_init=initializer(scale), dot_general=_dot, dtype=dtype, rngs=rngs
-    )
+    options: dict[str, Any] = {"use_bias": use_bias, "dtype": dtype, "rngs": rngs}
+    return nnx.Linear(c_in, c_out, kernel_init=initializer(scale), dot_general=_dot, **options)
 
 
 def _dot(x: Array, kernel: Array, *arguments: Any, **options: Any) -> Array:
@@ -106,7 +105,7 @@ def conv3x3(
         kernel_init=initializer(scale),
         conv_general_dilated=_dense if strides == 1 and padding in _PADS else lax.conv_general_dilated,
         dtype=dtype,
-        rngs=rngs,
+        rngs=rngs,  # type: ignore[arg-type]  # Keys stands in for it
     )
 
 

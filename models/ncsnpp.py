@@ -162,7 +162,7 @@ class NCSNpp(UNet):
         self.fourier = Fourier(nf, fourier_scale, rngs=rngs) if embedding_type == "fourier" else None
         c_embedding = nf if self.fourier is None else 2 * nf
         self.time0 = linear(c_embedding, 4 * nf, **of_time) if conditional else None
-        self.time1 = linear(4 * nf, 4 * nf, **of_time) if conditional else None
+        self.time1: Any = linear(4 * nf, 4 * nf, **of_time) if conditional else None
         self.classes = linear(label_dim, 4 * nf, use_bias=False, **of_time) if label_dim else None
         skips = self.build_down(plan, (1 + 2 * len(self.fourier_features)) * num_channels)
         self.build_up(plan, skips, num_channels, init_scale)

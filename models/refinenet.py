@@ -109,7 +109,7 @@ class Make:
             use_bias=bias,
             kernel_init=nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
             dtype=self.dtype,
-            rngs=self.rngs,
+            rngs=self.rngs,  # type: ignore[arg-type]  # Keys stands in for it
         )
 
 

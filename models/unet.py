@@ -28,9 +28,11 @@ class Level(nnx.Module):
     combine: 1x1 convolution that brings the input pyramid in. norm, conv: what this level adds to the output pyramid.
     """
 
-    def __init__(self):
-        self.blocks, self.attention = nnx.List(), nnx.List()
-        self.resize = self.pyramid = self.combine = self.norm = self.conv = nnx.data(None)
+    def __init__(self) -> None:
+        self.blocks: nnx.List = nnx.List()
+        self.attention: nnx.List = nnx.List()
+        absent: Any = nnx.data(None)
+        self.resize = self.pyramid = self.combine = self.norm = self.conv = absent
 
     def resized(self, h: Array, time: Array | None, keys: Array | None) -> Array:
         """h at the size of the next level; as it is at the last one."""
@@ -88,6 +90,8 @@ class UNet(nnx.Module):
     """
 
     shape: tuple[int, ...]
+    norm_out: Any
+    conv_out: Any
     act: Callable[[Array], Array]
     label_dim = augment_dim = 0
     attend_each_block = True
@@ -100,7 +104,7 @@ class UNet(nnx.Module):
         """Make the way down and the middle, of images of `c_image` channels; the channels of what is kept, in order."""
         c, c_pyramid, skips = plan.c_first, self.shape[-1], [plan.c_first]
         self.conv_in = conv3x3(c_image, c, **plan.make)
-        self.down = nnx.List()
+        self.down: nnx.List = nnx.List()
         for size, width in zip(plan.sizes, plan.widths, strict=True):
             level = Level()
             for _ in range(plan.num_res_blocks):
@@ -127,7 +131,7 @@ class UNet(nnx.Module):
     def build_up(self, plan: Plan, skips: list[int], c_out: int, init_scale: float) -> None:
         """Make the way up, past what was kept, to an output of `c_out` channels whose last layer has `init_scale`."""
         c = c_pyramid = plan.widths[-1]
-        self.up = nnx.List()
+        self.up: nnx.List = nnx.List()
         for size, width in reversed(list(zip(plan.sizes, plan.widths, strict=True))):
             level, attends, lowest = Level(), size in plan.attn_resolutions, size == plan.sizes[-1]
             for j in range(plan.num_res_blocks + 1):
@@ -222,7 +226,7 @@ class UNet(nnx.Module):
         keys: Key[Array, " b"] | None,
     ) -> Float[Array, "b h w c"]:
         """What the last layer gives, from the middle's features and what was kept, which is taken off its list."""
-        pyramid = None
+        pyramid: Any = None
         for level in self.up:
             for i, block in enumerate(level.blocks):
                 h = block(jnp.concatenate([h, skips.pop()], axis=-1), time, keys)
