@@ -6,7 +6,6 @@ with u uniform on [0, 1), or simply y = k / (L - 1). The model sees y, or 2 y - 
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +33,7 @@ class GreyLevels:
 
     levels: int | None
     centered: bool
-    dequantization: Literal["uniform", "none"]
+    dequantization: str
     shape: tuple[int, ...] = ()
     field: str = "image"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from conditions.base import Condition, Conditioner
@@ -14,7 +15,7 @@ NO_CLASS = -1
 """The label of an example whose class the network is not told."""
 
 
-def one_hot(label: Int[Array, " b"], num_classes: int) -> Float[Array, "b k"]:
+def one_hot(label: Int[Array | np.ndarray, " b"], num_classes: int) -> Float[Array, "b k"]:
     """Labels as networks take them in ``condition["label"]``; zeros for NO_CLASS, as in EDM (arXiv:2206.00364)."""
     return jax.nn.one_hot(label, num_classes)
 

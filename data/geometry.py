@@ -58,7 +58,7 @@ class Transform(NamedTuple):
 
 
 def augment(
-    keys: Key[Array, " b"], x: Float[Array, "b h w c"], probability: float
+    keys: Key[Array, " b"], x: Float[Array, "b h w c"], probability: float | Float[Array, ""]
 ) -> tuple[Float[Array, "b h w c"], Float[Array, "b 9"]]:
     """Each image transformed by its own key, and its labels; 0 stands for grey beyond the reflections.
 
@@ -69,7 +69,7 @@ def augment(
     return apply(x, transform), transform.labels()
 
 
-def draw(keys: Key[Array, " b"], probability: float) -> Transform:
+def draw(keys: Key[Array, " b"], probability: float | Float[Array, ""]) -> Transform:
     """The transform of each key."""
 
     def one(key: Array) -> Transform:
