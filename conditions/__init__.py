@@ -18,6 +18,6 @@ CONDITIONERS: dict[str, Callable[[Any], Conditioner]] = {
 """Each kind by the option of a network that says how much of it the network takes, 0 for none."""
 
 
-def of_network(options: Mapping[str, Any]) -> Conditioner:
+def of_network(options: Any) -> Conditioner:
     """What a network of these options is told, all kinds together; a network that takes none is told nothing."""
     return Together(tuple(make(options[name]) for name, make in CONDITIONERS.items() if options.get(name)))

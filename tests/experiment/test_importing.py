@@ -270,7 +270,7 @@ def test_a_scheduler_that_contradicts_the_config_is_listed_whole(tmp_path):
         ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is True"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "_class_name is 'FlowMatchEulerDiscreteScheduler'"),
         ({"_class_name": "ScoreSdeVeScheduler"}, "ScoreSdeVeScheduler, here sde.name 'discrete'"),
-        ({"num_train_timesteps": "many"}, "num_train_timesteps is 'many'; it is a whole number"),
+        ({"num_train_timesteps": "many"}, "num_train_timesteps is 'many'; it must be a whole number"),
     ],
 )
 def test_every_part_of_the_noise_is_compared(scheduler, message, tmp_path):
