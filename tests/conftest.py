@@ -21,7 +21,7 @@ from tests import typechecker  # noqa: E402
 ROOMS = ("sde_lib", "inverse", "conditions", "autoencoders")
 ARRAYS = {
     "samplers": "ancestral base create euler_maruyama flow langevin linear ode reverse_diffusion",
-    "models": "attention blocks convolution embeddings layers materialize refinenet resample",
+    "models": "attention blocks convolution layers materialize refinenet resample",
     "data": "augment geometry",
 }
 CHECKED = [*ROOMS, *(f"{room}.{name}" for room, names in ARRAYS.items() for name in names.split())]

@@ -11,6 +11,7 @@ from models.layers import GroupNorm, Keys, conv3x3, dropout, initializer
 from models.resample import Resample, downsample, upfirdn, upsample
 
 X = np.random.default_rng(0).normal(size=(2, 6, 8, 3)).astype(np.float32)
+IMAGES = jnp.asarray(X)
 
 
 def along(axis: int, x: np.ndarray, taps: list[float], up: int, down: int) -> np.ndarray:
@@ -20,7 +21,7 @@ def along(axis: int, x: np.ndarray, taps: list[float], up: int, down: int) -> np
 @pytest.mark.parametrize("taps", [[2.0], [1.0, 3.0, 3.0, 1.0], [1.0, 2.0, 4.0], [5.0, -1.0, 2.0, 3.0, 1.0]])
 @pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2), (3, 2), (1, 3)])
 def test_upfirdn_is_scipys_with_room_for_every_output(taps, up, down):
-    ours = upfirdn(X, taps, up=up, down=down, pad=(len(taps) - 1, len(taps) - up))
+    ours = upfirdn(IMAGES, taps, up=up, down=down, pad=(len(taps) - 1, len(taps) - up))
     scipys = along(2, along(1, X, taps, up, down), taps, up, down)
     np.testing.assert_allclose(ours, scipys, atol=2e-5)
 
@@ -58,16 +59,16 @@ def test_upfirdn_is_its_definition_for_any_padding(up, down, pad, taps):
         size = (len(lines) - len(taps)) // down + 1
         convolved = [sum(tap * lines[o * down + j] for j, tap in enumerate(reversed(taps))) for o in range(size)]
         expected = np.moveaxis(np.stack(convolved), 0, axis)
-    np.testing.assert_allclose(upfirdn(X, taps, up=up, down=down, pad=pad), expected, atol=1e-5)
+    np.testing.assert_allclose(upfirdn(IMAGES, taps, up=up, down=down, pad=pad), expected, atol=1e-5)
 
 
 def test_upfirdn_crops_for_negative_padding():
-    np.testing.assert_array_equal(upfirdn(X, [1.0], pad=(-1, -2)), X[:, 1:-2, 1:-2])
+    np.testing.assert_array_equal(upfirdn(IMAGES, [1.0], pad=(-1, -2)), X[:, 1:-2, 1:-2])
 
 
 @pytest.mark.parametrize("kernel", [None, (1, 1), (1, 3, 3, 1), (1, 5, 10, 10, 5, 1)])
 def test_resampling_keeps_constants_away_from_the_border_and_halves_or_doubles(kernel):
-    ones = np.ones((1, 16, 16, 2), np.float32)
+    ones = jnp.ones((1, 16, 16, 2))
     for resized, size in ((upsample(ones, kernel), 32), (downsample(ones, kernel), 8)):
         assert resized.shape == (1, size, size, 2)
         np.testing.assert_allclose(resized[:, 3:-3, 3:-3], 1, rtol=1e-6)
@@ -76,11 +77,12 @@ def test_resampling_keeps_constants_away_from_the_border_and_halves_or_doubles(k
 def test_resampling_is_centred():
     ramp = np.broadcast_to(np.arange(16.0, dtype=np.float32)[:, None, None], (1, 16, 16, 1))
     inner = slice(3, -3)
-    np.testing.assert_allclose(downsample(ramp, (1, 3, 3, 1))[0, 2:-2, 4, 0], np.arange(2, 6) * 2 + 0.5, rtol=1e-6)
-    up = (np.arange(32) - 0.5) / 2
-    np.testing.assert_allclose(upsample(ramp, (1, 3, 3, 1))[0, inner, 8, 0], up[inner], rtol=1e-6)
-    np.testing.assert_array_equal(upsample(X)[:, ::2, 1::2], X)
-    np.testing.assert_allclose(downsample(upsample(X)), X, rtol=1e-6)
+    up, down = (jax.jit(resample, static_argnums=1) for resample in (upsample, downsample))
+    halved, doubled = (np.asarray(resample(ramp, (1, 3, 3, 1))) for resample in (down, up))
+    np.testing.assert_allclose(halved[0, 2:-2, 4, 0], np.arange(2, 6) * 2 + 0.5, rtol=1e-6)
+    np.testing.assert_allclose(doubled[0, inner, 8, 0], (np.arange(32)[inner] - 0.5) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(up(X))[:, ::2, 1::2], X)
+    np.testing.assert_allclose(down(up(X)), X, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kernel", [(1, 3, 3, 1), (1, 2, 4, 1)])
@@ -95,7 +97,7 @@ def test_filtering_before_the_convolution_is_filtering_behind_it(kernel):
     for b, o in np.ndindex(2, 4):
         convolved = sum(scipy.signal.convolve(stuffed[b, ..., i], weights[..., i, o]) for i in range(3))
         expected[b, ..., o] = scipy.signal.convolve(convolved, np.outer(taps, taps))[2:-2, 2:-2]
-    np.testing.assert_allclose(layer(X), expected, atol=1e-5)
+    np.testing.assert_allclose(layer(IMAGES), expected, atol=1e-5)
 
 
 def test_strided_convolution_pads_below_and_right_only():
@@ -105,7 +107,7 @@ def test_strided_convolution_pads_below_and_right_only():
     expected = [
         [np.tensordot(padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], weights, 3) for j in range(4)] for i in range(3)
     ]
-    np.testing.assert_allclose(layer(X), np.transpose(expected, (2, 0, 1, 3)), atol=1e-5)
+    np.testing.assert_allclose(layer(IMAGES), np.transpose(expected, (2, 0, 1, 3)), atol=1e-5)
 
 
 def test_group_norm_standardises_each_group_of_each_example():
@@ -116,7 +118,7 @@ def test_group_norm_standardises_each_group_of_each_example():
     z = x.astype(np.float64).reshape(3, 25, 3, 4)
     standard = (z - z.mean((1, 3), keepdims=True)) / z.std((1, 3), keepdims=True)
     # x * slope + offset with a mean of 1000: float32 leaves 1000 * 2^-23, and twice that with the scale
-    np.testing.assert_allclose(layer(x), 2 * standard.reshape(x.shape) + 0.5, atol=1e-3)
+    np.testing.assert_allclose(layer(jnp.asarray(x)), 2 * standard.reshape(x.shape) + 0.5, atol=1e-3)
 
 
 def test_group_norm_keeps_bfloat16_and_says_which_widths_fit():
@@ -140,12 +142,12 @@ def test_initial_kernels_are_uniform_with_the_published_variance():
 
 
 def test_dropout_draws_each_example_from_its_own_key_and_layer():
-    keys = jax.random.split(jax.random.key(0), 8)
+    keys, drop = jax.random.split(jax.random.key(0), 8), jax.jit(dropout, static_argnums=(1, 3))
     x = jnp.ones((8, 32, 32, 5))
-    whole = dropout(x, 0.3, keys, 2)
-    halves = [dropout(x[s], 0.3, keys[s], 2) for s in (slice(0, 4), slice(4, 8))]
-    np.testing.assert_array_equal(whole, jnp.concatenate(halves))
-    assert (dropout(x, 0.3, keys, 3) != whole).any()
+    whole = np.asarray(drop(x, 0.3, keys, 2))
+    halves = [drop(x[s], 0.3, keys[s], 2) for s in (slice(0, 4), slice(4, 8))]
+    np.testing.assert_array_equal(whole, np.concatenate(halves))
+    assert (drop(x, 0.3, keys, 3) != whole).any()
     assert (whole[0] != whole[1]).any()
     dropped = float((whole == 0).mean())
     assert abs(dropped - 0.3) < 4 * np.sqrt(0.3 * 0.7 / x.size)
