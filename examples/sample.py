@@ -50,7 +50,7 @@ def main(samples: int = 4000, steps: int = 500) -> dict[str, jax.Array]:
     correct = samplers.langevin(sde, score, snr=0.1, corrector_norm="batch")
     methods = {
         "Euler-Maruyama": (samplers.euler_maruyama(sde, score), many),
-        "predictor-corrector": (samplers.chain(samplers.reverse_diffusion(sde, score), correct), many),
+        "predictor-corrector": (samplers.predictor_corrector(samplers.reverse_diffusion(sde, score), correct), many),
         "DDIM": (samplers.ddim(sde, score), few),
         "DPM-Solver++ 2M": (samplers.dpm_solver(sde, score, order=2), few),
         "UniPC 3": (samplers.unipc(sde, score, order=3), few),

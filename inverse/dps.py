@@ -48,7 +48,7 @@ def dps(
 
     def init(x: Float[Array, "b *d"]) -> State:
         state = stepper.init(x)
-        return state._replace(memory=(state.memory, None if stepper.chainable else jnp.zeros_like(x)))
+        return state._replace(memory=(state.memory, None if stepper.correctable else jnp.zeros_like(x)))
 
     def plan(times: Any) -> Plan:
         place, inner = placed(stepper, process, times)
@@ -56,7 +56,7 @@ def dps(
 
     def step(key: Key[Array, ""], state: State, place: Place, row: tuple[Any, ...]) -> State:
         inner, held = state.memory
-        if stepper.chainable:
+        if stepper.correctable:
             found, held = pull(state.x, place.t), None
         else:  # a step of several rows: the gradient is that of its beginning
             found = held = jax.lax.cond(place.begins > 0.0, lambda: pull(state.x, place.t), lambda: held)

@@ -32,11 +32,10 @@ def slerp(a: Float[Array, "b *d"], b: Float[Array, "b *d"], fraction: float) -> 
     angle = 2.0 * jnp.arctan2(jnp.linalg.norm(u - v, axis=1), jnp.linalg.norm(u + v, axis=1))
     sine = jnp.sin(angle)
     parallel = sine < 1e-6
-    weights = [
-        jnp.where(parallel, share, jnp.sin(share * angle) / jnp.where(parallel, 1.0, sine))
-        for share in (1.0 - fraction, fraction)
+    shares = [
+        jnp.where(parallel, f, jnp.sin(f * angle) / jnp.where(parallel, 1.0, sine)) for f in (1.0 - fraction, fraction)
     ]
-    return expand(weights[0], a) * a + expand(weights[1], b) * b
+    return expand(shares[0], a) * a + expand(shares[1], b) * b
 
 
 def interpolate(

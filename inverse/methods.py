@@ -65,7 +65,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "replacement": Method("stepper", False, "1", replacement),
-    "repaint": Method("stepper", False, "about `resamplings` times the steps (see `repaint.schedule`)", repaint),
+    "repaint": Method("stepper", False, "about `resamplings` times the steps (see `repaint.step_order`)", repaint),
     "consistent": Method("model", False, "1", consistent),
     "dps": Method("stepper", True, "1 more a step of the grid, with its backward pass", dps),
     "mcg": Method("stepper", False, "as dps", mcg),

@@ -78,37 +78,37 @@ def mask(known: Any, *, noise: float = 0.0) -> Mask:
     return Mask(known, noise=noise)
 
 
-@functools.partial(register, data_fields=[], meta_fields=["weights", "noise"])
+@functools.partial(register, data_fields=[], meta_fields=["coefficients", "noise"])
 @dataclasses.dataclass(frozen=True, eq=False)
 class Grey(LinearMeasurement):
-    """A weighted sum of the channels, [b, height, width, 1]."""
+    """A linear combination of the channels, [b, height, width, 1]."""
 
-    weights: tuple[float, ...]
+    coefficients: tuple[float, ...]
 
     def apply(self, x: Float[Array, "b *d"]) -> Float[Array, "b *m"]:
-        """sum_c w_c x_c."""
-        if _image(x)[2] != len(self.weights):
-            raise ValueError(f"grey: x has shape {x.shape}, and {len(self.weights)} channels have a weight")
-        return jnp.sum(x * jnp.asarray(self.weights, x.dtype), axis=-1, keepdims=True)
+        """sum_i c_i x_i."""
+        if _image(x)[2] != len(self.coefficients):
+            raise ValueError(f"grey: x has shape {x.shape}, and {len(self.coefficients)} channels have a coefficient")
+        return jnp.sum(x * jnp.asarray(self.coefficients, x.dtype), axis=-1, keepdims=True)
 
     def adjoint(self, y: Float[Array, "b *m"]) -> Float[Array, "b *d"]:
-        """w_c y."""
-        return y * jnp.asarray(self.weights, y.dtype)
+        """c_i y."""
+        return y * jnp.asarray(self.coefficients, y.dtype)
 
     def solve(self, v: Float[Array, "b *m"], scale: Scale, floor: Scale) -> Float[Array, "b *m"]:
-        """A A^T is |w|^2."""
-        return v / expand(jnp.asarray(scale * sum(w * w for w in self.weights) + floor), v)
+        """A A^T is |c|^2."""
+        return v / expand(jnp.asarray(scale * sum(c * c for c in self.coefficients) + floor), v)
 
 
-def grey(weights: Sequence[float] = REC601, *, noise: float = 0.0) -> Grey:
-    """Colourisation: the luma of Rec. 601, as in grey image files, or another weighted sum of the channels.
+def grey(coefficients: Sequence[float] = REC601, *, noise: float = 0.0) -> Grey:
+    """Colourisation: the luma of Rec. 601, as in grey image files, or another linear combination of the channels.
 
     Raises:
-      ValueError: weights that are all 0, or a negative noise.
+      ValueError: coefficients that are all 0, or a negative noise.
     """
-    if not any(weights):
-        raise ValueError(f"grey: weights are {tuple(weights)}; at least one must differ from 0")
-    return Grey(tuple(map(float, weights)), noise=noise)
+    if not any(coefficients):
+        raise ValueError(f"grey: coefficients are {tuple(coefficients)}; at least one must differ from 0")
+    return Grey(tuple(map(float, coefficients)), noise=noise)
 
 
 @functools.partial(register, data_fields=[], meta_fields=["factor", "noise"])

@@ -24,7 +24,7 @@ class Up(NamedTuple):
     std: Any
 
 
-def schedule(steps: int, resamplings: int, jump: int) -> list[int]:
+def step_order(steps: int, resamplings: int, jump: int) -> list[int]:
     """The step taken next, again and again: 0 is the noisiest, steps - 1 the last; falls only where it goes back up.
 
     After every `jump` steps, counted from one before the end of the grid, it goes back up as many, resamplings - 1
@@ -56,7 +56,7 @@ def repaint(
 
     Lugmayr et al. 2022 (arXiv:2201.09865, Algorithm 1 and App. B; published: 10 and 10 on 250 steps of an ancestral
     sampler). What is generated is noised together with what is known and denoised again, until they agree. Going up
-    costs nothing; in all about `resamplings` times the evaluations (see `schedule`). A learned variance is fine; a
+    costs nothing; in all about `resamplings` times the evaluations (see `step_order`). A learned variance is fine; a
     method that uses answers of earlier steps is not.
 
     Raises:
@@ -73,7 +73,7 @@ def repaint(
             raise ValueError(f"repaint: jump is {jump} and the grid has {len(once.ends)} steps; it must have more")
         alpha, sigma = levels(process, visited(once, times))
         firsts = np.append(0, once.ends[:-1] + 1)
-        order = schedule(len(once.ends), resamplings, jump)
+        order = step_order(len(once.ends), resamplings, jump)
         which: list[int] = []
         scales: list[float] = []
         stds: list[float] = []

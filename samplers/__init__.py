@@ -2,7 +2,7 @@
 
 from samplers.adams import deis, ipndm, lms
 from samplers.ancestral import ancestral
-from samplers.base import Samples, State, Stepper, chain, sample, tweedie
+from samplers.base import Samples, State, Stepper, predictor_corrector, sample, tweedie
 from samplers.classifier import classifier_guide, classifier_guided
 from samplers.create import create, draw, settled
 from samplers.ddim import ddim

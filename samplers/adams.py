@@ -56,8 +56,8 @@ def _adams(
         for i, p in enumerate(ramp(len(grid) - 1, order, lower_order_final)):
             t, s = grid[i], grid[i + 1]
             (end, *places), rate = variable(grid[i - p + 1 : i + 2][::-1])
-            weights = [s.rho - t.rho] if math.isinf(end) else _integrals(places, end, rate)
-            rows.append(Row(t, Move(s.alpha / t.alpha, [s.alpha * w for w in weights])))
+            coefficients = [s.rho - t.rho] if math.isinf(end) else _integrals(places, end, rate)
+            rows.append(Row(t, Move(s.alpha / t.alpha, [s.alpha * w for w in coefficients])))
         return rows
 
     return linear(sde, model, Method("eps", memory=order, multistep=order > 1), table)

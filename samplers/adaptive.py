@@ -38,7 +38,7 @@ _ROWS = (
     (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
     (1.0,),
 )
-WEIGHTS = np.stack([np.pad(np.asarray(row, float), (0, STAGES + 1 - len(row))) for row in _ROWS])
+COEFFICIENTS = np.stack([np.pad(np.asarray(row, float), (0, STAGES + 1 - len(row))) for row in _ROWS])
 PLACES = np.array([0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0, 1.0])
 ERROR = np.array([-71 / 57600, 0.0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 / 40])
 
@@ -94,7 +94,7 @@ def solve_each(
     close = last
     for _ in range(CLOSE):
         close = jnp.nextafter(close, jnp.asarray(-jnp.inf, dtype))
-    weights, places = jnp.asarray(WEIGHTS, dtype), jnp.asarray(PLACES, dtype)
+    coefficients, places = jnp.asarray(COEFFICIENTS, dtype), jnp.asarray(PLACES, dtype)
 
     def load(example: Array) -> _Slots:
         own, told = (y, known) if slots == n else jax.tree.map(lambda a: a[jnp.minimum(example, n - 1)], (y, known))
@@ -138,7 +138,7 @@ def solve_each(
 
     def evaluate(slot: _Slots) -> tuple[_Slots, Bool[Array, " s"]]:
         """One evaluation; the slots after it, and which of their examples are now done."""
-        step, row = slot.ahead - slot.t, weights[slot.stage]
+        step, row = slot.ahead - slot.t, coefficients[slot.stage]
         point = jax.tree.map(lambda y, k: y + _combine(step[:, None] * row, k), slot.y, slot.slopes)
         time = jnp.where(places[slot.stage] == 1.0, slot.ahead, slot.t + places[slot.stage] * step)
         slope = jax.tree.map(lambda d: sign * d, field(sign * time, point, slot.known))
@@ -212,5 +212,5 @@ def _choose(mask: Bool[Array, " s"], a: Any, b: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(_like(mask, a), a, b), a, b)
 
 
-def _combine(weights: Float[Array, "..."], slopes: Float[Array, "s k *d"]) -> Float[Array, "s *d"]:
-    return jnp.sum(_like(weights, slopes) * slopes, axis=1)
+def _combine(coefficients: Float[Array, "..."], slopes: Float[Array, "s k *d"]) -> Float[Array, "s *d"]:
+    return jnp.sum(_like(coefficients, slopes) * slopes, axis=1)

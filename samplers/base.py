@@ -1,7 +1,7 @@
 """What every sampler is made of: a stepper, the loop that drives it, and composition.
 
 A stepper is a pair of pure functions, ``init`` and ``step``, and the ``plan`` that says what a grid of times asks of
-``step``; `sample` is the one ``lax.scan`` over that; `chain` makes predictor-corrector out of two steppers.
+``step``; `sample` is the one ``lax.scan`` over that; `predictor_corrector` makes one out of two steppers.
 """
 
 import dataclasses
@@ -57,7 +57,7 @@ class Stepper:
       init: ``x -> State``; a method with memory brings its own.
       plan: the grid's times to rows; the numbers of a few-step solver's must be known when it is traced.
       per_step: score evaluations of a step of the grid that does not end in data; None: those of one row.
-      chainable: whether a corrector may move the sample between two rows.
+      correctable: whether a corrector may move the sample between two rows.
       place: ``(state, x, *row) -> State``: the state after that row, the last of a step of the grid, with its sample
         moved to x; what the method remembers of the step moves along.
       one_step: whether a step of the grid depends on the sample alone, so that steps may be taken again.
@@ -69,7 +69,7 @@ class Stepper:
     init: Callable[[Float[Array, "b *d"]], State] = lambda x: State(x, x)
     plan: Callable[[Any], Plan] = from_time_to_time
     per_step: int | None = None
-    chainable: bool = True
+    correctable: bool = True
     place: Callable[..., State] = lambda state, x, *row: state._replace(x=x)
     one_step: bool = True
     per_end: int = 0
@@ -122,7 +122,7 @@ def out_of_noise(
     return jnp.where(noise, x_s, mean), jnp.where(noise, sde.sigma(s), std)
 
 
-def chain(predictor: Stepper, corrector: Stepper) -> Stepper:
+def predictor_corrector(predictor: Stepper, corrector: Stepper) -> Stepper:
     """Predictor-corrector (Song et al. 2021, Algorithm 1): correct at t, then predict to s.
 
     The published order. The corrector never runs at the last time, so the sample carries the predictor's error
@@ -131,8 +131,10 @@ def chain(predictor: Stepper, corrector: Stepper) -> Stepper:
     Raises:
       ValueError: a predictor whose steps have several stages: a corrector cannot move the sample between them.
     """
-    if not predictor.chainable:
-        raise ValueError("chain: the predictor's steps have several stages; take one with one evaluation a step")
+    if not predictor.correctable:
+        raise ValueError(
+            "the predictor's steps have several stages, where no corrector can act; take one with one evaluation a step"
+        )
 
     def plan(times: Any) -> Plan:
         predictions = predictor.plan(times)

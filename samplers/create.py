@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from limits import arguments
 from samplers import grids, spacings
-from samplers.base import Samples, Stepper, chain, sample, tweedie
+from samplers.base import Samples, Stepper, predictor_corrector, sample, tweedie
 from samplers.defaults import chosen
 from samplers.nodes import own_chain
 from samplers.ode import solve_flow
@@ -29,7 +29,7 @@ def stepper_of(sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
         if "discretization" in inspect.signature(constructor).parameters:
             options["discretization"] = _kernels(settings)
         made.append(constructor(sde, model, **options))
-    return chain(*made) if len(made) == 2 else made[0]
+    return predictor_corrector(*made) if len(made) == 2 else made[0]
 
 
 def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.0) -> np.ndarray:

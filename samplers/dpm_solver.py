@@ -118,21 +118,21 @@ def dpm_solver(
                 continue
             phi_1, phi_2, phi_3 = phi(sign * (1.0 + eta) * h)
             steps = [(grid[i + 1 - j].lam - grid[i - j].lam) / h for j in range(1, p)]
-            weights = [phi_1, 0.0, 0.0]
+            coefficients = [phi_1, 0.0, 0.0]
             if p == 2:
                 slope = (phi_2 if taylor else 0.5 * phi_1) / steps[0]
-                weights = [phi_1 + slope, -slope]
+                coefficients = [phi_1 + slope, -slope]
             elif p == 3:
-                weights = _third_order(phi_1, phi_2, phi_3 if half else 2.0 * phi_3, *steps)
+                coefficients = _third_order(phi_1, phi_2, phi_3 if half else 2.0 * phi_3, *steps)
             noise = s.sigma * math.sqrt(-math.expm1(-2.0 * eta * h)) if eta else 0.0
-            rows.append(Row(t, Move(keep * math.exp(-eta * h), [-c * w for w in weights[:p]], noise)))
+            rows.append(Row(t, Move(keep * math.exp(-eta * h), [-c * w for w in coefficients[:p]], noise)))
         return rows
 
     return linear(sde, model, Method(prediction, memory=order, multistep=order > 1, noisy=eta > 0.0), table)
 
 
 def _third_order(phi_1: float, phi_2: float, phi_3: float, r0: float, r1: float) -> list[float]:
-    """Weights of m_0, m_1, m_2: phi_2 D1 + phi_3 D2 / 2 over unequal steps r0, r1 (in units of h)."""
+    """Coefficients of m_0, m_1, m_2: phi_2 D1 + phi_3 D2 / 2 over unequal steps r0, r1 (in units of h)."""
     mix = r0 / (r0 + r1)
     newer, older = phi_2 * (1.0 + mix) + phi_3 / (r0 + r1), -phi_2 * mix - phi_3 / (r0 + r1)
     return [phi_1 + newer / r0, -newer / r0 + older / r1, -older / r1]

@@ -4,7 +4,7 @@ Such a solver is a table. Each row says where the network is evaluated, and whic
 of the answers so far comes next:
 
     m_0 = x0 or eps at (x, t)
-    x    <- keep base + sum_j weights_j m_j + noise z        where the next row evaluates
+    x    <- keep base + sum_j c_j m_j + noise z              where the next row evaluates
     base <- the same with numbers of its own                 where the step began
 
 A one-stage method needs no `base`: it is x. A solver's file holds nothing but the formula of its numbers, in float64
@@ -29,10 +29,10 @@ PREDICTIONS = ("x0", "eps")
 
 
 class Move(NamedTuple):
-    """keep base + sum_j weights_j m_j + noise z, the newest answer first."""
+    """keep base + sum_j c_j m_j + noise z, the newest answer first."""
 
     keep: float
-    weights: Sequence[float] = ()
+    coefficients: Sequence[float] = ()
     noise: float = 0.0
 
 
@@ -94,8 +94,8 @@ def linear(sde: AffineSDE, model: Model, method: Method, table: Table) -> Steppe
     predict = as_prediction(sde, model)
 
     def numbers(move: Move) -> list[float]:
-        weights = list(move.weights) + [0.0] * (method.memory - len(move.weights))
-        return [move.keep, *weights, move.noise]
+        coefficients = list(move.coefficients) + [0.0] * (method.memory - len(move.coefficients))
+        return [move.keep, *coefficients, move.noise]
 
     def plan(times: Any) -> Plan:
         rows = _rows(table, nodes(sde, times), method)
@@ -138,7 +138,7 @@ def linear(sde: AffineSDE, model: Model, method: Method, table: Table) -> Steppe
         init=init,
         plan=plan,
         per_step=method.evaluations,
-        chainable=not method.stages,
+        correctable=not method.stages,
         place=place,
         one_step=not method.multistep,
     )

@@ -71,7 +71,7 @@ def _two_stages(sde: AffineSDE, steps: list[Step], place: Callable[[Node, Node],
         if middle is None:
             rows.append(Row(t, whole._replace(noise=noise), before=before))
             continue
-        (advance,) = whole.weights
+        (advance,) = whole.coefficients
         rows.append(Row(t, _euler(t, middle), Move(1.0), before, ends=False))
         rows.append(Row(middle, Move(whole.keep, [share * advance, (1.0 - share) * advance], noise)))
     return rows

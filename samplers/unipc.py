@@ -47,8 +47,8 @@ def unipc(
         if math.isinf(z):
             return to_x0(t, s, prediction)
         steps = [(grid[i - j].lam - t.lam) / (s.lam - t.lam) for j in range(1, p)]
-        weights = _weights(z, steps, corrected=corrected, variant=variant)
-        return Move(keep, [-c * w for w in weights])
+        coefficients = _coefficients(z, steps, corrected=corrected, variant=variant)
+        return Move(keep, [-c * w for w in coefficients])
 
     def table(grid: list[Node]) -> list[Row]:
         orders = ramp(len(grid) - 1, order, len(grid) if lower_order_final else 0)
@@ -58,22 +58,23 @@ def unipc(
             if i > uncorrected:
                 base = move(grid, i - 1, orders[i - 1], corrected=True)
             else:  # where the last step led; its newest answer is now the second
-                base = Move(ahead.keep, [0.0, *ahead.weights])
+                base = Move(ahead.keep, [0.0, *ahead.coefficients])
             ahead = move(grid, i, p, corrected=False)
             # The next step starts at the new base, itself a combination of the old one and the answers.
-            weights = ahead.keep * np.array(_padded(base.weights, order + 1)) + _padded(ahead.weights, order + 1)
-            rows.append(Row(grid[i], Move(ahead.keep * base.keep, list(weights)), base))
+            kept, added = (np.array(_padded(m.coefficients, order + 1)) for m in (base, ahead))
+            coefficients = ahead.keep * kept + added
+            rows.append(Row(grid[i], Move(ahead.keep * base.keep, list(coefficients)), base))
         return rows
 
     return linear(sde, model, Method(prediction, memory=order + 1, stages=True, multistep=True), table)
 
 
-def _padded(weights: Sequence[float], n: int) -> list[float]:
-    return [*weights[:n], *[0.0] * (n - len(weights))]
+def _padded(coefficients: Sequence[float], n: int) -> list[float]:
+    return [*coefficients[:n], *[0.0] * (n - len(coefficients))]
 
 
-def _weights(z: float, steps: list[float], *, corrected: bool, variant: str) -> list[float]:
-    """Weights of the answers, newest first, in units of -c: phi_1 m_0 + B sum_k rho_k (m_k - m_0) / r_k.
+def _coefficients(z: float, steps: list[float], *, corrected: bool, variant: str) -> list[float]:
+    """Coefficients of the answers, newest first, in units of -c: phi_1 m_0 + B sum_k rho_k (m_k - m_0) / r_k.
 
     r_k are the other answers' places in units of the step: negative for earlier ones, 1 for the corrector's. The rho
     solve sum_k rho_k r_k^(j-1) = j! phi_(j+1) / B for j = 1, 2, ...; a single one is 1/2, which suffices for order 2.
@@ -89,5 +90,5 @@ def _weights(z: float, steps: list[float], *, corrected: bool, variant: str) -> 
         right.append(math.factorial(j) * term / scale)
     rho = np.array([0.5]) if len(places) == 1 else np.linalg.solve(np.vander(places, increasing=True).T, right)
     slopes = scale * rho / places
-    weights = [phi_1 - slopes.sum(), *slopes[: len(steps)]]
-    return [slopes[-1], *weights] if corrected else weights
+    coefficients = [phi_1 - slopes.sum(), *slopes[: len(steps)]]
+    return [slopes[-1], *coefficients] if corrected else coefficients

@@ -44,7 +44,7 @@ def bound_times(sde: AffineSDE, u: Float[Array, "..."], steps: int = 0) -> Coeff
     return sde.t_min + (1.0 - sde.t_min) * u
 
 
-def diffusion_weight(sde: AffineSDE, t: Coefficient, steps: int = 0) -> Coefficient:
+def diffusion_weighting(sde: AffineSDE, t: Coefficient, steps: int = 0) -> Coefficient:
     """w with the diffusion term E w |eps - eps_hat|^2 for t as `bound_times` has it; nats."""
     if not steps:
         return 0.5 * (1.0 - sde.t_min) * (sde.diffusion(t) / sde.sigma(t)) ** 2
@@ -60,7 +60,7 @@ def diffusion_bits(
     """An unbiased estimate of the diffusion term from one t an example; one network evaluation."""
     mean, std = sde.marginal(x0, t)
     errors = bits(jnp.square(predict(mean + expand(std, x0) * eps, t).eps - eps))
-    return diffusion_weight(sde, t, steps) * errors
+    return diffusion_weighting(sde, t, steps) * errors
 
 
 def prior_bits(sde: AffineSDE, x0: Image) -> Float[Array, " b"]:

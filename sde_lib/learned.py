@@ -3,7 +3,7 @@
     alpha^2 = sigmoid(-gamma(t)),   sigma^2 = sigmoid(gamma(t)),   log SNR = -gamma(t),
 
 with gamma rising for every value of its parameters: a monotone network of t, one linear layer and one hidden layer of
-K features beside it, all weights positive, rescaled to its two ends,
+K features beside it, all coefficients positive, rescaled to its two ends,
 
     gamma(t) = gamma_min + (gamma_max - gamma_min) (u(t) - u(0)) / (u(1) - u(0)),
     u(t) = w_1 t + 1/K sum_k w_3k sigmoid(w_2k t + b_k).

@@ -134,7 +134,7 @@ def test_conjugate_gradients_solve_each_example_on_its_own(x64) -> None:
     [
         (lambda: inverse.mask(np.ones((2, 2))), r"mask: its type is .*give booleans"),
         (lambda: inverse.mask(np.ones((2, 2), bool), noise=-1.0), r"noise is -1.0"),
-        (lambda: inverse.grey((0.0, 0.0)), r"weights are \(0\.0, 0\.0\)"),
+        (lambda: inverse.grey((0.0, 0.0)), r"coefficients are \(0\.0, 0\.0\)"),
         (lambda: inverse.downsample(1), r"factor is 1; it must be a whole number of at least 2"),
         (lambda: inverse.blur(0.0), r"std is 0\.0.*above 0"),
         (lambda: inverse.matrix(np.ones((2, 5)), SHAPE), r"shape \(2, 5\); needed is \[m, 72\]"),
@@ -144,7 +144,7 @@ def test_conjugate_gradients_solve_each_example_on_its_own(x64) -> None:
         (lambda: inverse.linear(jnp.sum, SHAPE), r"makes \(\) of \(1, 4, 6, 3\); needed is \[b"),
         (lambda: MEASUREMENTS["linear"].apply(jnp.zeros((1, 4, 4, 3))), r"the function takes \[b"),
         (lambda: inverse.downsample(4).apply(SINGLE), r"factor 4 does not divide images of 4 x 6"),
-        (lambda: inverse.grey((0.5, 0.5)).apply(SINGLE), r"2 channels have a weight"),
+        (lambda: inverse.grey((0.5, 0.5)).apply(SINGLE), r"2 channels have a coefficient"),
         (lambda: inverse.blur(1.0).apply(SINGLE[0]), r"needed are images"),
         (lambda: MEASUREMENTS["mask"].apply(SINGLE[:, :3]), r"mask: it has shape \(4, 6\) and x \(2, 3, 6, 3\)"),
         (lambda: MEASUREMENTS["matrix"].apply(SINGLE[:, :3]), r"matrix: x has shape"),

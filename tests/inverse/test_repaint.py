@@ -9,7 +9,7 @@ import pytest
 
 import inverse
 import samplers
-from inverse.repaint import schedule
+from inverse.repaint import step_order
 from samplers import grids, sample
 from sde_lib import VE, VP, SubVP
 from tests.inverse.gaussian import slow_but
@@ -27,7 +27,7 @@ def algorithm_1(steps: int, resamplings: int) -> list[int]:
 
 @pytest.mark.parametrize(("steps", "resamplings"), [(2, 1), (5, 3), (12, 4)])
 def test_jumps_of_one_step_are_the_papers_algorithm(steps: int, resamplings: int) -> None:
-    assert schedule(steps, resamplings, 1) == algorithm_1(steps, resamplings)
+    assert step_order(steps, resamplings, 1) == algorithm_1(steps, resamplings)
 
 
 def walk(steps: int, resamplings: int, jump: int) -> list[int]:
@@ -46,7 +46,7 @@ def walk(steps: int, resamplings: int, jump: int) -> list[int]:
 
 @pytest.mark.parametrize(("steps", "resamplings", "jump"), [(250, 10, 10), (100, 5, 10), (9, 3, 4), (7, 2, 6)])
 def test_longer_jumps(steps: int, resamplings: int, jump: int) -> None:
-    order = schedule(steps, resamplings, jump)
+    order = step_order(steps, resamplings, jump)
     assert order == walk(steps, resamplings, jump)
     stops = len(range(1, steps - jump + 1, jump))
     assert len(order) == steps + (resamplings - 1) * jump * stops
@@ -56,7 +56,7 @@ def test_longer_jumps(steps: int, resamplings: int, jump: int) -> None:
 
 def test_the_published_setting() -> None:
     """250 steps, 10 and 10: 24 stops (range(0, 240, 10) in the authors' code), 2410 evaluations and 2160 steps up."""
-    assert len(schedule(250, 10, 10)) == 2410
+    assert len(step_order(250, 10, 10)) == 2410
 
 
 @pytest.mark.parametrize("sde", slow_but("ve", SDES))
@@ -66,7 +66,7 @@ def test_the_way_up_is_the_forward_kernel(sde, x64) -> None:
         samplers.ancestral(sde, lambda x, t: x), sde, lambda x, t: x, MASK, Y, resamplings=2, jump=3
     )
     up = wrapped.plan(times).rows[0]
-    order, here = schedule(8, 2, 3), 0
+    order, here = step_order(8, 2, 3), 0
     for i, step in enumerate(order):
         kernel = sde.transition(jnp.asarray(times[here]), jnp.asarray(times[step]))
         np.testing.assert_allclose([up.scale[i], up.std[i]], [kernel.scale, kernel.std], rtol=1e-9, atol=1e-12)
@@ -83,7 +83,7 @@ def test_rows_are_repeated_in_whole_steps(name: str) -> None:
     wrapped = inverse.repaint(stepper, sde, lambda x, t: x, MASK, Y, resamplings=3, jump=2)
     plan = wrapped.plan(times)
     rows = len(jax.tree.leaves(once.rows)[0]) // len(once.ends)
-    order = schedule(4, 3, 2)
+    order = step_order(4, 3, 2)
     place, inner = plan.rows[1]
     for taken, all_rows in zip(jax.tree.leaves(inner), jax.tree.leaves(once.rows), strict=True):
         index = [step * rows + k for step in order for k in range(rows)]
@@ -102,6 +102,6 @@ def test_the_noise_level_is_kept_on_the_way() -> None:
     wrapped = inverse.repaint(stepper, sde, lambda x, t: x, MASK, y, resamplings=3, jump=2)
     z = jax.random.normal(jax.random.key(9), (n, 2))
     path = compiled(lambda z: sample(wrapped, jax.random.key(0), z, times, trajectory=True).trajectory)(z)
-    assert len(path) == 1 + len(schedule(4, 3, 2))
+    assert len(path) == 1 + len(step_order(4, 3, 2))
     variances = np.var(np.asarray(path, np.float64), axis=1)
     assert np.abs(variances - 1.0).max() < 5 * np.sqrt(2 / n)

@@ -80,7 +80,9 @@ def test_a_stepper_of_a_chain_takes_exact_kernels_on_another_grid() -> None:
     sde = SDES["ve"]
     score = DATA.score(sde)
     predictor = samplers.ancestral(sde, score, variance="large", discretization=1000)
-    stepper = samplers.chain(predictor, samplers.annealed_langevin(sde, score, snr=0.1, discretization=1000))
+    stepper = samplers.predictor_corrector(
+        predictor, samplers.annealed_langevin(sde, score, snr=0.1, discretization=1000)
+    )
     times = grids.create(sde, "uniform", 100, 1e-3)
     z = sde.prior_sample(jax.random.key(2), (N, 2))
     meets_the_data(compiled(lambda z: samplers.sample(stepper, jax.random.key(3), z, times).x)(z))

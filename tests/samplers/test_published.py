@@ -79,7 +79,7 @@ def _chain(case: dict, sde: AffineSDE, score) -> Stepper:
         "langevin": lambda: LANGEVIN(sde, score, corrector_norm="batch", **options),
         "ald": lambda: ALD(sde, score, **options),
     }
-    return samplers.chain(predictor, make[case["corrector"]]())
+    return samplers.predictor_corrector(predictor, make[case["corrector"]]())
 
 
 def _draws(name: str) -> np.ndarray:

@@ -55,7 +55,7 @@ def test_chain(name: str) -> None:
     if name == "ve":
         predictor = samplers.reverse_diffusion(sde, score, discretization=n)
         corrector = samplers.langevin(sde, score, snr=case["snr"], corrector_norm="batch", discretization=n)
-        stepper = samplers.chain(predictor, corrector)
+        stepper = samplers.predictor_corrector(predictor, corrector)
     draws = STEPS[f"pcnet_{name}_z"]
     state = stepper.init(sde.prior_std * nhwc(STEPS[f"pcnet_{name}_zprior"]))
     with noise([nhwc(z) for z in draws.reshape(-1, *draws.shape[2:])]) as left, jax.disable_jit():

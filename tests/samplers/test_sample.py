@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import samplers
-from samplers import METHODS, SOLVERS, Settings, State, Stepper, chain, grids, sample
+from samplers import METHODS, SOLVERS, Settings, State, Stepper, grids, predictor_corrector, sample
 from sde_lib import VE, VP
 from tests.oracles import compiled, planar
 
@@ -50,7 +50,7 @@ def test_correct_at_t_then_predict_to_s_with_different_keys() -> None:
 
         return Stepper(step, evaluations=int(tag))
 
-    both = chain(predictor=mark(3.0), corrector=mark(2.0))
+    both = predictor_corrector(predictor=mark(3.0), corrector=mark(2.0))
     x = jnp.zeros((1, 1))
     state = both.step(KEY, both.init(x), (jnp.asarray(1.0), jnp.asarray(0.5)), (jnp.asarray(1.0), jnp.asarray(0.5)))
     assert float(state.x[0, 0]) == 23.0  # the corrector's 2, then the predictor's 3, both at t

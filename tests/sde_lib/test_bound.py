@@ -14,7 +14,7 @@ from sde_lib.bound import (
     bound_times,
     dequantized,
     diffusion_bits,
-    diffusion_weight,
+    diffusion_weighting,
     prior_bits,
     reconstruction_bits,
 )
@@ -94,7 +94,7 @@ def test_the_limit_does_not_depend_on_the_schedule_between_its_ends(x64: None) -
     linear = linear.with_parameters(linear.numbers | {"l3": np.full(32, -30.0, np.float32)})
     found = [float(terms(sde).diffusion) for sde in (linear, SCHEDULES["trained"])]
     assert found[1] == pytest.approx(found[0], rel=1e-5) and found[0] > 1.0
-    weights = compiled(lambda sde: diffusion_weight(sde, jnp.asarray([0.1, 0.5, 0.9])))
+    weights = compiled(lambda sde: diffusion_weighting(sde, jnp.asarray([0.1, 0.5, 0.9])))
     assert np.abs(weights(SCHEDULES["trained"]) / weights(linear) - 1.0).max() > 0.2
 
 
@@ -104,7 +104,7 @@ def test_t_steps_fall_to_the_limit(x64: None) -> None:
 
     def terms(steps: int) -> tuple[jax.Array, jax.Array]:
         t = bound_times(sde, (jnp.arange(2048) + 0.5) / 2048, steps)
-        return diffusion_weight(sde, t, steps), sde.log_snr(t)
+        return diffusion_weighting(sde, t, steps), sde.log_snr(t)
 
     sums = {}
     for steps in (8, 64, 512, 2048):
@@ -169,4 +169,4 @@ def test_times_cover_the_process() -> None:
     u = jnp.asarray([0.0, 0.26, 0.9999])
     np.testing.assert_allclose(bound_times(sde, u), [1e-3, 0.26074, 0.9999], rtol=1e-5)
     np.testing.assert_allclose(bound_times(sde, u, 4), [0.25075, 0.5005, 1.0], rtol=1e-5)
-    assert math.isfinite(float(diffusion_weight(sde, bound_times(sde, u, 4), 4)[0]))
+    assert math.isfinite(float(diffusion_weighting(sde, bound_times(sde, u, 4), 4)[0]))
