@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from autoencoders.base import Codec
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 
 __all__ = ["CODECS", "Codec", "GreyLevels"]
 

@@ -44,7 +44,7 @@ def get_config() -> ConfigDict:
     training.time_sampling = "uniform"  # over [t_min, 1] or the levels; loss_aware (levels), log_snr, lognormal (EDM)
     training.P_mean = -1.2  # of ln(sigma / alpha), lognormal
     training.P_std = 1.2
-    training.weight = "uniform"  # snr, truncated_snr, min_snr, p2, edm or likelihood: the table of training/weights.py
+    training.weight = "uniform"  # snr, truncated_snr, min_snr, p2, edm, likelihood (training/weighting.py)
     training.min_snr_gamma = 5.0
     training.p2_k = 1.0
     training.p2_gamma = 1.0

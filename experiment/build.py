@@ -40,7 +40,7 @@ def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) 
     options = {key: value for key, value in config.model.items() if key not in own}
     scales = num_scales(config)
     if scales:
-        sde_lib.Levels(sde, scales)
+        sde_lib.NoiseLevels(sde, scales)
         takes = inspect.signature(MODELS[config.model.name].__init__).parameters if config.model.name in MODELS else ()
         if "num_scales" not in takes:
             del options["num_scales"]

@@ -12,7 +12,7 @@ import conditions
 import data
 import samplers
 import sde_lib
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from experiment.schedule import parameters_of
 from limits import sides
 from models import CLASSIFIERS
@@ -140,10 +140,10 @@ class Experiment:
         """The network with these variables, which is always told the same."""
         return lambda x, c_noise: self.network.apply(variables, x, c_noise, condition)
 
-    def noising(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.AffineSDE | sde_lib.Levels:
+    def noising(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.AffineSDE | sde_lib.NoiseLevels:
         """The process that noises the data, or the levels of a discrete training; `chain` is that of `predict_fn`."""
         process = self.process(variables)
-        return sde_lib.Levels(process, self.num_scales, exact=chain) if self.num_scales else process
+        return sde_lib.NoiseLevels(process, self.num_scales, exact=chain) if self.num_scales else process
 
     def process(self, variables: dict[str, Any]) -> sde_lib.AffineSDE:
         """The noise process with these variables: it is `sde`, or its trained form where the schedule is learned."""

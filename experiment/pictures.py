@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from experiment.experiment import Experiment
 from experiment.writing import replacing
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 from ml_collections import ConfigDict
 
 import sde_lib
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from experiment import fields, likelihood
 from experiment.build import build, of_run
 from experiment.config_files import canonical

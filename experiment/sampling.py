@@ -143,7 +143,7 @@ def guided(
     The settings are those that are carried out (`samplers.settled`).
     """
     chain, guide, scale, told = settings.on_chain, experiment.guide, settings.guidance_scale, told or {}
-    process = sde_lib.Levels(sde, experiment.num_scales, exact=chain) if experiment.num_scales else sde
+    process = sde_lib.NoiseLevels(sde, experiment.num_scales, exact=chain) if experiment.num_scales else sde
     condition = experiment.condition(told)
     of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
     interval = {"low": settings.guidance_low, "high": settings.guidance_high}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from sde_lib import AffineSDE, ChainTables, Levels, Model, as_prediction
+from sde_lib import AffineSDE, ChainTables, Model, NoiseLevels, as_prediction
 from sde_lib.variational import prior_bits, step_bits
 
 Noise = Callable[[Array], Float[Array, "b *d"]]
@@ -81,7 +81,7 @@ def variational_bound(
     Raises:
       ValueError: the variance or the decoder is unknown, or the SDE has no levels.
     """
-    tables, predict = ChainTables.of(sde, n), as_prediction(Levels(sde, n), model)
+    tables, predict = ChainTables.of(sde, n), as_prediction(NoiseLevels(sde, n), model)
     b = len(x0)
 
     def at_level(i: Array) -> tuple[Array, Array, Array]:
@@ -121,7 +121,7 @@ def progressive_coding(
 ) -> Curve:
     """The curve of a `Bound`'s arrays, averaged over examples (Ho et al. 2020, sec. 4.3 and fig. 5); float64.
 
-    `scale` takes an error of x to the units of the distortion, e.g. `autoencoders.levels.GreyLevels.display_scale`.
+    `scale` takes an error of x to the units of the distortion, e.g. `autoencoders.GreyLevels.display_scale`.
     """
     sent = np.cumsum([prior.mean(dtype=np.float64), *terms.mean(axis=0, dtype=np.float64)[::-1]])
     distortion = scale * np.sqrt(x0_mse.mean(axis=0, dtype=np.float64)[::-1])

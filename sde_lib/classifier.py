@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from sde_lib.base import AffineSDE, expand
-from sde_lib.levels import Levels
+from sde_lib.noise_levels import NoiseLevels
 from sde_lib.parameterization import noise_label_fn
 from sde_lib.prediction import NetworkFn
 
@@ -27,10 +27,10 @@ LogProbFn = Callable[[Float[Array, "b *d"], Float[Array, " b"]], Float[Array, " 
 """(x [b, ...], t [b]) -> log p(y | x_t) [b] of each example's own y, nats."""
 
 
-def logits_fn(process: AffineSDE | Levels, network: NetworkFn, noise_label: str) -> LogitsFn:
+def logits_fn(process: AffineSDE | NoiseLevels, network: NetworkFn, noise_label: str) -> LogitsFn:
     """The `LogitsFn` of a classifier network (x [b, ...], c_noise [b]) -> logits [b, k]; one evaluation a call.
 
-    `process` is the SDE, or its `Levels` where the network was trained on a discrete chain.
+    `process` is the SDE, or its `NoiseLevels` where the network was trained on a discrete chain.
 
     Raises:
       ValueError: an unknown noise label.

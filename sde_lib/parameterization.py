@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_lib.base import AffineSDE, Coefficient, Process, expand
-from sde_lib.levels import Levels
+from sde_lib.noise_levels import NoiseLevels
 from sde_lib.preconditioning import PRECONDITIONINGS
 from sde_lib.prediction import NetworkFn, PredictFn, Prediction, before_noise, halves, of_eps, of_x0
 
@@ -21,7 +21,7 @@ from sde_lib.prediction import NetworkFn, PredictFn, Prediction, before_noise, h
 class Parameterization(Protocol):
     """How a network's output is to be read."""
 
-    def predict_fn(self, process: AffineSDE | Levels, network: NetworkFn) -> PredictFn:
+    def predict_fn(self, process: AffineSDE | NoiseLevels, network: NetworkFn) -> PredictFn:
         """The predictions of the network along the process; one network evaluation a call."""
 
 
@@ -57,7 +57,7 @@ NOISE_LABELS: dict[str, Callable[[AffineSDE, Coefficient], Coefficient]] = {
 """How a network is told the noise level: (sde, t [b]) -> c_noise [b]."""
 
 
-LEVEL_LABELS: dict[str, Callable[[Levels, Coefficient], Coefficient]] = {
+LEVEL_LABELS: dict[str, Callable[[NoiseLevels, Coefficient], Coefficient]] = {
     # published DDPM: the cleanest level is 0; between levels a fraction
     "index": lambda levels, t: levels.sde.level_position(t, levels.n),
     # published SMLD: the noisiest is 0; whole
@@ -68,14 +68,14 @@ LEVEL_LABELS: dict[str, Callable[[Levels, Coefficient], Coefficient]] = {
 """How a network that was trained on n noise levels is told which it is: (levels, t [b]) -> c_noise [b]."""
 
 
-def noise_label_fn(process: AffineSDE | Levels, name: str) -> Callable[[Coefficient], Coefficient]:
+def noise_label_fn(process: AffineSDE | NoiseLevels, name: str) -> Callable[[Coefficient], Coefficient]:
     """t -> c_noise by the rule of that name.
 
     Raises:
       ValueError: an unknown name, or one that counts levels for a process in continuous time.
     """
-    levels = process if isinstance(process, Levels) else None
-    sde = process.sde if isinstance(process, Levels) else process
+    levels = process if isinstance(process, NoiseLevels) else None
+    sde = process.sde if isinstance(process, NoiseLevels) else process
     if levels is not None and name in LEVEL_LABELS:
         return lambda t: LEVEL_LABELS[name](levels, t)
     if name in LEVEL_LABELS:
@@ -109,7 +109,7 @@ class Plain:
         if self.prediction not in PREDICTIONS:
             raise ValueError(f"prediction is {self.prediction!r}; allowed are {', '.join(PREDICTIONS)}")
 
-    def predict_fn(self, process: AffineSDE | Levels, network: NetworkFn) -> PredictFn:
+    def predict_fn(self, process: AffineSDE | NoiseLevels, network: NetworkFn) -> PredictFn:
         """The network's predictions; where alpha is 0 one that predicts eps is asked at `NEARLY_NOISE`."""
         read, label = PREDICTIONS[self.prediction], noise_label_fn(process, self.noise_label)
 

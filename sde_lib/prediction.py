@@ -48,7 +48,7 @@ class PredictFn:
     """(x [b, ...], t [b]) -> `Prediction`: a model along one process, which is what every solver follows.
 
     Attributes:
-      process: gives the alpha and sigma for which the pairs hold: an SDE, or the `Levels` of a discrete chain.
+      process: gives the alpha and sigma for which the pairs hold: an SDE, or the `NoiseLevels` of a discrete chain.
       function: (x, t) -> `Prediction`.
     """
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from models.functional import Network
-from sde_lib import AffineSDE, Levels, LogitsFn, Parameterization, Plain, PredictFn, logits_fn
+from sde_lib import AffineSDE, LogitsFn, NoiseLevels, Parameterization, Plain, PredictFn, logits_fn
 from training.draws import PLACE, Draws
 from training.examples import Batch, Encoder, Examples
 
@@ -34,12 +34,12 @@ class TrainedModel:
     parameterization: Parameterization
     average: Weights | None = None
 
-    def predict_fn(self, process: AffineSDE | Levels, params: Weights | None = None) -> PredictFn:
+    def predict_fn(self, process: AffineSDE | NoiseLevels, params: Weights | None = None) -> PredictFn:
         """Return the predictions along a process, of these weights or of others; one network evaluation a call."""
         weights = self.params if params is None else params
         return self.parameterization.predict_fn(process, lambda x, c_noise: self.network(weights, x, c_noise))
 
-    def logits_fn(self, process: AffineSDE | Levels) -> LogitsFn:
+    def logits_fn(self, process: AffineSDE | NoiseLevels) -> LogitsFn:
         """Return what a classifier says of noisy data; one network evaluation a call."""
         label = cast(Plain, self.parameterization).noise_label  # a classifier has no preconditioning
         return logits_fn(process, lambda x, c_noise: self.network(self.params, x, c_noise), label)

@@ -10,7 +10,7 @@ from experiment import Experiment, inputs, rules
 from experiment.build import EMA_FIELDS
 from experiment.workdir import Workdir
 from models.functional import Network
-from sde_lib import Levels
+from sde_lib import NoiseLevels
 from training import length, losses, optimizer
 from training.devices import Devices, check_batch_size
 from training.devices import create as create_devices
@@ -60,7 +60,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
 def loss_of(experiment: Experiment) -> Loss:
     """Return the loss of ``config.training``; ValueError for a value that it does not take."""
     sde, codec = experiment.sde, experiment.codec
-    process = Levels(sde, experiment.num_scales) if experiment.num_scales else sde
+    process = NoiseLevels(sde, experiment.num_scales) if experiment.num_scales else sde
     grey = codec.levels is not None and codec.dequantization == "none"
     return losses.of_config(experiment.config.training, process, codec.centres() if grey else None)
 

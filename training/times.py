@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from experiment.ranges import FIELDS
 from limits import check_declared
-from sde_lib import AffineSDE, Levels
+from sde_lib import AffineSDE, NoiseLevels
 from training.draws import Draws
 
 Time = Float[Array, " b"]
@@ -49,7 +49,7 @@ TIMES: dict[str, Callable[..., Time]] = {
 """The distributions of continuous time by name, as functions of (process, u [b], `Times`)."""
 
 
-def level_times(levels: Levels, u: Time, probabilities: Float[Array, " n"] | None = None) -> Time:
+def level_times(levels: NoiseLevels, u: Time, probabilities: Float[Array, " n"] | None = None) -> Time:
     """Return the t of noise levels, each of which is drawn as often as the others, or by its probability."""
     if probabilities is None:
         index = jnp.floor(u * levels.n)
@@ -132,9 +132,9 @@ class Times:
     def __post_init__(self) -> None:
         check_declared("training.", self)
 
-    def __call__(self, process: AffineSDE | Levels, draws: Draws, history: LossHistory | None = None) -> Time:
+    def __call__(self, process: AffineSDE | NoiseLevels, draws: Draws, history: LossHistory | None = None) -> Time:
         """Return the t of a part of a batch. Levels are drawn by the history, and without one each as often."""
         u = uniform_numbers(draws, self.stratified)
-        if isinstance(process, Levels):
+        if isinstance(process, NoiseLevels):
             return level_times(process, u, history and history.probabilities(self.uniform_probability))
         return TIMES[self.time_sampling](process, u, self)

@@ -172,7 +172,7 @@ def test_a_published_config_imports_such_a_file_and_finds_its_noise(tmp_path):
     io = np.load(NETWORKS / "guided_unet_b" / "io.npz")
     i = np.asarray([37, 1700, 3999])
     alpha_bar = np.cumprod(1 - sde.schedule.discrete_betas(4000))
-    levels = sde_lib.Levels(sde, 4000, exact=True)
+    levels = sde_lib.NoiseLevels(sde, 4000, exact=True)
     apply = functools.partial(function("guided_unet_b"), variables)
     score = sde_lib.Plain(config.model.prediction, config.model.noise_label).predict_fn(levels, apply).score
     found = score(jnp.asarray(nhwc(io["x"])), jnp.asarray((i + 1) / 4000, jnp.float32))

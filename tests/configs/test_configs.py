@@ -54,7 +54,7 @@ def test_it_is_locked_data_that_builds_its_network(path: str) -> None:
     assert network(config, sde, shape).count() > 0  # test_published.py says how many
     scales = num_scales(config)
     assert bool(scales) != config.training.continuous
-    losses.of_config(config.training, sde_lib.Levels(sde, scales) if scales else sde)
+    losses.of_config(config.training, sde_lib.NoiseLevels(sde, scales) if scales else sde)
 
 
 def test_the_folder_config_reads_a_folder(tmp_path) -> None:

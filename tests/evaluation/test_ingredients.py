@@ -19,7 +19,7 @@ from PIL import Image
 import main
 import samplers
 import sde_lib
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from configs.vp import digits, toy_mixture8_mlp
 from data import Arrays, Source
 from evaluation import compare, features, ingredients, quality, run

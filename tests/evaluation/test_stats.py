@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 import samplers
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from configs.vp import toy_mixture8_mlp
 from data import Arrays, Source
 from evaluation import npz, statistics_file

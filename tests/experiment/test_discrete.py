@@ -11,7 +11,7 @@ from configs.vp import digits, toy_mixture8_mlp
 from experiment import Experiment, build
 from experiment.sampling import sampler
 from samplers import grids
-from sde_lib import VE, VP, Levels, Plain
+from sde_lib import VE, VP, NoiseLevels, Plain
 from tests.models.published_weights import REFERENCE, compiled, load_network
 
 
@@ -50,7 +50,9 @@ def test_the_published_score_of_a_discretely_trained_network(name: str, x64: Non
     x, t = jnp.asarray(arrays["x"].transpose(0, 2, 3, 1), float), jnp.asarray(arrays["t"], float)
     sde, prediction = (VE(0.01, 50.0), "score") if name == "ve" else (VP(), "eps")
     found = compiled(
-        Plain(prediction, _label(name)).predict_fn(Levels(sde, 1000), lambda x, c: network.apply(variables, x, c)).score
+        Plain(prediction, _label(name))
+        .predict_fn(NoiseLevels(sde, 1000), lambda x, c: network.apply(variables, x, c))
+        .score
     )
     exact = arrays["out_ema_f64"].transpose(0, 2, 3, 1)
     if name == "vp":
@@ -85,7 +87,7 @@ def test_a_perfect_network_samples_the_data(name: str) -> None:
         eps = s * (x - a * mean) / (s**2 + (a * std) ** 2)
         return eps if name == "vp" else -eps / s
 
-    model = Plain("eps" if name == "vp" else "score", _label(name)).predict_fn(Levels(sde, n), network)
+    model = Plain("eps" if name == "vp" else "score", _label(name)).predict_fn(NoiseLevels(sde, n), network)
     settings = samplers.Settings(
         predictor="ancestral", corrector="none", steps=n, grid="levels", discretization=n, denoise="none"
     )
@@ -112,7 +114,7 @@ def test_an_experiment_gives_samplers_the_levels_and_flows_the_sde(name: str) ->
     x, t = jnp.ones((2, 8, 8, 1)), jnp.asarray([0.3, 0.9])
     apply = lambda x, c: experiment.network.apply(variables, x, c)  # noqa: E731
     for chain in (True, False):
-        levels = Levels(experiment.sde, 40, exact=chain)
+        levels = NoiseLevels(experiment.sde, 40, exact=chain)
         wanted = compiled(Plain(experiment.config.model.prediction, _label(name)).predict_fn(levels, apply).score)(x, t)
         np.testing.assert_allclose(
             compiled(experiment.predict_fn(variables, chain=chain).score)(x, t), wanted, rtol=1e-6
@@ -123,8 +125,8 @@ def test_an_experiment_gives_samplers_the_levels_and_flows_the_sde(name: str) ->
 
 def test_the_score_is_that_of_the_levels_with_their_sigma_or_the_sdes() -> None:
     experiment = build(discrete())
-    assert experiment.predict_fn({}, chain=True).process == Levels(experiment.sde, 40)
-    assert experiment.predict_fn({}).process == Levels(experiment.sde, 40, exact=False)
+    assert experiment.predict_fn({}, chain=True).process == NoiseLevels(experiment.sde, 40)
+    assert experiment.predict_fn({}).process == NoiseLevels(experiment.sde, 40, exact=False)
 
 
 def test_chain_samplers_ask_for_the_levels_and_flows_for_the_smooth_process(monkeypatch) -> None:

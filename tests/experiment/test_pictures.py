@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from configs.vp import digits_classes
 from experiment.build import build
 from experiment.pictures import Facts, caption, facts_of, file_name, image_grid, save_array, save_decoded

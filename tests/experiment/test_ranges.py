@@ -34,7 +34,7 @@ from samplers.settings import RANGES
 from training import losses, optimizer
 from training.devices import DEVICES
 from training.times import TIMES
-from training.weights import WEIGHTS
+from training.weighting import WEIGHTINGS
 
 HUGE = (10**30, 1e30, 2**63)
 NEVER = (math.nan, -math.inf, "abc", True, None, *HUGE)
@@ -143,7 +143,7 @@ def test_every_field_has_a_range() -> None:
 
 def test_names_are_those_of_the_tables_that_are_looked_up() -> None:
     tables = {
-        "training.weight": WEIGHTS,
+        "training.weight": WEIGHTINGS,
         "training.time_sampling": (*TIMES, "loss_aware"),
         "training.parallelism": DEVICES,
         "eval.inception_resize": inception.RESIZES,
@@ -200,7 +200,7 @@ CONSTRUCTORS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "sqrt_linear": (partial(sde_lib.create, "vp", schedule="sqrt_linear"), ("beta_min", "beta_max")),
     "discrete": (partial(sde_lib.create, "discrete"), ("n", "beta_min", "beta_max", "t_min")),
     "vdm": (partial(sde_lib.create, "vdm"), ("gamma_min", "gamma_max", "features", "t_min")),
-    "levels": (partial(sde_lib.Levels, SDE), ("n",)),
+    "levels": (partial(sde_lib.NoiseLevels, SDE), ("n",)),
     "settings": (samplers.Settings, tuple(n for n, o in declared(samplers.Settings).items() if o.kind is not str)),
     "churn": (samplers.Churn, ("s_churn", "s_min", "s_max", "s_noise")),
     "ddim": (partial(samplers.ddim, SDE, SCORE), ("eta",)),
@@ -219,7 +219,7 @@ CONSTRUCTORS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     ),
     **{
         f"loss {name}": (
-            partial(losses.create, name, sde_lib.Levels(SDE, 1000) if name in ("hybrid", "variational") else SDE),
+            partial(losses.create, name, sde_lib.NoiseLevels(SDE, 1000) if name in ("hybrid", "variational") else SDE),
             tuple(option for option in declared(kind) if f"training.{option}" in NUMBERS),
         )
         for name, kind in losses.LOSSES.items()

@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 import main
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from configs.vp import toy_mixture8_mlp
 from evaluation.rounds import Rounds
 from experiment import Refusal, writing

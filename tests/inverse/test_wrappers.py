@@ -12,7 +12,7 @@ import samplers
 from inverse.steps import placed
 from samplers import Settings, State, grids, sample
 from samplers.methods import SOLVERS
-from sde_lib import VE, VP, Levels, SubVP
+from sde_lib import VE, VP, NoiseLevels, SubVP
 from tests.inverse.gaussian import slow_but
 from tests.oracles import compiled, gaussian
 
@@ -175,7 +175,7 @@ def test_places_of_a_chain_of_levels() -> None:
     """Rows lead to the levels' own sigma; the last time 0 is data, the one before it the cleanest level."""
     sde = VP()
     times = grids.create(sde, "levels", 100, 0.1)
-    place, _ = placed(samplers.ancestral(sde, lambda x, t: x, discretization=100), Levels(sde, 100), times)
+    place, _ = placed(samplers.ancestral(sde, lambda x, t: x, discretization=100), NoiseLevels(sde, 100), times)
     np.testing.assert_allclose(place.sigma, [*sde.levels(100)[1][98::-1], 0.0], rtol=1e-6)
     np.testing.assert_allclose(place.t, np.arange(99, -1, -1) / 99, atol=1e-12)
     place, _ = placed(samplers.heun(VE(), lambda x, t: x), VE(), np.array([1.0, 0.5, 0.0]))

@@ -12,7 +12,7 @@ import scipy.stats
 
 import sde_lib
 from metrics.chain_bound import normal_noise, progressive_coding, variational_bound
-from sde_lib import VE, VP, ChainTables, Levels, of_score
+from sde_lib import VE, VP, ChainTables, NoiseLevels, of_score
 from tests.oracles import Mixture, compiled, gaussian
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "discrete"
@@ -29,7 +29,7 @@ def _problem(name: str):
         np.array(about["mixture"]["stds"]),
     )
     sde = sde_lib.create("discrete", schedule="table", betas=tuple(VLB[f"{name}/betas"]))
-    exact = of_score(Levels(sde, about["T"]), mixture.score(Levels(sde, about["T"])))
+    exact = of_score(NoiseLevels(sde, about["T"]), mixture.score(NoiseLevels(sde, about["T"])))
     x0 = jnp.asarray(VLB[f"{name}/x_uint8"] / 127.5 - 1)
     noise = jnp.asarray(VLB[f"{name}/noise"][::-1].astype(float))
     return sde, lambda x, t: exact(x, t)._replace(variance=0.5 * jnp.cos(2 * x)), x0, lambda i: noise[i]
@@ -107,11 +107,11 @@ def test_on_gaussian_data_the_bound_is_above_the_entropy_by_what_theory_says(kin
             "step": np.log(tables.step_variance),
             "true": np.log(tables.step_variance * before / (tables.alpha**2 * s**2 + tables.sigma**2)),
         }[kind]
-        score = data.score(Levels(sde, n))
+        score = data.score(NoiseLevels(sde, n))
 
         def model(x, t, sde=sde, n=n, score=score, table=log_variance):
             v = jnp.asarray(table)[sde.level_index(t, n)][:, None]
-            return of_score(Levels(sde, n), score)(x, t)._replace(variance=v)
+            return of_score(NoiseLevels(sde, n), score)(x, t)._replace(variance=v)
 
         noise = _noise(n, count)
         options = (score, kind) if kind in ("small", "large") else (model, "learned")
@@ -144,7 +144,7 @@ def test_on_grey_levels_the_bound_is_above_the_entropy_and_falls_towards_it(x64)
     for n in (10, 50, 250, 1000):
         sde = sde_lib.create("discrete", beta_max=9.0, n=n)
         noise = _noise(n, len(x0))
-        bound = partial(variational_bound, sde, n, points.score(Levels(sde, n)), noise=noise, half_bin=half)
+        bound = partial(variational_bound, sde, n, points.score(NoiseLevels(sde, n)), noise=noise, half_bin=half)
         total = np.asarray(compiled(lambda x, bound=bound: bound(x0=x))(x0).total).reshape(17, 30)
         error = np.sqrt(np.sum(p**2 * total.var(axis=1) / 30))
         gaps.append(np.sum(p * total.mean(axis=1)) - entropy)
@@ -159,7 +159,7 @@ def test_the_published_chains_of_the_sdes_have_a_bound_too(sde, x64) -> None:
     data, tables = gaussian(np.zeros(1), s), ChainTables.of(sde, n)
     x0 = data.sample(jax.random.key(1), 2000)
     noise = _noise(n, 2000)
-    score = data.score(Levels(sde, n))
+    score = data.score(NoiseLevels(sde, n))
     found = compiled(lambda x: variational_bound(sde, n, score, x, noise, variance="large"))(x0)
     excess = np.asarray(found.total + data.log_density(x0) / np.log(2))
     wanted = _expected_gap(tables, s, sde.prior_std, tables.large_log_variance) / np.log(2)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_lib import EDM, VE, VP, Levels, SubVP
+from sde_lib import EDM, VE, VP, NoiseLevels, SubVP
 from sde_lib.classifier import log_prob_fn, logits_fn
 from tests.oracles import compiled
 
@@ -53,7 +53,7 @@ def test_told_the_log_snr_it_is_one_function_of_the_data_on_every_sde(x64):
 
 
 def test_labels_are_those_of_the_config(precision):
-    ve, levels = SDES["ve"], Levels(SDES["vp"], 1000)
+    ve, levels = SDES["ve"], NoiseLevels(SDES["vp"], 1000)
     t = jnp.array([0.25, 1.0])
     x = jnp.ones((2, 3), t.dtype)
     told = {name: logits_fn(p, network, name)(x, t)[:, 2] * 10 for p, name in ((ve, "sigma"), (levels, "index"))}

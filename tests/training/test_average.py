@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from sde_lib import VP, Plain
 from tests.oracles import compiled
 from training.examples import Encoder, Examples

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from conditions import Labels, one_hot
 from models.functional import Network
 from sde_lib import EDM, Plain, expand

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autoencoders.levels import GreyLevels
-from sde_lib import VE, VP, Levels, Plain, log_prob_fn
+from autoencoders.grey_levels import GreyLevels
+from sde_lib import VE, VP, NoiseLevels, Plain, log_prob_fn
 from tests.oracles import compiled
 from training import losses
 from training.draws import PLACE
@@ -100,7 +100,7 @@ def test_the_best_classifier_has_the_least_loss(x64):
 )
 def test_what_means_nothing_to_it_is_refused(options, named):
     with pytest.raises(ValueError, match=r"training\.loss (is )?'cross_entropy'") as error:
-        losses.create("cross_entropy", Levels(VP(), 100), **options)
+        losses.create("cross_entropy", NoiseLevels(VP(), 100), **options)
     assert named in str(error.value) and "\n" not in str(error.value)
     for sampling in ("uniform", "log_snr", "lognormal"):
         losses.create("cross_entropy", VP(), time_sampling=sampling, reduce_mean=False)

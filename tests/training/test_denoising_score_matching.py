@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sde_lib
-from sde_lib import VE, VP, Levels, LinearBeta, SubVP, expand
+from sde_lib import VE, VP, LinearBeta, NoiseLevels, SubVP, expand
 from tests.models.published_weights import REFERENCE, compiled, load_network
 from tests.training.given import draws, losses_at
 from training import losses
@@ -75,7 +75,7 @@ def test_discrete_losses_are_the_published_ones(name: str, prediction: str, labe
     x0, z = (jnp.asarray(recorded[f"{name}_{a}"].transpose(0, 2, 3, 1), precision) for a in ("x0", "z"))
     apply = compiled(network.apply)
     for kind in ("sum", "mean"):
-        loss = simple(Levels(sde, case["N"]), reduce_mean=kind == "mean")
+        loss = simple(NoiseLevels(sde, case["N"]), reduce_mean=kind == "mean")
         plain = sde_lib.Plain(prediction, label)
         predict = plain.predict_fn(loss.process, lambda x, c: apply(variables, x, c))
         found = losses_at(loss, predict, x0, t, z)
@@ -90,7 +90,7 @@ def test_discrete_losses_are_the_published_ones(name: str, prediction: str, labe
 def test_discrete_times_are_the_noise_levels_each_as_often(stratified: bool) -> None:
     """40 000 draws over 10 levels: each count is binomial (5 standard deviations)."""
     n, count = 40_000, 10
-    loss = simple(Levels(VP(LinearBeta(0.1, 5.0)), count), stratified=stratified)
+    loss = simple(NoiseLevels(VP(LinearBeta(0.1, 5.0)), count), stratified=stratified)
     key = jax.random.key(5)
     t = loss.draw_times(draws(key, n))
     index = np.asarray(t) * (count - 1)
@@ -101,7 +101,7 @@ def test_discrete_times_are_the_noise_levels_each_as_often(stratified: bool) -> 
 
 def test_discrete_training_has_no_likelihood_weighting() -> None:
     with pytest.raises(ValueError, match=r"likelihood_weighting.*training\.continuous=False"):
-        simple(Levels(VP(), 1000), likelihood_weighting=True)
+        simple(NoiseLevels(VP(), 1000), likelihood_weighting=True)
 
 
 def _error(sde: sde_lib.AffineSDE):

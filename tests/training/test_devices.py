@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from checkpoints.store import Store
 from experiment.processes import to_host
 from models.functional import Network

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from conditions import Labels
 from models.functional import Network
 from sde_lib import VP, Plain

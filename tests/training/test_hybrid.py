@@ -12,7 +12,7 @@ import sde_lib
 from configs.vp import digits
 from experiment import build
 from experiment.workdir import Workdir
-from sde_lib import Levels, of_score
+from sde_lib import NoiseLevels, of_score
 from sde_lib.prediction import of_eps
 from tests.oracles import Mixture, compiled
 from tests.training.given import losses_at
@@ -26,14 +26,14 @@ VLB, PROBLEMS = np.load(REFERENCE / "vlb.npz"), json.loads((REFERENCE / "vlb.jso
 
 def _model(name: str, sde):
     """Predictions and variance output of a published problem's mixture."""
-    about, levels = PROBLEMS[name], Levels(sde, PROBLEMS[name]["T"])
+    about, levels = PROBLEMS[name], NoiseLevels(sde, PROBLEMS[name]["T"])
     parts = about["mixture"]
     means = np.array(parts["means"]).reshape(-1, *about["shape"])
     score = Mixture(np.array(parts["weights"]), means, np.array(parts["stds"])).score(levels)
     return lambda x, t: of_score(levels, score)(x, t)._replace(variance=0.5 * jnp.cos(2 * x))
 
 
-def _loss(levels: Levels, *, loss: str = "simple", **options):
+def _loss(levels: NoiseLevels, *, loss: str = "simple", **options):
     """Of images of 256 levels in [-1, 1]."""
     return losses.create(loss, levels, np.linspace(-1.0, 1.0, 256), **options)
 
@@ -62,7 +62,7 @@ def test_losses_are_the_published_ones(name: str, x64) -> None:
 
     @compiled
     def all_losses(*batch):
-        made = (_loss(Levels(sde, n), **options) for options, _ in cases.values())
+        made = (_loss(NoiseLevels(sde, n), **options) for options, _ in cases.values())
         return [losses_at(loss, model, *batch) for loss in made]
 
     late = train["t"] > 0
@@ -81,7 +81,7 @@ def test_the_hybrid_loss_trains_the_mean_by_l_simple_alone_and_the_variance_by_t
     t = sde.level_time(jnp.asarray([0.0, 1.0, 5.0, 10.0, 18.0, 19.0]), 20)
 
     def gradient(**options):
-        loss = _loss(Levels(sde, 20), **options)
+        loss = _loss(NoiseLevels(sde, 20), **options)
 
         def total(w):
             model = lambda x, t: of_eps(loss.process, x, t, w[0] * x, jnp.tanh(w[1] * x))  # noqa: E731
@@ -118,7 +118,7 @@ def test_contradictions_are_one_line(options: dict, message: str) -> None:
     options = dict(options)
     with pytest.raises(ValueError, match=message) as error:
         n = options.pop("n", 1000)
-        _loss(Levels(SDE, n) if n else SDE, **options)
+        _loss(NoiseLevels(SDE, n) if n else SDE, **options)
     assert "\n" not in str(error.value)
 
 

@@ -9,9 +9,9 @@ import optax
 import pytest
 
 import sde_lib
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from checkpoints.store import Store
-from sde_lib import VP, Levels, Plain
+from sde_lib import VP, NoiseLevels, Plain
 from tests.oracles import compiled
 from tests.training.given import draws
 from training import losses
@@ -22,7 +22,7 @@ from training.state import TrainState
 from training.step import make_train_step
 from training.times import LossHistory, level_times, uniform_numbers
 
-LEVELS = Levels(sde_lib.create("discrete", schedule="cosine", n=6), 6)
+LEVELS = NoiseLevels(sde_lib.create("discrete", schedule="cosine", n=6), 6)
 RECORDED = np.load(Path(__file__).parents[1] / "reference" / "discrete" / "importance_sampler.npz")
 CASES = sorted({name.split("/")[0] for name in RECORDED.files})
 
@@ -54,7 +54,7 @@ def test_more_of_one_level_than_are_kept_leaves_the_last_ones() -> None:
 def test_levels_are_drawn_by_their_probabilities_and_weighted_so_that_the_expectation_stays() -> None:
     """40 000 draws of 5 levels: counts within 5 standard deviations; a level of probability 0 never."""
     n, p = 40_000, jnp.asarray([0.5, 0.0, 0.1, 0.3, 0.1])
-    levels = sde_lib.Levels(sde_lib.create("discrete", schedule="cosine", n=5), 5)
+    levels = sde_lib.NoiseLevels(sde_lib.create("discrete", schedule="cosine", n=5), 5)
     t = compiled(lambda k: level_times(levels, uniform_numbers(draws(k, n), False), p))(jax.random.key(5))
     counts = np.bincount(np.asarray(levels.sde.level_index(t, 5)), minlength=5)
     assert np.all(np.abs(counts - n * p) <= 5 * np.sqrt(n * p * (1 - p)))

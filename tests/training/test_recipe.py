@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from configs.vp import digits, toy_mixture8_mlp
 from data import geometry
 from experiment import build

@@ -10,7 +10,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from checkpoints.store import Store
 from configs.vp import toy_mixture8_mlp
 from evaluation.measures.bits import Bits

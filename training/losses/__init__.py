@@ -12,7 +12,7 @@ from typing import Any
 
 from experiment.ranges import of_section
 from limits import arguments, declared
-from sde_lib import Levels
+from sde_lib import NoiseLevels
 from training.losses.base import GreyLevels, Loss, Process
 from training.losses.cross_entropy import CrossEntropy
 from training.losses.denoising_score_matching import DenoisingScoreMatching
@@ -34,7 +34,7 @@ def create(name: str, process: Process, grey_levels: GreyLevels = None, **option
 
     Args:
       name: a name of `LOSSES`.
-      process: what noises the data: an SDE, or its `Levels` in discrete training.
+      process: what noises the data: an SDE, or its `NoiseLevels` in discrete training.
       grey_levels: the centres of all grey levels in x, where data are grey levels; None where they are continuous.
       options: options of the loss. One of another loss must have its default there, so that a whole section of a
         config can be given.
@@ -61,7 +61,7 @@ def create(name: str, process: Process, grey_levels: GreyLevels = None, **option
             f"training.{option}{hint} is no option of training.loss {name!r}; known are {', '.join(known)}"
         )
 
-    sde = process.sde if isinstance(process, Levels) else process
+    sde = process.sde if isinstance(process, NoiseLevels) else process
     if sde.parameters and not kind.trains_schedule:
         trainers = " or ".join(repr(loss) for loss, other in LOSSES.items() if other.trains_schedule)
         raise ValueError(

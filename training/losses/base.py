@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from limits import check_declared
-from sde_lib import AffineSDE, Levels, expand
+from sde_lib import AffineSDE, NoiseLevels, expand
 from training.draws import Draws
 from training.examples import Examples
 from training.model import Scores, TrainedModel
 from training.times import LOSS_AWARE, LossHistory, Times
 
-Process = AffineSDE | Levels
+Process = AffineSDE | NoiseLevels
 GreyLevels = Float[np.ndarray, " n"] | None
 
 
@@ -27,7 +27,7 @@ class Loss(abc.ABC):
     state is the same on every device, and no loss has to know of devices.
 
     Attributes:
-      process: what noises the data: an SDE, or its `Levels` in discrete training.
+      process: what noises the data: an SDE, or its `NoiseLevels` in discrete training.
       grey_levels: the centres of all grey levels in x, where data are grey levels; None where they are continuous.
     """
 
@@ -83,7 +83,7 @@ class NoisedLoss(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sampling, of_levels = self.times.time_sampling, isinstance(self.process, Levels)
+        sampling, of_levels = self.times.time_sampling, isinstance(self.process, NoiseLevels)
         if of_levels and sampling not in ("uniform", LOSS_AWARE):
             raise ValueError(
                 f"training.time_sampling is {sampling!r}, a distribution of continuous time; with "
@@ -110,7 +110,7 @@ class NoisedLoss(Loss):
 
     def init(self) -> LossHistory | None:
         """Return the empty history of "loss_aware" times; None for others."""
-        if self.times.time_sampling == LOSS_AWARE and isinstance(self.process, Levels):
+        if self.times.time_sampling == LOSS_AWARE and isinstance(self.process, NoiseLevels):
             return LossHistory.create(self.process.n, self.times.loss_history)
         return None
 
@@ -119,7 +119,7 @@ class NoisedLoss(Loss):
         eps = examples.draws.eps(examples.x0)
         t = self.draw_times(examples.draws, state).astype(examples.x0.dtype)
         scores = self.at(model, examples, t, eps)
-        if state is None or not isinstance(self.process, Levels):
+        if state is None or not isinstance(self.process, NoiseLevels):
             return scores
         level, loss = self.process.sde.level_index(t, self.process.n), scores["loss"]
         p = state.probabilities(self.times.uniform_probability)

@@ -4,7 +4,7 @@ For x_t = alpha x_0 + sigma eps the score of p(x_t | x_0) is -eps / sigma, so ev
 
     E_t  w(t)  E_(x_0, eps) |eps_hat(x_t, t) - eps|^2
 
-whatever the network predicts: how t is drawn (`training.times`), what an error at t counts (`training.weights`), and
+whatever the network predicts: how t is drawn (`training.times`), what an error at t counts (`training.weighting`), and
 whether the numbers of an image are averaged or added up. The published losses have these names:
 
     L_simple (Ho et al. 2020), weight sigma^2 (Song et al. 2021):  time_sampling uniform, weight uniform
@@ -26,13 +26,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from experiment.ranges import FIELDS
-from sde_lib import Levels
+from sde_lib import NoiseLevels
 from training.draws import Draws
 from training.examples import Examples
 from training.losses.base import NoisedLoss
 from training.model import Scores, TrainedModel
 from training.times import LossHistory, log_snr_range
-from training.weights import Weighting
+from training.weighting import Weighting
 
 
 def weighted_errors(
@@ -64,7 +64,7 @@ class DenoisingScoreMatching(NoisedLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         bounds = self.weighting.bounds_likelihood
-        if isinstance(self.process, Levels) and bounds:
+        if isinstance(self.process, NoiseLevels) and bounds:
             raise ValueError(
                 "training.likelihood_weighting bounds the likelihood of a process in continuous time; with "
                 "training.continuous=False leave it off"
@@ -88,7 +88,7 @@ class DenoisingScoreMatching(NoisedLoss):
 
     def weights(self, t: Float[Array, " b"]) -> Float[Array, " b"]:
         """Return w(t); with importance sampling it is the constant that leaves the expectation as it is."""
-        if self.importance_sampling and not isinstance(self.process, Levels):
+        if self.importance_sampling and not isinstance(self.process, NoiseLevels):
             first, last = log_snr_range(self.process)
             return jnp.full_like(t, (first - last) / (1.0 - self.process.t_min))
         return self.weighting(self.process, t)

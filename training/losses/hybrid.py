@@ -11,7 +11,7 @@ from training.examples import Examples
 from training.losses.denoising_score_matching import weighted_errors
 from training.losses.variational import Variational
 from training.model import Scores, TrainedModel
-from training.weights import Weighting
+from training.weighting import Weighting
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

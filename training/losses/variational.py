@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from jaxtyping import Array, Float
 
 from experiment.ranges import FIELDS
-from sde_lib import ChainTables, Levels, Prediction
+from sde_lib import ChainTables, NoiseLevels, Prediction
 from sde_lib.variational import step_bits
 from training.examples import Examples
 from training.losses.base import NoisedLoss
@@ -26,14 +26,14 @@ class Variational(NoisedLoss):
       ValueError: the process has no levels.
     """
 
-    process: Levels
+    process: NoiseLevels
     variance: Annotated[str, FIELDS["training.variance"]] = "learned_range"
     needs_grey_levels = True
     ignores: ClassVar[tuple[str, ...]] = ("reduce_mean",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.process, Levels):
+        if not isinstance(self.process, NoiseLevels):
             raise ValueError(
                 "training.loss is one of noise levels, the bound of a chain; set training.continuous=False and "
                 "model.num_scales, or take another loss"

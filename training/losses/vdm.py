@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from experiment.ranges import FIELDS
 from experiment.schedule import parameters_of
-from sde_lib import AffineSDE, Levels, PredictFn
+from sde_lib import AffineSDE, NoiseLevels, PredictFn
 from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
 from training.examples import Examples
 from training.losses.base import Loss, Process
@@ -47,7 +47,7 @@ class VariationalDiffusion(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.process, Levels):
+        if isinstance(self.process, NoiseLevels):
             raise ValueError(
                 "training.loss is 'vdm', the bound in continuous time, and training.continuous False; switch it on, or "
                 "take 'variational'"

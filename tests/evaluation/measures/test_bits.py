@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 
 import samplers
-from autoencoders.levels import GreyLevels
+from autoencoders.grey_levels import GreyLevels
 from configs.vp import toy_mixture8_mlp
 from data import Arrays, Source
 from evaluation.measures.bits import Bits

@@ -16,7 +16,7 @@ from evaluation.measures.chain_bound import ChainBound
 from experiment import Experiment, build
 from experiment.errors import Failure
 from metrics.chain_bound import normal_noise, variational_bound
-from sde_lib import Levels, expand, of_score
+from sde_lib import NoiseLevels, expand, of_score
 from tests.oracles import compiled, gaussian
 
 ABOUT = {"step": 1}
@@ -41,7 +41,7 @@ def closed_form(monkeypatch) -> None:
 
     def predict_fn(self, variables, *, chain, condition=None):
         assert chain and condition is None
-        exact = of_score(Levels(self.sde, 12), DATA.score(Levels(self.sde, 12)))
+        exact = of_score(NoiseLevels(self.sde, 12), DATA.score(NoiseLevels(self.sde, 12)))
         return lambda x, t: exact(x, t)._replace(variance=0.5 * jnp.cos(2 * x))
 
     monkeypatch.setattr(Experiment, "predict_fn", predict_fn)
@@ -106,7 +106,7 @@ def test_the_distortion_is_that_of_the_levels_on_a_scale_of_0_to_255(tmp_path, m
     darkest = experiment.codec.centres()[0]
 
     def score(self, variables, *, chain, condition=None):
-        process = Levels(self.sde, 12)
+        process = NoiseLevels(self.sde, 12)
         return lambda x, t: expand(1 / process.sigma(t) ** 2, x) * (expand(process.alpha(t), x) * darkest - x)
 
     monkeypatch.setattr(Experiment, "predict_fn", score)

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sde_lib import SDES, VE, VP, Levels, LinearBeta, SubVP, expand
+from sde_lib import SDES, VE, VP, LinearBeta, NoiseLevels, SubVP, expand
 from sde_lib.preconditioning import PRECONDITIONINGS
 from tests.training.given import draws, losses_at
 from training import losses
-from training.weights import WEIGHTS, Weighting
+from training.weighting import WEIGHTINGS, Weighting
 
 simple = partial(losses.create, "simple")
 PROCESSES = {name: build() for name, build in SDES.items()} | {
-    "ddpm levels": Levels(VP(), 1000),
-    "smld levels": Levels(VE(), 232),
+    "ddpm levels": NoiseLevels(VP(), 1000),
+    "smld levels": NoiseLevels(VE(), 232),
 }
 
 
 def _times(process) -> jax.Array:
-    if isinstance(process, Levels):
+    if isinstance(process, NoiseLevels):
         return process.sde.level_time(jnp.arange(process.n, dtype=float), process.n)
     return jnp.geomspace(process.t_min, 1.0, 50)
 
@@ -42,12 +42,12 @@ def test_they_are_the_published_ones_on_the_error_of_x0(name: str, x64: None) ->
         "p2": snr / (1.0 + snr),
         "edm": (noise**2 + 0.25) / (noise * 0.5) ** 2,
     }
-    assert {*papers, "likelihood"} == set(WEIGHTS)
+    assert {*papers, "likelihood"} == set(WEIGHTINGS)
     for weight, expected in papers.items():
         found = Weighting(weight)(process, t)
         assert found.shape == t.shape
         np.testing.assert_allclose(found * snr, expected, rtol=1e-10, err_msg=weight)
-    if not isinstance(process, Levels):  # -d log SNR / dt
+    if not isinstance(process, NoiseLevels):  # -d log SNR / dt
         falls = -jax.vmap(jax.grad(process.log_snr))(t)
         np.testing.assert_allclose(Weighting("likelihood")(process, t), falls, rtol=1e-8)
 
@@ -124,7 +124,7 @@ def test_log_snr_times_are_uniform_in_it() -> None:
 
 
 def test_the_chain_of_ddpm_is_trained_at_its_levels() -> None:
-    loss = simple(Levels(SDES["discrete"](n=10, beta_max=5.0), 10), weight="min_snr", stratified=True)
+    loss = simple(NoiseLevels(SDES["discrete"](n=10, beta_max=5.0), 10), weight="min_snr", stratified=True)
     t = loss.draw_times(draws(jax.random.key(3), 20))
     index = np.sort(np.asarray(t) * 10 - 1)
     np.testing.assert_allclose(index, np.repeat(np.arange(10), 2), atol=1e-5)
@@ -156,4 +156,4 @@ def test_contradictions_are_refused(settings: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         sde, n = VP(LinearBeta(0.1, 5.0)), settings.get("num_scales", 0)
         options = {name: value for name, value in settings.items() if name != "num_scales"}
-        simple(Levels(sde, n) if n else sde, **options)
+        simple(NoiseLevels(sde, n) if n else sde, **options)

@@ -28,12 +28,12 @@ from jaxtyping import Array, Float
 
 from experiment.ranges import FIELDS
 from limits import check_declared
-from sde_lib import AffineSDE, Levels
+from sde_lib import AffineSDE, NoiseLevels
 
-Process = AffineSDE | Levels
+Process = AffineSDE | NoiseLevels
 Time = Float[Array, " b"]
 
-WEIGHTS: dict[str, Callable[..., Time]] = {
+WEIGHTINGS: dict[str, Callable[..., Time]] = {
     "uniform": lambda process, t, options: jnp.ones_like(t),
     "snr": lambda process, t, options: jnp.ones_like(t),
     "truncated_snr": lambda process, t, options: jnp.maximum(1.0, jnp.exp(-process.log_snr(t))),
@@ -47,7 +47,7 @@ WEIGHTS: dict[str, Callable[..., Time]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Weighting:
-    """The weight of the error at t: a name of `WEIGHTS`, with the options of all of them.
+    """The weight of the error at t: a name of `WEIGHTINGS`, with the options of all of them.
 
     Attributes:
       weight: the name.
@@ -80,4 +80,4 @@ class Weighting:
 
     def __call__(self, process: Process, t: Time) -> Time:
         """Return w(t) on |eps_hat - eps|^2."""
-        return WEIGHTS["likelihood" if self.bounds_likelihood else self.weight](process, t, self)
+        return WEIGHTINGS["likelihood" if self.bounds_likelihood else self.weight](process, t, self)

@@ -10,7 +10,7 @@ from sde_lib.discrete import CHAIN
 
 
 @dataclasses.dataclass(frozen=True)
-class Levels(Process):
+class NoiseLevels(Process):
     """The n published noise levels of an SDE as functions of t: level i at the SDE's `level_time`, the cleanest is 0.
 
     DDPM's levels lie off the SDE's own alpha(t), sigma(t) near data: at t = 0 they have sigma 0.01, the SDE has 0. So

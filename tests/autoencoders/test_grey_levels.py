@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autoencoders.levels import CELLS, GreyLevels
+from autoencoders.grey_levels import CELLS, GreyLevels
 from data.augment import random_flip
 
 KEYS = jax.random.split(jax.random.key(0), 16)

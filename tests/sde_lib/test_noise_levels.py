@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_lib import LEVEL_LABELS, VE, VP, CosineBeta, Levels, Plain, SubVP
+from sde_lib import LEVEL_LABELS, VE, VP, CosineBeta, NoiseLevels, Plain, SubVP
 from tests.oracles import REFERENCE
 
 TABLE = np.load(REFERENCE / "sde.npz")
@@ -32,7 +32,7 @@ def test_each_level_is_found_at_its_own_time_in_float32(n: int) -> None:
 def test_on_the_published_grid_index_and_labels_are_the_published_ones(name: str, precision: str) -> None:
     t = jnp.asarray(TABLE[f"{name}_grid_t"], precision)
     np.testing.assert_array_equal(VP().level_index(t, 1000), TABLE[f"{name}_grid_index"])
-    levels = Levels({"vp": VP(), "ve": VE()}[name], 1000)
+    levels = NoiseLevels({"vp": VP(), "ve": VE()}[name], 1000)
     if name == "ve":
         np.testing.assert_array_equal(LEVEL_LABELS["index_down"](levels, t), TABLE["ve_grid_label_ve"])
     else:
@@ -43,7 +43,7 @@ def test_the_score_divides_by_the_sigma_of_the_level_or_by_the_sdes_own() -> Non
     t = jnp.asarray([0.0, 0.25, 1.0])
     x = jnp.ones((3, 2))
     exact, smooth = (
-        Plain("eps", "index").predict_fn(Levels(VP(), 1000, exact=e), lambda x, c: x).score for e in (True, False)
+        Plain("eps", "index").predict_fn(NoiseLevels(VP(), 1000, exact=e), lambda x, c: x).score for e in (True, False)
     )
     table = TABLE["vp_sqrt_1m_alphas_cumprod_f64"][[0, 249, 999]]
     np.testing.assert_allclose(exact(x, t), -x / table[:, None], rtol=2e-6)
@@ -52,7 +52,7 @@ def test_the_score_divides_by_the_sigma_of_the_level_or_by_the_sdes_own() -> Non
 
 def test_a_network_in_levels_may_keep_a_continuous_label() -> None:
     seen = []
-    Plain("eps", "sigma").predict_fn(Levels(VE(), 10), lambda x, c: seen.append(c) or x)(
+    Plain("eps", "sigma").predict_fn(NoiseLevels(VE(), 10), lambda x, c: seen.append(c) or x)(
         jnp.ones((2, 1)), jnp.asarray([0.5, 1.0])
     )
     np.testing.assert_allclose(seen[0], VE().sigma(jnp.asarray([0.5, 1.0])))
@@ -61,14 +61,17 @@ def test_a_network_in_levels_may_keep_a_continuous_label() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Levels(SubVP(), 1000), r"SubVP has no published chain.*training\.continuous=True"),
-        (lambda: Levels(VE(), 1), "num_scales is 1; .*at least 2"),
-        (lambda: Levels(VP(), 10), "10 noise levels are too few: beta_i reaches 2"),
+        (lambda: NoiseLevels(SubVP(), 1000), r"SubVP has no published chain.*training\.continuous=True"),
+        (lambda: NoiseLevels(VE(), 1), "num_scales is 1; .*at least 2"),
+        (lambda: NoiseLevels(VP(), 10), "10 noise levels are too few: beta_i reaches 2"),
         (
             lambda: Plain("eps", "index_down").predict_fn(VE(), lambda x, c: x),
             "'index_down', which counts.*t999, sigma",
         ),
-        (lambda: Plain("eps", "indx").predict_fn(Levels(VE(), 9), lambda x, c: x), "'indx'.*t999.*index, index_down"),
+        (
+            lambda: Plain("eps", "indx").predict_fn(NoiseLevels(VE(), 9), lambda x, c: x),
+            "'indx'.*t999.*index, index_down",
+        ),
     ],
 )
 def test_what_has_no_levels_is_refused(make, message: str) -> None:
