@@ -9,7 +9,7 @@ import numpy as np
 
 from checkpoints.published import refuse_misfits
 from models import MODELS
-from models.functional import Network
+from models.functional import Network, frozen
 
 TRAINING = ("dropout", "dtype", "init_scale", "fourier_scale")
 """Options that say nothing of what the weights mean."""
@@ -112,7 +112,7 @@ def effective_options(network: Network) -> dict[str, Any]:
     """The network's options, those left out by their defaults."""
     parameters = inspect.signature(MODELS[network.name].__init__).parameters
     defaults = {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
-    return {name: _plain(value) for name, value in (defaults | dict(network.options)).items()}
+    return {name: frozen(value) for name, value in (defaults | dict(network.options)).items()}
 
 
 def check_network(file: str, network: Network, name: str, options: Mapping[str, Any]) -> None:
@@ -121,13 +121,9 @@ def check_network(file: str, network: Network, name: str, options: Mapping[str, 
         raise ValueError(f"{file} holds a network {name!r} and the config's model.name is {network.name!r}")
     given = effective_options(network)
     differences = [
-        f"{option} is {given[option]!r}, in the file {_plain(value)!r}"
+        f"{option} is {given[option]!r}, in the file {frozen(value)!r}"
         for option, value in options.items()
-        if option not in TRAINING and given[option] != _plain(value)
+        if option not in TRAINING and given[option] != frozen(value)
     ]
     if differences:
         raise ValueError(f"the config's network is not that of {file}: {'; '.join(differences)}; change the config")
-
-
-def _plain(value: Any) -> Any:
-    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value

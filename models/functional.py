@@ -32,7 +32,7 @@ class Network:
     @classmethod
     def create(cls, name: str, **options: Any) -> "Network":
         """Name a network of models.MODELS and its options; ValueError, before anything compiles, if they are wrong."""
-        network = cls(name, tuple(sorted((option, _frozen(value)) for option, value in options.items())))
+        network = cls(name, tuple(sorted((option, frozen(value)) for option, value in options.items())))
         network.abstract()
         return network
 
@@ -116,5 +116,6 @@ def _split(module: nnx.Module) -> tuple[nnx.GraphDef, Variables, dict[str, tuple
     return graph, variables, paths
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+def frozen(value: Any) -> Any:
+    """An option as a network keeps it: sequences, and those in them, as tuples."""
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
