@@ -164,9 +164,11 @@ def _everywhere(low: float, high: float) -> bool:
 
 def known_scale(scale: float | Array, low: float, high: float, rescale: float) -> float | None:
     """The scale where it is a number, None where it is an array; ValueError for numbers that are none of guidance's."""
-    swept = isinstance(scale, jax.Array | np.ndarray)
     given = {"guidance_low": low, "guidance_high": high, "guidance_rescale": rescale}
-    limits.check("", given if swept else {"guidance": scale, **given}, RANGES)
+    known = None
+    if not isinstance(scale, jax.Array | np.ndarray):
+        known, given = scale, {"guidance": scale, **given}
+    limits.check("", given, RANGES)
     if low >= high:
         raise ValueError(f"guidance_low is {low}, guidance_high {high}; needed is low < high, of sigma / alpha")
-    return None if swept else scale
+    return known

@@ -134,7 +134,7 @@ def test_langevin_step_sizes(x64) -> None:
     sde, t, s = VE(), jnp.asarray(0.6), jnp.asarray(0.5)
     score = DATA.score(sde)
     z = jax.random.normal(jax.random.fold_in(KEY, 0), Z.shape)
-    g = score(jnp.asarray(Z, float), jnp.full(4, t))
+    g = compiled(score)(jnp.asarray(Z, float), jnp.full(4, t))
     lengths = np.linalg.norm(z, axis=1).mean(), np.linalg.norm(g, axis=1)
     sizes = {
         "batch": 2 * (0.16 * lengths[0] / lengths[1].mean()) ** 2,
@@ -145,7 +145,8 @@ def test_langevin_step_sizes(x64) -> None:
     for name, h in sizes.items():
         make = samplers.annealed_langevin if name == "ald" else samplers.langevin
         options = {} if name == "ald" else {"corrector_norm": name}
-        state = make(sde, score, snr=0.16, **options).step(KEY, State(x, x), t, s)
+        stepper = make(sde, score, snr=0.16, **options)
+        state = compiled(lambda x, stepper=stepper: stepper.step(KEY, State(x, x), t, s))(x)
         np.testing.assert_allclose(state.mean, x + h * g, rtol=1e-10)
         np.testing.assert_allclose(state.x - state.mean, np.sqrt(2 * h) * z, rtol=1e-9)
 
