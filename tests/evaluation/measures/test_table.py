@@ -124,7 +124,9 @@ def test_what_cannot_be_measured_is_refused(config: Any, asked: tuple[str, ...],
 def test_a_measure_asked_for_twice_is_taken_once() -> None:
     config = digits.get_config()
     config.eval.measures = ("bits",)
-    assert list(measures.chosen(build(config))) == ["bits"]
+    experiment = build(config)
+    assert list(measures.chosen(experiment)) == ["bits"]
+    assert len(measures.create(experiment)) == 1, "the experiment, a dataclass, is no option of its constructor"
 
 
 @pytest.mark.parametrize(
