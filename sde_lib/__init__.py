@@ -1,10 +1,10 @@
 """Forward processes and their exact mathematics: how data is noised, and nothing of networks or data."""
 
-import difflib
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
+from limits import check_known
 from sde_lib.base import AffineSDE, Kernel, Process, expand
 from sde_lib.chain import VARIANCES, ChainTables
 from sde_lib.classifier import LogitsFn, LogProbFn, log_prob_fn, logits_fn
@@ -39,7 +39,7 @@ from sde_lib.vp import VP
 
 def _scheduled(sde: type[VP] | type[SubVP]) -> Callable[..., AffineSDE]:
     def build(*, schedule: str = "linear", t_min: float = 1e-5, **options: Any) -> AffineSDE:
-        _check_known("sde.schedule", schedule, SCHEDULES)
+        check_known("sde.schedule", schedule, SCHEDULES)
         return sde(SCHEDULES[schedule](**options), t_min=t_min)
 
     return build
@@ -61,20 +61,13 @@ def options_of(name: str, schedule: Any = None) -> dict[str, Any]:
     Raises:
       ValueError: an unknown name.
     """
-    _check_known("sde", name, SDES)
+    check_known("sde", name, SDES)
     parameters = inspect.signature(SDES[name]).parameters
     options = {option: p.annotation for option, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
     chosen = schedule or parameters["schedule"].default if "schedule" in options else None
     if isinstance(chosen, str) and chosen in SCHEDULES:
         options |= {option: p.annotation for option, p in inspect.signature(SCHEDULES[chosen]).parameters.items()}
     return options
-
-
-def _check_known(what: str, received: Any, known: Collection[str]) -> None:
-    if not isinstance(received, str) or received not in known:
-        near = difflib.get_close_matches(str(received), known, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"{what} is {received!r}{hint}; known are {', '.join(known)}")
 
 
 def create(name: str, **options: Any) -> AffineSDE:
@@ -89,7 +82,7 @@ def create(name: str, **options: Any) -> AffineSDE:
     """
     known, schedule = options_of(name, options.get("schedule")), options.get("schedule", "linear")
     if not isinstance(schedule, str):
-        _check_known("sde.schedule", schedule, SCHEDULES)
+        check_known("sde.schedule", schedule, SCHEDULES)
     for option in options if schedule in SCHEDULES else ():  # others are refused, or read, by the constructor
-        _check_known(f"an option of sde {name!r}", option, known)
+        check_known(f"option of sde {name}", option, known)
     return SDES[name](**options)
