@@ -110,7 +110,7 @@ def test_the_hybrid_loss_trains_the_mean_by_l_simple_alone_and_the_variance_by_t
         ({"variance": "small"}, "training.variance is 'small' and .*'simple'.* one of 'hybrid' and 'variational'"),
         (
             {"loss": "hybrid", "vlb_wieght": 1.0},
-            "vlb_wieght .did you mean 'vlb_weight'.* known are .*, variance",
+            "'vlb_wieght' .did you mean 'vlb_weight'.*known: .*, variance",
         ),
     ],
 )

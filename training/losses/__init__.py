@@ -5,13 +5,12 @@ A new loss is one new file with one class, and one line in `LOSSES`. The class i
 a field has one of these types.
 """
 
-import difflib
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from experiment.ranges import of_section
-from limits import arguments, declared
+from limits import arguments, check_known, declared
 from sde_lib import NoiseLevels
 from training.losses.base import GreyLevels, Loss, Process
 from training.losses.cross_entropy import CrossEntropy
@@ -55,11 +54,7 @@ def create(name: str, process: Process, grey_levels: GreyLevels = None, **option
                 f"training.{option} is {value!r} and training.loss {name!r}, which has no such option; it is one of "
                 f"{owners}: leave it at {every[option].default!r}, or take another loss"
             )
-        near = difflib.get_close_matches(option, known, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(
-            f"training.{option}{hint} is no option of training.loss {name!r}; known are {', '.join(known)}"
-        )
+        check_known(f"option of training.loss {name}", option, known)
 
     sde = process.sde if isinstance(process, NoiseLevels) else process
     if sde.parameters and not kind.trains_schedule:
