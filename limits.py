@@ -221,8 +221,8 @@ class Option(NamedTuple):
 def declared(*functions: Callable) -> dict[str, Option]:
     """The options that constructors declare in their signatures, of all of them together.
 
-    An option is a parameter ``name: Annotated[type, range] = default``; a parameter whose type is a dataclass declares
-    the options of that dataclass. What a `functools.partial` has set is no option of it.
+    An option is a parameter ``name: Annotated[type, range] = default``; a parameter with a default whose type is a
+    dataclass declares the options of that dataclass. What a `functools.partial` has set is no option of it.
 
     Raises:
       TypeError: two of the constructors declare one option differently.
@@ -262,8 +262,9 @@ def _parameters(function: Callable) -> Iterator[tuple[str, Any, Any]]:
     preset = function.keywords if isinstance(function, functools.partial) else {}
     for name, parameter in inspect.signature(function).parameters.items():
         kind = parameter.annotation
-        option = typing.get_origin(kind) is typing.Annotated or (dataclasses.is_dataclass(kind) and declared(kind))
-        if option and name not in preset:
+        optional = parameter.default is not parameter.empty  # what must be given is no option, whatever fields it has
+        part = optional and dataclasses.is_dataclass(kind) and declared(kind)
+        if (typing.get_origin(kind) is typing.Annotated or part) and name not in preset:
             yield name, kind, parameter.default
 
 

@@ -5,7 +5,6 @@ options are the parameters ``name: Annotated[type, range] = default`` of its con
 sets them: ``{"NAME": {"option": value}}``.
 """
 
-from functools import partial
 from typing import Any
 
 from evaluation.measures.accuracy import Accuracy
@@ -14,7 +13,7 @@ from evaluation.measures.bits import Bits
 from evaluation.measures.bound import ContinuousBound
 from evaluation.measures.chain_bound import ChainBound
 from experiment import Experiment
-from limits import Option, check, declared
+from limits import check, declared
 
 __all__ = ["MEASURES", "Measure", "chosen", "create"]
 
@@ -47,7 +46,7 @@ def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
                 f"eval.measure_options has {name!r}, and measured are {', '.join(found) or 'none'}; add it to "
                 "eval.measures, or leave its options out"
             )
-        known = {option: each.range for option, each in _declared(found[name]).items()}
+        known = {option: each.range for option, each in declared(found[name]).items()}
         unknown = [each for each in (options if isinstance(options, dict) else [options]) if each not in known]
         if unknown:
             raise ValueError(
@@ -61,14 +60,9 @@ def create(experiment: Experiment) -> list[Measure]:
     """Make the measures that are `chosen`; the options of each, given or by default, count among its settings."""
     found = []
     for name, kind in chosen(experiment).items():
-        defaults: dict[str, Any] = {option: each.default for option, each in _declared(kind).items()}
+        defaults: dict[str, Any] = {option: each.default for option, each in declared(kind).items()}
         options = defaults | experiment.config.eval.measure_options.to_dict().get(name, {})
         measure = kind(experiment, **options)
         measure.settings = options | measure.settings
         found.append(measure)
     return found
-
-
-def _declared(kind: type[Measure]) -> dict[str, Option]:
-    """The options that a measure's constructor declares beside the experiment, which is no option of it."""
-    return declared(partial(kind, None))

@@ -24,6 +24,11 @@ def test_an_option_is_what_a_signature_declares_and_nobody_has_set() -> None:
     assert declared(sampler) == {"stages": Option(int, whole(1, 4), 2)}
     assert declared(functools.partial(sampler, stages=3)) == {}
 
+    def of_settings(settings: Settings, *, stages: Annotated[int, whole(1, 4)] = 2):  # the former must be given
+        pass
+
+    assert declared(of_settings) == declared(sampler)
+
 
 def test_every_declared_option_is_a_field_with_its_default_and_range() -> None:
     fields = {field.name: field for field in dataclasses.fields(Settings)}
