@@ -223,9 +223,8 @@ def test_guided_diffusion_ddim(x64) -> None:
     """DDIM for eta 0, 1/2 and 1 on six spacings of two chains, clipped, guided, of an x0 network, and reversed."""
     plain, clipped, runs = models(), {}, []
     for name in PROBLEMS:
-        clipped[name] = lambda x, *c, name=name: thresholded(Fixed(*c), lambda x, t: plain[name](x, *c), "clip")(
-            x, jnp.zeros(len(x))
-        )
+        model = lambda *c, name=name: thresholded(Fixed(*c), lambda x, t: plain[name](x, *c), "clip")  # noqa: E731
+        clipped[name] = lambda x, *c, model=model: model(*c).score(x, jnp.zeros(len(x)))
     chosen = [c for c in cases("guided_diffusion") if c["mode"] != "ancestral"]
     for case in chosen:
         problem, sde, eta = case["problem"], CHAINS[case["schedule"]], case["eta"]
