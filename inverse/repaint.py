@@ -81,8 +81,10 @@ def repaint(
         here = 0
         for step in order:
             rows = range(firsts[step], once.ends[step] + 1)
-            scale = alpha[step] / alpha[here]
-            variance = sigma[step] ** 2 - (scale * sigma[here]) ** 2 if step < here else 0.0
+            scale, variance = 1.0, 0.0
+            if step < here:  # it goes back up, from a level at which alpha is not 0
+                scale = alpha[step] / alpha[here]
+                variance = sigma[step] ** 2 - (scale * sigma[here]) ** 2
             which += rows
             scales += [scale, *[1.0] * (len(rows) - 1)]
             stds += [max(variance, 0.0) ** 0.5, *[0.0] * (len(rows) - 1)]

@@ -26,6 +26,7 @@ from experiment.workdir import Workdir
 from models.attention import Attention
 from models.functional import Network
 from models.layers import Keys
+from sde_lib.base import Process
 from sde_lib.preconditioning import PRECONDITIONINGS
 from tests.models.published_weights import compiled
 
@@ -61,11 +62,14 @@ def nhwc(image):
     return image.transpose(0, 2, 3, 1)
 
 
-class Unscaled:
+class Unscaled(Process):
     """Noise added to data as it is: t is sigma."""
 
-    alpha = staticmethod(jnp.ones_like)
-    sigma = staticmethod(lambda t: t)
+    def alpha(self, t):
+        return jnp.ones_like(t)
+
+    def sigma(self, t):
+        return t
 
 
 @pytest.mark.parametrize(("name", "wrapper"), WRAPPERS)
@@ -97,7 +101,7 @@ def test_outputs_are_those_of_edm(name, wrapper):
         def denoiser(x, c_noise, condition=condition):
             return apply(variables, x, c_noise, condition)
 
-        eps = preconditioning.predict_fn(Unscaled, denoiser)(x, sigma).eps
+        eps = preconditioning.predict_fn(Unscaled(), denoiser)(jnp.asarray(x), jnp.asarray(sigma)).eps
         assert (np.abs(x - each * eps - nhwc(io[what])) < tolerance).all(), what
         x0, other = preconditioning.x0_eps(denoiser(preconditioning.c_in(each) * x, c_noise), x, each)
         assert (np.abs(x0 - nhwc(io[what])) < tolerance).all(), what

@@ -116,7 +116,7 @@ def test_it_is_a_pytree_for_jit_and_equal_to_itself_alone() -> None:
     [
         ({"gamma_min": 5.0, "gamma_max": -13.3}, r"gamma_min 5\.0, gamma_max -13\.3.*gamma_min < gamma_max"),
         ({"features": 4}, r"features 4; needed are 16 or more"),
-        ({"feature": 4}, r"'feature'.*gamma_min, gamma_max, features, learned, t_min"),
+        ({"feature": 4}, r"'feature'.*features, gamma_max, gamma_min, learned, t_min"),
         ({"t_min": 0.0}, r"t_min is 0\.0"),
     ],
 )

@@ -165,7 +165,7 @@ def test_the_network_sees_the_augmented_images() -> None:
     def both(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         scores({"params": {}}, {"image": image}, key, True)
         own = jax.vmap(lambda j: jax.random.fold_in(jax.random.fold_in(key, j), 5))(jnp.arange(16))
-        return network.x, geometry.augment(own, image, 0.5)[0]
+        return network.x, geometry.augment(own, jnp.asarray(image), 0.5)[0]
 
     seen, expected = both(jax.random.key(6))
     np.testing.assert_allclose(seen, expected, atol=2e-5)
@@ -203,7 +203,7 @@ def test_the_blocks_are_recomputed_where_the_config_says_so(tmp_path: Any) -> No
     ],
 )
 def test_an_untold_network_is_refused(augment: float, named: str, tmp_path: Any) -> None:
-    config = toy_mixture8_mlp.get_config()
+    config = digits.get_config()
     config.data.augment = augment
     with pytest.raises(ValueError, match=named):
         preparation.prepare(build(config), Workdir(tmp_path / "run"))
