@@ -119,14 +119,16 @@ def extract(
     """
 
     def parts() -> Iterator[Part]:
+        seen = 0  # which the bar does not count where TQDM_DISABLE switches it off
         with tqdm(total=total, unit="image", desc=desc, dynamic_ncols=True) as progress:
             for found in stream(inception, images, batch_size=batch_size, value_range=value_range):
-                progress.update(len(found[0]))
-                if progress.n > total:
+                seen += len(found[0])
+                if seen > total:
                     break
+                progress.update(len(found[0]))
                 yield found
-        if progress.n != total:
-            raise ValueError(f"there are {'more' if progress.n > total else 'fewer'} images than the {total} announced")
+        if seen != total:
+            raise ValueError(f"there are {'more' if seen > total else 'fewer'} images than the {total} announced")
 
     return gather(parts(), keep)
 

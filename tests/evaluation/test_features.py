@@ -3,13 +3,16 @@
 import hashlib
 import pickle
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from checkpoints import torch_file
 from data.fingerprint import of_file
+from evaluation import features
 from evaluation.features import PUBLISHED, WEIGHTS, extract, load_inception
 from metrics.fid import moments
 from metrics.inception import Features, fold
@@ -61,7 +64,11 @@ def test_some_vectors_are_kept_and_all_images_counted() -> None:
 
 
 @pytest.mark.parametrize("announced", [100, 102])
-def test_the_number_of_images_is_checked(announced: int) -> None:
+@pytest.mark.parametrize("bar", [True, False])
+def test_the_number_of_images_is_checked(announced: int, bar: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a progress bar or, as with TQDM_DISABLE=1 in the environment, without."""
+    monkeypatch.setattr(features, "tqdm", partial(tqdm, disable=not bar))
+    assert extract(Network(), IMAGES, 101, batch_size=16).pool_moments.count == 101
     with pytest.raises(ValueError, match="announced"):
         extract(Network(), IMAGES, announced, batch_size=16)
 
