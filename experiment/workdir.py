@@ -47,7 +47,7 @@ def set_aside(path: Path) -> Path:
 
 def flatten(config: dict[str, Any]) -> dict[str, Any]:
     """Nested dicts as one dict of dotted names; tuples, at any depth, as the lists JSON makes of them."""
-    return {name: _lists(value) for name, value in flatten_dict(config, sep=".").items()}
+    return {".".join(map(str, path)): _lists(value) for path, value in flatten_dict(config).items()}
 
 
 def _lists(value: Any) -> Any:

@@ -47,7 +47,7 @@ def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
                 "eval.measures, or leave its options out"
             )
         known = {option: each.range for option, each in declared(found[name]).items()}
-        unknown = [each for each in (options if isinstance(options, dict) else [options]) if each not in known]
+        unknown = [each for each in options if each not in known] if isinstance(options, dict) else [options]
         if unknown:
             raise ValueError(
                 f"eval.measure_options has {unknown[0]!r} of {name!r}; known are {', '.join(known) or 'none'}"

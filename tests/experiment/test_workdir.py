@@ -97,6 +97,11 @@ def test_the_saved_config_is_the_one_that_was_given(workdir: Workdir) -> None:
     workdir.check(config, training=True)
 
 
+def test_a_name_that_is_a_number_is_a_name() -> None:
+    """Such as of eval.measure_options="{1: {}}", which a rule then refuses in one line."""
+    assert flatten({"eval": {"measure_options": {1: {"power": (2, 3)}}}}) == {"eval.measure_options.1.power": [2, 3]}
+
+
 def test_a_run_older_than_a_section_or_field_gets_its_default(workdir: Workdir) -> None:
     saved = json.loads(workdir.config_file.read_text())
     del saved["edit"], saved["training"]["weight"], saved["model"]["ema_rampup"], saved["sampling"]["guide"]

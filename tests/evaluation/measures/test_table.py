@@ -135,6 +135,7 @@ def test_a_measure_asked_for_twice_is_taken_once() -> None:
         ({"brightness": {"pwoer": 2.0}}, "eval.measure_options has 'pwoer' of 'brightness'; known are power"),
         ({"brightness": {"power": 0.0}}, "eval.measure_options of brightness: power is 0.0; it must be a number above"),
         ({"brightness": 2.0}, "eval.measure_options has 2.0 of 'brightness'; known are power"),
+        ({"brightness": [["power"]]}, "eval.measure_options has [['power']] of 'brightness'; known are power"),
         ({"bits": {}}, "eval.measure_options has 'bits', and measured are brightness; add it to eval.measures"),
     ],
 )
