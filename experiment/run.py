@@ -26,6 +26,7 @@ from experiment.experiment import Experiment
 from experiment.sampling import Drawer, Drawn, key_of
 from experiment.weights import load_guide, load_run
 from experiment.workdir import Workdir, flatten
+from limits import check_known
 from models import CLASSIFIERS
 from models.materialize import network_jit
 
@@ -228,11 +229,8 @@ def _told(
         if n and (told["label"].min() < 0 or told["label"].max() >= classes):
             allowed = f"0 to {classes - 1}" if classes else "None: the network takes no classes"
             raise ValueError(f"label is {label}; allowed is {allowed}")
-    fields = experiment.conditioner.fields
     for name, values in others.items():
-        if name not in fields or len(values) != n:
-            raise ValueError(
-                f"{name} is of {len(values)} samples, and {n} are drawn of a network that is told "
-                f"{', '.join(fields) or 'nothing'}; give one value for each sample, of these fields"
-            )
+        check_known("field that the network is told", name, experiment.conditioner.fields)
+        if np.shape(values)[:1] != (n,):
+            raise ValueError(f"{name} is of shape {np.shape(values)}; needed is one value for each of {n} samples")
     return {name: np.resize(values, (drawn, *np.shape(values)[1:])) for name, values in {**told, **others}.items()}

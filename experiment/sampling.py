@@ -46,7 +46,7 @@ class Drawn(NamedTuple):
 
 
 class Drawer:
-    """A sampler of one method, compiled once for batches of one size, which are spread over the devices.
+    """A sampler of one method, compiled once for batches of one size and type, which are spread over the devices.
 
     Batch i of a key is the same whoever draws it: a command or Python, alone or with other processes.
     """
@@ -56,7 +56,7 @@ class Drawer:
         self.variables, sde = on_each(variables, batch_size), experiment.process(variables)
         self._prior = jax.jit(lambda key: experiment.sde.prior_sample(key, (batch_size, *experiment.codec.shape)))
         self._sampler: Any = network_jit(lambda v, key, z, told: sampler(experiment, v, method, sde, told)(key, z))
-        self._compiled: Callable[..., samplers.Samples] | None = None
+        self._compiled: dict[str, Callable[..., samplers.Samples]] = {}
         self._free = 0.0
 
     def all_of(self, key: Key[Array, ""], n: int, told: Told | None = None) -> Drawn:
@@ -81,10 +81,11 @@ class Drawer:
         """Begin with these points of the prior, as batch i, for `fetch`."""
         told = self.experiment.told(i * self.size, self.size) if told is None else told
         arguments = self.variables, key, on_devices(z), jax.tree.map(on_devices, dict(told))
-        if self._compiled is None:
+        kind = str(jax.tree.map(jax.typeof, arguments[1:]))  # a compiled program takes arguments of one type alone
+        if kind not in self._compiled:
             with waiting(f"compiling {self.method}"):
-                self._compiled = self._sampler.lower(*arguments).compile()
-        return time.perf_counter(), self._compiled(*arguments)
+                self._compiled[kind] = self._sampler.lower(*arguments).compile()
+        return time.perf_counter(), self._compiled[kind](*arguments)
 
     def fetch(self, begun: tuple[float, samplers.Samples]) -> Drawn:
         """The batch that was begun; batches are fetched in the order in which they were begun.

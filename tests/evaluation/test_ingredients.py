@@ -365,7 +365,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], Any]] = {  # a setting under which the 
 
 @pytest.mark.parametrize("option", [f.name for f in dataclasses.fields(Settings)])
 def test_every_option_of_a_sampler_draws_anew(option: str, tmp_path: Path, asked: list[str]) -> None:
-    """A new option needs a line in the table, and a rule in `samplers.idle` if some methods do without it."""
+    """A new option needs a line in the table, and a rule in `samplers.settings` if some methods do without it."""
     if option in ingredients.BY_CONTENT:
         pytest.skip("it names a guide, whose weights count; see test_another_guide_draws_anew")
     settings, other = OPTIONS[option]
