@@ -12,6 +12,7 @@ from samplers.dpm_solver import dpm_solver
 from samplers.dpm_solver_singlestep import dpm_solver_2s, dpm_solver_sde, dpm_solver_singlestep
 from samplers.euler_maruyama import euler_maruyama
 from samplers.flow import flow_euler, flow_heun
+from samplers.interpolant import interpolant_euler, interpolant_heun
 from samplers.langevin import annealed_langevin, langevin
 from samplers.reverse_diffusion import reverse_diffusion
 from samplers.runge_kutta import dpm_2, euler, heun
@@ -21,6 +22,8 @@ PREDICTORS: dict[str, Callable[..., Stepper]] = {
     "euler_maruyama": euler_maruyama,
     "reverse_diffusion": reverse_diffusion,
     "ancestral": ancestral,
+    "interpolant_euler": interpolant_euler,
+    "interpolant_heun": interpolant_heun,
     "flow_euler": flow_euler,
     "flow_heun": flow_heun,
 }

@@ -12,6 +12,7 @@ from sde_lib.discrete import Discrete
 from sde_lib.discrete import discrete as _discrete
 from sde_lib.edm import EDM
 from sde_lib.edm import edm as _edm
+from sde_lib.flow import GVP, Flow
 from sde_lib.learned import LearnedVP, learned_vp
 from sde_lib.noise_levels import NoiseLevels
 from sde_lib.parameterization import (
@@ -50,6 +51,8 @@ SDES: dict[str, Callable[..., AffineSDE]] = {
     "subvp": _scheduled(SubVP),
     "ve": VE,
     "edm": _edm,
+    "flow": Flow,
+    "gvp": GVP,
     "discrete": _discrete,
     "vdm": learned_vp,
 }
@@ -74,8 +77,8 @@ def create(name: str, **options: Any) -> AffineSDE:
     """The SDE of that name: ``create("vp", beta_min=0.1, beta_max=20.0)``.
 
     vp and subvp take ``schedule`` ('linear', 'cosine', 'sqrt_linear'), the schedule's own options and ``t_min``; ve
-    takes ``sigma_min``, ``sigma_max`` and ``t_min``; edm ``sigma_min`` and ``sigma_max``; discrete what
-    `sde_lib.discrete.discrete` does, vdm what `sde_lib.learned.learned_vp` does.
+    takes ``sigma_min``, ``sigma_max`` and ``t_min``; edm ``sigma_min`` and ``sigma_max``; flow and gvp
+    ``t_min``; discrete what `sde_lib.discrete.discrete` does, vdm what `sde_lib.learned.learned_vp` does.
 
     Raises:
       ValueError: an unknown name, option or value; the message names the known ones.

@@ -37,11 +37,20 @@ def _v(process: Process, x: Image, t: Coefficient, output: Image, variance: Imag
     return Prediction((alpha * x - sigma * output) / total, (sigma * x + alpha * output) / total, variance)
 
 
+def _velocity(process: Process, x: Image, t: Coefficient, output: Image, variance: Image | None = None) -> Prediction:
+    """u = alpha' x0 + sigma' eps, the velocity of the flow (Lipman et al. 2022, arXiv:2210.02747), solved with x."""
+    alpha, sigma, *rates = (expand(c, x) for c in (process.alpha(t), process.sigma(t), *process.rates(t)))
+    alpha_rate, sigma_rate = rates
+    det = alpha * sigma_rate - alpha_rate * sigma
+    x0, eps = (sigma_rate * x - sigma * output) / det, (alpha * output - alpha_rate * x) / det
+    return Prediction(x0, eps, variance)
+
+
 def _score(process: Process, x: Image, t: Coefficient, output: Image, variance: Image | None = None) -> Prediction:
     return of_eps(process, x, t, -expand(process.sigma(t), x) * output, variance)
 
 
-PREDICTIONS: dict[str, Reading] = {"eps": of_eps, "x0": of_x0, "v": _v, "score": _score}
+PREDICTIONS: dict[str, Reading] = {"eps": of_eps, "x0": of_x0, "v": _v, "velocity": _velocity, "score": _score}
 """What a network may predict. Of "eps" and "score" nothing is known of x0 where alpha is 0."""
 BLIND_TO_NOISE = ("eps", "score")
 

@@ -19,16 +19,20 @@ REFERENCE = Path(__file__).parent / "reference" / "score_sde"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fixed(Process):
-    """A process of one noise level whatever t is: a number, or one an example."""
+    """A process of one noise level whatever t is, a number or one an example, and of the rates that are given."""
 
     alpha_of_all: Any
     sigma_of_all: Any
+    rates_of_all: tuple[Any, Any] = (-1.0, 1.0)
 
     def alpha(self, t: Array) -> Array:
         return jnp.asarray(self.alpha_of_all)
 
     def sigma(self, t: Array) -> Array:
         return jnp.asarray(self.sigma_of_all)
+
+    def rates(self, t: Array) -> tuple[Array, Array]:
+        return jnp.asarray(self.rates_of_all[0]), jnp.asarray(self.rates_of_all[1])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samplers import State, ancestral
-from sde_lib import NOISE_LABELS, PREDICTIONS, VE, VP, Plain, SubVP, as_prediction, of_score, parameterization
+from sde_lib import GVP, NOISE_LABELS, PREDICTIONS, VE, VP, Plain, SubVP, as_prediction, of_score, parameterization
 from tests.oracles import Fixed
 
 
@@ -17,10 +17,11 @@ def _pair() -> tuple[jnp.ndarray, jnp.ndarray]:
 
 @pytest.mark.parametrize(("alpha", "sigma"), [(0.8, 0.6), (1.0, 50.0), (0.9, 0.19), (0.01, 0.99995)])
 def test_each_prediction_by_its_definition(alpha: float, sigma: float, x64) -> None:
-    """eps; x0; v = alpha eps - sigma x0; score = -eps / sigma, of x = alpha x0 + sigma eps."""
+    """eps; x0; v = alpha eps - sigma x0; velocity = alpha' x0 + sigma' eps; score = -eps / sigma."""
     x0, eps = _pair()
-    x, process = alpha * x0 + sigma * eps, Fixed(alpha, sigma)
+    x, process = alpha * x0 + sigma * eps, Fixed(alpha, sigma, (-0.3, 1.7))
     outputs = {"eps": eps, "x0": x0, "v": alpha * eps - sigma * x0, "score": (alpha * x0 - x) / sigma**2}
+    outputs["velocity"] = -0.3 * x0 + 1.7 * eps
     assert set(outputs) == set(PREDICTIONS)
     for name, output in outputs.items():
         found = PREDICTIONS[name](process, x, jnp.ones(4), output, None)
@@ -28,12 +29,12 @@ def test_each_prediction_by_its_definition(alpha: float, sigma: float, x64) -> N
         np.testing.assert_allclose(found.eps, eps, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["v", "x0"])
+@pytest.mark.parametrize("name", ["v", "velocity", "x0"])
 def test_where_alpha_or_sigma_is_0_nothing_is_divided_by_it(name: str, x64) -> None:
     x0, eps = _pair()
     for alpha, sigma in ((0.0, 1.0), (1.0, 0.0)):
         x, process = alpha * x0 + sigma * eps, Fixed(alpha, sigma)
-        output = {"v": alpha * eps - sigma * x0, "x0": x0}[name]
+        output = {"v": alpha * eps - sigma * x0, "velocity": eps - x0, "x0": x0}[name]
         found = PREDICTIONS[name](process, x, jnp.ones(4), output, None)
         np.testing.assert_allclose(found.x0, x0, rtol=1e-12)
         assert np.all(np.isfinite(found.eps))
@@ -41,19 +42,20 @@ def test_where_alpha_or_sigma_is_0_nothing_is_divided_by_it(name: str, x64) -> N
             np.testing.assert_allclose(found.eps, eps, rtol=1e-12)
 
 
-@pytest.mark.parametrize("sde", [VP(), SubVP(), VE()], ids=["vp", "subvp", "ve"])
+@pytest.mark.parametrize("sde", [VP(), SubVP(), VE(), GVP()], ids=["vp", "subvp", "ve", "gvp"])
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_score_of_a_perfect_network_is_that_of_a_point_mass(sde, prediction: str, x64) -> None:
     """Data at x0 have score (alpha x0 - x) / sigma^2, whatever the network predicts."""
     x0, eps = _pair()
-    t = jnp.asarray([0.05, 0.3, 0.8, 1.0])
+    t = jnp.asarray([0.05, 0.3, 0.8, 0.99])
     alpha, sigma = sde.alpha(t)[:, None], sde.sigma(t)[:, None]
     x = alpha * x0 + sigma * eps
     labels = []
 
     def network(x, label):
         labels.append(label)
-        return {"eps": eps, "x0": x0, "v": alpha * eps - sigma * x0, "score": -eps / sigma}[prediction]
+        outputs = {"eps": eps, "x0": x0, "v": alpha * eps - sigma * x0, "score": -eps / sigma}
+        return (outputs | {"velocity": sde.velocity(x0, eps, t)})[prediction]
 
     predict = Plain(prediction, "sigma").predict_fn(sde, network)
     np.testing.assert_allclose(predict.score(x, t), (alpha * x0 - x) / sigma**2, rtol=1e-7, atol=1e-9)
@@ -100,7 +102,7 @@ def test_a_model_may_be_predictions_a_function_of_them_or_a_score(x64) -> None:
 
 
 def test_unknown_names_are_named() -> None:
-    with pytest.raises(ValueError, match=r"'noise'.*eps, x0, v, score"):
+    with pytest.raises(ValueError, match=r"'noise'.*eps, x0, v, velocity, score"):
         Plain("noise", "t")
     with pytest.raises(ValueError, match=r"'sigmas'.*t999, sigma, t, log_snr"):
         Plain("eps", "sigmas").predict_fn(VP(), lambda x, c: x)
