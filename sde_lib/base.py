@@ -43,6 +43,12 @@ class Process(Protocol):
     def sigma(self, t: Coefficient) -> Coefficient:
         """Standard deviation of the noise at time t."""
 
+    def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
+        """alpha'(t) and sigma'(t)."""
+        t = jnp.asarray(t)
+        alpha, sigma = (jax.jvp(f, (t,), (jnp.ones_like(t),))[1] for f in (self.alpha, self.sigma))
+        return alpha, sigma
+
     def log_snr(self, t: Coefficient) -> Coefficient:
         """log(alpha^2 / sigma^2), falling in t."""
         return 2.0 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
@@ -110,12 +116,6 @@ class AffineSDE(Process, abc.ABC):
     @abc.abstractmethod
     def sigma(self, t: Coefficient) -> Coefficient:
         """Standard deviation of the noise at time t."""
-
-    def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
-        """alpha'(t) and sigma'(t)."""
-        t = jnp.asarray(t)
-        alpha, sigma = (jax.jvp(f, (t,), (jnp.ones_like(t),))[1] for f in (self.alpha, self.sigma))
-        return alpha, sigma
 
     def drift_coefficient(self, t: Coefficient) -> Coefficient:
         """f(t): the forward drift is f(t) x."""

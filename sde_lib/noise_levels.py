@@ -39,5 +39,9 @@ class NoiseLevels(Process):
         """Standard deviation of the noise at t."""
         return self._table(1, t) if self.exact else self.sde.sigma(t)
 
+    def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
+        """alpha'(t) and sigma'(t) of the SDE, with which a network that predicts a velocity is read on levels too."""
+        return self.sde.rates(t)
+
     def _table(self, column: int, t: Coefficient) -> Coefficient:
         return jnp.asarray(self.sde.levels(self.n)[column], t.dtype)[self.sde.level_index(t, self.n)]
