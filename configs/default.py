@@ -41,15 +41,22 @@ def get_config() -> ConfigDict:
     training.parallelism = "pmap"  # or fsdp: weights, average and moments cut over the devices; a run may change it
     training.remat = False  # recompute residual blocks in the backward pass: less memory, a sixth more time
     training.continuous = True  # t in [t_min, 1]; False: the model.num_scales noise levels of DDPM (vp) or SMLD (ve)
-    training.time_sampling = "uniform"  # over [t_min, 1] or the levels; loss_aware (levels), log_snr, lognormal (EDM)
+    training.time_sampling = "uniform"  # over [t_min, 1] or the levels; loss_aware (levels), log_snr, lognormal (EDM),
+    # logit_normal (flows)
     training.P_mean = -1.2  # of ln(sigma / alpha), lognormal
     training.P_std = 1.2
+    training.logit_mean = 0.0  # of log(t / (1 - t)), logit_normal
+    training.logit_std = 1.0
+    training.time_shift = 1.0  # s of t' = s t / (1 + (s - 1) t); above 1 more noise is trained
     training.weight = "uniform"  # snr, truncated_snr, min_snr, p2, edm, likelihood (training/weighting.py)
     training.min_snr_gamma = 5.0
     training.p2_k = 1.0
     training.p2_gamma = 1.0
     training.sigma_data = 0.5  # of the weight edm
-    training.loss = "simple"  # hybrid, variational: of noise levels; vdm: continuous; cross_entropy: classifier
+    training.loss = "simple"  # flow_matching; hybrid, variational: of noise levels; vdm: continuous; cross_entropy:
+    # classifier
+    training.coupling = "independent"  # of noise and data in flow_matching; or optimal_transport
+    training.coupling_size = 32  # examples among which it assigns
     training.variance = "learned_range"  # of the reverse steps in those two: small, large, learned_range or learned
     training.vlb_weight = 0.001  # of the bound in hybrid
     training.bound_steps = 0  # of vdm: 0 is continuous time, T a chain of T steps
@@ -95,6 +102,7 @@ def get_config() -> ConfigDict:
     sampling.evaluations = 20  # of the few-step solvers: ddim, dpmpp_2m, unipc_3, heun, ...
     sampling.grid = "auto"  # uniform, or what is best for a few-step solver: samplers.defaults
     sampling.karras_power = 7.0
+    sampling.grid_shift = 3.0  # of the grid shifted
     sampling.t_min = 1e-3
     sampling.denoise = "tweedie"
     sampling.variance = "small"

@@ -34,7 +34,13 @@ FLOW_TOLERANCE = 1e-5
 """The tolerance of the flow against which deterministic solvers are measured."""
 
 COUNTS = ("steps", "flow_steps", "evaluations")
-IN_ROWS: dict[str, Any] = {"grid": "auto", "karras_power": 7.0, "t_min": 1e-3, **dict.fromkeys(COUNTS, 1)}
+IN_ROWS: dict[str, Any] = {
+    "grid": "auto",
+    "karras_power": 7.0,
+    "grid_shift": 3.0,
+    "t_min": 1e-3,
+    **dict.fromkeys(COUNTS, 1),
+}
 """Settings that change the rows of a table alone, not the program that takes them."""
 
 

@@ -45,7 +45,9 @@ def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.
     chain, end = settings.discretization or sde.num_levels, last_time(sde, settings)
 
     def times(n: int) -> np.ndarray:
-        return grids.create(sde, settings.grid, n, end, chain=chain, power=settings.karras_power, start=start)
+        return grids.create(
+            sde, settings.grid, n, end, chain=chain, power=settings.karras_power, shift=settings.grid_shift, start=start
+        )
 
     if not settings.few_step:
         return times(settings.flow_steps if settings.method.startswith("flow") else settings.steps)

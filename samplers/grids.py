@@ -6,8 +6,10 @@ rho = sigma / alpha, and ask the SDE for the times; those of a chain pick levels
 
 import functools
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
+from jaxtyping import Array
 
 import limits
 from samplers import spacings
@@ -15,10 +17,26 @@ from samplers.nodes import host, nodes_at, nodes_of
 from sde_lib.base import AffineSDE
 from sde_lib.prediction import NEARLY_NOISE
 
+Times = TypeVar("Times", float, np.ndarray, Array)
+
 
 def uniform(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarray:
     """Equal steps in t."""
     return np.linspace(start, t_min, n + 1)
+
+
+def shifted_times(t: Times, shift: float) -> Times:
+    """t' = s t / (1 + (s - 1) t), which multiplies sigma / alpha = t / (1 - t) of a linear flow by s.
+
+    (Esser et al. 2024, arXiv:2403.03206, eq. 23.)
+    """
+    return shift * t / (1.0 + (shift - 1.0) * t)
+
+
+def shifted(sde: AffineSDE, n: int, t_min: float, start: float = 1.0, *, shift: float = 3.0) -> np.ndarray:
+    """Equal steps in the time before `shifted_times`: coarser towards data where the shift is above 1."""
+    first, last = (shifted_times(t, 1.0 / shift) for t in (start, t_min))  # the shift by 1 / s undoes that by s
+    return np.array([start, *shifted_times(np.linspace(first, last, n + 1)[1:-1], shift), t_min])
 
 
 def quadratic(sde: AffineSDE, n: int, t_min: float, start: float = 1.0) -> np.ndarray:
@@ -92,6 +110,7 @@ def _times(sde: AffineSDE, lams: np.ndarray, t_min: float, start: float) -> np.n
 RANGES: dict[str, limits.Range] = {
     "steps": limits.whole(1),
     "power": limits.positive(note="published: 7"),
+    "shift": limits.positive(note="published: 3; 1 is without"),
     "t_min": limits.share(above=True, below=True, note="usual: 1e-3"),
     "chain": limits.whole(0),
 }
@@ -99,6 +118,7 @@ RANGES: dict[str, limits.Range] = {
 
 GRIDS: dict[str, Callable[..., np.ndarray]] = {
     "uniform": uniform,
+    "shifted": shifted,
     "quadratic": quadratic,
     "log_snr": log_snr,
     "karras": karras,
@@ -113,7 +133,15 @@ def unknown(name: str) -> str:
 
 
 def create(
-    sde: AffineSDE, name: str, n: int, t_min: float, *, chain: int = 0, power: float = 7.0, start: float = 1.0
+    sde: AffineSDE,
+    name: str,
+    n: int,
+    t_min: float,
+    *,
+    chain: int = 0,
+    power: float = 7.0,
+    shift: float = 3.0,
+    start: float = 1.0,
 ) -> np.ndarray:
     """The grid of that name, [n + 1]; of a chain's levels, those up to `start`.
 
@@ -124,6 +152,7 @@ def create(
       t_min: where it ends; ignored by 'levels' and the spacings.
       chain: how many levels the chain has, for the spacings.
       power: of 'karras'.
+      shift: of 'shifted'.
       start: where it begins.
 
     Raises:
@@ -132,7 +161,7 @@ def create(
     """
     if name not in GRIDS and not spacings.known(name):
         raise ValueError(unknown(name))
-    given = {"steps": n, "power": power, "t_min": t_min, "chain": chain}
+    given = {"steps": n, "power": power, "shift": shift, "t_min": t_min, "chain": chain}
     limits.check("grid: ", given, RANGES)
     if not t_min < start <= 1.0:
         raise ValueError(f"grid: it starts at {start} and ends at t_min {t_min}; needed is t_min < start <= 1")
@@ -143,4 +172,5 @@ def create(
             raise ValueError(f"grid {name!r} picks levels of a chain, and this process has none; use uniform")
         visited = np.unique(spacings.create(name, n + 1, chain))  # one that 'ldm_quad' repeats would be a step of 0
         return _up_to(start, _level_times(sde, visited[::-1], chain))
-    return GRIDS[name](sde, n, t_min, start, **({"power": power} if name == "karras" else {}))
+    own = {"karras": {"power": power}, "shifted": {"shift": shift}}.get(name, {})
+    return GRIDS[name](sde, n, t_min, start, **own)

@@ -39,6 +39,7 @@ class Settings:
         `samplers.defaults`), 'uniform', 'quadratic', 'log_snr', 'karras', 'published', 'levels' (those of a chain,
         which `discretization` names), or levels of a chain by one of `samplers.spacings`: 'trailing', 'ddim50', ...
       karras_power: rho of 'karras'.
+      grid_shift: s of 'shifted'.
       t_min: where the grid ends.
       denoise: the last step to data: 'tweedie' (one more evaluation), 'mean' (published: the last step without its
         noise; nothing for deterministic methods) or 'none'. With either of the first two a few-step solver's last step
@@ -69,6 +70,7 @@ class Settings:
     evaluations: Annotated[int, limits.whole(1)] = 20
     grid: Annotated[str, limits.Text()] = "auto"
     karras_power: Annotated[float, grids.RANGES["power"]] = 7.0
+    grid_shift: Annotated[float, grids.RANGES["shift"]] = 3.0
     t_min: Annotated[float, grids.RANGES["t_min"]] = 1e-3
     denoise: Annotated[str, limits.OneOf(DENOISE)] = "tweedie"
     discretization: Annotated[int, limits.whole(0, note="0 is exact, N the published chain")] = 0
@@ -111,8 +113,8 @@ class Settings:
                 f"sampling.grid 'levels' visits each of sampling.discretization {self.discretization} levels once, and "
                 f"sampling.steps is {self.steps}; make them equal, or take some by a grid like 'respaced'"
             )
-        if self.grid == "published" and self.mover == "flow_heun":
-            raise ValueError("sampling.grid 'published' ends at t = 0, where flow_heun would need the score")
+        if self.grid == "published" and self.mover in ("flow_heun", "interpolant_heun"):
+            raise ValueError(f"sampling.grid 'published' ends at t = 0, where {self.mover} would need the score")
         if self.grid == "published" and self.denoise == "tweedie":
             raise ValueError(
                 "sampling.denoise 'tweedie' needs the score at the grid's end, and sampling.grid 'published' ends "
@@ -220,6 +222,7 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "evaluations": lambda s: not s.few_step,
     "grid": lambda s: s.method == "ode",
     "karras_power": lambda s: s.method == "ode" or s.grid != "karras",
+    "grid_shift": lambda s: s.method == "ode" or s.grid != "shifted",
     "discretization": lambda s: not _names_levels(s),
     "threshold": lambda s: s.threshold == "none",
     "threshold_quantile": lambda s: s.threshold != "dynamic",

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from experiment.ranges import FIELDS
 from limits import check_declared
+from samplers import grids
 from sde_lib import AffineSDE, NoiseLevels
 from training.draws import Draws
 
@@ -41,10 +42,20 @@ def lognormal(sde: AffineSDE, u: Time, options: "Times") -> Time:
     return sde.time_of_log_snr(-2.0 * (options.P_mean + options.P_std * ndtri(u)))
 
 
+def logit_normal(sde: AffineSDE, u: Time, options: "Times") -> Time:
+    """Return t with log(t / (1 - t)) ~ N(logit_mean, logit_std^2) (Esser et al. 2024, arXiv:2403.03206, eq. 19).
+
+    What falls below t_min is put there.
+    """
+    t = jax.nn.sigmoid(options.logit_mean + options.logit_std * ndtri(u))
+    return jnp.clip(t, sde.t_min, 1.0)
+
+
 TIMES: dict[str, Callable[..., Time]] = {
     "uniform": lambda sde, u, options: sde.t_min + u * (1.0 - sde.t_min),
     "log_snr": lambda sde, u, options: log_snr(sde, u),
     "lognormal": lognormal,
+    "logit_normal": logit_normal,
 }
 """The distributions of continuous time by name, as functions of (process, u [b], `Times`)."""
 
@@ -115,6 +126,9 @@ class Times:
       time_sampling: a name of `TIMES`; on noise levels "uniform", each as often, or "loss_aware" (`LossHistory`).
       stratified: whether each of B equal strata of a global batch gives one t, instead of B independent draws.
       P_mean, P_std: mean and standard deviation of ln(sigma / alpha) of "lognormal".
+      logit_mean, logit_std: mean and standard deviation of log(t / (1 - t)) of "logit_normal".
+      time_shift: s of the shift t' = s t / (1 + (s - 1) t) of continuous times (Esser et al. 2024, eq. 23): above 1
+        it moves them towards noise, which pictures of higher resolution need; 1 leaves them.
       loss_history: how many losses a level "loss_aware" keeps.
       uniform_probability: the share of uniform levels in "loss_aware".
 
@@ -126,6 +140,9 @@ class Times:
     stratified: Annotated[bool, FIELDS["training.stratified"]] = False
     P_mean: Annotated[float, FIELDS["training.P_mean"]] = -1.2
     P_std: Annotated[float, FIELDS["training.P_std"]] = 1.2
+    logit_mean: Annotated[float, FIELDS["training.logit_mean"]] = 0.0
+    logit_std: Annotated[float, FIELDS["training.logit_std"]] = 1.0
+    time_shift: Annotated[float, FIELDS["training.time_shift"]] = 1.0
     loss_history: Annotated[int, FIELDS["training.loss_history"]] = 10
     uniform_probability: Annotated[float, FIELDS["training.uniform_probability"]] = 0.001
 
@@ -137,4 +154,5 @@ class Times:
         u = uniform_numbers(draws, self.stratified)
         if isinstance(process, NoiseLevels):
             return level_times(process, u, history and history.probabilities(self.uniform_probability))
-        return TIMES[self.time_sampling](process, u, self)
+        t = TIMES[self.time_sampling](process, u, self)
+        return t if self.time_shift == 1.0 else jnp.maximum(grids.shifted_times(t, self.time_shift), process.t_min)

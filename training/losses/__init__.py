@@ -15,12 +15,14 @@ from sde_lib import NoiseLevels
 from training.losses.base import GreyLevels, Loss, Process
 from training.losses.cross_entropy import CrossEntropy
 from training.losses.denoising_score_matching import DenoisingScoreMatching
+from training.losses.flow_matching import FlowMatching
 from training.losses.hybrid import Hybrid
 from training.losses.variational import Variational
 from training.losses.vdm import VariationalDiffusion
 
 LOSSES: dict[str, type[Loss]] = {
     "simple": DenoisingScoreMatching,
+    "flow_matching": FlowMatching,
     "hybrid": Hybrid,
     "variational": Variational,
     "vdm": VariationalDiffusion,

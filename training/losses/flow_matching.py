@@ -1,0 +1,81 @@
+"""Flow matching: the velocity of the probability flow is learned, with a choice of which noise meets which example.
+
+    loss = |u_hat - u|^2,        u = alpha'(t) x0 + sigma'(t) eps        (Lipman et al. 2022, arXiv:2210.02747, eq. 14)
+
+For a network that predicts the velocity of the linear flow this is the loss of rectified flow (Liu et al. 2022,
+arXiv:2209.03003, eq. 1) and of SiT (Ma et al. 2024, arXiv:2401.08740). What any other network says is a velocity too.
+"""
+
+import dataclasses
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from experiment.ranges import FIELDS
+from sde_lib import NoiseLevels
+from training.examples import Examples
+from training.losses.base import NoisedLoss
+from training.losses.denoising_score_matching import weighted_errors
+from training.model import Scores, TrainedModel
+
+
+def assigned(x0: Float[Array, "b *d"], eps: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
+    """Return the noise in the order in which the sum of |x0 - eps|^2 is least: each is used once.
+
+    The assignment is exact (the Hungarian algorithm), so a group of examples and its noise are coupled by the optimal
+    transport between them (Pooladian et al. 2023, arXiv:2304.14772; Tong et al. 2023, arXiv:2302.00482). Of the squares
+    only the products depend on the order.
+    """
+    rows = x0.reshape(len(x0), -1)
+    costs = -jnp.matmul(rows, eps.reshape(len(eps), -1).T, precision="highest")
+    example, noise = optax.assignment.hungarian_algorithm(jax.lax.stop_gradient(costs))
+    return eps[jnp.zeros_like(noise).at[example].set(noise)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FlowMatching(NoisedLoss):
+    """The mean square of u_hat - u over an example's numbers.
+
+    Attributes:
+      coupling: "independent": every example has noise of its own; "optimal_transport": within groups of examples that
+        are next to each other in a batch the noise is `assigned`, which makes the flow straighter. An example draws the
+        same noise either way, whoever gets it.
+      coupling_size: the examples of a group, of which what a device takes at once must hold whole ones.
+
+    Raises:
+      ValueError: noise levels, which have no velocity; when it is called, a part of a batch that no whole groups fill.
+    """
+
+    coupling: Annotated[str, FIELDS["training.coupling"]] = "independent"
+    coupling_size: Annotated[int, FIELDS["training.coupling_size"]] = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.process, NoiseLevels):
+            raise ValueError(
+                "training.loss is 'flow_matching', whose velocity is of continuous time; set training.continuous=True"
+            )
+
+    def coupled(self, x0: Float[Array, "b *d"], eps: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
+        """Return the noise that each example meets."""
+        if self.coupling == "independent":
+            return eps
+        size = self.coupling_size
+        if len(x0) % size:
+            raise ValueError(
+                f"training.coupling_size is {size}, and a device takes {len(x0)} examples at once (training.batch_size "
+                "over the devices and training.accumulate); it must divide that number"
+            )
+        groups = (array.reshape(-1, size, *array.shape[1:]) for array in (x0, eps))
+        return jax.vmap(assigned)(*groups).reshape(eps.shape)
+
+    def at(self, model: TrainedModel, examples: Examples, t: Float[Array, " b"], eps: Float[Array, "b *d"]) -> Scores:
+        """Return the loss of examples with this noise at these times; one network evaluation."""
+        x0 = examples.x0
+        eps = self.coupled(x0, eps)
+        prediction = model.predict_fn(self.process)(self.noised(x0, t, eps), t)
+        found = self.process.velocity(prediction.x0, prediction.eps, t)
+        return {"loss": weighted_errors(jnp.ones_like(t), found, self.process.velocity(x0, eps, t))}
