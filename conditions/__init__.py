@@ -6,11 +6,21 @@ A new kind of condition is one file with a `base.Conditioner` and one line in CO
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from conditions.base import Condition, Conditioner
+from conditions.base import Condition, Conditioner, with_end
 from conditions.labels import NO_CLASS, Labels, one_hot
 from conditions.together import Together
 
-__all__ = ["CONDITIONERS", "NO_CLASS", "Condition", "Conditioner", "Labels", "Together", "of_network", "one_hot"]
+__all__ = [
+    "CONDITIONERS",
+    "NO_CLASS",
+    "Condition",
+    "Conditioner",
+    "Labels",
+    "Together",
+    "of_network",
+    "one_hot",
+    "with_end",
+]
 
 CONDITIONERS: dict[str, Callable[[Any], Conditioner]] = {
     "label_dim": Labels,

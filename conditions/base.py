@@ -6,10 +6,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 Condition = dict[str, Array]
 """What a network is told of each example: arrays [b, ...] by name, of which a network names those that it takes."""
+
+
+def with_end(condition: Condition | None, end: Float[Array, " b"] | None = None) -> Condition | None:
+    """The condition, and as its entry "end" [b, 1] where a jump ends, of a network that is told; None where empty."""
+    told = (condition or {}) | ({} if end is None else {"end": end[:, None]})
+    return told or None
 
 
 class Conditioner(abc.ABC):

@@ -57,6 +57,9 @@ def get_config() -> ConfigDict:
     # classifier
     training.coupling = "independent"  # of noise and data in flow_matching; or optimal_transport
     training.coupling_size = 32  # examples among which it assigns
+    training.teacher = ""  # folder of a run that the loss learns from
+    training.teacher_checkpoint = -1
+    training.begin_with = ""  # folder of a run with whose averaged weights the training begins
     training.variance = "learned_range"  # of the reverse steps in those two: small, large, learned_range or learned
     training.vlb_weight = 0.001  # of the bound in hybrid
     training.bound_steps = 0  # of vdm: 0 is continuous time, T a chain of T steps
@@ -103,6 +106,7 @@ def get_config() -> ConfigDict:
     sampling.grid = "auto"  # uniform, or what is best for a few-step solver: samplers.defaults
     sampling.karras_power = 7.0
     sampling.grid_shift = 3.0  # of the grid shifted
+    sampling.grid_noise = ()  # of the grid given: sigma / alpha of the times between its ends
     sampling.t_min = 1e-3
     sampling.denoise = "tweedie"
     sampling.variance = "small"

@@ -87,8 +87,7 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     rules.check(rules.of_data(config, source))
     dequantization: Literal["uniform", "none"] = "uniform" if config.data.uniform_dequantization else "none"
     codec = CODECS[config.data.codec](source.levels, config.data.centered, dequantization, source.shape)
-    of_guide = _config_of_guide(config)
-    guide = build(of_guide, needs_data=False) if of_guide else None
+    guide = of_folder("sampling.guide", config.sampling.guide) if config.sampling.guide else None
     experiment = Experiment(config, sde, source, codec, network(config, sde, codec.shape), settings, guide)
     if guide:
         rules.check(rules.of_guide(experiment, guide))
@@ -111,21 +110,20 @@ def of_run(config: ConfigDict, workdir: Workdir, *, needs_data: bool = False) ->
     return experiment
 
 
-def _config_of_guide(config: ConfigDict) -> ConfigDict | None:
-    """The config of the run in ``sampling.guide``, None where there is none.
+def of_folder(field: str, folder: str) -> Experiment:
+    """What `build` makes of the run in a folder that this field of a config names, which serves another run.
+
+    How that run was sampled and evaluated does not matter. Its data need not be there.
 
     Raises:
       ValueError: the folder holds no run, its config is damaged, or a file that it names has changed since.
     """
-    folder = config.sampling.guide
-    if not folder:
-        return None
     run = Workdir(folder)
     if not run.config_file.exists():
-        raise ValueError(f"sampling.guide is {folder!r}, which holds no run (no config.json)")
-    saved, guide = run.config(), default.get_config()
-    with guide.unlocked():
-        for section in ("sde", "model", "data", "training"):  # how it is sampled and evaluated does not matter
-            guide[section] = saved[section]
-    inputs.check_files(guide, run)
-    return guide
+        raise ValueError(f"{field} is {folder!r}, which holds no run (no config.json)")
+    saved, config = run.config(), default.get_config()
+    with config.unlocked():
+        for section in ("sde", "model", "data", "training"):
+            config[section] = saved[section]
+    inputs.check_files(config, run)
+    return build(config, needs_data=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
 import conditions
@@ -101,7 +102,8 @@ class Experiment:
     def parameterization(self) -> sde_lib.Parameterization:
         """What the network's output means and how it is told the noise."""
         model = self.config.model
-        return sde_lib.parameterization(model.prediction, model.noise_label, model.preconditioning)
+        told_end = model.get("told_end", False)
+        return sde_lib.parameterization(model.prediction, model.noise_label, model.preconditioning, told_end)
 
     def predict_fn(
         self, variables: dict[str, Any], *, chain: bool = False, condition: dict[str, Any] | None = None
@@ -137,8 +139,12 @@ class Experiment:
         return sde_lib.log_prob_fn(self.logits_fn(variables, chain=chain), labels)
 
     def _told(self, variables: dict[str, Any], condition: dict[str, Any] | None) -> NetworkFn:
-        """The network with these variables, which is always told the same."""
-        return lambda x, c_noise: self.network.apply(variables, x, c_noise, condition)
+        """The network with these variables, which is always told the same, but for the ends of jumps."""
+
+        def network(x: Array, c_noise: Array, *end: Array) -> Array:
+            return self.network.apply(variables, x, c_noise, conditions.with_end(condition, *end))
+
+        return network
 
     def noising(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.AffineSDE | sde_lib.NoiseLevels:
         """The process that noises the data, or the levels of a discrete training; `chain` is that of `predict_fn`."""

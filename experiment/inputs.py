@@ -7,6 +7,7 @@ or an imported one of which the data are not known) is given it when it is train
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from absl import logging
@@ -24,15 +25,29 @@ Inputs = dict[str, Any]
 """``{"files": {field: SHA-256}, "data": {"train": {"examples", "fingerprint"}, "test": ..., "classes": [...]}}``."""
 
 
-def checked(experiment: Experiment, workdir: Workdir) -> Inputs:
+def checked(experiment: Experiment, workdir: Workdir, weights: Mapping[str, str] | None = None) -> Inputs:
     """What this training depends on, after a comparison with what the run was begun with, if it has begun.
 
+    Args:
+      experiment: the training.
+      workdir: its folder.
+      weights: the SHA-256 of the weights of other runs that it learns from, by the fields that name their folders.
+
     Raises:
-      ValueError: a named file, or the data set unless ``data.changed`` is "accept", is not what it was.
+      ValueError: a named file, such weights, or the data set unless ``data.changed`` is "accept", is not what it was.
       OSError: a file cannot be read.
     """
     check_files(experiment.config, workdir)
-    now = of_config(experiment.config) | {"data": _of_source(experiment.source)}
+    recorded = _read(workdir).get("files", {})
+    for field, digest in (weights or {}).items():
+        if digest != recorded.get(field, digest):
+            raise ValueError(
+                f"{field}: the weights of that run are not those with which {workdir.path} was begun (their SHA-256 "
+                f"was {recorded[field]!s:.12}, and is {digest[:12]}); name their checkpoint ({field}_checkpoint), or "
+                "use another --workdir"
+            )
+    files = of_config(experiment.config)["files"] | dict(weights or {})
+    now = {"files": files, "data": _of_source(experiment.source)}
     then = _read(workdir).get("data")
     differences = _differences(then, now["data"]) if then else []
     if differences and experiment.config.data.changed != "accept":

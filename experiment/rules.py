@@ -13,6 +13,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+import samplers
 import sde_lib
 from data import Source
 from data.geometry import LABELS
@@ -163,6 +164,12 @@ def of_samplers(experiment: Experiment) -> Broken:
             "unconditional score; leave it at 1, or give sampling.guide a weaker model"
         )
     drawn_by = [dataclasses.replace(settings, method=method) for method in {settings.method, *config.eval.samplers}]
+    jumping = sorted(chosen.method for chosen in drawn_by if chosen.method in samplers.MAPS)
+    if (guided or experiment.guide) and jumping and experiment.parameterization.told_end:
+        yield (
+            f"sampling.guidance is {guidance}, and {jumping[0]!r} jumps as the network was trained to: guidance moves "
+            "the velocity of solvers alone; leave it at 1 and sampling.guide empty, or take a solver"
+        )
     if not any(chosen.learned_variance for chosen in drawn_by):
         return
     variance = config.sampling.variance
@@ -215,6 +222,10 @@ def of_loss(experiment: Experiment, loss: Any) -> Broken:
     """The rules of a training's loss (`training.losses.base.Loss`): network and data must be what it trains."""
     model, training = experiment.config.model, experiment.config.training
     name = f"training.loss is {training.loss!r}"
+    if loss.needs_teacher and not training.teacher:
+        yield f"{name}, which learns from a teacher; give training.teacher the folder of a run"
+    if training.teacher and not loss.takes_teacher:
+        yield f"{name} and training.teacher {training.teacher!r}; that loss learns from data alone: leave it ''"
     if loss.needs_grey_levels and experiment.config.data.uniform_dequantization:
         yield f"{name}, which decodes whole levels; set data.uniform_dequantization to False"
     if loss.needs_variance and model.preconditioning != "none":

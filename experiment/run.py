@@ -67,16 +67,20 @@ class Run:
     def prediction(self) -> sde_lib.PredictFn:
         """(x [b, ...], t [b]) -> `Prediction`, compiled; one network evaluation, without guidance and threshold.
 
-        A network of classes is told ``sampling.label`` where that names one, and else no class.
+        A network that is told where a jump ends takes s [b] too: ``sde_lib.jump_fn(run.sde, run.prediction)`` jumps.
+        One of classes is told ``sampling.label`` where that names one, and else no class.
         """
         experiment, label = self.experiment, self.experiment.settings.label
 
         @network_jit
-        def predict(variables: dict[str, Any], x: Array, t: Array) -> sde_lib.Prediction:
+        def predict(variables: dict[str, Any], x: Array, t: Array, *s: Array) -> sde_lib.Prediction:
             condition = experiment.condition({"label": jnp.full(len(x), label) if label >= 0 else None})
-            return experiment.predict_fn(variables, condition=condition)(x, t)
+            return experiment.predict_fn(variables, condition=condition)(x, t, *s)
 
-        return sde_lib.PredictFn(experiment.noising(self.variables), functools.partial(predict, self.variables))
+        told_end = experiment.parameterization.told_end
+        return sde_lib.PredictFn(
+            experiment.noising(self.variables), functools.partial(predict, self.variables), told_end
+        )
 
     @property
     def score(self) -> sde_lib.ScoreFn:

@@ -40,6 +40,7 @@ class EDMUNet(NCSNpp):
         dropout: float = 0.13,
         label_dim: int = 0,
         augment_dim: int = 0,
+        told_end: bool = False,
         centered: bool = True,
         fir: bool = False,
         fir_kernel: Sequence[float] = (1, 3, 3, 1),

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
@@ -24,6 +25,8 @@ class MLP(nnx.Module):
       embedding_type: "positional": c_noise is a label, 0 to 999; "fourier": c_noise is sigma. The frequencies are low
         (at most ten radians over all labels; fourier_scale 0.2), so that adaptive solvers take long steps.
       label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros for none. 0: takes none.
+      told_end: whether it is told where a jump ends: condition["end"] [b, 1] is 999 times its length, 0 where it is
+        missing.
       dropout: rate within blocks, only where keys are given.
       dtype: of the computation ("bfloat16"); None: that of inputs and parameters. The output has the dtype of x.
 
@@ -41,6 +44,7 @@ class MLP(nnx.Module):
         fourier_scale: float = 0.2,
         nonlinearity: str = "swish",
         label_dim: int = 0,
+        told_end: bool = False,
         dropout: float = 0.0,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs | Keys,
@@ -59,6 +63,7 @@ class MLP(nnx.Module):
         self.label_dim = label_dim
         self.linear_in = linear(size, width, **make)
         self.classes = linear(label_dim, width, use_bias=False, **of_time) if label_dim else None
+        self.end = linear(time_features, time_features, scale=0.0, use_bias=False, **of_time) if told_end else None
         self.time = nnx.List([linear(time_features, width, **of_time) for _ in range(depth)])
         self.linear0 = nnx.List([linear(width, width, **make) for _ in range(depth)])
         self.linear1 = nnx.List([linear(width, width, scale=0.0, **make) for _ in range(depth)])
@@ -73,12 +78,16 @@ class MLP(nnx.Module):
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b *d"]:
         """The network's output for x at noise c_noise; dropout where `keys` gives each example its key."""
-        check_call(x, c_noise, condition, keys, self.shape, {"label": self.label_dim} if self.label_dim else {})
-        c_noise = c_noise.astype(x.dtype)
-        embedding = self.fourier or functools.partial(positional, features=self.time_features, fastest=0.01)
-        time = embedding(c_noise)
+        sizes = {"label": self.label_dim, "end": int(self.end is not None)}
+        check_call(x, c_noise, condition, keys, self.shape, {name: size for name, size in sizes.items() if size})
+        c_noise, condition = c_noise.astype(x.dtype), condition or {}
+        slow = functools.partial(positional, features=self.time_features, fastest=0.01)
+        time = (self.fourier or slow)(c_noise)
+        if self.end is not None:
+            length = condition["end"][:, 0].astype(time.dtype) if "end" in condition else jnp.zeros_like(c_noise)
+            time += self.end(slow(length))
         h = self.linear_in(x.reshape(x.shape[0], -1))
-        if self.classes is not None and condition:
+        if self.classes is not None and "label" in condition:
             h += self.classes(condition["label"].astype(time.dtype) * math.sqrt(self.label_dim)).astype(h.dtype)
         for i, (embed, first, second) in enumerate(zip(self.time, self.linear0, self.linear1, strict=True)):
             hidden = self.act(first(self.act(h)) + embed(time).astype(h.dtype))

@@ -51,6 +51,8 @@ class NCSNpp(UNet):
       fourier_features: exponents n of the sines and cosines of 2 pi 2^n x that the first layer sees beside x.
       nonlinearity: "swish", "elu", "relu" or "lrelu".
       label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros for none. 0: takes none.
+      told_end: whether it is told where a jump ends: condition["end"] [b, 1] is 999 times its length, 0 where it is
+        missing. What it makes of that starts at nothing.
       scale_by_sigma: divide the output by sigma; with positional labels, which count the noise scales downwards,
         sigma = sigma_max (sigma_min / sigma_max)^(label / (num_scales - 1)).
       dtype: of the computation ("bfloat16"); None: that of inputs and parameters. The output has the dtype of x.
@@ -88,6 +90,7 @@ class NCSNpp(UNet):
         fourier_features: Sequence[int] = (),
         nonlinearity: str = "swish",
         label_dim: int = 0,
+        told_end: bool = False,
         scale_by_sigma: bool = False,
         sigma_min: float | None = None,
         sigma_max: float | None = None,
@@ -106,8 +109,11 @@ class NCSNpp(UNet):
         levels, option = (channels, "channels") if channels else (ch_mult, "ch_mult")
         sizes = level_sizes(image_size, levels, attn_resolutions, option=option)
         check_even("nf", nf)
-        if label_dim and not conditional:
-            raise ValueError(f"label_dim={label_dim}: classes are told beside the noise level; set conditional=True")
+        if (label_dim or told_end) and not conditional:
+            raise ValueError(
+                f"label_dim={label_dim}, told_end={told_end}: classes and ends of jumps are told beside the noise "
+                "level; set conditional=True"
+            )
         if scale_by_sigma and embedding_type == "positional" and None in (sigma_min, sigma_max, num_scales):
             raise ValueError(
                 "scale_by_sigma with embedding_type='positional' finds sigma from the label: give sigma_min, "
@@ -164,6 +170,7 @@ class NCSNpp(UNet):
         self.time0 = linear(c_embedding, 4 * nf, **of_time) if conditional else None
         self.time1: Any = linear(4 * nf, 4 * nf, **of_time) if conditional else None
         self.classes = linear(label_dim, 4 * nf, use_bias=False, **of_time) if label_dim else None
+        self.end = linear(nf, 4 * nf, scale=0.0, use_bias=False, **of_time) if told_end else None
         skips = self.build_down(plan, (1 + 2 * len(self.fourier_features)) * num_channels)
         self.build_up(plan, skips, num_channels, init_scale)
 
@@ -175,7 +182,13 @@ class NCSNpp(UNet):
         """The activated embedding of the noise and the class; None for a network that does not see the noise."""
         if self.time0 is None:
             return None
-        time = self.time1(self.act(self.time0(self.features(c_noise, condition))))
+        time = self.time0(self.features(c_noise, condition))
+        if self.end is not None:
+            length = (
+                condition["end"][:, 0].astype(time.dtype) if "end" in condition else jnp.zeros(len(time), time.dtype)
+            )
+            time += self.end(positional(length, self.nf))
+        time = self.time1(self.act(time))
         if self.classes is not None and "label" in condition:
             # A one-hot vector's norm becomes that of as many numbers of variance 1, for which the weights are drawn.
             time += self.classes(condition["label"].astype(time.dtype) * math.sqrt(self.label_dim))

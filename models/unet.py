@@ -94,6 +94,7 @@ class UNet(nnx.Module):
     conv_out: Any
     act: Callable[[Array], Array]
     label_dim = augment_dim = 0
+    end: Any = None
     attend_each_block = True
     centered = True
     skip_rescale = False
@@ -179,7 +180,8 @@ class UNet(nnx.Module):
     @property
     def condition_sizes(self) -> dict[str, int]:
         """Features of each condition it takes, by name."""
-        return {name: size for name, size in (("label", self.label_dim), ("augment", self.augment_dim)) if size}
+        sizes = {"label": self.label_dim, "augment": self.augment_dim, "end": int(self.end is not None)}
+        return {name: size for name, size in sizes.items() if size}
 
     @abc.abstractmethod
     def embed(self, c_noise: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"] | None:

@@ -62,6 +62,7 @@ class Stepper:
         moved to x; what the method remembers of the step moves along.
       one_step: whether a step of the grid depends on the sample alone, so that steps may be taken again.
       per_end: score evaluations at the end of each step of the grid, besides those of its rows.
+      to_data: whether the last step of the grid, however long, may lead to data.
     """
 
     step: Callable[..., State]
@@ -73,6 +74,7 @@ class Stepper:
     place: Callable[..., State] = lambda state, x, *row: state._replace(x=x)
     one_step: bool = True
     per_end: int = 0
+    to_data: bool = False
 
 
 class Samples(NamedTuple):

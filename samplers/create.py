@@ -36,7 +36,8 @@ def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.
     """The times of the settings: so many steps, or, of a few-step solver, as many as its evaluations pay for.
 
     A few-step solver's last step is to t = 0, unless `denoise` is 'none': one with memory or churn takes it in its own
-    way, and a single evaluation is that step alone. It begins at `start`; of a chain's levels it has those up to there.
+    way, and a single evaluation is that step alone. A map's is the last of the grid's steps, any other's one more. It
+    begins at `start`; of a chain's levels it has those up to there.
 
     Raises:
       ValueError: too few evaluations for one step, or whatever `grids.create` refuses.
@@ -45,13 +46,15 @@ def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.
     chain, end = settings.discretization or sde.num_levels, last_time(sde, settings)
 
     def times(n: int) -> np.ndarray:
-        return grids.create(
-            sde, settings.grid, n, end, chain=chain, power=settings.karras_power, shift=settings.grid_shift, start=start
-        )
+        options = {"power": settings.karras_power, "shift": settings.grid_shift, "noise": settings.grid_noise}
+        return grids.create(sde, settings.grid, n, end, chain=chain, start=start, **options)
 
     if not settings.few_step:
         return times(settings.flow_steps if settings.method.startswith("flow") else settings.steps)
     to_data = settings.denoise != "none" and settings.grid != "published"
+    if stepper.to_data:
+        found = times(settings.evaluations)
+        return np.append(found[:-1], 0.0) if to_data else found
     n = (settings.evaluations - to_data) // (stepper.per_step or 1)
     if n < (not to_data):
         least = 1 if to_data else stepper.per_step or 1

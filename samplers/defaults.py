@@ -47,6 +47,8 @@ AUTO: dict[str, Grids] = {
     "euler": Grids("quadratic", "log_snr"),
     "heun": Grids("uniform", "karras"),
     "dpm_2": Grids("quadratic", "log_snr"),
+    "jump": Grids("uniform", "karras"),  # not measured: the grids of the papers on mean flows and consistency models
+    "renoise": Grids("uniform", "karras"),
 }
 UNMEASURED = Grids("quadratic", "log_snr")
 """These are the grids of a solver that the table does not have: most of those in it take them."""

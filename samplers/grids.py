@@ -5,6 +5,7 @@ rho = sigma / alpha, and ask the SDE for the times; those of a chain pick levels
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -87,6 +88,26 @@ def karras(sde: AffineSDE, n: int, t_min: float, start: float = 1.0, *, power: f
     return _times(sde, -power * np.log(np.linspace(first, last, n + 1)), t_min, start)
 
 
+def given(sde: AffineSDE, n: int, t_min: float, start: float = 1.0, *, noise: tuple[float, ...] = ()) -> np.ndarray:
+    """Times of which those between the ends are given by their sigma / alpha: 0.821 between 80 and data, for example.
+
+    Raises:
+      ValueError: their number is not n - 1, or they do not fall from the start's to the end's.
+    """
+    if len(noise) != n - 1:
+        raise ValueError(
+            f"grid 'given': grid_noise {noise} are {len(noise)} times between its ends, which is {len(noise) + 1} "
+            f"steps, and needed are {n}"
+        )
+    first, last = (node.rho for node in nodes_of(sde, np.array([start, t_min])))
+    if any(a <= b for a, b in itertools.pairwise((first, *noise, last))):
+        raise ValueError(
+            f"grid 'given': grid_noise is {noise}; needed are values of sigma / alpha that fall from below {first:.4g} "
+            f"to above {last:.4g}"
+        )
+    return _times(sde, -np.log([first, *noise, last]), t_min, start)
+
+
 def _level_times(sde: AffineSDE, index: np.ndarray, n: int) -> np.ndarray:
     """The times of levels of a chain of n."""
     return host(lambda i: sde.level_time(i, n), index)
@@ -113,6 +134,7 @@ RANGES: dict[str, limits.Range] = {
     "shift": limits.positive(note="published: 3; 1 is without"),
     "t_min": limits.share(above=True, below=True, note="usual: 1e-3"),
     "chain": limits.whole(0),
+    "noise": limits.Several(limits.positive(), distinct=True),
 }
 
 
@@ -122,6 +144,7 @@ GRIDS: dict[str, Callable[..., np.ndarray]] = {
     "quadratic": quadratic,
     "log_snr": log_snr,
     "karras": karras,
+    "given": given,
     "published": published,
     "levels": levels,
 }
@@ -141,6 +164,7 @@ def create(
     chain: int = 0,
     power: float = 7.0,
     shift: float = 3.0,
+    noise: tuple[float, ...] = (),
     start: float = 1.0,
 ) -> np.ndarray:
     """The grid of that name, [n + 1]; of a chain's levels, those up to `start`.
@@ -153,6 +177,7 @@ def create(
       chain: how many levels the chain has, for the spacings.
       power: of 'karras'.
       shift: of 'shifted'.
+      noise: of 'given'.
       start: where it begins.
 
     Raises:
@@ -161,8 +186,8 @@ def create(
     """
     if name not in GRIDS and not spacings.known(name):
         raise ValueError(unknown(name))
-    given = {"steps": n, "power": power, "shift": shift, "t_min": t_min, "chain": chain}
-    limits.check("grid: ", given, RANGES)
+    numbers = {"steps": n, "power": power, "shift": shift, "t_min": t_min, "chain": chain, "noise": noise}
+    limits.check("grid: ", numbers, RANGES)
     if not t_min < start <= 1.0:
         raise ValueError(f"grid: it starts at {start} and ends at t_min {t_min}; needed is t_min < start <= 1")
     if name in ("published", "levels") and n < 2:
@@ -172,5 +197,5 @@ def create(
             raise ValueError(f"grid {name!r} picks levels of a chain, and this process has none; use uniform")
         visited = np.unique(spacings.create(name, n + 1, chain))  # one that 'ldm_quad' repeats would be a step of 0
         return _up_to(start, _level_times(sde, visited[::-1], chain))
-    own = {"karras": {"power": power}, "shifted": {"shift": shift}}.get(name, {})
+    own = {"karras": {"power": power}, "shifted": {"shift": shift}, "given": {"noise": noise}}.get(name, {})
     return GRIDS[name](sde, n, t_min, start, **own)

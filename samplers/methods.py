@@ -14,6 +14,7 @@ from samplers.euler_maruyama import euler_maruyama
 from samplers.flow import flow_euler, flow_heun
 from samplers.interpolant import interpolant_euler, interpolant_heun
 from samplers.langevin import annealed_langevin, langevin
+from samplers.maps import jump, renoise
 from samplers.reverse_diffusion import reverse_diffusion
 from samplers.runge_kutta import dpm_2, euler, heun
 from samplers.unipc import unipc
@@ -53,7 +54,9 @@ SOLVERS: dict[str, Callable[..., Stepper]] = {
     "dpm_2": dpm_2,
 }
 """Few-step solvers: tables of `samplers.linear`, counted in evaluations."""
-STEPPERS = ChainMap(PREDICTORS, CORRECTORS, SOLVERS)
+MAPS: dict[str, Callable[..., Stepper]] = {"jump": jump, "renoise": renoise}
+"""Samplers of steps of any length, counted in evaluations too."""
+STEPPERS = ChainMap(PREDICTORS, CORRECTORS, SOLVERS, MAPS)
 """All of them; the options of each are what its constructor declares (`limits.declared`)."""
 
 STOCHASTIC = ("dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_2s_ancestral", "dpmpp_sde")

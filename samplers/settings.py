@@ -10,12 +10,12 @@ from samplers import grids, spacings
 from samplers.base import Stepper
 from samplers.guidance import RANGES as OF_GUIDANCE
 from samplers.guidance import scale_of
-from samplers.methods import CORRECTORS, PREDICTORS, SOLVERS, STEPPERS
+from samplers.methods import CORRECTORS, MAPS, PREDICTORS, SOLVERS, STEPPERS
 from samplers.ode import TOLERANCE
 from samplers.threshold import RANGES as OF_THRESHOLD
 
 OPTIONS = limits.declared(*STEPPERS.values())
-METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS)
+METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS, *MAPS)
 DENOISE = ("tweedie", "mean", "none")
 
 
@@ -28,7 +28,7 @@ class Settings:
 
     Attributes:
       method: 'pc' (predictor and corrector), 'ode' (adaptive probability flow), one predictor by name, or one of the
-        few-step solvers, `samplers.methods.SOLVERS`.
+        few-step solvers, `samplers.methods.SOLVERS`, or of the maps, `samplers.methods.MAPS`.
       predictor: of 'pc': one of PREDICTORS, or 'none' for the corrector alone.
       corrector: of 'pc': 'langevin', 'ald' (annealed Langevin) or 'none'.
       steps: grid steps of the stochastic methods.
@@ -36,10 +36,12 @@ class Settings:
       evaluations: score evaluations of a few-step solver, the step to data included; its grid gets as many points as
         they allow.
       grid: 'auto' (what is best for a few-step solver on that process, as is its end, else uniform, but on EDM: see
-        `samplers.defaults`), 'uniform', 'quadratic', 'log_snr', 'karras', 'published', 'levels' (those of a chain,
-        which `discretization` names), or levels of a chain by one of `samplers.spacings`: 'trailing', 'ddim50', ...
+        `samplers.defaults`), 'uniform', 'shifted', 'quadratic', 'log_snr', 'karras', 'given', 'published', 'levels'
+        (those of a chain, which `discretization` names), or levels of a chain by one of `samplers.spacings`:
+        'trailing', 'ddim50', ...
       karras_power: rho of 'karras'.
       grid_shift: s of 'shifted'.
+      grid_noise: sigma / alpha of the times between the ends of 'given', falling.
       t_min: where the grid ends.
       denoise: the last step to data: 'tweedie' (one more evaluation), 'mean' (published: the last step without its
         noise; nothing for deterministic methods) or 'none'. With either of the first two a few-step solver's last step
@@ -71,6 +73,7 @@ class Settings:
     grid: Annotated[str, limits.Text()] = "auto"
     karras_power: Annotated[float, grids.RANGES["power"]] = 7.0
     grid_shift: Annotated[float, grids.RANGES["shift"]] = 3.0
+    grid_noise: Annotated[tuple, grids.RANGES["noise"]] = ()
     t_min: Annotated[float, grids.RANGES["t_min"]] = 1e-3
     denoise: Annotated[str, limits.OneOf(DENOISE)] = "tweedie"
     discretization: Annotated[int, limits.whole(0, note="0 is exact, N the published chain")] = 0
@@ -154,8 +157,8 @@ class Settings:
 
     @property
     def few_step(self) -> bool:
-        """Whether it is one of SOLVERS, counted in evaluations."""
-        return self.method in SOLVERS
+        """Whether it is counted in evaluations: one of SOLVERS or MAPS."""
+        return self.method in SOLVERS or self.method in MAPS
 
     @property
     def corrected(self) -> bool:
@@ -223,6 +226,7 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "grid": lambda s: s.method == "ode",
     "karras_power": lambda s: s.method == "ode" or s.grid != "karras",
     "grid_shift": lambda s: s.method == "ode" or s.grid != "shifted",
+    "grid_noise": lambda s: s.method == "ode" or s.grid != "given",
     "discretization": lambda s: not _names_levels(s),
     "threshold": lambda s: s.threshold == "none",
     "threshold_quantile": lambda s: s.threshold != "dynamic",

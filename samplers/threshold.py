@@ -47,8 +47,8 @@ def thresholded(
 
     confine = {"clip": clip, "dynamic": dynamic}[rule]
 
-    def confined(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
-        prediction = predict(x, t)
+    def confined(x: Float[Array, "b *d"], t: Float[Array, " b"], *end: Float[Array, " b"]) -> Prediction:
+        prediction = predict(x, t, *end)
         return of_x0(process, x, t, confine(prediction.x0), prediction.variance)
 
-    return PredictFn(predict.process, confined)
+    return PredictFn(predict.process, confined, predict.told_end)

@@ -13,6 +13,7 @@ from sde_lib.discrete import discrete as _discrete
 from sde_lib.edm import EDM
 from sde_lib.edm import edm as _edm
 from sde_lib.flow import GVP, Flow
+from sde_lib.jump import JumpFn, jump_fn
 from sde_lib.learned import LearnedVP, learned_vp
 from sde_lib.noise_levels import NoiseLevels
 from sde_lib.parameterization import (

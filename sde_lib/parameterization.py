@@ -19,7 +19,11 @@ from sde_lib.prediction import NetworkFn, PredictFn, Prediction, before_noise, h
 
 @runtime_checkable
 class Parameterization(Protocol):
-    """How a network's output is to be read."""
+    """How a network's output is to be read, and whether it is told where a jump ends."""
+
+    @property
+    def told_end(self) -> bool:
+        """Whether it is, as a third argument."""
 
     def predict_fn(self, process: AffineSDE | NoiseLevels, network: NetworkFn) -> PredictFn:
         """The predictions of the network along the process; one network evaluation a call."""
@@ -54,6 +58,9 @@ PREDICTIONS: dict[str, Reading] = {"eps": of_eps, "x0": of_x0, "v": _v, "velocit
 """What a network may predict. Of "eps" and "score" nothing is known of x0 where alpha is 0."""
 BLIND_TO_NOISE = ("eps", "score")
 
+
+END_LABEL = 999.0
+"""A network that is told where a jump ends is told its length as this times t - s, whatever its noise label."""
 
 NOISE_LABELS: dict[str, Callable[[AffineSDE, Coefficient], Coefficient]] = {
     "t999": lambda sde, t: 999.0 * t,  # published VP and sub-VP, positional embedding
@@ -104,6 +111,7 @@ class Plain:
     Attributes:
       prediction: what it outputs, a name of PREDICTIONS.
       noise_label: how it is told the noise, a name of NOISE_LABELS or, on the levels of a chain, of LEVEL_LABELS.
+      told_end: whether it is told where a jump ends, its length times `END_LABEL` as a third argument.
 
     A network of twice the channels of x predicts a variance in the second half.
 
@@ -113,6 +121,7 @@ class Plain:
 
     prediction: str = "eps"
     noise_label: str = "t999"
+    told_end: bool = False
 
     def __post_init__(self) -> None:
         if self.prediction not in PREDICTIONS:
@@ -122,23 +131,29 @@ class Plain:
         """The network's predictions; where alpha is 0 one that predicts eps is asked at `NEARLY_NOISE`."""
         read, label = PREDICTIONS[self.prediction], noise_label_fn(process, self.noise_label)
 
-        def function(x: Image, t: Float[Array, " b"]) -> Prediction:
+        def function(x: Image, t: Float[Array, " b"], *s: Float[Array, " b"]) -> Prediction:
             t = before_noise(process, t) if self.prediction in BLIND_TO_NOISE else t
-            return read(process, x, t, *halves(network(x, label(t)), x))
+            end = [END_LABEL * (t - each) for each in s]
+            return read(process, x, t, *halves(network(x, label(t), *end), x))
 
-        return PredictFn(process, function)
+        return PredictFn(process, function, self.told_end)
 
 
 def parameterization(
-    prediction: str = "eps", noise_label: str = "t999", preconditioning: str = "none"
+    prediction: str = "eps", noise_label: str = "t999", preconditioning: str = "none", told_end: bool = False
 ) -> Parameterization:
-    """The parameterization that a config names: a preconditioning, or with "none" the two others.
+    """The parameterization that a config names: a preconditioning, or with "none" the others.
 
     Raises:
-      ValueError: an unknown name, naming the known ones.
+      ValueError: an unknown name, naming the known ones; a network inside a preconditioning that is told an end.
     """
     if preconditioning == "none":
-        return Plain(prediction, noise_label)
+        return Plain(prediction, noise_label, told_end)
+    if told_end:
+        raise ValueError(
+            f"model.told_end is True and preconditioning {preconditioning!r}; a network that is told where a jump ends "
+            "is for preconditioning 'none'"
+        )
     if preconditioning not in PRECONDITIONINGS:
         known = ", ".join(("none", *PRECONDITIONINGS))
         raise ValueError(f"preconditioning is {preconditioning!r}; allowed are {known}")

@@ -10,6 +10,7 @@ import abc
 import dataclasses
 import functools
 import math
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +25,8 @@ Sigma = Float[Array, "..."]
 @dataclasses.dataclass(frozen=True)
 class Preconditioning(abc.ABC):
     """Four coefficients, each elementwise in sigma > 0 (noise of data of scale 1)."""
+
+    told_end: ClassVar[bool] = False
 
     def c_skip(self, sigma: Sigma) -> Sigma:
         """Factor of the noisy image within the denoised one: 1."""
@@ -99,6 +102,38 @@ class EDM(Preconditioning):
 
 
 @dataclasses.dataclass(frozen=True)
+class Consistency(EDM):
+    """A consistency model f, which is x itself at sigma_min (Song et al. 2023, arXiv:2303.01469, App. C).
+
+    f leads from any sigma to the point of the same path at sigma_min, and the pair (x0, eps) is the one whose straight
+    way from x goes through f there: x0 + sigma_min eps = f. The published c_out has sigma, not sigma - sigma_min, under
+    the root.
+    """
+
+    sigma_min: float = 0.002
+
+    def c_skip(self, sigma: Sigma) -> Sigma:
+        """sigma_data^2 / ((sigma - sigma_min)^2 + sigma_data^2), of x within f."""
+        return self.sigma_data**2 / ((sigma - self.sigma_min) ** 2 + self.sigma_data**2)
+
+    def c_out(self, sigma: Sigma) -> Sigma:
+        """(sigma - sigma_min) sigma_data / sqrt(sigma^2 + sigma_data^2), of the network's output within f."""
+        return (sigma - self.sigma_min) * self.sigma_data * self.c_in(sigma)
+
+    def skipped_noise(self, sigma: Sigma) -> Sigma:
+        """(sigma - sigma_min) / ((sigma - sigma_min)^2 + sigma_data^2)."""
+        step = sigma - self.sigma_min
+        return step / (step**2 + self.sigma_data**2)
+
+    def x0_eps(
+        self, output: Float[Array, "b *d"], x: Float[Array, "b *d"], sigma: Array
+    ) -> tuple[Float[Array, "b *d"], Float[Array, "b *d"]]:
+        """eps = (x - f) / (sigma - sigma_min), without the division, and x0 = f - sigma_min eps."""
+        eps = self.skipped_noise(sigma) * x - self.sigma_data * self.c_in(sigma) * output
+        return self.c_skip(sigma) * x + self.c_out(sigma) * output - self.sigma_min * eps, eps
+
+
+@dataclasses.dataclass(frozen=True)
 class VP(Preconditioning):
     """Song et al. 2021's DDPM++: eps predicted, told the time at which the VP process has this noise, times M - 1."""
 
@@ -167,4 +202,10 @@ class IDDPM(Preconditioning):
         return (self.M - 1 - self.index(sigma)).astype(jnp.result_type(sigma))
 
 
-PRECONDITIONINGS: dict[str, type[Preconditioning]] = {"edm": EDM, "vp": VP, "ve": VE, "iddpm": IDDPM}
+PRECONDITIONINGS: dict[str, type[Preconditioning]] = {
+    "edm": EDM,
+    "vp": VP,
+    "ve": VE,
+    "iddpm": IDDPM,
+    "consistency": Consistency,
+}

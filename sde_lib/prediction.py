@@ -18,8 +18,11 @@ from sde_lib.base import Coefficient, Process, expand
 ScoreFn = Callable[[Float[Array, "b *d"], Float[Array, " b"]], Float[Array, "b *d"]]
 """(x [b, ...], t [b]) -> grad_x log p_t(x) [b, ...]."""
 
-NetworkFn = Callable[[Float[Array, "b *d"], Float[Array, " b"]], Array]
-"""(x [b, ...], c_noise [b]) -> the output [b, ...]: the shape of x, or twice its channels."""
+NetworkFn = Callable[..., Array]
+"""(x [b, ...], c_noise [b]) -> the output [b, ...]: the shape of x, or twice its channels.
+
+One that is told where a jump ends takes (x, c_noise, end [b]).
+"""
 
 NEARLY_NOISE = 1.0 - 1e-3
 """The time at which a score, or a network that predicts eps, is asked in place of one at which alpha is 0.
@@ -47,21 +50,28 @@ class Prediction(NamedTuple):
 class PredictFn:
     """(x [b, ...], t [b]) -> `Prediction`: a model along one process, which is what every solver follows.
 
+    A model of jumps is told the time s < t at which one ends (`sde_lib.jump`); its limit s = t is the prediction that
+    solvers and likelihoods follow.
+
     Attributes:
       process: gives the alpha and sigma for which the pairs hold: an SDE, or the `NoiseLevels` of a discrete chain.
-      function: (x, t) -> `Prediction`.
+      function: (x, t) -> `Prediction`; of a model that is told the end of a jump (x, t, s).
+      told_end: whether it is.
     """
 
     process: Process
-    function: Callable[[Float[Array, "b *d"], Float[Array, " b"]], Prediction]
+    function: Callable[..., Prediction]
+    told_end: bool = False
 
-    def __call__(self, x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
-        """The prediction at points x and times t."""
-        return self.function(x, t)
+    def __call__(
+        self, x: Float[Array, "b *d"], t: Float[Array, " b"], s: Float[Array, " b"] | None = None
+    ) -> Prediction:
+        """The prediction at points x and times t, of a model of jumps for the one to s; without s for s = t."""
+        return self.function(x, t, t if s is None else s) if self.told_end else self.function(x, t)
 
     def score(self, x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
         """The `ScoreFn`; one evaluation of the model."""
-        return self.score_of(self.function(x, t), t)
+        return self.score_of(self(x, t), t)
 
     def score_of(self, prediction: Prediction, t: Coefficient) -> Float[Array, "b *d"]:
         """The score that a prediction at t stands for, -eps / sigma; sigma(t) must not be 0."""
@@ -153,6 +163,25 @@ def as_prediction(process: Process, model: Model) -> PredictFn:
             return ask(x, t) if isinstance(jax.eval_shape(ask, x, t), Prediction) else of_score(process, ask)(x, t)
         answer = ask(x, t)
         return answer if isinstance(answer, Prediction) else of_score(process, lambda x, t: answer)(x, t)
+
+    return PredictFn(process, function)
+
+
+def along(process: Process, predict: PredictFn) -> PredictFn:
+    """The predictions of a model of another process, at the points of this one that have the same noise.
+
+    x / alpha has the noise sigma / alpha along both, so the pair (x0, eps) is the same. Both are processes in
+    continuous time. Where alpha is 0 the model is asked at `NEARLY_NOISE`; noise that the other process does not have
+    is that at its nearer end.
+    """
+    other: Any = predict.process
+    if other == process:
+        return predict
+
+    def function(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
+        t = before_noise(process, t)
+        time = other.time_of_log_snr(process.log_snr(t)).astype(x.dtype)
+        return predict(expand(other.alpha(time) / process.alpha(t), x) * x, time)
 
     return PredictFn(process, function)
 

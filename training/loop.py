@@ -21,7 +21,6 @@ from training.preparation import Preparation, scores_of
 from training.records import Readings, Records
 from training.saving import Checkpoint, StopRequest, diverged, saving_before_unreadable
 from training.snapshots import Snapshots
-from training.state import TrainState
 from training.step import make_train_step
 
 
@@ -41,10 +40,8 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
     key_init, key_train, key_eval, key_sample = (jax.random.fold_in(root, i) for i in range(4))
     leader = jax.process_index() == 0
 
-    state = prepared.checkpoint
-    if state is None:
-        with on_host():
-            state = TrainState.create(experiment.network.init(key_init), prepared.adam, loss.init())
+    with on_host():
+        state = prepared.state(lambda: experiment.network.init(key_init))
     start = int(state.step)
     if leader:
         workdir.begin(experiment.config)
@@ -56,17 +53,20 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
         logging.warning("%s", doubt)
 
     train_step = make_train_step(
-        devices.spread(scores_of(experiment, loss, devices.axis_size * config.accumulate)),
+        devices.spread(scores_of(experiment, loss, devices.axis_size * config.accumulate, prepared.teacher)),
         prepared.adam,
         ema=prepared.ema,
         learn=loss.updated,
         average=loss.needs_average,
+        target_decay=loss.target_decay if loss.needs_target else None,
         nan_to_num=config.nan_to_num,
         axis_size=devices.axis_size,
         micro_batches=config.accumulate,
     )
     run = devices.compile_steps(train_step, config.n_jitted_steps, state)
-    snapshots = Snapshots(experiment, workdir, loss, devices, measure, start=start, keys=(key_eval, key_sample))
+    snapshots = Snapshots(
+        experiment, workdir, loss, devices, measure, start=start, keys=(key_eval, key_sample), teacher=prepared.teacher
+    )
     data = _batches_of_calls(experiment, start)
     records = Records(workdir.path, start) if leader else None
     store = workdir.store(keep=config.keep_checkpoints, keep_period=config.snapshot_freq, keep_steps=snapshots.kept)

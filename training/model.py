@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
+from conditions import Condition, with_end
 from models.functional import Network
 from sde_lib import AffineSDE, LogitsFn, NoiseLevels, Parameterization, Plain, PredictFn, logits_fn
 from training.draws import PLACE, Draws
@@ -16,28 +17,39 @@ Weights = dict[str, Array]
 Scores = dict[str, Float[Array, " b"]]
 """The "loss" of each example, which is averaged and descended, and whatever else is told of it."""
 
+Teacher = Callable[[dict[str, Any], Condition], PredictFn]
+"""(a teacher's variables, what the student is told of a batch) -> its predictions of that batch."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
     """The network with the weights that are trained, for one batch: it knows the batch's condition and its dropout.
 
     Attributes:
-      network: (weights by name, x [b, ...], noise label [b]) -> the output.
+      network: (weights by name, x [b, ...], noise label [b]) -> the output; one that is told where a jump ends takes
+        that [b] too.
       params: the weights, among them those of a learned noise schedule.
       parameterization: what the output means.
       average: the moving average of the weights before the step, which has no gradient. Only a loss that sets
         `needs_average` is given it, and only in a training step: elsewhere `params` is the average already.
+      target: the weights of the target network of a loss that sets `needs_target`; None where the average is tested.
+      teacher: the predictions of ``training.teacher`` along its own process, for the same batch, without dropout and
+        without a gradient; None where there is none.
+      step: the number of the training step, 0, 1, ...; None where the average is tested, as if behind the last one.
     """
 
-    network: Callable[[Weights, Array, Array], Array]
+    network: Callable[..., Array]
     params: Weights
     parameterization: Parameterization
     average: Weights | None = None
+    target: Weights | None = None
+    teacher: PredictFn | None = None
+    step: Int[Array, ""] | None = None
 
     def predict_fn(self, process: AffineSDE | NoiseLevels, params: Weights | None = None) -> PredictFn:
         """Return the predictions along a process, of these weights or of others; one network evaluation a call."""
         weights = self.params if params is None else params
-        return self.parameterization.predict_fn(process, lambda x, c_noise: self.network(weights, x, c_noise))
+        return self.parameterization.predict_fn(process, lambda x, *told: self.network(weights, x, *told))
 
     def logits_fn(self, process: AffineSDE | NoiseLevels) -> LogitsFn:
         """Return what a classifier says of noisy data; one network evaluation a call."""
@@ -52,14 +64,16 @@ def batch_scores(
     encoder: Encoder,
     *,
     parts: int = 1,
+    teacher: Teacher | None = None,
 ) -> Callable[..., Scores]:
     """Return ``(variables, batch, key, train, state=None) -> scores`` [b] by name, "loss" among them.
 
     The batch is one of `parts` equal parts of a global batch. Example j of that draws everything (flip,
     dequantisation, augmentation, t, noise, dropout) from its own key ``fold_in(key, j)``, so the scores do not depend
     on the number of devices and micro-batches. `state` is the loss's own; without one it is a loss that has learnt
-    nothing. A batch gives the places of its examples under the name `PLACE`; without them it is the whole. The
-    variables may hold the "average" of the weights beside those that the network is applied with.
+    nothing. A batch gives the places of its examples under the name `PLACE`; without them it is the whole. Beside the
+    variables that the network is applied with there may be an "average" and a "target" of the weights, the number of
+    the "step", and the variables of the `teacher`.
     """
 
     def scores(variables: dict, batch: Batch, key: Key[Array, ""], train: bool, state: Any = None) -> Scores:
@@ -67,12 +81,15 @@ def batch_scores(
         draws = Draws.of(key, batch[PLACE] if PLACE in batch else jnp.arange(b), parts * b)
         examples, condition = encoder(batch, draws, train)
         keys = draws.dropout if train else None
-        own = {name: value for name, value in variables.items() if name != "average"}
+        own = {name: value for name, value in variables.items() if name in ("params", "fixed")}
 
-        def apply(params: Weights, x: Array, c_noise: Array) -> Array:
-            return network.apply({**own, "params": params}, x, c_noise, condition or None, keys=keys)
+        def apply(params: Weights, x: Array, c_noise: Array, *end: Array) -> Array:
+            return network.apply({**own, "params": params}, x, c_noise, with_end(condition, *end), keys=keys)
 
-        model = TrainedModel(apply, variables["params"], parameterization, variables.get("average"))
+        beside = {name: variables.get(name) for name in ("average", "target", "step")}
+        if teacher:
+            beside["teacher"] = teacher(variables["teacher"], condition)
+        model = TrainedModel(apply, variables["params"], parameterization, **beside)
         return loss(model, examples, state)
 
     return scores

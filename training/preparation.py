@@ -9,7 +9,7 @@ import optax
 from experiment import Experiment, inputs, rules
 from experiment.build import EMA_FIELDS
 from experiment.workdir import Workdir
-from models.functional import Network
+from models.functional import Network, Variables
 from sde_lib import NoiseLevels
 from training import length, losses, optimizer
 from training.devices import Devices, check_batch_size
@@ -18,17 +18,35 @@ from training.examples import Encoder
 from training.losses.base import Loss
 from training.model import Scores, batch_scores
 from training.state import TrainState
+from training.teacher import Teacher, begun
+from training.teacher import initial as initial_weights
+from training.teacher import of_config as teacher_of
 
 
 class Preparation(NamedTuple):
-    """A run's loss, optimiser, average's decay, devices, checkpoint that it continues (None: none), and inputs."""
+    """A run's loss, optimiser, average's decay, devices, teacher (None: without one), inputs and beginning.
+
+    Attributes:
+      checkpoint: the state that the run continues; None where it begins.
+      initial: the weights of another run that it begins with; None where they are drawn.
+    """
 
     loss: Loss
     adam: optax.GradientTransformation
     ema: Callable[[jax.Array], jax.Array]
     devices: Devices
-    checkpoint: TrainState | None
+    teacher: Teacher | None
     inputs: inputs.Inputs
+    checkpoint: TrainState | None
+    initial: Variables | None
+
+    def state(self, draw: Callable[[], Variables]) -> TrainState:
+        """Return the state that the run goes on from, or, of variables that are drawn only then, the first one."""
+        state = self.checkpoint
+        if state is None:
+            variables = begun(draw(), self.initial)
+            state = TrainState.create(variables, self.adam, self.loss.init(), target=self.loss.needs_target)
+        return state._replace(teacher=self.teacher and self.teacher.variables)
 
 
 def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
@@ -46,15 +64,15 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
     loss = loss_of(experiment)
     rules.check(rules.of_loss(experiment, loss))
     adam, ema = optimizers_of(experiment, config.batch_size)
+    teaching = teacher_of(experiment)
+    found = inputs.checked(experiment, workdir, {"training.teacher": teaching.digest} if teaching else {})
 
-    def begin(variables: dict) -> TrainState:
-        return TrainState.create(variables, adam, loss.init())
+    def begin(variables: Variables) -> TrainState:
+        return TrainState.create(variables, adam, loss.init(), target=loss.needs_target)
 
-    template = jax.eval_shape(begin, trained_network(experiment).abstract())
-    found = inputs.checked(experiment, workdir)
-    state = _restored(workdir, template, begin)
+    state = _restored(workdir, jax.eval_shape(begin, trained_network(experiment).abstract()), begin)
     length.check_decay(experiment.config, state)
-    return Preparation(loss, adam, ema, devices, state, found)
+    return Preparation(loss, adam, ema, devices, teaching, found, state, None if state else initial_weights(experiment))
 
 
 def loss_of(experiment: Experiment) -> Loss:
@@ -74,7 +92,7 @@ def optimizers_of(
     return adam, optimizer.create_ema(**average, batch_size=batch_size)
 
 
-def scores_of(experiment: Experiment, loss: Loss, parts: int) -> Callable[..., Scores]:
+def scores_of(experiment: Experiment, loss: Loss, parts: int, teacher: Teacher | None = None) -> Callable[..., Scores]:
     """Return the loss of the network that the config names: `batch_scores` of one of `parts` parts of a batch."""
     config = experiment.config
     encoder = Encoder(
@@ -84,7 +102,14 @@ def scores_of(experiment: Experiment, loss: Loss, parts: int) -> Callable[..., S
         conditioner=experiment.conditioner,
         dropout=config.training.label_dropout,
     )
-    return batch_scores(loss, trained_network(experiment), experiment.parameterization, encoder, parts=parts)
+    return batch_scores(
+        loss,
+        trained_network(experiment),
+        experiment.parameterization,
+        encoder,
+        parts=parts,
+        teacher=teacher and teacher.predict_fn,
+    )
 
 
 def trained_network(experiment: Experiment) -> Network:

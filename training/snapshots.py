@@ -24,6 +24,7 @@ from training.losses.base import Loss
 from training.preparation import scores_of
 from training.records import Records
 from training.state import TrainState
+from training.teacher import Teacher
 
 SAMPLES = 64
 
@@ -41,10 +42,11 @@ class Snapshots:
         *,
         start: int,
         keys: tuple[jax.Array, jax.Array],
+        teacher: Teacher | None = None,
     ):
         """Begin at the step `start`; the keys are those of the test set's noise and of the samples."""
         self._experiment, self._workdir, self._devices, self._measure = experiment, workdir, devices, measure
-        scores, (self._of_noise, self._of_samples) = scores_of(experiment, loss, 1), keys
+        scores, (self._of_noise, self._of_samples) = scores_of(experiment, loss, 1, teacher), keys
         self._scores = devices.jit(lambda variables, batch, key: scores(variables, batch, key, False))
         self._compiled = functools.lru_cache(maxsize=1)(self._sampler_of)
         self._best = Best(workdir.path, measure.about, start) if measure else None
@@ -68,8 +70,9 @@ class Snapshots:
             return False
         variables = self._devices.whole({"params": placed.ema, "fixed": placed.fixed})
         if evaluate:
+            beside = {} if placed.teacher is None else {"teacher": self._devices.whole(placed.teacher)}
             with waiting("computing the loss on the test set"):
-                means = self._test_means(variables)
+                means = self._test_means(variables | beside)
             if records:
                 records.write(step, means)
         if pictured:

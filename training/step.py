@@ -56,6 +56,7 @@ def make_train_step(
     ema: Callable[[Array], Array],
     learn: Callable[[Any, Scores], Any] = lambda state, scores: state,
     average: bool = False,
+    target_decay: Callable[[Array], Array] | None = None,
     nan_to_num: bool = False,
     axis_size: int = 1,
     micro_batches: int = 1,
@@ -71,6 +72,7 @@ def make_train_step(
       ema: the average's decay at update n = 1, 2, ...
       learn: ``(state, scores) -> state`` of a loss with a state, for the scores of a whole batch.
       average: whether the loss is given the average of the weights before the step.
+      target_decay: the decay of the target network, of a loss that has one, behind step n = 0, 1, ...
       nan_to_num: whether what is not finite in the averaged gradient becomes 0 (NaN) or +-1e5, as in EDM's training.
       axis_size: the number of devices that compute their own losses.
       micro_batches: the number of parts that a device takes its share of a batch in.
@@ -85,7 +87,9 @@ def make_train_step(
 
     def gradient(state: TrainState, batch: Batch, key: Key[Array, ""]) -> Gradient:
         step_key = jax.random.fold_in(key, state.step)
-        beside = {"fixed": state.fixed} | ({"average": state.ema} if average else {})
+        beside = {"fixed": state.fixed, "step": state.step, "target": state.target, "teacher": state.teacher}
+        if average:
+            beside["average"] = state.ema
 
         def mean_loss(params: Weights) -> tuple[Array, Scores | None]:
             found = scores({"params": params, **beside}, batch, step_key, True, state.loss)
@@ -111,6 +115,9 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
         averaged = optax.incremental_update(params, state.ema, 1.0 - ema(step))
-        return TrainState(step, params, averaged, state.fixed, opt_state, learnt), metrics
+        target = state.target
+        if target is not None and target_decay is not None:
+            target = optax.incremental_update(params, target, 1.0 - target_decay(state.step))
+        return TrainState(step, params, averaged, state.fixed, opt_state, learnt, target, state.teacher), metrics
 
     return TrainStep(gradient, update, micro_batches)

@@ -220,7 +220,7 @@ def test_draw_starts_from_the_prior() -> None:
         ({"grid": "levels", "discretization": 9, "predictor": "flow_heun"}, r"'levels'.*stochastic method"),
         ({"corrector": "langevins"}, r"sampling\.corrector is 'langevins'.*langevin, ald, none"),
         ({"denoise": "yes"}, r"sampling\.denoise is 'yes'.*tweedie, mean, none"),
-        ({"grid": "karas"}, r"sampling\.grid is 'karas'.*uniform, quadratic, log_snr.*trailing.*ddimN"),
+        ({"grid": "karas"}, r"sampling\.grid is 'karas'.*uniform, shifted, quadratic, log_snr.*trailing.*ddimN"),
         ({"grid": "trailing"}, r"'trailing' picks levels of a chain"),
         (
             {"grid": "published", "method": "heun", "denoise": "mean", "evaluations": 3},

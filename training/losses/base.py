@@ -5,7 +5,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from limits import check_declared
 from sde_lib import AffineSDE, NoiseLevels, expand
@@ -36,6 +36,12 @@ class Loss(abc.ABC):
 
     needs_average: ClassVar[bool] = False
     """Whether it asks for the average of the weights (`TrainedModel.average`)."""
+    takes_teacher: ClassVar[bool] = False
+    """Whether it can learn from a teacher (`TrainedModel.teacher`)."""
+    needs_teacher: ClassVar[bool] = False
+    """Whether it cannot do without one."""
+    needs_target: ClassVar[bool] = False
+    """Whether it has a target network: an average of the weights with a rate of its own (`TrainedModel.target`)."""
     needs_classifier: ClassVar[bool] = False
     """Whether the network is a classifier, which no other loss trains."""
     needs_grey_levels: ClassVar[bool] = False
@@ -56,6 +62,10 @@ class Loss(abc.ABC):
     def init(self) -> Any:
         """Return the state before the first step; None where the loss has none."""
         return None
+
+    def target_decay(self, step: Int[Array, ""]) -> Float[Array, ""]:
+        """Return mu of target <- mu target + (1 - mu) weights, made after step 0, 1, ... of a loss with a target."""
+        raise NotImplementedError(f"{type(self).__name__} has no target network")
 
     @abc.abstractmethod
     def __call__(self, model: TrainedModel, examples: Examples, state: Any = None) -> Scores:

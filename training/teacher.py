@@ -1,0 +1,102 @@
+"""Other runs that a training begins with: a teacher, whose predictions a loss learns from, and initial weights."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from conditions import Condition
+from experiment import Experiment
+from experiment.build import of_folder
+from experiment.weights import load
+from experiment.workdir import Workdir
+from models.functional import Variables
+from sde_lib import AffineSDE, PredictFn
+
+
+class Teacher(NamedTuple):
+    """The run in ``training.teacher``: what its config names, and the averaged weights of one checkpoint."""
+
+    experiment: Experiment
+    variables: Variables
+
+    def predict_fn(self, variables: Variables, condition: Condition) -> PredictFn:
+        """Return its predictions with these variables, told what it takes of what the student is told."""
+        model = self.experiment.config.model
+        told = {name: entry for name, entry in condition.items() if model.get(f"{name}_dim", 0)}
+        return self.experiment.predict_fn(variables, condition=told or None)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its weights, by their names."""
+        found = hashlib.sha256()
+        for path, leaf in jax.tree.leaves_with_path(self.variables):
+            found.update(jax.tree_util.keystr(path).encode())
+            found.update(np.ascontiguousarray(leaf).tobytes())
+        return found.hexdigest()
+
+
+def of_config(experiment: Experiment) -> Teacher | None:
+    """Return the teacher of ``training.teacher``; None where there is none.
+
+    Raises:
+      ValueError: the folder holds no run, a classifier, a run of noise levels, of other images or classes.
+      OSError: it has no checkpoint, or none of that step.
+    """
+    folder, step = experiment.config.training.teacher, experiment.config.training.teacher_checkpoint
+    if not folder:
+        return None
+    teacher, what = of_folder("training.teacher", folder), f"training.teacher is {folder!r}"
+    if teacher.classifies:
+        raise ValueError(f"{what}, a classifier ({teacher.config.model.name}); take a run that draws samples")
+    if not isinstance(teacher.noising(teacher.network.abstract()), AffineSDE):
+        raise ValueError(f"{what}, which was trained on noise levels; take one trained in continuous time")
+    if teacher.codec.shape != experiment.codec.shape:
+        raise ValueError(f"{what}, whose examples are {teacher.codec.shape}, and here {experiment.codec.shape}")
+    if teacher.codec.centered != experiment.codec.centered:
+        raise ValueError(f"{what}, with data.centered={teacher.codec.centered}; set it here to the same")
+    if teacher.num_classes not in (0, experiment.num_classes):
+        raise ValueError(
+            f"{what}, which is told of {teacher.num_classes} classes, and the network here of "
+            f"{experiment.num_classes} (model.label_dim); make them equal"
+        )
+    return Teacher(teacher, _weights(folder, teacher, step))
+
+
+def initial(experiment: Experiment) -> Variables | None:
+    """Return the averaged weights of the run in ``training.begin_with``; None where there is none.
+
+    Raises:
+      ValueError: the folder holds no run, or a network that is no part of the one to be trained.
+      OSError: it has no checkpoint.
+    """
+    folder = experiment.config.training.begin_with
+    if not folder:
+        return None
+    other = of_folder("training.begin_with", folder)
+    here, there = experiment.network.abstract(), other.network.abstract()
+    differ = [
+        f"{name} {leaf.shape} there, {here[collection][name].shape if name in here[collection] else 'absent'} here"
+        for collection, named in there.items()
+        for name, leaf in named.items()
+        if name not in here[collection] or here[collection][name].shape != leaf.shape
+    ]
+    if differ:
+        raise ValueError(
+            f"training.begin_with is {folder!r}, whose network is no part of this one: {'; '.join(differ[:3])}"
+            f"{f' and {len(differ) - 3} more' if len(differ) > 3 else ''}; make config.model agree with that run's"
+        )
+    return _weights(folder, other, -1)
+
+
+def begun(drawn: Variables, weights: Variables | None) -> Variables:
+    """Return the variables that were drawn, with those `weights` in place of their own that there are."""
+    found: Mapping[str, Any] = weights or {}
+    return {collection: named | found.get(collection, {}) for collection, named in drawn.items()}
+
+
+def _weights(folder: str, experiment: Experiment, step: int) -> Variables:
+    with Workdir(folder).store(read_only=True) as store:
+        return load(store, experiment.network, ema=True, step=step)[1]
