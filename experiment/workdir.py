@@ -18,6 +18,7 @@ from experiment.writing import replacing
 RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may differ when it is only used
 FREE_SECTIONS = ("sampling", "eval", "edit", "published")  # nothing that is trained depends on them
 MAY_MOVE = ("data.path", "data.test_path", "data.data_dir")  # where the data lie
+OTHER_RUNS = ("training.teacher", "training.teacher_checkpoint", "training.begin_with")  # where their weights lie
 FREQUENCIES = ("log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")  # nor on when it is told of
 OUTPUT = ("keep_checkpoints", "snapshot_sampling", "snapshot_fid_samples")  # or on what is kept and drawn
 MAY_CHANGE = (
@@ -130,7 +131,8 @@ class Workdir:
         Training compares every field on which a number that is trained depends: not those of sampling, eval, edit and
         published, nor how often something is written, nor how it runs on its devices; and training.n_iters may grow,
         with it optim.decay_steps.
-        Where the data lie it compares only in a run too old to have recorded what they are (`experiment.inputs`).
+        Where the data lie it compares only in a run too old to have recorded what they are (`experiment.inputs`), and
+        of other runs only whether there are any: their weights are compared.
         Sampling and evaluation compare what the checkpoint depends on (sde, model, data), but not where the data lie.
         A field that the saved config is too old to know had the value that is its default now.
 
@@ -151,6 +153,7 @@ class Workdir:
             and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
             and (name not in MAY_MOVE or (training and not self.inputs_file.exists()))
             and name not in MAY_CHANGE
+            and not (name in OTHER_RUNS and saved.get(name) and given.get(name))
             and not _lengthens(name, saved, given)
             and not (name not in saved and name in defaults and given[name] == defaults[name])
         ]

@@ -13,7 +13,7 @@ from experiment.build import of_folder
 from experiment.weights import load
 from experiment.workdir import Workdir
 from models.functional import Variables
-from sde_lib import AffineSDE, PredictFn
+from sde_lib import PredictFn
 
 
 class Teacher(NamedTuple):
@@ -51,7 +51,7 @@ def of_config(experiment: Experiment) -> Teacher | None:
     teacher, what = of_folder("training.teacher", folder), f"training.teacher is {folder!r}"
     if teacher.classifies:
         raise ValueError(f"{what}, a classifier ({teacher.config.model.name}); take a run that draws samples")
-    if not isinstance(teacher.noising(teacher.network.abstract()), AffineSDE):
+    if teacher.num_scales:
         raise ValueError(f"{what}, which was trained on noise levels; take one trained in continuous time")
     if teacher.codec.shape != experiment.codec.shape:
         raise ValueError(f"{what}, whose examples are {teacher.codec.shape}, and here {experiment.codec.shape}")

@@ -42,6 +42,8 @@ NEVER = (math.nan, -math.inf, "abc", True, None, *HUGE)
 ALLOWED = {
     "negative": {
         "training.P_mean": "it is the mean of a logarithm",
+        "training.logit_mean": "it is the mean of a logarithm",
+        "training.teacher_checkpoint": "-1 is the newest",
         "optim.grad_clip": "0 and below clips nothing, as in the published code",
         "sampling.guidance": "a scale below 0 turns away from the condition",
         "sampling.label": "-1 is each class in turn",
@@ -55,6 +57,8 @@ ALLOWED = {
         "model.ema_rampup": "the half-life is constant",
         "data.augment": "no image is augmented",
         "training.P_mean": "it is the mean of a logarithm",
+        "training.logit_mean": "it is the mean of a logarithm",
+        "training.teacher_checkpoint": "it is the checkpoint of step 0",
         "training.p2_k": "the weight is then SNR^-gamma",
         "training.p2_gamma": "the weight is then uniform",
         "training.vlb_weight": "the bound trains nothing",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import samplers
-from samplers import METHODS, SOLVERS, Settings, State, Stepper, grids, predictor_corrector, sample
+from samplers import MAPS, METHODS, SOLVERS, Settings, State, Stepper, grids, predictor_corrector, sample
 from sde_lib import VE, VP
 from tests.oracles import compiled, planar
 
@@ -110,7 +110,9 @@ def test_evaluations_are_those_made_and_a_sampler_traces_once(method: str, denoi
     out = jax.block_until_ready(sampler(KEY, Z[:1]))
     jax.effects_barrier()
     assert len(made) == int(out.evaluations[0])
-    known = {"pc": 5 * 3, "flow_euler": 6, "flow_heun": 12}.get(method, 5) + (denoise == "tweedie")
+    known = {"pc": 5 * 3, "flow_euler": 6, "flow_heun": 12, "interpolant_heun": 10, **dict.fromkeys(MAPS, 9)}.get(
+        method, 5
+    ) + (denoise == "tweedie")
     known = {"none": 8 if method == "heun" else 9, "tweedie": 9}[denoise] if method in SOLVERS else known
     assert method == "ode" or len(made) == known
     first = len(traces)
