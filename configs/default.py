@@ -15,9 +15,9 @@ def get_config() -> ConfigDict:
 
     # The network: `name` and its options (models.create). What follows the network belongs to its use.
     config.model = ConfigDict({"name": "ncsnpp"})
-    config.model.prediction = "eps"  # eps, x0, v or score
+    config.model.prediction = "eps"  # eps, x0, v, velocity or score
     config.model.noise_label = "t999"  # how it is told the noise: t999, t, sigma, log_snr, gamma; discrete: index, ...
-    config.model.preconditioning = "none"  # edm, vp, ve or iddpm: in place of the two above, as Karras et al. 2022
+    config.model.preconditioning = "none"  # edm, vp, ve, iddpm or consistency: in place of the two above
     config.model.ema_rate = 0.9999
     config.model.ema_warmup = True  # min(ema_rate, (1 + n) / (10 + n)); False: constant, as the published JAX code
     config.model.ema_halflife_images = 0.0  # > 0: in place of the two above, as Karras et al. 2022
