@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +47,7 @@ def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.
     chain, end = settings.discretization or sde.num_levels, last_time(sde, settings)
 
     def times(n: int) -> np.ndarray:
-        options = {"power": settings.karras_power, "shift": settings.grid_shift, "noise": settings.grid_noise}
+        options: Any = {"power": settings.karras_power, "shift": settings.grid_shift, "noise": settings.grid_noise}
         return grids.create(sde, settings.grid, n, end, chain=chain, start=start, **options)
 
     if not settings.few_step:

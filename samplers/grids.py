@@ -7,7 +7,7 @@ rho = sigma / alpha, and ask the SDE for the times; those of a chain pick levels
 import functools
 import itertools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Array
@@ -197,5 +197,9 @@ def create(
             raise ValueError(f"grid {name!r} picks levels of a chain, and this process has none; use uniform")
         visited = np.unique(spacings.create(name, n + 1, chain))  # one that 'ldm_quad' repeats would be a step of 0
         return _up_to(start, _level_times(sde, visited[::-1], chain))
-    own = {"karras": {"power": power}, "shifted": {"shift": shift}, "given": {"noise": noise}}.get(name, {})
-    return GRIDS[name](sde, n, t_min, start, **own)
+    own: dict[str, dict[str, Any]] = {
+        "karras": {"power": power},
+        "shifted": {"shift": shift},
+        "given": {"noise": noise},
+    }
+    return GRIDS[name](sde, n, t_min, start, **own.get(name, {}))

@@ -31,7 +31,7 @@ DIFFUSIONS: dict[str, Diffusion] = {
 }
 """w(t) by name: (sde, t, scale) -> w. "sbdm" is the reverse SDE's, which is infinite where alpha is 0."""
 
-Form = Annotated[str, OneOf(DIFFUSIONS)]
+Form = Annotated[str, OneOf(tuple(DIFFUSIONS))]
 Scale = Annotated[float, not_negative(note="0 is the probability flow")]
 
 
@@ -66,7 +66,7 @@ def interpolant_euler(
     Raises:
       ValueError: an unknown diffusion.
     """
-    check("interpolant_euler: ", {"diffusion": diffusion}, {"diffusion": OneOf(DIFFUSIONS)})
+    check("interpolant_euler: ", {"diffusion": diffusion}, {"diffusion": OneOf(tuple(DIFFUSIONS))})
     drift = _drift_fn(sde, model)
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
@@ -98,7 +98,7 @@ def interpolant_heun(
     Raises:
       ValueError: an unknown diffusion.
     """
-    check("interpolant_heun: ", {"diffusion": diffusion}, {"diffusion": OneOf(DIFFUSIONS)})
+    check("interpolant_heun: ", {"diffusion": diffusion}, {"diffusion": OneOf(tuple(DIFFUSIONS))})
     drift = _drift_fn(sde, model)
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:

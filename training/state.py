@@ -40,7 +40,7 @@ class TrainState(NamedTuple):
     ) -> "TrainState":
         """Return the state before the first step; averages start at the weights, in buffers of their own."""
         params = variables["params"]
-        ema, other = (jax.tree.map(jnp.copy, params) if wanted else None for wanted in (True, target))
+        ema, other = jax.tree.map(jnp.copy, params), jax.tree.map(jnp.copy, params) if target else None
         return cls(jnp.zeros((), jnp.int32), params, ema, variables["fixed"], optimizer.init(params), loss, other)
 
     def to_tree(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float
 
 from experiment.ranges import FIELDS
-from sde_lib import NoiseLevels
+from sde_lib import AffineSDE, NoiseLevels
 from training.examples import Examples
 from training.losses.base import NoisedLoss
 from training.losses.denoising_score_matching import weighted_errors
@@ -49,6 +49,7 @@ class FlowMatching(NoisedLoss):
       ValueError: noise levels, which have no velocity; when it is called, a part of a batch that no whole groups fill.
     """
 
+    process: AffineSDE
     coupling: Annotated[str, FIELDS["training.coupling"]] = "independent"
     coupling_size: Annotated[int, FIELDS["training.coupling_size"]] = 32
 
