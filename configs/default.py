@@ -112,6 +112,8 @@ def get_config() -> ConfigDict:
     sampling.variance = "small"
     sampling.discretization = 0
     sampling.eta = 0.0  # of ddim
+    sampling.diffusion = "sigma"  # w of interpolant_euler and interpolant_heun
+    sampling.diffusion_scale = 1.0
     sampling.s_churn = 0.0  # of euler, heun and dpm_2
     sampling.s_min = 0.0
     sampling.s_max = float("inf")
