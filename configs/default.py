@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict({"name": "ncsnpp"})
     config.model.prediction = "eps"  # eps, x0, v, velocity or score
     config.model.noise_label = "t999"  # how it is told the noise: t999, t, sigma, log_snr, gamma; discrete: index, ...
-    config.model.preconditioning = "none"  # edm, vp, ve, iddpm or consistency: in place of the two above
+    config.model.preconditioning = "none"  # edm, vp, ve, iddpm, consistency or trigflow: in place of the two above
     config.model.ema_rate = 0.9999
     config.model.ema_warmup = True  # min(ema_rate, (1 + n) / (10 + n)); False: constant, as the published JAX code
     config.model.ema_halflife_images = 0.0  # > 0: in place of the two above, as Karras et al. 2022
@@ -54,9 +54,12 @@ def get_config() -> ConfigDict:
     training.p2_gamma = 1.0
     training.sigma_data = 0.5  # of the weight edm
     training.loss = "simple"  # flow_matching; hybrid, variational: of noise levels; vdm: continuous; cross_entropy:
-    # classifier
+    # classifier; of maps: continuous_consistency, progressive_distillation
     training.coupling = "independent"  # of noise and data in flow_matching; or optimal_transport
     training.coupling_size = 32  # examples among which it assigns
+    training.tangent_warmup = 10_000  # steps of continuous_consistency
+    training.tangent_c = 0.1
+    training.distilled_steps = 4  # of the student in progressive_distillation
     training.teacher = ""  # folder of a run that the loss learns from
     training.teacher_checkpoint = -1
     training.begin_with = ""  # folder of a run with whose averaged weights the training begins

@@ -226,6 +226,8 @@ def of_loss(experiment: Experiment, loss: Any) -> Broken:
         yield f"{name}, which learns from a teacher; give training.teacher the folder of a run"
     if training.teacher and not loss.takes_teacher:
         yield f"{name} and training.teacher {training.teacher!r}; that loss learns from data alone: leave it ''"
+    if loss.preconditioning not in (None, model.preconditioning):
+        yield f"{name} and model.preconditioning {model.preconditioning!r}; set it to {loss.preconditioning!r}"
     if loss.needs_grey_levels and experiment.config.data.uniform_dequantization:
         yield f"{name}, which decodes whole levels; set data.uniform_dequantization to False"
     if loss.needs_variance and model.preconditioning != "none":

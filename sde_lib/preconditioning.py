@@ -134,6 +134,50 @@ class Consistency(EDM):
 
 
 @dataclasses.dataclass(frozen=True)
+class TrigFlow(EDM):
+    """The trigonometric flow (Lu and Song 2024, arXiv:2410.11081, sec. 3): EDM's D, whose F is a velocity.
+
+    The noise is an angle t, tan t = sigma / sigma_data, and x_t = cos(t) x has the same deviation at all of them:
+
+        D = cos(t) x_t - sin(t) sigma_data F(x_t / sigma_data, t),        F = (cos(t) z - sin(t) x_0) / sigma_data
+
+    with z = sigma_data eps, so that c_skip and c_in are EDM's, and c_out is the negative of EDM's.
+
+    Of a diffusion model D is E[x_0 | x], and solvers and the likelihood follow its F. Of a consistency model D is the
+    end of the path through x: one jump leads from noise to data, but its F is no velocity of the flow, and what solvers
+    and the likelihood make of it means nothing.
+    """
+
+    def c_out(self, sigma: Sigma) -> Sigma:
+        """-sigma sigma_data / sqrt(sigma^2 + sigma_data^2)."""
+        return -super().c_out(sigma)
+
+    def c_noise(self, sigma: Sigma) -> Sigma:
+        """The angle as `label` has it."""
+        return self.label(jnp.arctan(sigma / self.sigma_data))
+
+    def label(self, angle: Array) -> Array:
+        """999 angle / (pi / 2): 0 to 999, as positional embeddings expect.
+
+        It is finite and smooth at both ends, as log(sigma) is not, which a derivative by t asks for.
+        """
+        return (999.0 * 2.0 / math.pi) * angle
+
+    def predict_fn(self, process: Process, network: NetworkFn) -> PredictFn:
+        """The predictions, which divide by neither alpha nor sigma: alpha may be 0, where the angle is pi / 2."""
+
+        def function(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
+            side, sigma = self.sigma_data * process.alpha(t), process.sigma(t)
+            length = jnp.hypot(side, sigma)
+            cos, sin = expand(side / length, x), expand(sigma / length, x)
+            scaled = x / expand(length, x)
+            output, v = halves(network(scaled, self.label(jnp.arctan2(sigma, side))), x)
+            return Prediction(self.sigma_data * (cos * scaled - sin * output), sin * scaled + cos * output, v)
+
+        return PredictFn(process, function)
+
+
+@dataclasses.dataclass(frozen=True)
 class VP(Preconditioning):
     """Song et al. 2021's DDPM++: eps predicted, told the time at which the VP process has this noise, times M - 1."""
 
@@ -208,4 +252,5 @@ PRECONDITIONINGS: dict[str, type[Preconditioning]] = {
     "ve": VE,
     "iddpm": IDDPM,
     "consistency": Consistency,
+    "trigflow": TrigFlow,
 }

@@ -62,6 +62,7 @@ ALLOWED = {
         "training.p2_k": "the weight is then SNR^-gamma",
         "training.p2_gamma": "the weight is then uniform",
         "training.vlb_weight": "the bound trains nothing",
+        "training.tangent_warmup": "the tangent is whole from the first step on",
         "training.bound_steps": "it is continuous time",
         "training.label_dropout": "every example's class is told",
         "training.eval_freq": "no losses on the test set",

@@ -13,16 +13,20 @@ from experiment.ranges import of_section
 from limits import arguments, check_known, declared
 from sde_lib import NoiseLevels
 from training.losses.base import GreyLevels, Loss, Process
+from training.losses.continuous_consistency import ContinuousConsistency
 from training.losses.cross_entropy import CrossEntropy
 from training.losses.denoising_score_matching import DenoisingScoreMatching
 from training.losses.flow_matching import FlowMatching
 from training.losses.hybrid import Hybrid
+from training.losses.progressive_distillation import ProgressiveDistillation
 from training.losses.variational import Variational
 from training.losses.vdm import VariationalDiffusion
 
 LOSSES: dict[str, type[Loss]] = {
     "simple": DenoisingScoreMatching,
     "flow_matching": FlowMatching,
+    "continuous_consistency": ContinuousConsistency,
+    "progressive_distillation": ProgressiveDistillation,
     "hybrid": Hybrid,
     "variational": Variational,
     "vdm": VariationalDiffusion,

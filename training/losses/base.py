@@ -42,6 +42,8 @@ class Loss(abc.ABC):
     """Whether it cannot do without one."""
     needs_target: ClassVar[bool] = False
     """Whether it has a target network: an average of the weights with a rate of its own (`TrainedModel.target`)."""
+    preconditioning: ClassVar[str | None] = None
+    """The preconditioning that its network must have; None: whichever."""
     needs_classifier: ClassVar[bool] = False
     """Whether the network is a classifier, which no other loss trains."""
     needs_grey_levels: ClassVar[bool] = False
