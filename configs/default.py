@@ -173,7 +173,9 @@ def get_config() -> ConfigDict:
     evaluate.stats_split = "train"  # of --mode=stats: train or test
     evaluate.stats_features = 10_000  # images whose features it keeps for KID, precision and recall
 
-    # --mode=compare: 'method' or 'method/grid', each with so many evaluations; and the slow sampler they are held to.
+    # --mode=compare of the run in --workdir and further ones: 'method' or 'method/grid', each with so many evaluations,
+    # of runs whose eval.samplers name a solver; the same of those whose name a map; the slow sampler they are held to.
+    evaluate.compare_runs = ()  # folders of further runs on the same data
     evaluate.compare = (
         "euler_maruyama/uniform",
         "ddim/quadratic",
@@ -188,6 +190,8 @@ def get_config() -> ConfigDict:
         "dpmpp_2m_sde/log_snr",
     )
     evaluate.compare_evaluations = (5, 10, 20, 50)
+    evaluate.compare_maps = ("jump", "renoise")
+    evaluate.compare_maps_evaluations = (1, 2, 4)
     evaluate.compare_reference = "euler_maruyama/uniform"
     evaluate.compare_reference_evaluations = 1001  # 1000 steps and the one to data
 

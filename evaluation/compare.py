@@ -1,20 +1,25 @@
-"""Solvers are compared on one checkpoint: quality against evaluations and wall time, all from the same noise.
+"""Samplers of one or several runs are compared: quality against evaluations and wall time, all from the same noise.
 
-Every choice of solver, grid and evaluations has rounds of its own under WORKDIR/comparison/step_N: a killed
-comparison continues where it stopped, and a longer list uses what is there.
+Every choice of sampler, grid and evaluations has rounds of its own under WORKDIR/comparison/step_N, or, of a further
+run, WORKDIR/comparison/NAME/step_N: a killed comparison continues where it stopped, and a longer list uses what is
+there.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import samplers
-from evaluation import comparison, ingredients, quality
+from evaluation import comparison, contenders, entries, ingredients, quality
+from evaluation.contenders import Contender
+from evaluation.entries import Entry
 from evaluation.report import environment
 from evaluation.rounds import Rounds
 from experiment import Experiment, Failure
@@ -22,16 +27,11 @@ from experiment.placing import on_devices, on_each
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
 from experiment.sampling import guided, keys_of_batch
-from experiment.weights import load_guided
 from experiment.workdir import Workdir
 from models.materialize import network_jit
 from samplers import Settings
 from samplers.create import stepper_of
-from samplers.methods import STOCHASTIC
-from samplers.shared import Table, least, loop, spending, table
-
-FLOW_TOLERANCE = 1e-5
-"""The tolerance of the flow against which deterministic solvers are measured."""
+from samplers.shared import Table, loop, table
 
 COUNTS = ("steps", "flow_steps", "evaluations")
 IN_ROWS: dict[str, Any] = {
@@ -44,91 +44,37 @@ IN_ROWS: dict[str, Any] = {
 """Settings that change the rows of a table alone, not the program that takes them."""
 
 
-class Entry(NamedTuple):
-    """One solver on one grid: its name, its budget of evaluations, and the settings that spend it."""
-
-    name: str
-    budget: int
-    settings: Settings
-
-
 class Plan(NamedTuple):
-    """Everything that a comparison begins with."""
+    """Everything that a comparison begins with; the yardstick's run is the first of all, where there is one."""
 
-    entries: list[Entry]
-    reference: Entry
+    contenders: list[Contender]
+    yardstick: Entry | None
     distance: quality.Distance
-    step: int
-    variables: dict[str, Any]
-
-
-def deterministic(settings: Settings) -> bool:
-    """Whether the method follows the probability flow, so that each sample has one true value."""
-    if settings.options.get("s_churn") or settings.options.get("eta"):
-        return False
-    return settings.method.startswith("flow") or (settings.few_step and settings.method not in STOCHASTIC)
-
-
-def flow_settings(experiment: Experiment) -> Settings:
-    """The settings of the probability flow, solved adaptively; every entry ends where it does."""
-    settings = dataclasses.replace(experiment.settings, method="ode", rtol=FLOW_TOLERANCE, atol=FLOW_TOLERANCE)
-    return samplers.settled(experiment.sde, settings)
-
-
-def check(experiment: Experiment) -> tuple[list[Entry], Entry]:
-    """The entries of ``eval.compare`` at each of ``eval.compare_evaluations``, and the yardstick.
-
-    An entry is 'method' or 'method/grid'; a budget too small for a step of its method is left out.
-
-    Raises:
-      ValueError: a method or grid is unknown, a name or number is given twice, or no budget pays for a method.
-    """
-    config = experiment.config.eval
-    if not config.enable_sampling:
-        raise ValueError("eval.enable_sampling is False, and a comparison draws samples; set it to True")
-    for field in ("compare", "compare_evaluations"):
-        if not config[field] or len(set(config[field])) < len(config[field]):
-            raise ValueError(f"eval.{field} is {tuple(config[field])}; it needs at least one entry, each once")
-    budgets, reference = config.compare_evaluations, config.compare_reference
-    entries = [entry for name in config.compare for entry in _entries(experiment, "compare", name, budgets)]
-    (slow,) = _entries(experiment, "compare_reference", reference, (config.compare_reference_evaluations,))
-    return entries, slow
-
-
-def _entries(experiment: Experiment, field: str, name: str, budgets: Sequence[int]) -> list[Entry]:
-    """The entry at each budget that pays for a step of its method; a ValueError says by its name what is wrong."""
-    method, _, grid = name.partition("/")
-    sde, settings = experiment.sde, experiment.settings
-    try:
-        t_min = flow_settings(experiment).t_min
-        settings = dataclasses.replace(settings, method=method, grid=grid or settings.grid, t_min=t_min)
-        cheapest = least(sde, settings)
-        paid = [budget for budget in sorted(budgets) if budget >= cheapest]
-        if not paid:
-            raise ValueError(
-                f"eval.{field}_evaluations is {tuple(budgets)}, and {max(budgets)} evaluations are too few; it needs "
-                f"at least {cheapest}"
-            )
-        return [Entry(name, budget, samplers.settled(sde, spending(sde, settings, budget))) for budget in paid]
-    except ValueError as error:
-        raise ValueError(f"eval.{field} has {name!r} (method or method/grid): {error}") from None
 
 
 def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
     """Read what the comparison needs; this compiles and writes nothing.
 
+    The yardstick is drawn of the first run that has a flow; where all are maps there is none.
+
     Raises:
-      ValueError: `check` refuses an entry, the data have no distance, or a file is not the Inception network.
+      ValueError: `contenders.of_config` refuses a run or an entry, the data have no distance, or a file is not the
+        Inception network.
       OSError: a file or a checkpoint is not there.
     """
-    entries, reference = check(experiment)
+    asked = experiment.config.eval
+    if not asked.enable_sampling:
+        raise ValueError("eval.enable_sampling is False, and a comparison draws samples; set it to True")
+    found = contenders.of_config(experiment, workdir)
+    found.sort(key=lambda run: not entries.solves(run.experiment))
+    slow = entries.yardstick(found[0].experiment, asked) if entries.solves(found[0].experiment) else None
     distance = quality.distance(experiment, workdir)
     if distance is None:
         raise ValueError(
             f"the images of {experiment.source.name!r} are {experiment.source.shape}, too large for a distance over "
             "pixels; give eval.inception the Inception weights"
         )
-    return Plan(entries, reference, distance, *load_guided(workdir, experiment))
+    return Plan(found, slow, distance)
 
 
 def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, Any] | None:
@@ -139,51 +85,72 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
     Raises:
       Failure: a sample that is not finite.
     """
-    config, distance = experiment.config, plan.distance
-    draws = _Draws(experiment, workdir, plan)
-    flow = draws.flow()
+    asked, distance = experiment.config.eval, plan.distance
     result: dict[str, Any] = {
-        "dataset": config.data.dataset,
-        "sde": config.sde.to_dict(),
-        "checkpoint": {"step": plan.step, "ema": config.eval.ema},
-        "num_samples": config.eval.num_samples,
-        "batch_size": flow.size,
-        "seed": config.eval.seed,
+        "dataset": experiment.config.data.dataset,
+        "runs": {run.name: _facts(run) for run in plan.contenders},
+        "num_samples": asked.num_samples,
+        "batch_size": min(asked.batch_size, asked.num_samples),
+        "seed": asked.seed,
         "measure": distance.name,
         "floor": distance.facts.get("frechet_floor") if is_leader() else None,
-        "flow": {"tolerance": FLOW_TOLERANCE, "evaluations": float(flow.column("evaluations").mean())},
+        "flow_tolerance": entries.FLOW_TOLERANCE,
         "environment": environment(),
+        "reference": None,
         "rows": [],
     }
-    entries = (plan.reference, *plan.entries)
-    for entry in tqdm(entries, desc="compare", unit="entry", dynamic_ncols=True, disable=not is_leader()):
-        rounds = draws.of(entry, flow)
-        found = distance.row([rounds])
-        if not is_leader():
-            continue
-        row = _row(entry, rounds, found)
-        reference = result.setdefault("reference", row)
-        row["ratio"] = row["quality"] / reference["quality"]
-        if entry is not plan.reference:
-            result["rows"].append(row)
-            comparison.write(workdir.path, result)
+    ahead = [] if plan.yardstick is None else [plan.yardstick]
+    total = len(ahead) + sum(len(run.entries) for run in plan.contenders)
+    with tqdm(total=total, desc="compare", unit="entry", dynamic_ncols=True, disable=not is_leader()) as progress:
+        for run in plan.contenders:
+            listed, ahead = [*ahead, *run.entries], []
+            draws = _Draws(run, asked, listed)
+            if draws.flow is not None:
+                result["runs"][run.name]["flow_evaluations"] = float(draws.flow.column("evaluations").mean())
+            for entry in listed:
+                rounds = draws.of(entry)
+                found = distance.row([rounds])
+                if is_leader():
+                    _add(result, _row(run, entry, rounds, found), is_yardstick=entry is plan.yardstick)
+                    if result["rows"]:
+                        comparison.write(workdir.path, result)
+                progress.update()
     if is_leader():
         comparison.picture(workdir.path / comparison.PICTURE, result)
     barrier("compared")
     return result if is_leader() else None
 
 
-def _row(entry: Entry, rounds: Rounds, found: dict[str, Any]) -> dict[str, Any]:
+def _facts(run: Contender) -> dict[str, Any]:
+    """What the files say of a run besides its rows."""
+    config = run.experiment.config
+    checkpoint = {"step": run.step, "ema": config.eval.ema}
+    return {"folder": str(run.path), "sde": config.sde.to_dict(), "checkpoint": checkpoint, "flow_evaluations": None}
+
+
+def _add(result: dict[str, Any], row: dict[str, Any], *, is_yardstick: bool) -> None:
+    """Add a row to the result, with its quality in floors and as a ratio to the yardstick's where these are there."""
+    if is_yardstick:
+        result["reference"] = row
+    else:
+        result["rows"].append(row)
+    floor, slow = result["floor"], result["reference"]
+    row["floors"] = row["quality"] / floor if floor else None
+    row["ratio"] = row["quality"] / slow["quality"] if slow else None
+
+
+def _row(run: Contender, entry: Entry, rounds: Rounds, found: dict[str, Any]) -> dict[str, Any]:
     """The row of the files of one entry, of which the distance says what was `found`."""
     row: dict[str, Any] = {
-        "solver": entry.name,
+        "run": run.name,
+        "sampler": entry.name,
         "budget": entry.budget,
         "evaluations": int(rounds.column("evaluations").max()),
-        "seconds": float(np.median(rounds.column("seconds")[:: rounds.size])),
+        "seconds_per_sample": float(np.median(rounds.column("seconds")[:: rounds.size])) / rounds.size,
         "settings": entry.settings.used(),
         "flow_error": None,
     }
-    if deterministic(entry.settings):
+    if _has_error(run, entry):
         # The median: where the flow parts, one sample that goes the other way would outweigh all others in a mean.
         row["flow_error"] = float(np.median(np.sqrt(rounds.column("squared_error"))))
     if inception := found.get("inception"):
@@ -191,27 +158,39 @@ def _row(entry: Entry, rounds: Rounds, found: dict[str, Any]) -> dict[str, Any]:
     return row | {"quality": found["frechet_distance"]}
 
 
-class _Draws:
-    """Samples of every entry from the same noise, in rounds; each method is compiled once, or once for each program."""
+def _has_error(run: Contender, entry: Entry) -> bool:
+    """Whether the samples of an entry are compared with the ends of the run's flow."""
+    return entries.solves(run.experiment) and entries.deterministic(entry.settings)
 
-    def __init__(self, experiment: Experiment, workdir: Workdir, plan: Plan):
-        config = experiment.config.eval
-        self.experiment, self.size = experiment, min(config.batch_size, config.num_samples)
-        self.variables = on_each(plan.variables, self.size)
-        self.sde = experiment.process(plan.variables)
-        self.folder = workdir.path / "comparison" / f"step_{plan.step:08d}{'' if config.ema else '_raw'}"
-        self.flow_settings = flow_settings(experiment)
-        self.about = ingredients.of_weights(experiment, plan.step, plan.variables) | {
-            "seed": config.seed,
-            "flow": ingredients.of_sampler(self.flow_settings),
+
+class _Draws:
+    """Samples of every entry of a run from the same noise, in rounds.
+
+    Each method is compiled once, or once for each program. The comparison that is `asked` for, the section eval of a
+    config, says how many samples are drawn, how many at once, and from which seed.
+    """
+
+    def __init__(self, run: Contender, asked: ConfigDict, listed: Sequence[Entry]):
+        self.run, self.experiment, self.asked = run, run.experiment, asked
+        self.size = min(asked.batch_size, asked.num_samples)
+        self.variables = on_each(run.variables, self.size)
+        self.sde = self.experiment.process(run.variables)
+        self.folder = run.kept / f"step_{run.step:08d}{'' if self.experiment.config.eval.ema else '_raw'}"
+        self.flow_settings = entries.flow_settings(self.experiment)
+        self.about = ingredients.of_weights(self.experiment, run.step, run.variables) | {
+            "seed": asked.seed,
+            "flow": ingredients.of_sampler(self.flow_settings) if entries.solves(self.experiment) else None,
         }
         self.longest: dict[str, int] = {}  # rows of each method's longest table
-        for entry in (*plan.entries, plan.reference):
+        for entry in listed:
             self.longest[entry.settings.method] = max(self.longest.get(entry.settings.method, 0), entry.budget)
         self._compiled: dict[tuple, Callable] = {}
 
-    def flow(self) -> Rounds:
-        """Rounds of x and evaluations of the probability flow, which is solved adaptively."""
+    @functools.cached_property
+    def flow(self) -> Rounds | None:
+        """Rounds of x and evaluations of the probability flow, which is solved adaptively; None of a map alone."""
+        if not entries.solves(self.experiment):
+            return None
         settings = self.flow_settings
 
         def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any) -> samplers.Samples:
@@ -223,16 +202,16 @@ class _Draws:
 
         def finish(solved: samplers.Samples, examples: range) -> dict[str, np.ndarray]:
             x, evaluations = (np.asarray(values)[: len(examples)] for values in solved[:2])
-            return {"x": _finite(x, "the flow"), "evaluations": evaluations}
+            return {"x": self._finite(x, "the flow"), "evaluations": evaluations}
 
         return self._rounds("flow", settings).fill("the flow", begin, finish)
 
-    def of(self, entry: Entry, flow: Rounds) -> Rounds:
+    def of(self, entry: Entry) -> Rounds:
         """Rounds of samples as stored levels, their evaluations and the seconds of the whole round.
 
-        For a deterministic solver they also hold the mean square distance of each sample from the flow's.
+        For a deterministic sampler they also hold the mean square distance of each sample from the flow's.
         """
-        settings, method = entry.settings, entry.settings.method
+        settings, method, flow = entry.settings, entry.settings.method, self.flow
         rows = table(self.sde, stepper_of(self.sde, lambda x, t: x, settings), settings, self.longest[method])
 
         def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any, rows: Table) -> jax.Array:
@@ -244,9 +223,9 @@ class _Draws:
 
         def finish(drawn: tuple[jax.Array, float], examples: range) -> dict[str, np.ndarray]:
             n, seconds = len(examples), drawn[1]
-            x = _finite(np.asarray(drawn[0])[:n], entry.name)
+            x = self._finite(np.asarray(drawn[0])[:n], entry.name)
             arrays = {"evaluations": np.full(n, rows.evaluations), "seconds": np.full(n, seconds)}
-            if deterministic(settings):
+            if flow is not None and _has_error(self.run, entry):
                 difference = (x - flow.read(examples.start // flow.size)["x"]).reshape(n, -1).astype(np.float64)
                 arrays["squared_error"] = np.mean(difference**2, axis=1)
             return {"samples": np.asarray(self.experiment.codec.decode(x)), **arrays}
@@ -257,11 +236,11 @@ class _Draws:
 
     def _rounds(self, name: str, settings: Settings, **known: str) -> Rounds:
         about = {**self.about, **ingredients.of_sampler(settings), **known}
-        return Rounds(self.folder / name, about, self.experiment.config.eval.num_samples, self.size)
+        return Rounds(self.folder / name, about, self.asked.num_samples, self.size)
 
     def _given(self, i: int) -> tuple[jax.Array, jax.Array, Any]:
         """The key, the noise and the fields (`Experiment.told`) of round i, which are the same for all entries."""
-        root = jax.random.key(self.experiment.config.eval.seed)
+        root = jax.random.key(self.asked.seed)
         key_prior, key_path = keys_of_batch(root, i)
         z = self.experiment.sde.prior_sample(key_prior, (self.size, *self.experiment.codec.shape))
         told = jax.tree.map(on_devices, self.experiment.told(i * self.size, self.size))
@@ -282,8 +261,10 @@ class _Draws:
         result = jax.block_until_ready(self._compiled[program](self.variables, *arguments))
         return result, time.perf_counter() - began
 
-
-def _finite(x: np.ndarray, name: str) -> np.ndarray:
-    if not np.isfinite(x).all():
-        raise Failure(f"samples of {name} are not finite; take it out of eval.compare, or raise sampling.t_min")
-    return x
+    def _finite(self, x: np.ndarray, name: str) -> np.ndarray:
+        if not np.isfinite(x).all():
+            raise Failure(
+                f"samples of {name} of {self.run.path} are not finite; take it out of eval.compare and "
+                "eval.compare_maps, or raise sampling.t_min of that run"
+            )
+        return x

@@ -48,13 +48,17 @@ def of_examples(experiment: Experiment, split: str) -> dict[str, Any]:
 
     The content is read once by each process, since each finds out for itself whether there is something to compute.
     """
-    options = {
+    records = getattr(experiment.source, split)
+    return {"split": split, **data_options(experiment), "fingerprint": of_records(records)}
+
+
+def data_options(experiment: Experiment) -> dict[str, Any]:
+    """The data set of a config and all that says which examples it has, but not where they lie."""
+    return {
         name: value
         for name, value in experiment.config.data.to_dict().items()
         if f"data.{name}" not in (*FEEDING, *MAY_MOVE, *MAY_CHANGE)
     }
-    records = getattr(experiment.source, split)
-    return {"split": split, **options, "fingerprint": of_records(records)}
 
 
 def of_sampler(settings: Settings) -> dict[str, Any]:

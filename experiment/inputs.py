@@ -68,6 +68,15 @@ def write(workdir: Workdir, inputs: Inputs) -> None:
         write_text(workdir.inputs_file, json.dumps(known | inputs, indent=2, sort_keys=True) + "\n")
 
 
+def data_of(workdir: Workdir) -> dict[str, Any] | None:
+    """The "data" of a run's record (see `Inputs`); None where it has none.
+
+    Raises:
+      ValueError: the record is damaged.
+    """
+    return _read(workdir).get("data")
+
+
 def of_config(config: ConfigDict) -> Inputs:
     """The inputs of a run that are known without its data set: the file of numbers that its process may be made of."""
     betas = config.sde.get("betas")

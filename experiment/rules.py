@@ -7,7 +7,7 @@ is checked by their constructors.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import jax
@@ -146,8 +146,8 @@ def of_guide(experiment: Experiment, guide: Experiment) -> Broken:
         )
 
 
-def of_samplers(experiment: Experiment) -> Broken:
-    """The rules of the samplers that a config names: what they ask for, the network must know."""
+def of_samplers(experiment: Experiment, methods: Collection[str] = ()) -> Broken:
+    """The rules of these samplers, or else of those that the config names: what they ask for, the network must know."""
     config, settings, classes = experiment.config, experiment.settings, experiment.sampled_classes
     if settings.label >= 0 and settings.label >= classes:
         allowed = f"0 to {classes - 1}, or -1 for each in turn" if classes else "-1: the network takes no classes"
@@ -163,7 +163,8 @@ def of_samplers(experiment: Experiment) -> Broken:
             f"sampling.guidance is {guidance}, and training.label_dropout 0: the network has not learned the "
             "unconditional score; leave it at 1, or give sampling.guide a weaker model"
         )
-    drawn_by = [dataclasses.replace(settings, method=method) for method in {settings.method, *config.eval.samplers}]
+    methods = {*methods} or {settings.method, *config.eval.samplers}
+    drawn_by = [dataclasses.replace(settings, method=method) for method in methods]
     jumping = sorted(chosen.method for chosen in drawn_by if chosen.method in samplers.MAPS)
     if (guided or experiment.guide) and jumping and experiment.parameterization.told_end:
         yield (

@@ -60,3 +60,6 @@ STEPPERS = ChainMap(PREDICTORS, CORRECTORS, SOLVERS, MAPS)
 """All of them; the options of each are what its constructor declares (`limits.declared`)."""
 
 STOCHASTIC = ("dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_2s_ancestral", "dpmpp_sde")
+"""The few-step solvers that draw noise on their way."""
+STOCHASTIC_MAPS = ("renoise",)
+"""The maps that do."""

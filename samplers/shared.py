@@ -66,7 +66,7 @@ def loop(
 
 
 def least(sde: AffineSDE, settings: Settings) -> int:
-    """The evaluations of one step of the settings' method, and of the step to data where there is one.
+    """The evaluations of one step of the settings' method, and of the step to data where that is one more.
 
     Raises:
       ValueError: the adaptive ODE, which takes what its tolerances ask for.
@@ -74,7 +74,7 @@ def least(sde: AffineSDE, settings: Settings) -> int:
     if settings.method == "ode":
         raise ValueError("method 'ode' takes as many evaluations as its tolerances ask for; take 'heun' or another")
     stepper = stepper_of(sde, lambda x, t: x, settings)
-    return (stepper.per_step or stepper.evaluations) + (settings.denoise == "tweedie")
+    return (stepper.per_step or stepper.evaluations) + _to_data(stepper, settings)
 
 
 def spending(sde: AffineSDE, settings: Settings, evaluations: int) -> Settings:
@@ -85,9 +85,14 @@ def spending(sde: AffineSDE, settings: Settings, evaluations: int) -> Settings:
     """
     if evaluations < (needed := least(sde, settings)):
         raise ValueError(f"{evaluations} evaluations: {settings.method!r} needs at least {needed}")
-    to_data = settings.denoise == "tweedie"
+    to_data = _to_data(stepper_of(sde, lambda x, t: x, settings), settings)
     steps = (evaluations - to_data) // (needed - to_data)
     chosen = dataclasses.replace(settings, evaluations=evaluations, steps=steps, flow_steps=steps)
     stepper = stepper_of(sde, lambda x, t: x, chosen)
     stepper.plan(grid(sde, stepper, chosen))
     return chosen
+
+
+def _to_data(stepper: Stepper, settings: Settings) -> bool:
+    """Whether one evaluation is the step to data alone; a map's last jump leads there by itself."""
+    return settings.denoise == "tweedie" and not stepper.to_data
