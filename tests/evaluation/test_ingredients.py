@@ -22,7 +22,7 @@ import sde_lib
 from autoencoders.grey_levels import GreyLevels
 from configs.vp import digits, toy_mixture8_mlp
 from data import Arrays, Source
-from evaluation import compare, features, ingredients, quality, run
+from evaluation import compare, contenders, entries, features, ingredients, quality, run
 from evaluation import samples as drawing
 from evaluation.measures import MEASURES as TABLE
 from evaluation.measures import Measure, accuracy, base, chain_bound
@@ -436,7 +436,7 @@ def test_a_comparison_draws_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(compare._Draws, "_run", drawn)
     monkeypatch.setattr(compare.comparison, "picture", lambda *_: None)
     case = Case()
-    case.configure("eval", compare=("ddim/uniform",), compare_evaluations=(5,), enable_sampling=True)
+    case.configure("eval", compare=("ddim/uniform",), compare_evaluations=(5,), compare_maps=())
     case.configure("eval", compare_reference_evaluations=9)
     for change, computed in (
         (lambda: None, 9),
@@ -447,10 +447,67 @@ def test_a_comparison_draws_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (lambda: case.replace(settings=Settings(eta=0.5)), 39),
     ):
         change()
-        entries, reference = compare.check(case.experiment)
-        plan = compare.Plan(entries, reference, quality.PixelDistance(case.experiment, 10), 3, case.variables)
-        compare.compare(case.experiment, Workdir(tmp_path), plan)
+        compare.compare(case.experiment, Workdir(tmp_path), _plan(tmp_path, case))
         assert len(calls) == computed
+
+
+def _plan(folder: Path, *cases: Case) -> compare.Plan:
+    """The comparison that `contenders.of_config` makes of runs in folders, the first of them the yardstick's."""
+    asked, kept = cases[0].experiment.config.eval, [folder / "comparison", folder / "comparison" / "other"]
+    runs = [
+        contenders.Contender(
+            str(i), folder, kept[i], case.experiment, entries.of_run(case.experiment, asked), 3, case.variables
+        )
+        for i, case in enumerate(cases)
+    ]
+    distance = quality.PixelDistance(cases[0].experiment, 10)
+    return compare.Plan(runs, entries.yardstick(cases[0].experiment, asked), distance)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda case: _one_weight(case),
+        lambda case: case.configure("model", prediction="v"),
+        lambda case: case.replace(sde=sde_lib.create("vp", beta_max=10.0)),
+        lambda case: case.replace(codec=GreyLevels(LEVELS, centered=False, dequantization="none")),
+        lambda case: case.replace(settings=Settings(threshold="clip")),
+        lambda case: case.guided(),
+        lambda case: case.configure("eval", ema=False),
+        lambda case: case.configure("eval", samplers=("jump",)),
+    ],
+    ids=["weights", "model", "process", "codec", "settings", "guide", "average", "flow"],
+)
+def test_a_further_run_of_a_comparison_is_drawn_anew_alone(
+    change: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its own folder says counts for it, and what the comparison asks for, the seed, for all."""
+    calls: list[str] = []
+
+    def drawn(self: Any, name: str, *_: Any, **__: Any) -> tuple[Any, float]:
+        calls.append(f"{self.run.name} {name}")
+        return ((np.zeros((4, *SHAPE)), np.full(4, 9)) if name == "ode" else np.zeros((4, *SHAPE))), 0.1
+
+    monkeypatch.setattr(compare._Draws, "_run", drawn)
+    monkeypatch.setattr(compare.comparison, "picture", lambda *_: None)
+    case, other = Case(), Case()
+    case.configure("eval", compare=("ddim/uniform",), compare_evaluations=(5,), compare_reference_evaluations=9)
+    case.configure("eval", compare_maps=("jump",), compare_maps_evaluations=(2,))
+    other.configure("eval", samplers=("jump", "pc"))
+    of_first, of_other = ["0 ode", "0 euler_maruyama", "0 ddim"], ["1 ode", "1 ddim", "1 jump"]
+
+    def new() -> set[str]:
+        calls.clear()
+        compare.compare(case.experiment, Workdir(tmp_path), _plan(tmp_path, case, other))
+        return set(calls)
+
+    assert new() == {*of_first, *of_other} and new() == set()
+    change(other)
+    again = new()
+    assert again and again <= set(of_other) and "1 jump" in again
+    assert new() == set()
+    case.configure("eval", seed=1)
+    assert new() >= {*of_first, "1 jump"}
 
 
 def test_another_folder_of_pictures_has_its_own_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
