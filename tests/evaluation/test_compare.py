@@ -1,6 +1,7 @@
 """Samplers compared, of one run or several: the same noise, errors that are those of the flow, files that say so."""
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -305,17 +306,10 @@ def _saved(folder: Path, section: str, **fields: Any) -> None:
         (lambda run: _records(run, train={"examples": 7, "fingerprint": "00"}), ["train set", "7 and 100000 examples"]),
         (lambda run: _records(run, test={"examples": 7, "fingerprint": "00"}), ["test set"]),
         (lambda run: _records(run, classes=["one"]), ["names of classes"]),
-        (
-            lambda run: (
-                (run / "inputs.json").unlink(),
-                _saved(run, "data", dataset="digits", image_size=8, num_channels=1),
-            ),
-            ["(8, 8, 1)", "(2,)"],
-        ),
         (lambda run: ((run / "inputs.json").unlink(), _saved(run, "data", train_length=500)), ["train_length"]),
         (lambda run: _saved(run, "model", name="noisy_classifier"), ["classifier"]),
     ],
-    ids=["none", "untrained", "train", "test", "names", "shape", "options", "classifier"],
+    ids=["none", "untrained", "train", "test", "names", "options", "classifier"],
 )
 def test_runs_that_cannot_be_compared_are_refused(
     change: Any, named: list[str], several: tuple[Path, Path], tmp_path: Path
@@ -330,6 +324,25 @@ def test_runs_that_cannot_be_compared_are_refused(
     for word in [str(other), *named]:
         assert word in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"shape": (3,)}, r"its examples are \(3,\), and those of .*first \(2,\)"),
+        ({"levels": 256}, "256 grey levels, and those of .*first None"),
+        ({"label_dim": 5}, "told of 5 classes, and .*first of 8"),
+    ],
+    ids=["shape", "levels", "classes"],
+)
+def test_data_of_another_kind_are_refused(fields: dict, named: str, several: tuple[Path, Path]) -> None:
+    """Of the shape and levels of the source, and of the classes that both networks are told of."""
+    ours, theirs = build(_config()), build(_config())
+    ours.config.model.label_dim, theirs.config.model.label_dim = 8, fields.pop("label_dim", 8)
+    theirs = dataclasses.replace(theirs, source=dataclasses.replace(theirs.source, **fields))
+    here, there = (Workdir(folder) for folder in several)
+    with pytest.raises(ValueError, match=named):
+        contenders._check_data(ours, here, theirs, there)
 
 
 def test_a_run_is_compared_once_and_runs_of_one_name_are_told_apart(several: tuple[Path, Path], tmp_path: Path) -> None:
