@@ -338,7 +338,10 @@ def test_runs_that_cannot_be_compared_are_refused(
 def test_data_of_another_kind_are_refused(fields: dict, named: str, several: tuple[Path, Path]) -> None:
     """Of the shape and levels of the source, and of the classes that both networks are told of."""
     ours, theirs = build(_config()), build(_config())
-    ours.config.model.label_dim, theirs.config.model.label_dim = 8, fields.pop("label_dim", 8)
+    for each, classes in ((ours, 8), (theirs, fields.get("label_dim", 8))):
+        with each.config.unlocked():
+            each.config.model.label_dim = classes
+    fields = {name: value for name, value in fields.items() if name != "label_dim"}
     theirs = dataclasses.replace(theirs, source=dataclasses.replace(theirs.source, **fields))
     here, there = (Workdir(folder) for folder in several)
     with pytest.raises(ValueError, match=named):

@@ -464,24 +464,8 @@ def _plan(folder: Path, *cases: Case) -> compare.Plan:
     return compare.Plan(runs, entries.yardstick(cases[0].experiment, asked), distance)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda case: _one_weight(case),
-        lambda case: case.configure("model", prediction="v"),
-        lambda case: case.replace(sde=sde_lib.create("vp", beta_max=10.0)),
-        lambda case: case.replace(codec=GreyLevels(LEVELS, centered=False, dequantization="none")),
-        lambda case: case.replace(settings=Settings(threshold="clip")),
-        lambda case: case.guided(),
-        lambda case: case.configure("eval", ema=False),
-        lambda case: case.configure("eval", samplers=("jump",)),
-    ],
-    ids=["weights", "model", "process", "codec", "settings", "guide", "average", "flow"],
-)
-def test_a_further_run_of_a_comparison_is_drawn_anew_alone(
-    change: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What its own folder says counts for it, and what the comparison asks for, the seed, for all."""
+def test_a_further_run_of_a_comparison_is_drawn_anew_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its own folder says counts for it; what the comparison asks for, the seed, for all."""
     calls: list[str] = []
 
     def drawn(self: Any, name: str, *_: Any, **__: Any) -> tuple[Any, float]:
@@ -494,20 +478,27 @@ def test_a_further_run_of_a_comparison_is_drawn_anew_alone(
     case.configure("eval", compare=("ddim/uniform",), compare_evaluations=(5,), compare_reference_evaluations=9)
     case.configure("eval", compare_maps=("jump",), compare_maps_evaluations=(2,))
     other.configure("eval", samplers=("jump", "pc"))
-    of_first, of_other = ["0 ode", "0 euler_maruyama", "0 ddim"], ["1 ode", "1 ddim", "1 jump"]
-
-    def new() -> set[str]:
+    first, further = {"0 ode", "0 euler_maruyama", "0 ddim"}, {"1 ode", "1 ddim", "1 jump"}
+    for what, change, computed in (
+        ("nothing yet", lambda: None, first | further),
+        ("nothing", lambda: None, set()),
+        ("weights", lambda: _one_weight(other), further),
+        ("model", lambda: other.configure("model", prediction="v"), further),
+        ("process", lambda: other.replace(sde=sde_lib.create("vp", beta_max=10.0)), further),
+        ("codec", lambda: other.replace(codec=GreyLevels(LEVELS, centered=False, dequantization="none")), further),
+        ("settings", lambda: other.replace(settings=Settings(threshold="clip")), further),
+        ("tolerance of no entry", lambda: other.replace(settings=Settings(threshold="clip", rtol=1e-3)), set()),
+        ("guide", other.guided, further),
+        ("average", lambda: other.configure("eval", ema=False), further),
+        ("without a flow", lambda: other.configure("eval", samplers=("jump",)), {"1 jump"}),
+        ("seed", lambda: case.configure("eval", seed=1), first | {"1 jump"}),
+        ("device", lambda: monkeypatch.setattr(compare, "environment", lambda: {"device": "another"}), None),
+    ):
+        change()
         calls.clear()
         compare.compare(case.experiment, Workdir(tmp_path), _plan(tmp_path, case, other))
-        return set(calls)
-
-    assert new() == {*of_first, *of_other} and new() == set()
-    change(other)
-    again = new()
-    assert again and again <= set(of_other) and "1 jump" in again
-    assert new() == set()
-    case.configure("eval", seed=1)
-    assert new() >= {*of_first, "1 jump"}
+        # No seconds are told of the flow, which is kept on another device.
+        assert set(calls) == ((first | {"1 jump"}) - {"0 ode"} if computed is None else computed), what
 
 
 def test_another_folder_of_pictures_has_its_own_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
