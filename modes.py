@@ -94,7 +94,7 @@ def edit(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 
 def compare_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
-    """Solvers against each other on one checkpoint: comparison.md."""
+    """Samplers against each other, of one run or several: comparison.md."""
     rules.check(rules.of_images(config, "compare"))
     experiment = _evaluable(config, workdir, likelihood=False)
     plan = compare.prepare(experiment, workdir)
