@@ -124,7 +124,7 @@ def picture(path: Path, result: dict[str, Any]) -> None:
     curves = list(dict.fromkeys((row["run"], row["sampler"]) for row in rows))
     methods = list(dict.fromkeys(sampler.partition("/")[0] for _, sampler in curves))
     grids = list(dict.fromkeys(sampler.partition("/")[2] for _, sampler in curves))
-    colours = [*colormaps["tab20"].colors[::2], *colormaps["tab20"].colors[1::2]]
+    colours = [colormaps["tab20"](i) for i in (*range(0, 20, 2), *range(1, 20, 2))]
     panels = [("quality", "evaluations", measure), ("quality", "seconds_per_sample", measure)]
     if any(row["flow_error"] is not None for row in rows):
         panels.append(("flow_error", "evaluations", "distance from the flow"))

@@ -63,7 +63,8 @@ def of_config(experiment: Experiment, workdir: Workdir) -> list[Contender]:
             theirs = _of_folder(other)
             _check_data(experiment, workdir, theirs, other)
             runs.append((other, theirs, entries.of_run(theirs, asked)))
-    kept, found = workdir.path / "comparison", []
+    kept = workdir.path / "comparison"
+    found: list[Contender] = []
     for name, (place, own, listed) in zip(_names([place.path for place, *_ in runs]), runs, strict=True):
         step, variables = load_guided(place, own)
         below = kept / name.replace(os.sep, "_") if found else kept

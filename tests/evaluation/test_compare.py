@@ -283,6 +283,8 @@ def test_maps_alone_have_neither_yardstick_nor_flow(several: tuple[Path, Path], 
     both = entries.of_run(build(config), config.eval)
     assert {entry.name for entry in both} == {"jump", "renoise", *config.eval.compare}
     assert [entry.budget for entry in both if entry.name == "jump"] == [1]
+    exact = {entry.name for entry in both if entries.deterministic(entry.settings)}
+    assert exact == {"jump", "ddim/quadratic", "heun/karras"}
 
 
 def _records(folder: Path, **changes: Any) -> None:
