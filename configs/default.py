@@ -84,7 +84,7 @@ def get_config() -> ConfigDict:
     # eval.reference_stats; the checkpoint with the lowest is named in best_fid.json, and kept
 
     config.optim = optim = ConfigDict()
-    optim.optimizer = "Adam"
+    optim.optimizer = "Adam"  # AdamW, RAdam or Muon (training/optimizer.py)
     optim.lr = 2e-4
     optim.beta1 = 0.9
     optim.beta2 = 0.999
@@ -93,7 +93,8 @@ def get_config() -> ConfigDict:
     optim.warmup = 5000
     optim.warmup_images = 0.0  # > 0: in place of warmup, a ramp over so many images
     optim.grad_clip = 1.0
-    optim.decay_steps = 0
+    optim.decay_steps = 0  # > 0: the rate falls to 0 as half a cosine over so many steps
+    optim.inverse_sqrt_steps = 0  # > 0: behind so many steps it falls as 1 / sqrt(n), as Karras et al. 2024
 
     # Samplers; samplers.Settings says what each field means.
     config.sampling = sampling = ConfigDict()

@@ -74,6 +74,7 @@ ALLOWED = {
         "optim.warmup_images": "the warm-up is counted in steps",
         "optim.grad_clip": "nothing is clipped",
         "optim.decay_steps": "the rate does not fall",
+        "optim.inverse_sqrt_steps": "the rate does not fall",
         "sampling.discretization": "the kernels are exact",
         "sampling.eta": "ddim is deterministic",
         "sampling.s_churn": "no noise is added",
@@ -151,6 +152,7 @@ def test_names_are_those_of_the_tables_that_are_looked_up() -> None:
         "training.weight": WEIGHTINGS,
         "training.time_sampling": (*TIMES, "loss_aware"),
         "training.parallelism": DEVICES,
+        "optim.optimizer": optimizer.OPTIMIZERS,
         "eval.inception_resize": inception.RESIZES,
         "edit.task": editing.tasks.TASK_INPUTS,
     }
