@@ -22,7 +22,7 @@ from experiment.importing import import_weights
 from experiment.processes import barrier, is_leader
 from experiment.run import of_config
 from experiment.scheduler import as_scheduler
-from experiment.weights import load_run
+from experiment.weights import load_run, suffix
 from experiment.workdir import Workdir
 from models import CLASSIFIERS
 from training import loop, preparation
@@ -146,7 +146,7 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     network = network_of(config)
     diffusers.config_of(network)  # one that has no counterpart there is refused
     step, variables = load_run(workdir, network, config)
-    folder = workdir.path / f"diffusers_step_{step}{'' if config.eval.ema else '_raw'}"
+    folder = workdir.path / f"diffusers_step_{step}{suffix(config)}"
     if folder.exists():
         raise FileExistsError(f"{folder} exists; move it away, nothing is overwritten")
 
@@ -204,7 +204,7 @@ LOCKS = {  # which part of the folder a mode writes, for one command at a time; 
     "stats": EVALUATION,
 }
 PLACES = {  # what a mode writes in the folder, to be looked at before it computes; a name that ends in / is a folder
-    "train": ("config.json", "metrics.jsonl", "inputs.json", "checkpoints/", "samples/", "tensorboard/"),
+    "train": ("config.json", "metrics.jsonl", "inputs.json", "checkpoints/", "averages/", "samples/", "tensorboard/"),
     "import": ("config.json", "checkpoints/"),
     "sample": ("samples/",),
     "evaluate": ("evaluation/", "report.json", "report.md"),

@@ -78,6 +78,8 @@ def get_config() -> ConfigDict:
     training.eval_freq = 1000  # steps between losses on the test set; 0: never
     training.snapshot_freq = 50_000  # steps between archived checkpoints, kept for ever, each with a grid of samples
     training.snapshot_freq_for_preemption = 10_000  # steps between rolling checkpoints
+    training.ema_stds = ()  # widths of power-function averages kept beside the one of model.ema_rate: (0.05, 0.1)
+    training.ema_snapshot_freq = 10_000  # steps between snapshots of these, from which eval.ema_std makes any width
     training.keep_checkpoints = 3  # rolling ones
     training.snapshot_sampling = True
     training.snapshot_fid_samples = 0  # > 0: the FID of so many at each snapshot, which needs eval.inception and
@@ -140,6 +142,7 @@ def get_config() -> ConfigDict:
     evaluate.seed = 0
     evaluate.seeds = 1  # sample sets drawn, of seeds seed, seed + 1, ...; reports give minimum, mean and spread
     evaluate.ema = True
+    evaluate.ema_std = 0.0  # > 0: an average of this width from the snapshots of training.ema_stds, such as 0.08
     evaluate.checkpoint = -1  # step; -1: the newest
     evaluate.begin_step = 0  # with end_step: every archived checkpoint of a range, and that of end_step
     evaluate.end_step = 0

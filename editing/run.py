@@ -26,7 +26,7 @@ from experiment.pictures import facts_of, file_name, save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
 from experiment.sampling import guided
-from experiment.weights import load_guided
+from experiment.weights import kind, load_guided
 from experiment.workdir import Workdir, set_aside
 from models.materialize import network_jit
 from samplers import Samples
@@ -85,7 +85,7 @@ def _method(experiment: Experiment) -> str:
 def _facts(experiment: Experiment, step: int, spent: float) -> dict[str, Any]:
     """What the results say of themselves: the sampler's facts, and what of ``config.edit`` the task depends on."""
     edit, config = experiment.config.edit, experiment.config.eval
-    about = {"step": step, "seed": config.seed, "evaluations": spent, "averaged": config.ema}
+    about = {"step": step, "seed": config.seed, "evaluations": spent, "weights": kind(experiment.config)}
     facts = facts_of(experiment, _method(experiment), **about)
     if experiment.sampled_classes and experiment.settings.label < 0:
         facts["class"] = "none"

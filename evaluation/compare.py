@@ -27,6 +27,7 @@ from experiment.placing import on_devices, on_each
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
 from experiment.sampling import guided, keys_of_batch
+from experiment.weights import suffix
 from experiment.workdir import Workdir
 from models.materialize import network_jit
 from samplers import Settings
@@ -175,7 +176,7 @@ class _Draws:
         self.size = min(asked.batch_size, asked.num_samples)
         self.variables = on_each(run.variables, self.size)
         self.sde = self.experiment.process(run.variables)
-        self.folder = run.kept / f"step_{run.step:08d}{'' if self.experiment.config.eval.ema else '_raw'}"
+        self.folder = run.kept / f"step_{run.step:08d}{suffix(self.experiment.config)}"
         self.flow_settings = entries.flow_settings(self.experiment)
         self.about = ingredients.of_weights(self.experiment, run.step, run.variables) | {
             "seed": asked.seed,

@@ -4,6 +4,7 @@ from experiment import Experiment
 from experiment.pictures import facts_of, file_name, save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.sampling import Drawn
+from experiment.weights import kind, suffix
 from experiment.workdir import Workdir, set_aside
 
 GRID_SAMPLES = 100
@@ -12,15 +13,15 @@ GRID_SAMPLES = 100
 def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn) -> str:
     """Write samples of ``sampling.method`` with the seed of ``eval.seed``; the picture's path.
 
-    The names hold the step, the method and the seed, and class and guidance where they were chosen; earlier files are
-    set aside. Both files say how the samples were drawn (`facts_of`). The array also holds the evaluations
-    and what each sample was drawn of, such as the class that "labels" has.
+    The names hold the step, the weights, the method and the seed, and class and guidance where they were chosen;
+    earlier files are set aside. Both files say how the samples were drawn (`facts_of`). The array also holds the
+    evaluations and what each sample was drawn of, such as the class that "labels" has.
     """
     method, config, spent = experiment.settings.method, experiment.config.eval, drawn.evaluations
-    name = file_name(f"{method}_step_{step}_seed_{config.seed}", experiment)
+    name = file_name(f"{method}_step_{step}{suffix(experiment.config)}_seed_{config.seed}", experiment)
     picture = workdir.path / "samples" / f"{name}.png"
     if is_leader():
-        about = {"step": step, "seed": config.seed, "evaluations": spent.mean(), "averaged": config.ema}
+        about = {"step": step, "seed": config.seed, "evaluations": spent.mean(), "weights": kind(experiment.config)}
         facts, told = facts_of(experiment, method, **about), experiment.told(0, len(drawn.x))
         save_decoded(set_aside(picture), drawn.x, experiment.codec, facts)
         each = {"evaluations_each": spent, **{f"{field}s": values for field, values in told.items()}}

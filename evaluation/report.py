@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def write_anew(path: Path, text: str) -> None:
 
 def weights_of(checkpoint: dict[str, Any]) -> str:
     """Which weights of a checkpoint were measured, in words."""
+    if width := checkpoint.get("ema_std"):
+        return f"power-function average (EMA) of width {width:g}"
     return f"moving average (EMA), rate {checkpoint['ema_rate']}" if checkpoint["ema"] else "raw"
 
 
@@ -74,14 +77,16 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join([*lines, "## Where", "", where(report), ""])
 
 
-def table(folder: Path, *, ema: bool, like: dict[str, Any] | None = None) -> str:
+def table(folder: Path, suffix: str = "", *, like: dict[str, Any] | None = None) -> str:
     """A table of all evaluated checkpoints in a folder: bits/dim, and each sampler's FID or pixel distance.
 
-    With `like`, a report, the others have numbers here as far as they are of the same examples and were measured with
+    `suffix` ends the names of the checkpoints' folders, and says which weights are meant (`experiment.weights`). With
+    `like`, a report, the others have numbers here as far as they are of the same examples and were measured with
     the same settings. For a sampler that it has not, the settings are those of the last report that has it.
     """
-    paths = sorted(folder.glob(f"step_*{'' if ema else '_raw'}/report.json"))
-    found = [_read(path) for path in paths if path.parent.name.endswith("_raw") != ema]
+    paths = sorted(folder.glob(f"step_*{suffix}/report.json"))
+    alone = re.compile(rf"step_\d+{re.escape(suffix)}")
+    found = [_read(path) for path in paths if alone.fullmatch(path.parent.name)]
     reports = [report for report in found if report and (like is None or report.get("data") == like.get("data"))]
     methods = sorted({name for report in reports for name in report.get("samplers", {})})
     lines = [f"| step | bits/dim | {' | '.join(methods)} |", f"|---|---|{'---|' * len(methods)}"]

@@ -20,7 +20,7 @@ from evaluation import report as reports
 from experiment import Experiment, rules
 from experiment.processes import barrier, is_leader
 from experiment.sampling import key_of
-from experiment.weights import load, load_guide, load_run
+from experiment.weights import load_guide, load_run, suffix
 from experiment.workdir import Workdir, write_text
 
 POLL_SECONDS = 10.0
@@ -84,14 +84,14 @@ def evaluate(
     config, found = experiment.config.eval, []
     with workdir.store(read_only=True) as store:
         for step in steps_to_evaluate(store, config, experiment.config.training.snapshot_freq):
-            step, variables = weights or load(store, experiment.network, ema=config.ema, step=step)
+            step, variables = weights or load_run(workdir, experiment.network, experiment.config, step)
             origin = store.metadata(step).get("imported")
             report = evaluate_checkpoint(experiment, workdir, step, variables, distance, origin, guide)
             if report is not None:
                 found.append(report)
                 if config.end_step:
                     folder = workdir.path / "evaluation"
-                    write_text(folder / "checkpoints.md", reports.table(folder, ema=config.ema, like=report))
+                    write_text(folder / "checkpoints.md", reports.table(folder, suffix(experiment.config), like=report))
     if found:
         reports.write(workdir.path, found[-1])
     barrier("evaluated")
@@ -153,7 +153,7 @@ def evaluate_checkpoint(
       Failure: a likelihood or a sample is not finite.
     """
     config = experiment.config
-    folder = workdir.path / "evaluation" / f"step_{step:08d}{'' if config.eval.ema else '_raw'}"
+    folder = workdir.path / "evaluation" / f"step_{step:08d}{suffix(config)}"
     about, measured, data = ingredients.of_weights(experiment, step, variables), measures.create(experiment), {}
     if measured:
         data["test"] = ingredients.of_examples(experiment, "test")["fingerprint"]
@@ -170,6 +170,8 @@ def evaluate_checkpoint(
         "data": data,
         "environment": reports.environment(),
     }
+    if config.eval.ema_std:
+        report["checkpoint"]["ema_std"] = config.eval.ema_std
     if origin:
         report["checkpoint"]["imported"] = origin
     for measure in measured:

@@ -16,6 +16,7 @@ from experiment import Experiment
 from experiment.pictures import facts_of, save_decoded
 from experiment.processes import is_leader
 from experiment.sampling import Drawer, key_of
+from experiment.weights import kind
 from experiment.workdir import write_text
 from metrics import sample_set
 
@@ -63,7 +64,7 @@ def report(
             sets.append(drawn)
             if is_leader():
                 spent = drawn.column("evaluations", GRID_SAMPLES).mean()
-                how = {"step": weights["step"], "seed": seed, "evaluations": spent, "averaged": config.ema}
+                how = {"step": weights["step"], "seed": seed, "evaluations": spent, "weights": kind(experiment.config)}
                 facts, shown = facts_of(experiment, method, **how), drawn.column("samples", GRID_SAMPLES)
                 save_decoded(folder / f"{place.name}.png", shown, experiment.codec, facts)
         found = distance.row(sets) if distance else {}

@@ -99,7 +99,7 @@ def _captioned(picture: Image.Image, text: str) -> Image.Image:
 
 
 def facts_of(
-    experiment: Experiment, method: str, *, step: int, seed: int, evaluations: float, averaged: bool = True
+    experiment: Experiment, method: str, *, step: int, seed: int, evaluations: float, weights: str = "average"
 ) -> dict[str, Any]:
     """Everything that could explain samples of `method`, as JSON values.
 
@@ -109,7 +109,7 @@ def facts_of(
       step: the training step of the weights.
       seed: the seed of the noise.
       evaluations: the mean number of score evaluations a sample.
-      averaged: whether the weights are the moving average or the raw ones.
+      weights: which of that step they are, in words (`experiment.weights.kind`).
     """
     settings: dict[str, Any] = experiment.settings_of(method).used()
     label = settings.pop("label", -1)
@@ -120,7 +120,7 @@ def facts_of(
         "evaluations": round(float(evaluations), 2),
         "seed": seed,
         "checkpoint": step,
-        "weights": "average" if averaged else "raw",
+        "weights": weights,
     }
     if experiment.sampled_classes:
         facts["class"] = label if label >= 0 else "each in turn"

@@ -5,10 +5,13 @@ they are called from. Names that a table of another room defines are repeated he
 whole in every mode; a test compares the two.
 """
 
+import dataclasses
+
 from ml_collections import ConfigDict
 
 import sde_lib
 from autoencoders import CODECS
+from experiment.power_averages import WIDTH
 from inverse import METHODS
 from inverse.ranges import RANGES as OF_INVERSE
 from limits import (
@@ -100,6 +103,8 @@ FIELDS: dict[str, Range] = {
     "training.eval_freq": whole(0, note="in steps; 0: never"),
     "training.snapshot_freq": _FREQUENCY,
     "training.snapshot_freq_for_preemption": _FREQUENCY,
+    "training.ema_stds": Several(WIDTH, distinct=True),
+    "training.ema_snapshot_freq": _FREQUENCY,
     "training.keep_checkpoints": whole(1, note="the rolling ones"),
     "training.snapshot_sampling": Flag(),
     "training.snapshot_fid_samples": whole(0, note="0: no FID while training"),
@@ -119,6 +124,7 @@ FIELDS: dict[str, Range] = {
     "eval.seed": SEED,
     "eval.seeds": whole(1, 1_000_000),
     "eval.ema": Flag(),
+    "eval.ema_std": dataclasses.replace(WIDTH, above=False, note="0: the average of model.ema_rate or its half-life"),
     "eval.checkpoint": whole(-1, note="a step, or -1 for the newest"),
     "eval.begin_step": whole(0),
     "eval.end_step": whole(0, note="0: no range of steps"),

@@ -81,6 +81,11 @@ def of_config(config: ConfigDict) -> Broken:
             f"eval.num_samples is {evaluate.num_samples}; with eval.inception it must be at least "
             f"{LEAST_FOR_INCEPTION}, the splits of the Inception Score"
         )
+    if evaluate.ema_std and not evaluate.ema:
+        yield (
+            f"eval.ema_std is {evaluate.ema_std}, the width of an average, and eval.ema False, the raw weights; set "
+            "eval.ema to True, or eval.ema_std to 0"
+        )
     begin, end = evaluate.begin_step, evaluate.end_step
     if end and begin > end:
         yield f"eval.begin_step is {begin} and eval.end_step {end}, a range without a step; the former may not be above"
@@ -201,7 +206,8 @@ def of_training(experiment: Experiment) -> Broken:
     steps, told = config.training.n_jitted_steps, config.model.get("augment_dim", 0)
     if config.sampling.guide:
         yield "sampling.guide is for the samples of a trained run; leave it '' in training"
-    for name in ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption"):
+    frequencies = ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")
+    for name in (*frequencies, *(("ema_snapshot_freq",) if config.training.ema_stds else ())):
         if config.training[name] % steps:
             yield (
                 f"training.{name} is {config.training[name]} and training.n_jitted_steps {steps}: it must be a "

@@ -168,6 +168,7 @@ def load(
     *,
     checkpoint: int | None = None,
     ema: bool | None = None,
+    ema_std: float | None = None,
     **sections: Mapping[str, Any],
 ) -> Run:
     """The run in a folder that main.py has trained or imported.
@@ -179,6 +180,7 @@ def load(
       changes: fields of its config to change, by dotted names: {"sampling.evaluations": 20}.
       checkpoint: the step; None: the newest, or what ``eval.checkpoint`` says.
       ema: whether the weights are the averaged ones; None: as ``eval.ema`` says, True unless changed.
+      ema_std: the width of an average that is made of the run's snapshots (`average_snapshots`); 0: the usual one.
       sections: fields to change by section: sampling={"evaluations": 20}.
 
     Raises:
@@ -190,7 +192,7 @@ def load(
         raise ValueError(
             f"{workdir.path} holds no run (no config.json); give the --workdir of one, or train one with --mode=train"
         )
-    chosen = {"eval.checkpoint": checkpoint, "eval.ema": ema}
+    chosen = {"eval.checkpoint": checkpoint, "eval.ema": ema, "eval.ema_std": ema_std}
     named = {name: value for name, value in chosen.items() if value is not None}
     return of_config(_changed(workdir.config(), {**(changes or {}), **sections, **named}), workdir)
 

@@ -6,7 +6,9 @@ import jax
 from ml_collections import ConfigDict
 
 from checkpoints.store import Store
+from experiment import average_snapshots
 from experiment.experiment import Experiment
+from experiment.power_averages import PowerAverages
 from experiment.sampling import GUIDE
 from experiment.workdir import Workdir
 from models.functional import Network
@@ -30,10 +32,49 @@ def load(store: Store, network: Network, *, ema: bool, step: int | None) -> tupl
     return step, jax.device_put({"params": tree[which], "fixed": tree["fixed"]})
 
 
-def load_run(workdir: Workdir, network: Network, config: ConfigDict) -> tuple[int, dict[str, Any]]:
-    """What `load` gives of the checkpoint and the kind of weights that ``config.eval`` names (`checkpoint`, `ema`)."""
+def load_run(
+    workdir: Workdir, network: Network, config: ConfigDict, step: int | None = None
+) -> tuple[int, dict[str, Any]]:
+    """What `load` gives of the checkpoint and the kind of weights that ``config.eval`` names.
+
+    They are those of `checkpoint`, or of `step` where that is given, with `ema` the averaged ones, and with `ema_std`
+    the average of that width (`average_snapshots.reconstruct`).
+
+    Raises:
+      CheckpointMismatch, FileNotFoundError: as `load`.
+      Unreachable: the run has no average of this width.
+    """
+    chosen = config.eval
     with workdir.store(read_only=True) as store:
-        return load(store, network, ema=config.eval.ema, step=config.eval.checkpoint)
+        step, variables = load(store, network, ema=chosen.ema, step=chosen.checkpoint if step is None else step)
+        if chosen.ema_std:
+            averages = _averages(store, network, step)
+            params = average_snapshots.reconstruct(workdir, step, averages, chosen.ema_std)
+            variables["params"] = jax.device_put(params)
+    return step, variables
+
+
+def kind(config: ConfigDict) -> str:
+    """Which weights `load_run` gives, in words: "average", "raw", or "average of width 0.08"."""
+    width = f" of width {config.eval.ema_std:g}" if config.eval.ema_std else ""
+    return f"average{width}" if config.eval.ema else "raw"
+
+
+def suffix(config: ConfigDict) -> str:
+    """The end of the name of a folder that is of these weights: "", "_raw", or "_std_0.08"."""
+    width = f"_std_{config.eval.ema_std:g}" if config.eval.ema_std else ""
+    return width if config.eval.ema else "_raw"
+
+
+def _averages(store: Store, network: Network, step: int) -> PowerAverages | None:
+    """The power-function averages in a checkpoint; None where it has none."""
+    metadata = store.metadata(step)
+    stds = metadata.get("config", {}).get("training", {}).get("ema_stds")
+    if not stds or "imported" in metadata:
+        return None
+    template = jax.eval_shape(lambda params: PowerAverages.create(params, stds), network.abstract()["params"])
+    found = store.restore({"averages": template._asdict()}, step, partial=True)
+    return found and PowerAverages(**found[1]["averages"])
 
 
 def load_guided(workdir: Workdir, experiment: Experiment) -> tuple[int, dict[str, Any]]:

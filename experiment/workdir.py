@@ -19,8 +19,9 @@ RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may
 FREE_SECTIONS = ("sampling", "eval", "edit", "published")  # nothing that is trained depends on them
 MAY_MOVE = ("data.path", "data.test_path", "data.data_dir")  # where the data lie
 OTHER_RUNS = ("training.teacher", "training.teacher_checkpoint", "training.begin_with")  # where their weights lie
-FREQUENCIES = ("log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")  # nor on when it is told of
-OUTPUT = ("keep_checkpoints", "snapshot_sampling", "snapshot_fid_samples")  # or on what is kept and drawn
+# nor on when it is told of,
+FREQUENCIES = ("log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption", "ema_snapshot_freq")
+OUTPUT = ("keep_checkpoints", "snapshot_sampling", "snapshot_fid_samples", "ema_stds")  # or on what is kept and drawn
 MAY_CHANGE = (
     *(f"training.{name}" for name in FREQUENCIES + OUTPUT),
     *("training.parallelism", "training.remat", "training.accumulate"),  # nor on this, beyond rounding

@@ -5,6 +5,9 @@ from ml_collections import ConfigDict
 
 from training.state import TrainState
 
+FEW_SNAPSHOTS = 16
+"""From so many snapshots of the widths 0.05 and 0.1 on, widths from 0.03 to 0.2 are missed by less than 4 %."""
+
 
 def check_decay(config: ConfigDict, state: TrainState | None) -> None:
     """Refuse steps behind the end of the learning rate's fall, which would train at a rate of exactly 0.
@@ -48,6 +51,13 @@ def doubts(config: ConfigDict, num_scales: int) -> list[str]:
         found.append(
             f"model.{field} is {model[field]:g}, and training.n_iters {last}: {share:.0%} of the averaged weights, "
             "which samples and reports use, will still be the random initial ones"
+        )
+    snapshots = last // config.training.ema_snapshot_freq
+    if config.training.ema_stds and snapshots < FEW_SNAPSHOTS:
+        found.append(
+            f"training.ema_snapshot_freq is {config.training.ema_snapshot_freq}, and training.n_iters {last}: "
+            f"{snapshots} snapshots of the averages of training.ema_stds, from which few other widths can be made; "
+            f"{FEW_SNAPSHOTS} or more are usual"
         )
     losses = num_scales * config.training.loss_history
     if config.training.time_sampling == "loss_aware" and last * batch < losses:

@@ -9,7 +9,7 @@ from absl import logging
 from tqdm import tqdm
 
 from data.pipeline import batches
-from experiment import Experiment, inputs
+from experiment import Experiment, average_snapshots, inputs
 from experiment.processes import to_host
 from experiment.progress import waiting
 from experiment.workdir import Workdir
@@ -69,6 +69,8 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
     )
     data = _batches_of_calls(experiment, start)
     records = Records(workdir.path, start) if leader else None
+    if leader:
+        average_snapshots.take_back(workdir, start)
     store = workdir.store(keep=config.keep_checkpoints, keep_period=config.snapshot_freq, keep_steps=snapshots.kept)
     progress = tqdm(
         total=config.n_iters, initial=start, unit="step", disable=not leader, dynamic_ncols=True, mininterval=1.0
@@ -101,11 +103,16 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
             signal = stop.at(step)
             archive = due(config.snapshot_freq)
             save = archive or due(config.snapshot_freq_for_preemption) or signal is not None
-            if save or due(config.log_freq):
+            averaged = placed.averages is not None and due(config.ema_snapshot_freq)
+            if save or averaged or due(config.log_freq):
                 values = readings.read(step)  # a save is only made of finite numbers
                 if records:
                     records.write(step, values)
                 progress.set_postfix_str(f"loss {values['loss']:.4g}, {values['images_per_second']:.0f} images/s")
+            if averaged:  # ahead of the checkpoint, so that a run that goes on from it has the snapshot
+                averages = to_host(devices.whole(placed.averages))
+                if leader:
+                    average_snapshots.write(workdir, step, averages)
             saved = checkpoint() if save else None
             if saved and signal:  # whoever sent it may not wait
                 store.save(*saved)

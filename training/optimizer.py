@@ -16,7 +16,7 @@ from experiment.ranges import of_section
 from limits import check
 
 MUON_RMS = 0.2
-"""The root mean square of Muon's step at a rate of 1, which is about Adam's: one rate serves both (arXiv:2502.16982)."""
+"""The root mean square of Muon's step at a rate of 1, about as of Adam's: one rate serves both (arXiv:2502.16982)."""
 
 
 def _muon(beta1: float, beta2: float, eps: float) -> optax.GradientTransformation:

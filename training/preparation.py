@@ -6,8 +6,10 @@ from typing import NamedTuple
 import jax
 import optax
 
+from checkpoints.store import CheckpointMismatch
 from experiment import Experiment, inputs, rules
 from experiment.build import EMA_FIELDS
+from experiment.power_averages import PowerAverages
 from experiment.workdir import Workdir
 from models.functional import Network, Variables
 from sde_lib import NoiseLevels
@@ -28,6 +30,7 @@ class Preparation(NamedTuple):
 
     Attributes:
       checkpoint: the state that the run continues; None where it begins.
+      ema_stds: the widths of the power-function averages that it keeps.
       initial: the weights of another run that it begins with; None where they are drawn.
     """
 
@@ -39,13 +42,19 @@ class Preparation(NamedTuple):
     inputs: inputs.Inputs
     checkpoint: TrainState | None
     initial: Variables | None
+    ema_stds: tuple[float, ...] = ()
 
     def state(self, draw: Callable[[], Variables]) -> TrainState:
-        """Return the state that the run goes on from, or, of variables that are drawn only then, the first one."""
+        """Return the state that the run goes on from, or, of variables that are drawn only then, the first one.
+
+        Power-function averages begin at its step where its checkpoint has none of these widths.
+        """
         state = self.checkpoint
         if state is None:
             variables = begun(draw(), self.initial)
             state = TrainState.create(variables, self.adam, self.loss.init(), target=self.loss.needs_target)
+        if self.ema_stds and state.averages is None:
+            state = state._replace(averages=PowerAverages.create(state.params, self.ema_stds, state.step))
         return state._replace(teacher=self.teacher and self.teacher.variables)
 
 
@@ -70,9 +79,11 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
     def begin(variables: Variables) -> TrainState:
         return TrainState.create(variables, adam, loss.init(), target=loss.needs_target)
 
-    state = _restored(workdir, jax.eval_shape(begin, trained_network(experiment).abstract()), begin)
+    template = jax.eval_shape(begin, trained_network(experiment).abstract())
+    state = _restored(workdir, template, begin, config.ema_stds)
     length.check_decay(experiment.config, state)
-    return Preparation(loss, adam, ema, devices, teaching, found, state, None if state else initial_weights(experiment))
+    initial = None if state else initial_weights(experiment)
+    return Preparation(loss, adam, ema, devices, teaching, found, state, initial, config.ema_stds)
 
 
 def loss_of(experiment: Experiment) -> Loss:
@@ -122,14 +133,23 @@ def trained_network(experiment: Experiment) -> Network:
         raise ValueError(f"training.remat is True, but {error}; set it to False") from error
 
 
-def _restored(workdir: Workdir, template: TrainState, begin: Callable[[dict], TrainState]) -> TrainState | None:
-    """The newest state; after an import, which holds weights alone, one that begins with them at the imported step."""
+def _restored(
+    workdir: Workdir, template: TrainState, begin: Callable[[dict], TrainState], stds: tuple[float, ...]
+) -> TrainState | None:
+    """The newest state; after an import, which holds weights alone, one that begins with them at the imported step.
+
+    Power-function averages of other widths than `stds` are left out.
+    """
     tree = template.to_tree()
+    averages = jax.eval_shape(lambda params: PowerAverages.create(params, stds), template.params)._asdict()
     with workdir.store(read_only=True) as store:
         step = store.latest_step()
         if step is not None and "imported" in store.metadata(step):
             tree = {name: tree[name] for name in ("step", "params", "ema", "fixed")}
             _, saved, _ = store.restore(tree, step) or (step, {}, {})
             return begin(saved)._replace(step=saved["step"], ema=saved["ema"])
-        found = store.restore(tree)
+        try:
+            found = store.restore(tree | {"averages": averages} if stds else tree)
+        except CheckpointMismatch:
+            found = store.restore(tree, partial=True)
     return found and template.from_tree(found[1])

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from experiment.power_averages import PowerAverages
+
 Tensors = dict[str, Array]
 LOSS = "history"
 """The name of the loss's state in a checkpoint, which is that of the first loss that had one."""
@@ -16,7 +18,8 @@ class TrainState(NamedTuple):
     """It has a step counter, weights, their moving average, fixed numbers (Fourier frequencies), the optimiser's state.
 
     `loss` is the state of a loss that learns from what it sees (`training.losses.base.Loss`), a NamedTuple of arrays,
-    and `target` the weights of a loss's target network. They are None for all others, and then not in the checkpoint.
+    and `target` the weights of a loss's target network. `averages` are those of ``training.ema_stds``. They are None
+    where there are none, and then not in the checkpoint.
     The variables of a `teacher` never are: they are read from its own run.
     """
 
@@ -28,6 +31,7 @@ class TrainState(NamedTuple):
     loss: Any = None
     target: Tensors | None = None
     teacher: dict[str, Tensors] | None = None
+    averages: PowerAverages | None = None
 
     @classmethod
     def create(
@@ -50,6 +54,9 @@ class TrainState(NamedTuple):
         del tree["loss"], tree["teacher"]
         if self.target is None:
             del tree["target"]
+        averages = tree.pop("averages")
+        if averages is not None:
+            tree["averages"] = averages._asdict()
         return tree if self.loss is None else {**tree, LOSS: self.loss._asdict()}
 
     def from_tree(self, tree: dict[str, Any]) -> "TrainState":
@@ -59,4 +66,6 @@ class TrainState(NamedTuple):
         own = {name: value for name, value in tree.items() if name != LOSS}
         loss = type(self.loss)(**tree[LOSS]) if LOSS in tree else None
         own["opt_state"] = jax.tree.unflatten(structure, leaves)
+        if "averages" in own:
+            own["averages"] = PowerAverages(**own["averages"])
         return TrainState(**own, loss=loss)

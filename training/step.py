@@ -118,6 +118,8 @@ def make_train_step(
         target = state.target
         if target is not None and target_decay is not None:
             target = optax.incremental_update(params, target, 1.0 - target_decay(state.step))
-        return TrainState(step, params, averaged, state.fixed, opt_state, learnt, target, state.teacher), metrics
+        averages = state.averages and state.averages.updated(params, step)
+        new = TrainState(step, params, averaged, state.fixed, opt_state, learnt, target, state.teacher, averages)
+        return new, metrics
 
     return TrainStep(gradient, update, micro_batches)

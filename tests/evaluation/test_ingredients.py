@@ -314,7 +314,7 @@ def test_checkpoints_are_listed_beside_those_of_the_same_examples(tmp_path: Path
         if apply:
             apply(case)
         found = case.evaluate(tmp_path)
-        rows = run.reports.table(folder, ema=True, like=found).splitlines()[2:]
+        rows = run.reports.table(folder, like=found).splitlines()[2:]
         assert "".join(row.split("|")[1].strip() for row in rows) == listed
 
 

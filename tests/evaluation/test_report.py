@@ -31,7 +31,7 @@ def test_a_damaged_report_is_named_and_left_out_of_the_table(
         (folder / "report.json").write_text(json.dumps(sound))
     file = tmp_path / "step_00000020" / "report.json"
     file.write_bytes(damage)
-    rows = report.table(tmp_path, ema=True).splitlines()[2:]
+    rows = report.table(tmp_path).splitlines()[2:]
     assert [row.split("|")[1:3] for row in rows] == [[" 10 ", " 2.5000 "], [" 30 ", " 2.1250 "]]
     (said,) = [record.getMessage() for record in caplog.records]
     assert str(file) in said and "left out" in said and "\n" not in said
@@ -66,7 +66,7 @@ def test_the_table_has_what_was_measured_alike(tmp_path: Path) -> None:
         made |= {"bits_per_dim": bits, "samplers": sampled, **change}
         (folder / "report.json").write_text(json.dumps(made))
     newest = json.loads((tmp_path / "step_00000000" / "report.json").read_text())
-    rows = [row.split("|")[1:4] for row in report.table(tmp_path, ema=True, like=newest).splitlines()[2:]]
+    rows = [row.split("|")[1:4] for row in report.table(tmp_path, like=newest).splitlines()[2:]]
     found = [[cell.strip().partition(" ")[0] for cell in row] for row in rows]
     distance = "0.5000"
     assert found == [

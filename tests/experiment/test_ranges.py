@@ -89,6 +89,7 @@ ALLOWED = {
         "sampling.guide_checkpoint": "it is a step",
         "eval.seed": "it is the first seed",
         "eval.checkpoint": "it is a step",
+        "eval.ema_std": "it is the average of model.ema_rate or its half-life",
         "eval.begin_step": "it is a step",
         "eval.end_step": "no range of steps",
         "eval.wait_minutes": "nothing is waited for",
@@ -123,7 +124,7 @@ def _config(name: str, value: Any) -> ConfigDict:
 def test_every_number_of_a_config(name: str, tmp_path: Path) -> None:
     """It is refused before data are read, and nothing is written; or it is on the list above."""
     count = isinstance(NUMBERS[name], int)
-    odd = {"negative": -1 if count else -0.5, "zero": 0 if count else 0.0, "fraction": 0.5, "infinite": math.inf}
+    odd = {"negative": -1 if count else -0.5, "zero": 0 if count else 0.0, "fraction": 0.25, "infinite": math.inf}
     allowed = {kind for kind in odd if name in ALLOWED.get(kind, ())} | ({"fraction"} if not count else set())
     for kind in allowed:
         check_config(_config(name, odd[kind]))

@@ -105,6 +105,10 @@ def test_what_a_short_run_does_not_come_to() -> None:
     assert "50% of the averaged weights" in length.doubts(config, 0)[0]  # 1200 times 8 images
     config.model.ema_rampup = 0.05
     assert length.doubts(config, 0) == []
+    config.training.update(ema_stds=(0.05, 0.1), ema_snapshot_freq=100)
+    assert "12 snapshots of the averages" in length.doubts(config, 0)[0]
+    config.training.ema_snapshot_freq = 75
+    assert length.doubts(config, 0) == []
     config.training.time_sampling = "loss_aware"
     assert length.doubts(config, 900) == [] and "levels stay uniform" in length.doubts(config, 1000)[0]
 

@@ -91,9 +91,7 @@ def test_muon_is_that_of_optax() -> None:
         "conv.kernel": optax.contrib.MuonDimensionNumbers((0, 1, 2), 3),
         "linear.kernel": optax.contrib.MuonDimensionNumbers((0,), 1),
     }
-    theirs = optax.contrib.muon(
-        1e-3, adam_b1=0.8, adam_b2=0.99, consistent_rms=0.2, muon_weight_dimension_numbers=axes
-    )
+    theirs = optax.contrib.muon(1e-3, adam_b1=0.8, adam_b2=0.99, consistent_rms=0.2, muon_weight_dimension_numbers=axes)
     made = optimizer.create(optimizer="Muon", lr=1e-3, beta1=0.8, beta2=0.99, warmup=0, grad_clip=0.0)
     for found, expected in zip(*(_steps(one, params, gradients) for one in (made, theirs)), strict=True):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-9), found, expected)

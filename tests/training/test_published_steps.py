@@ -150,7 +150,11 @@ def test_learning_rate_falls_as_half_a_cosine() -> None:
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"optimizer": "Adm"}, "'Adm'.*Adam, AdamW, RAdam, Muon"), ({"lr": 0.0}, r"lr is 0\.0"), ({"warmup": -1}, "warmup is -1")],
+    [
+        ({"optimizer": "Adm"}, "'Adm'.*Adam, AdamW, RAdam, Muon"),
+        ({"lr": 0.0}, r"lr is 0\.0"),
+        ({"warmup": -1}, "warmup is -1"),
+    ],
 )
 def test_wrong_options_are_named(options: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
