@@ -60,7 +60,10 @@ def of(base: Mapping[str, Mapping[str, Any]], model: Mapping[str, Any] | None = 
 JUMPS = (("jump", 1), ("jump", 2), ("jump", 4))
 ICT = {"start_scales": 10, "end_scales": 1280, "P_mean": -1.1, "P_std": 2.0}
 ECT = {"loss": "easy_consistency", "time_sampling": "lognormal", "P_mean": -1.1, "P_std": 2.0}
-HALVED = tuple(of(FLOW, loss="progressive_distillation", distilled_steps=steps) for steps in (4, 2, 1))
+PROGRESSIVE = {"loss": "progressive_distillation", "weight": "truncated_snr"}
+HALVED = tuple(of(FLOW, **PROGRESSIVE, distilled_steps=steps) for steps in (4, 2, 1))
+SCM = {"loss": "continuous_consistency", "time_sampling": "lognormal", "P_mean": -1.0, "P_std": 1.4}
+SCM_STAGES = OF_EDM, of(EDM, **SCM, tangent_warmup=1000)
 METHODS: dict[str, Method] = {
     "flow_matching": Method((OF_FLOW,), samplers=(*JUMPS, ("heun", 49))),
     "reflow": Method((OF_FLOW, of(FLOW, loss="flow_matching", coupling="reflow")), ("teacher",), JUMPS),
@@ -70,10 +73,8 @@ METHODS: dict[str, Method] = {
     "consistency, distilled": Method((OF_EDM, of(EDM, loss="consistency")), ("teacher", "begin_with")),
     "improved_consistency": Method((of(EDM, loss="improved_consistency", **ICT),)),
     "easy_consistency": Method((OF_EDM, of(EDM, **ECT)), ("begin_with",)),
-    "continuous_consistency, from data": Method((OF_EDM, of(EDM, loss="continuous_consistency")), ("begin_with",)),
-    "continuous_consistency, distilled": Method(
-        (OF_EDM, of(EDM, loss="continuous_consistency")), ("teacher", "begin_with")
-    ),
+    "continuous_consistency, from data": Method(SCM_STAGES, ("begin_with",)),
+    "continuous_consistency, distilled": Method(SCM_STAGES, ("teacher", "begin_with")),
 }
 
 
