@@ -54,12 +54,27 @@ def get_config() -> ConfigDict:
     training.p2_gamma = 1.0
     training.sigma_data = 0.5  # of the weight edm
     training.loss = "simple"  # flow_matching; hybrid, variational: of noise levels; vdm: continuous; cross_entropy:
-    # classifier; of maps: continuous_consistency, progressive_distillation
+    # classifier; of maps: continuous_consistency, progressive_distillation,
+    # consistency, improved_consistency, easy_consistency
     training.coupling = "independent"  # of noise and data in flow_matching; or optimal_transport
     training.coupling_size = 32  # examples among which it assigns
     training.tangent_warmup = 10_000  # steps of continuous_consistency
     training.tangent_c = 0.1
     training.distilled_steps = 4  # of the student in progressive_distillation
+    training.total_steps = 0  # over which the schedules of consistency losses go; 0: n_iters
+    training.scale_mode = "progressive"  # the grid's points of consistency; or fixed, start_scales of them
+    training.start_scales = 2  # of consistency; improved_consistency: 10 and 1280 were published
+    training.end_scales = 150
+    training.target_ema_mode = "adaptive"  # the target's rate in consistency; or fixed
+    training.start_ema = 0.9
+    training.karras_power = 7.0  # of the grid of these two
+    training.loss_norm = "l2"  # l1, l2_32, linf: the distance in consistency
+    training.consistency_weight = "uniform"  # snr, snr_plus_1, truncated_snr, karras: of an error of the image
+    training.huber_c = 0.00054  # of improved_consistency and easy_consistency, times sqrt(an example's numbers)
+    training.ect_q = 2  # easy_consistency: r = t (1 - q^-(stage + 1) (1 + k sigmoid(-b t)))
+    training.ect_k = 8.0
+    training.ect_b = 1.0
+    training.doubling_steps = 0  # steps of a stage; 0: there is one
     training.teacher = ""  # folder of a run that the loss learns from
     training.teacher_checkpoint = -1
     training.begin_with = ""  # folder of a run with whose averaged weights the training begins

@@ -254,6 +254,16 @@ def of_loss(experiment: Experiment, loss: Any) -> Broken:
         )
 
 
+def of_beginning(experiment: Experiment, loss: Any) -> Broken:
+    """The rules of a training that has no checkpoint yet: a loss that tunes a network must be given one."""
+    training = experiment.config.training
+    if loss.tunes and not training.begin_with:
+        yield (
+            f"training.loss is {training.loss!r}, which tunes a trained network; give training.begin_with the folder "
+            "of its run"
+        )
+
+
 def of_snapshot_fid(experiment: Experiment) -> Broken:
     """The rules of a training that measures the FID of its checkpoints."""
     config, processes = experiment.config, jax.process_count()

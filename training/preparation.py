@@ -81,6 +81,8 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
 
     template = jax.eval_shape(begin, trained_network(experiment).abstract())
     state = _restored(workdir, template, begin, config.ema_stds)
+    if state is None:
+        rules.check(rules.of_beginning(experiment, loss))
     length.check_decay(experiment.config, state)
     initial = None if state else initial_weights(experiment)
     return Preparation(loss, adam, ema, devices, teaching, found, state, initial, config.ema_stds)

@@ -33,6 +33,7 @@ from models.checks import ranges_of
 from samplers.settings import RANGES
 from training import losses, optimizer
 from training.devices import DEVICES
+from training.losses.consistency import NORMS, WEIGHTS
 from training.times import TIMES
 from training.weighting import WEIGHTINGS
 
@@ -61,6 +62,12 @@ ALLOWED = {
         "training.teacher_checkpoint": "it is the checkpoint of step 0",
         "training.p2_k": "the weight is then SNR^-gamma",
         "training.p2_gamma": "the weight is then uniform",
+        "training.total_steps": "schedules go over training.n_iters",
+        "training.start_ema": "the target is the network itself",
+        "training.huber_c": "the distance is the norm",
+        "training.ect_k": "r is t times one factor",
+        "training.ect_b": "r is t times one factor",
+        "training.doubling_steps": "there is one stage",
         "training.vlb_weight": "the bound trains nothing",
         "training.tangent_warmup": "the tangent is whole from the first step on",
         "training.bound_steps": "it is continuous time",
@@ -77,6 +84,7 @@ ALLOWED = {
         "optim.inverse_sqrt_steps": "the rate does not fall",
         "sampling.discretization": "the kernels are exact",
         "sampling.eta": "ddim is deterministic",
+        "sampling.diffusion_scale": "the sampler follows the flow",
         "sampling.s_churn": "no noise is added",
         "sampling.s_min": "noise is added down to data",
         "sampling.s_max": "noise is added nowhere",
@@ -152,6 +160,8 @@ def test_names_are_those_of_the_tables_that_are_looked_up() -> None:
     tables = {
         "training.weight": WEIGHTINGS,
         "training.time_sampling": (*TIMES, "loss_aware"),
+        "training.loss_norm": (*NORMS, "lpips"),
+        "training.consistency_weight": WEIGHTS,
         "training.parallelism": DEVICES,
         "optim.optimizer": optimizer.OPTIMIZERS,
         "eval.inception_resize": inception.RESIZES,

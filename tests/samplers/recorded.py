@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.experimental import io_callback
 
-STOCHASTIC = ("euler_maruyama", "reverse_diffusion", "ancestral", "interpolant", "langevin")
+STOCHASTIC = ("euler_maruyama", "reverse_diffusion", "ancestral", "interpolant", "langevin", "maps")
 
 
 @contextmanager

@@ -13,11 +13,14 @@ from experiment.ranges import of_section
 from limits import arguments, check_known, declared
 from sde_lib import NoiseLevels
 from training.losses.base import GreyLevels, Loss, Process
+from training.losses.consistency import Consistency
 from training.losses.continuous_consistency import ContinuousConsistency
 from training.losses.cross_entropy import CrossEntropy
 from training.losses.denoising_score_matching import DenoisingScoreMatching
+from training.losses.easy_consistency import EasyConsistency
 from training.losses.flow_matching import FlowMatching
 from training.losses.hybrid import Hybrid
+from training.losses.improved_consistency import ImprovedConsistency
 from training.losses.progressive_distillation import ProgressiveDistillation
 from training.losses.variational import Variational
 from training.losses.vdm import VariationalDiffusion
@@ -27,6 +30,9 @@ LOSSES: dict[str, type[Loss]] = {
     "flow_matching": FlowMatching,
     "continuous_consistency": ContinuousConsistency,
     "progressive_distillation": ProgressiveDistillation,
+    "consistency": Consistency,
+    "improved_consistency": ImprovedConsistency,
+    "easy_consistency": EasyConsistency,
     "hybrid": Hybrid,
     "variational": Variational,
     "vdm": VariationalDiffusion,
@@ -78,11 +84,14 @@ def of_config(section: Mapping[str, Any], process: Process, grey_levels: GreyLev
     """Return the loss that ``config.training`` names.
 
     Its options are the fields of the section by their own names; the other fields that every config has are the
-    training's own. A key that a recipe has added must therefore be an option of its loss.
+    training's own. A key that a recipe has added must therefore be an option of its loss. A loss with a schedule over a
+    whole training is told ``n_iters`` where ``total_steps`` is 0.
 
     Raises:
       ValueError: as `create` does.
     """
     shared = set(of_section("training")).difference(declared(*LOSSES.values()))
     options = {name: value for name, value in section.items() if name not in shared}
+    if section["loss"] in LOSSES and "total_steps" in declared(LOSSES[section["loss"]]):
+        options["total_steps"] = options.get("total_steps") or section["n_iters"]
     return create(section["loss"], process, grey_levels, **options)

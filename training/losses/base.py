@@ -44,6 +44,8 @@ class Loss(abc.ABC):
     """Whether it has a target network: an average of the weights with a rate of its own (`TrainedModel.target`)."""
     preconditioning: ClassVar[str | None] = None
     """The preconditioning that its network must have; None: whichever."""
+    tunes: ClassVar[bool] = False
+    """Whether it tunes the weights of a trained network, without which it does not begin."""
     needs_classifier: ClassVar[bool] = False
     """Whether the network is a classifier, which no other loss trains."""
     needs_grey_levels: ClassVar[bool] = False
