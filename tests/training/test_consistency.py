@@ -17,8 +17,10 @@ from ml_collections import ConfigDict
 import main
 import sde_lib
 from autoencoders.grey_levels import GreyLevels
+from configs.consistency import digits
+from configs.edm import digits as edm_digits
 from configs.vp import toy_mixture8_mlp
-from experiment import Refusal
+from experiment import Refusal, build
 from experiment.workdir import Workdir
 from models.functional import Network
 from sde_lib import VP, Flow, PredictFn, Prediction
@@ -474,6 +476,16 @@ def test_a_continued_run_is_that_of_one_piece(name: str, field: str, tmp_path: P
     told = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     tested = [each["test_loss"] for each in told if "test_loss" in each]
     assert len(tested) == 2 and np.isfinite(tested).all()
+
+
+def test_the_recipe_tunes_what_the_other_trains() -> None:
+    """The same process, network and parameterization; the loss is the one that the config names, with its options."""
+    tuned, first = build(digits.get_config()), build(edm_digits.get_config())
+    for what in ("sde", "network", "parameterization"):
+        assert getattr(tuned, what) == getattr(first, what), what
+    loss = losses.of_config(tuned.config.training, tuned.sde)
+    training = tuned.config.training
+    assert loss.tunes and loss.total_steps == training.n_iters and loss.doubling_steps * 3 <= training.n_iters
 
 
 def test_what_tunes_a_network_is_given_one(tmp_path: Path) -> None:
