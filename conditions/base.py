@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 Condition = dict[str, Array]
 """What a network is told of each example: arrays [b, ...] by name, of which a network names those that it takes."""
@@ -33,6 +33,12 @@ class Conditioner(abc.ABC):
     @abc.abstractmethod
     def none(self, condition: Condition) -> Condition:
         """The condition of as many examples of which the network is told nothing, entries alike in shape and type."""
+
+    def told(self, condition: Condition) -> Bool[Array, " b"]:
+        """Whether the network is told anything of each example, which is not so where its condition is `none`'s."""
+        nothing = self.none(condition)
+        parts = [(condition[name] != nothing[name]).reshape(len(nothing[name]), -1) for name in nothing]
+        return jnp.any(jnp.concatenate(parts, axis=1), axis=1)
 
     def drop(self, keys: Key[Array, " b"], condition: Condition, probability: float) -> Condition:
         """The condition, in which each example is told of nothing with this probability, by its own key.

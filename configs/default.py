@@ -54,10 +54,10 @@ def get_config() -> ConfigDict:
     training.p2_gamma = 1.0
     training.sigma_data = 0.5  # of the weight edm
     training.loss = "simple"  # flow_matching; hybrid, variational: of noise levels; vdm: continuous; cross_entropy:
-    # classifier; of maps: continuous_consistency, progressive_distillation,
+    # classifier; of maps: mean_flow, continuous_consistency, progressive_distillation,
     # consistency, improved_consistency, easy_consistency
-    training.coupling = "independent"  # of noise and data in flow_matching; or optimal_transport
-    training.coupling_size = 32  # examples among which it assigns
+    training.coupling = "independent"  # of noise and data in flow_matching, mean_flow; optimal_transport or reflow
+    training.coupling_size = 32  # examples among which optimal_transport assigns
     training.tangent_warmup = 10_000  # steps of continuous_consistency
     training.tangent_c = 0.1
     training.distilled_steps = 4  # of the student in progressive_distillation
@@ -75,6 +75,16 @@ def get_config() -> ConfigDict:
     training.ect_k = 8.0
     training.ect_b = 1.0
     training.doubling_steps = 0  # steps of a stage; 0: there is one
+    training.reflow_pairs = 50_000  # of reflow: drawn once by the flow of training.teacher
+    training.reflow_sampler = "heun"
+    training.reflow_evaluations = 50
+    training.same_time = 0.75  # of mean_flow: the share of examples without a jump
+    training.norm_power = 1.0  # of its weight (error + norm_eps)^-norm_power
+    training.norm_eps = 0.01
+    training.guidance_omega = 1.0  # what it learns is guided: omega v + (1 - omega - kappa) u(nothing) + kappa u
+    training.guidance_kappa = 0.0
+    training.guidance_start = 0.0  # at the times between these
+    training.guidance_end = 1.0
     training.teacher = ""  # folder of a run that the loss learns from
     training.teacher_checkpoint = -1
     training.begin_with = ""  # folder of a run with whose averaged weights the training begins

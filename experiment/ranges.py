@@ -9,6 +9,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
+import samplers
 import sde_lib
 from autoencoders import CODECS
 from experiment.power_averages import WIDTH
@@ -74,11 +75,21 @@ FIELDS: dict[str, Range] = {
     "training.logit_mean": Number(-80.0, 80.0, note="published: 0"),
     "training.logit_std": positive(note="published: 1"),
     "training.time_shift": positive(note="1 leaves the times; published: 3 for pictures of 1024 pixels"),
-    "training.coupling": OneOf(("independent", "optimal_transport")),
+    "training.coupling": OneOf(("independent", "optimal_transport", "reflow")),
     "training.coupling_size": whole(2, 1024, note="examples that are coupled with each other's noise"),
     "training.tangent_warmup": whole(0, note="in steps; published: 10000; 0: without"),
     "training.tangent_c": positive(note="published: 0.1"),
     "training.distilled_steps": whole(1, 4096, note="of the student; published: half of its teacher's"),
+    "training.reflow_pairs": whole(1, note="published: 100000 and more"),
+    "training.reflow_sampler": OneOf(samplers.DETERMINISTIC),
+    "training.reflow_evaluations": whole(1, 100_000, note="an adaptive solver takes what it needs"),
+    "training.same_time": share(note="of the examples; published: 0.75"),
+    "training.norm_power": not_negative(note="published: 1; 0 is without"),
+    "training.norm_eps": positive(note="published: 0.01"),
+    "training.guidance_omega": Number(note="published: 1; with guidance_kappa 0 that is without guidance"),
+    "training.guidance_kappa": share(below=True, note="published: 0.5"),
+    "training.guidance_start": share(note="a time; published: 0"),
+    "training.guidance_end": share(note="a time; published: 1"),
     "training.weight": OneOf(("uniform", "snr", "truncated_snr", "min_snr", "p2", "edm", "likelihood")),
     "training.min_snr_gamma": positive(note="published: 5"),
     "training.p2_k": not_negative(note="published: 1"),

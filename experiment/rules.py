@@ -227,14 +227,34 @@ def of_training(experiment: Experiment) -> Broken:
 
 def of_loss(experiment: Experiment, loss: Any) -> Broken:
     """The rules of a training's loss (`training.losses.base.Loss`): network and data must be what it trains."""
-    model, training = experiment.config.model, experiment.config.training
+    model, training, data = experiment.config.model, experiment.config.training, experiment.config.data
     name = f"training.loss is {training.loss!r}"
     if loss.needs_teacher and not training.teacher:
         yield f"{name}, which learns from a teacher; give training.teacher the folder of a run"
-    if training.teacher and not loss.takes_teacher:
+    if training.teacher and not (loss.takes_teacher or loss.needs_pairs):
         yield f"{name} and training.teacher {training.teacher!r}; that loss learns from data alone: leave it ''"
     if loss.preconditioning not in (None, model.preconditioning):
         yield f"{name} and model.preconditioning {model.preconditioning!r}; set it to {loss.preconditioning!r}"
+    if loss.needs_pairs and not training.teacher:
+        yield (
+            f"training.coupling is {training.coupling!r}, of noise and data that a trained run's flow joins; give "
+            "training.teacher the folder of that run"
+        )
+    if loss.needs_pairs and (data.random_flip or data.augment):
+        yield (
+            f"training.coupling is {training.coupling!r}, data.random_flip {data.random_flip} and data.augment "
+            f"{data.augment}; pairs of a flow have their data as they are: set those to False and 0"
+        )
+    if loss.trains_jumps and not experiment.parameterization.told_end:
+        yield f"{name}, whose network is told where a jump ends; set model.told_end to True"
+    if loss.prediction not in (None, model.prediction):
+        yield f"{name} and model.prediction {model.prediction!r}; that loss trains {loss.prediction!r}: set it to that"
+    if loss.guides and not (experiment.conditioner.fields and training.label_dropout):
+        yield (
+            f"{name} with guidance (training.guidance_omega, guidance_kappa), model.label_dim {experiment.num_classes} "
+            f"and training.label_dropout {training.label_dropout}: what guides is a class that is sometimes not told; "
+            "set both, or guidance_omega to 1 and guidance_kappa to 0"
+        )
     if loss.needs_grey_levels and experiment.config.data.uniform_dequantization:
         yield f"{name}, which decodes whole levels; set data.uniform_dequantization to False"
     if loss.needs_variance and model.preconditioning != "none":

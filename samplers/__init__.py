@@ -13,7 +13,7 @@ from samplers.flow import flow_euler, flow_heun
 from samplers.guidance import autoguidance, classifier_free
 from samplers.langevin import annealed_langevin, langevin
 from samplers.maps import jump, renoise
-from samplers.methods import CORRECTORS, MAPS, PREDICTORS, SOLVERS
+from samplers.methods import CORRECTORS, DETERMINISTIC, MAPS, PREDICTORS, SOLVERS
 from samplers.ode import FlowSolution, decode, draw_probes, encode, solve_flow
 from samplers.reverse_diffusion import reverse_diffusion
 from samplers.runge_kutta import Churn, dpm_2, euler, heun

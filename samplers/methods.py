@@ -63,3 +63,5 @@ STOCHASTIC = ("dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_2s_ancestral", "dpmpp_sde")
 """The few-step solvers that draw noise on their way."""
 STOCHASTIC_MAPS = ("renoise",)
 """The maps that do."""
+DETERMINISTIC = ("ode", *(name for name in (*SOLVERS, *MAPS) if name not in (*STOCHASTIC, *STOCHASTIC_MAPS)))
+"""What carries a point of the prior to the same data again: the probability flow, adaptively or in few steps."""

@@ -20,6 +20,7 @@ class Draws(NamedTuple):
       place: the examples' places in it, [b].
       flip, dequantize, time, noise, dropout, augment: the keys of what they are named after, [b] each.
       drop, condition: the keys of whether the network is told nothing, and of what is random in what it is told.
+      end: the key of where a jump ends.
       batch: the key of what a batch has one of, different from every example's.
     """
 
@@ -33,6 +34,7 @@ class Draws(NamedTuple):
     augment: Key[Array, " b"]
     drop: Key[Array, " b"]
     condition: Key[Array, " b"]
+    end: Key[Array, " b"]
     batch: Key[Array, ""]
 
     @classmethod
@@ -43,9 +45,10 @@ class Draws(NamedTuple):
         """
         each = jax.vmap(jax.random.fold_in, (None, 0))(key, place)
         flip, dequantize, time, noise, dropout = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 5))(each), axis=1)
-        augment, drop, condition = (jax.vmap(jax.random.fold_in, (0, None))(each, number) for number in (5, 6, 7))
+        later = (jax.vmap(jax.random.fold_in, (0, None))(each, number) for number in (5, 6, 7, 8))
+        augment, drop, condition, end = later
         batch = jax.random.fold_in(key, 2**31 - 1)
-        return cls(size, place, flip, dequantize, time, noise, dropout, augment, drop, condition, batch)
+        return cls(size, place, flip, dequantize, time, noise, dropout, augment, drop, condition, end, batch)
 
     def eps(self, x0: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
         """Return standard normal noise in the shape and type of x0."""

@@ -16,6 +16,10 @@ Batch = dict[str, Any]
 """Arrays [b, ...] of records by name: the data that the codec encodes, and what a condition is made of."""
 
 
+NOISE = "noise"
+"""The field of a record that is its noise, of the pairs of a teacher's flow (`training.reflow`)."""
+
+
 class Examples(NamedTuple):
     """A part of a batch as a loss sees it: x0 in the space of the model, the records, and the random numbers."""
 

@@ -1,6 +1,7 @@
 """The training run: from the newest checkpoint, or the beginning, to the last step."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 
 import jax
@@ -13,11 +14,12 @@ from experiment import Experiment, average_snapshots, inputs
 from experiment.processes import to_host
 from experiment.progress import waiting
 from experiment.workdir import Workdir
-from training import length
+from training import length, reflow
 from training.best import Measure
 from training.devices import on_host
 from training.examples import Batch
-from training.preparation import Preparation, scores_of
+from training.losses.base import Loss
+from training.preparation import Preparation, fields_of, scores_of
 from training.records import Readings, Records
 from training.saving import Checkpoint, StopRequest, diverged, saving_before_unreadable
 from training.snapshots import Snapshots
@@ -52,6 +54,9 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
     for doubt in length.doubts(experiment.config, experiment.num_scales) if leader else ():
         logging.warning("%s", doubt)
 
+    if prepared.joining:
+        source = reflow.source(experiment, prepared.joining, workdir)
+        experiment = dataclasses.replace(experiment, source=source)
     train_step = make_train_step(
         devices.spread(scores_of(experiment, loss, devices.axis_size * config.accumulate, prepared.teacher)),
         prepared.adam,
@@ -67,7 +72,7 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
     snapshots = Snapshots(
         experiment, workdir, loss, devices, measure, start=start, keys=(key_eval, key_sample), teacher=prepared.teacher
     )
-    data = _batches_of_calls(experiment, start)
+    data = _batches_of_calls(experiment, loss, start)
     records = Records(workdir.path, start) if leader else None
     if leader:
         average_snapshots.take_back(workdir, start)
@@ -131,7 +136,7 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
     return step
 
 
-def _batches_of_calls(experiment: Experiment, start: int) -> Iterator[Batch]:
+def _batches_of_calls(experiment: Experiment, loss: Loss, start: int) -> Iterator[Batch]:
     """This process's batches of each call, stacked: arrays [steps, b, ...]."""
     config = experiment.config.training
     data = batches(
@@ -144,4 +149,4 @@ def _batches_of_calls(experiment: Experiment, start: int) -> Iterator[Batch]:
     )
     while True:
         drawn = [next(data) for _ in range(config.n_jitted_steps)]
-        yield {name: np.stack([each[name] for each in drawn]) for name in experiment.batch_fields}
+        yield {name: np.stack([each[name] for each in drawn]) for name in fields_of(experiment, loss)}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from conditions import Condition, with_end
 from models.functional import Network
@@ -27,7 +27,7 @@ class TrainedModel:
 
     Attributes:
       network: (weights by name, x [b, ...], noise label [b]) -> the output; one that is told where a jump ends takes
-        that [b] too.
+        that [b] too. With the keyword `none` it is told nothing else of the examples.
       params: the weights, among them those of a learned noise schedule.
       parameterization: what the output means.
       average: the moving average of the weights before the step, which has no gradient. Only a loss that sets
@@ -36,6 +36,7 @@ class TrainedModel:
       teacher: the predictions of ``training.teacher`` along its own process, for the same batch, without dropout and
         without a gradient; None where there is none.
       step: the number of the training step, 0, 1, ...; None where the average is tested, as if behind the last one.
+      told: whether the network is told anything of each example; None where it takes no condition.
     """
 
     network: Callable[..., Array]
@@ -45,11 +46,17 @@ class TrainedModel:
     target: Weights | None = None
     teacher: PredictFn | None = None
     step: Int[Array, ""] | None = None
+    told: Bool[Array, " b"] | None = None
 
-    def predict_fn(self, process: AffineSDE | NoiseLevels, params: Weights | None = None) -> PredictFn:
-        """Return the predictions along a process, of these weights or of others; one network evaluation a call."""
-        weights = self.params if params is None else params
-        return self.parameterization.predict_fn(process, lambda x, *told: self.network(weights, x, *told))
+    def predict_fn(
+        self, process: AffineSDE | NoiseLevels, params: Weights | None = None, *, none: bool = False
+    ) -> PredictFn:
+        """Return the predictions along a process, of these weights or of others; one network evaluation a call.
+
+        With `none` they are those of a network that is told nothing of the examples.
+        """
+        weights, how = self.params if params is None else params, {"none": True} if none else {}
+        return self.parameterization.predict_fn(process, lambda x, *told: self.network(weights, x, *told, **how))
 
     def logits_fn(self, process: AffineSDE | NoiseLevels) -> LogitsFn:
         """Return what a classifier says of noisy data; one network evaluation a call."""
@@ -83,10 +90,14 @@ def batch_scores(
         keys = draws.dropout if train else None
         own = {name: value for name, value in variables.items() if name in ("params", "fixed")}
 
-        def apply(params: Weights, x: Array, c_noise: Array, *end: Array) -> Array:
-            return network.apply({**own, "params": params}, x, c_noise, with_end(condition, *end), keys=keys)
+        nothing = condition | encoder.conditioner.none(condition)
+
+        def apply(params: Weights, x: Array, c_noise: Array, *end: Array, none: bool = False) -> Array:
+            told = with_end(nothing if none else condition, *end)
+            return network.apply({**own, "params": params}, x, c_noise, told, keys=keys)
 
         beside = {name: variables.get(name) for name in ("average", "target", "step")}
+        beside["told"] = encoder.conditioner.told(condition) if encoder.conditioner.fields else None
         if teacher:
             beside["teacher"] = teacher(variables["teacher"], condition)
         model = TrainedModel(apply, variables["params"], parameterization, **beside)

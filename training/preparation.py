@@ -1,5 +1,6 @@
 """What a training run begins with: its parts as the config names them, checked before anything compiles."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,10 +14,10 @@ from experiment.power_averages import PowerAverages
 from experiment.workdir import Workdir
 from models.functional import Network, Variables
 from sde_lib import NoiseLevels
-from training import length, losses, optimizer
+from training import length, losses, optimizer, reflow
 from training.devices import Devices, check_batch_size
 from training.devices import create as create_devices
-from training.examples import Encoder
+from training.examples import NOISE, Encoder
 from training.losses.base import Loss
 from training.model import Scores, batch_scores
 from training.state import TrainState
@@ -29,6 +30,7 @@ class Preparation(NamedTuple):
     """A run's loss, optimiser, average's decay, devices, teacher (None: without one), inputs and beginning.
 
     Attributes:
+      joining: the teacher whose flow joins noise and data before training (`training.reflow`); None where it does not.
       checkpoint: the state that the run continues; None where it begins.
       ema_stds: the widths of the power-function averages that it keeps.
       initial: the weights of another run that it begins with; None where they are drawn.
@@ -39,6 +41,7 @@ class Preparation(NamedTuple):
     ema: Callable[[jax.Array], jax.Array]
     devices: Devices
     teacher: Teacher | None
+    joining: Teacher | None
     inputs: inputs.Inputs
     checkpoint: TrainState | None
     initial: Variables | None
@@ -74,6 +77,8 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
     rules.check(rules.of_loss(experiment, loss))
     adam, ema = optimizers_of(experiment, config.batch_size)
     teaching = teacher_of(experiment)
+    if teaching and loss.needs_pairs:
+        reflow.check(experiment, teaching)
     found = inputs.checked(experiment, workdir, {"training.teacher": teaching.digest} if teaching else {})
 
     def begin(variables: Variables) -> TrainState:
@@ -84,8 +89,9 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
     if state is None:
         rules.check(rules.of_beginning(experiment, loss))
     length.check_decay(experiment.config, state)
+    teacher, joining = (None, teaching) if loss.needs_pairs else (teaching, None)
     initial = None if state else initial_weights(experiment)
-    return Preparation(loss, adam, ema, devices, teaching, found, state, initial, config.ema_stds)
+    return Preparation(loss, adam, ema, devices, teacher, joining, found, state, initial, config.ema_stds)
 
 
 def loss_of(experiment: Experiment) -> Loss:
@@ -107,9 +113,9 @@ def optimizers_of(
 
 def scores_of(experiment: Experiment, loss: Loss, parts: int, teacher: Teacher | None = None) -> Callable[..., Scores]:
     """Return the loss of the network that the config names: `batch_scores` of one of `parts` parts of a batch."""
-    config = experiment.config
+    config, codec = experiment.config, experiment.codec
     encoder = Encoder(
-        experiment.codec,
+        dataclasses.replace(codec, levels=None) if loss.needs_pairs else codec,  # pairs hold x itself
         random_flips=config.data.random_flip,
         augment_probability=config.data.augment,
         conditioner=experiment.conditioner,
@@ -123,6 +129,11 @@ def scores_of(experiment: Experiment, loss: Loss, parts: int, teacher: Teacher |
         parts=parts,
         teacher=teacher and teacher.predict_fn,
     )
+
+
+def fields_of(experiment: Experiment, loss: Loss) -> tuple[str, ...]:
+    """Return the fields of a record that the loss takes."""
+    return (*experiment.batch_fields, *([NOISE] if loss.needs_pairs else []))
 
 
 def trained_network(experiment: Experiment) -> Network:

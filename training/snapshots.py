@@ -21,7 +21,7 @@ from sde_lib import AffineSDE
 from training.best import Best, Measure
 from training.devices import Devices
 from training.losses.base import Loss
-from training.preparation import scores_of
+from training.preparation import fields_of, scores_of
 from training.records import Records
 from training.state import TrainState
 from training.teacher import Teacher
@@ -46,6 +46,7 @@ class Snapshots:
     ):
         """Begin at the step `start`; the keys are those of the test set's noise and of the samples."""
         self._experiment, self._workdir, self._devices, self._measure = experiment, workdir, devices, measure
+        self._fields = fields_of(experiment, loss)
         scores, (self._of_noise, self._of_samples) = scores_of(experiment, loss, 1, teacher), keys
         self._scores = devices.jit(lambda variables, batch, key: scores(variables, batch, key, False))
         self._compiled = functools.lru_cache(maxsize=1)(self._sampler_of)
@@ -90,7 +91,7 @@ class Snapshots:
         experiment, test = self._experiment, self._experiment.source.test
         total: dict[str, float] = {}
         for i, batch in enumerate(eval_batches(test, batch_size=min(experiment.config.eval.batch_size, len(test)))):
-            given = {name: batch[name] for name in experiment.batch_fields}
+            given = {name: batch[name] for name in self._fields}
             for name, values in self._scores(variables, given, jax.random.fold_in(self._of_noise, i)).items():
                 kept = np.asarray(values, np.float64)[batch["mask"]]
                 total[f"test_{name}"] = total.get(f"test_{name}", 0.0) + kept.sum()

@@ -20,7 +20,9 @@ from training import losses, optimizer
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs").rglob("*.py"))
-EXPERIMENTS = [str(p.relative_to(ROOT)) for p in FILES if p.relative_to(ROOT).parts[1] in sde_lib.SDES]
+PROCESSES = {**dict(zip(sde_lib.SDES, sde_lib.SDES, strict=True)), "meanflow": "flow", "consistency": "edm"}
+"""The process of each folder of experiments, most of which are named after it."""
+EXPERIMENTS = [str(p.relative_to(ROOT)) for p in FILES if p.relative_to(ROOT).parts[1] in PROCESSES]
 
 
 def _load(path: str) -> ConfigDict:
@@ -38,7 +40,7 @@ def test_it_is_locked_data_that_builds_its_network(path: str) -> None:
     assert config.is_locked and config.training.is_locked
     with pytest.raises((AttributeError, KeyError)):
         config.training.batchsize = 3
-    assert config.sde.name == Path(path).parts[1]
+    assert config.sde.name == PROCESSES[Path(path).parts[1]]
     sde = sde_lib.create(**config.sde)
     settings = samplers.Settings(**config.sampling)
     for method in (settings.method, *config.eval.samplers):

@@ -72,11 +72,11 @@ def test_each_depends_on_its_own_key_alone(steps: list) -> None:
 
 def test_no_two_keys_are_the_same() -> None:
     """Of all names, examples and two steps, and the key of the batch itself."""
-    keys = [_draws(jax.random.fold_in(jax.random.key(3), n)) for n in (0, 1)]
+    keys, others = [_draws(jax.random.fold_in(jax.random.key(3), n)) for n in (0, 1)], (*NAMES, "condition", "end")
     data = [
-        np.asarray(jax.random.key_data(getattr(d, name))).reshape(-1, 2) for d in keys for name in (*NAMES, "batch")
+        np.asarray(jax.random.key_data(getattr(d, name))).reshape(-1, 2) for d in keys for name in (*others, "batch")
     ]
-    assert len(np.unique(np.concatenate(data), axis=0)) == sum(map(len, data)) == 2 * (len(NAMES) * N + 1)
+    assert len(np.unique(np.concatenate(data), axis=0)) == sum(map(len, data)) == 2 * (len(others) * N + 1)
 
 
 def test_they_are_uncorrelated_with_each_other_the_next_example_and_the_next_step(steps: list) -> None:

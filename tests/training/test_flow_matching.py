@@ -11,6 +11,7 @@ import scipy.stats
 from sde_lib import GVP, VP, Flow, NoiseLevels, Plain
 from tests.training.given import draws, losses_at
 from training import losses
+from training.examples import Examples
 from training.losses.flow_matching import assigned
 from training.times import Times
 
@@ -53,14 +54,19 @@ def test_groups_are_coupled_apart_and_parts_alike() -> None:
     """Within a group the noise is used once each; what a device takes decides nothing."""
     loss = losses.create("flow_matching", Flow(), coupling="optimal_transport", coupling_size=4)
     x0, eps = jax.random.normal(jax.random.key(0), (2, 8, 3))
-    whole = loss.coupled(x0, eps)
-    np.testing.assert_array_equal(whole[:4], loss.coupled(x0[:4], eps[:4]))
+    whole = loss.coupled(given(x0), eps)
+    np.testing.assert_array_equal(whole[:4], loss.coupled(given(x0[:4]), eps[:4]))
     for group in (slice(0, 4), slice(4, 8)):
         np.testing.assert_array_equal(np.sort(whole[group], 0), np.sort(eps[group], 0))
         assert jnp.sum((x0[group] - whole[group]) ** 2) < jnp.sum((x0[group] - eps[group]) ** 2)
     with pytest.raises(ValueError, match="coupling_size is 4, and a device takes 6 examples at once"):
-        loss.coupled(x0[:6], eps[:6])
-    np.testing.assert_array_equal(losses.create("flow_matching", Flow()).coupled(x0, eps), eps)
+        loss.coupled(given(x0[:6]), eps[:6])
+    np.testing.assert_array_equal(losses.create("flow_matching", Flow()).coupled(given(x0), eps), eps)
+
+
+def given(x0: jax.Array) -> Examples:
+    """Examples of these data, whose records hold no noise."""
+    return Examples(x0, {}, None)
 
 
 def test_noise_levels_have_no_velocity() -> None:

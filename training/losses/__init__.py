@@ -21,6 +21,7 @@ from training.losses.easy_consistency import EasyConsistency
 from training.losses.flow_matching import FlowMatching
 from training.losses.hybrid import Hybrid
 from training.losses.improved_consistency import ImprovedConsistency
+from training.losses.mean_flow import MeanFlow
 from training.losses.progressive_distillation import ProgressiveDistillation
 from training.losses.variational import Variational
 from training.losses.vdm import VariationalDiffusion
@@ -33,6 +34,7 @@ LOSSES: dict[str, type[Loss]] = {
     "consistency": Consistency,
     "improved_consistency": ImprovedConsistency,
     "easy_consistency": EasyConsistency,
+    "mean_flow": MeanFlow,
     "hybrid": Hybrid,
     "variational": Variational,
     "vdm": VariationalDiffusion,

@@ -46,6 +46,10 @@ class Loss(abc.ABC):
     """The preconditioning that its network must have; None: whichever."""
     tunes: ClassVar[bool] = False
     """Whether it tunes the weights of a trained network, without which it does not begin."""
+    trains_jumps: ClassVar[bool] = False
+    """Whether the network must be told where a jump ends."""
+    prediction: ClassVar[str | None] = None
+    """What the network must predict; None: whatever."""
     needs_classifier: ClassVar[bool] = False
     """Whether the network is a classifier, which no other loss trains."""
     needs_grey_levels: ClassVar[bool] = False
@@ -61,6 +65,16 @@ class Loss(abc.ABC):
     @property
     def needs_variance(self) -> bool:
         """Whether it trains a variance, which the network must predict."""
+        return False
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether its examples are pairs that a teacher's flow has joined (`training.reflow`)."""
+        return False
+
+    @property
+    def guides(self) -> bool:
+        """Whether what it learns is guided by the condition, so that the network must take one and have it dropped."""
         return False
 
     def init(self) -> Any:

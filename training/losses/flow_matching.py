@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from experiment.ranges import FIELDS
 from sde_lib import AffineSDE, NoiseLevels
-from training.examples import Examples
+from training.examples import NOISE, Examples
 from training.losses.base import NoisedLoss
 from training.losses.denoising_score_matching import weighted_errors
 from training.model import Scores, TrainedModel
@@ -42,7 +42,8 @@ class FlowMatching(NoisedLoss):
     Attributes:
       coupling: "independent": every example has noise of its own; "optimal_transport": within groups of examples that
         are next to each other in a batch the noise is `assigned`, which makes the flow straighter. An example draws the
-        same noise either way, whoever gets it.
+        same noise either way, whoever gets it. "reflow": examples and noise are the two ends of a teacher's flow
+        (`training.reflow`; Liu et al. 2022, sec. 2.1), whose paths hardly cross, and nothing is drawn.
       coupling_size: the examples of a group, of which what a device takes at once must hold whole ones.
 
     Raises:
@@ -57,14 +58,21 @@ class FlowMatching(NoisedLoss):
         super().__post_init__()
         if isinstance(self.process, NoiseLevels):
             raise ValueError(
-                "training.loss is 'flow_matching', whose velocity is of continuous time; set training.continuous=True"
+                "training.loss learns a velocity, and a velocity is of continuous time; set training.continuous=True"
             )
 
-    def coupled(self, x0: Float[Array, "b *d"], eps: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
-        """Return the noise that each example meets."""
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether it learns the pairs of a teacher's flow."""
+        return self.coupling == "reflow"
+
+    def coupled(self, examples: Examples, eps: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
+        """Return the noise that each example meets, where eps was drawn for them."""
+        if self.needs_pairs:
+            return examples.fields[NOISE]
         if self.coupling == "independent":
             return eps
-        size = self.coupling_size
+        x0, size = examples.x0, self.coupling_size
         if len(x0) % size:
             raise ValueError(
                 f"training.coupling_size is {size}, and a device takes {len(x0)} examples at once (training.batch_size "
@@ -76,7 +84,7 @@ class FlowMatching(NoisedLoss):
     def at(self, model: TrainedModel, examples: Examples, t: Float[Array, " b"], eps: Float[Array, "b *d"]) -> Scores:
         """Return the loss of examples with this noise at these times; one network evaluation."""
         x0 = examples.x0
-        eps = self.coupled(x0, eps)
+        eps = self.coupled(examples, eps)
         prediction = model.predict_fn(self.process)(self.noised(x0, t, eps), t)
         found = self.process.velocity(prediction.x0, prediction.eps, t)
         return {"loss": weighted_errors(jnp.ones_like(t), found, self.process.velocity(x0, eps, t))}

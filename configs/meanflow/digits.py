@@ -1,0 +1,22 @@
+"""MeanFlow on scikit-learn's digits: jumps of any length along the flow of configs/flow/digits.py, in one evaluation.
+
+Command:  python main.py --mode=train --config=configs/meanflow/digits.py --workdir=runs/digits_meanflow
+Hardware: two CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.flow import digits
+
+
+def get_config() -> ConfigDict:
+    config = digits.get_config()
+    with config.unlocked():
+        config.model.told_end = True
+    config.training.loss = "mean_flow"
+    config.training.logit_mean = -0.4
+    config.training.same_time = 0.5
+    config.sampling.method = "jump"
+    config.sampling.evaluations = 1
+    config.eval.samplers = ("jump", "flow_heun")
+    return config
