@@ -204,6 +204,7 @@ def get_config() -> ConfigDict:
 
     # --mode=compare of the run in --workdir and further ones: 'method' or 'method/grid', each with so many evaluations,
     # of runs whose eval.samplers name a solver; the same of those whose name a map; the slow sampler they are held to.
+    evaluate.compare_ema_stds = ()  # widths that the run is compared at, each as eval.ema_std: (0.0, 0.05, 0.1)
     evaluate.compare_runs = ()  # folders of further runs on the same data
     evaluate.compare = (
         "euler_maruyama/uniform",

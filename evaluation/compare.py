@@ -27,7 +27,7 @@ from experiment.placing import on_devices, on_each
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
 from experiment.sampling import guided, keys_of_batch
-from experiment.weights import suffix
+from experiment.weights import kind, suffix
 from experiment.workdir import Workdir
 from models.materialize import network_jit
 from samplers import Settings
@@ -125,7 +125,7 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
 def _facts(run: Contender) -> dict[str, Any]:
     """What the files say of a run besides its rows."""
     config = run.experiment.config
-    checkpoint = {"step": run.step, "ema": config.eval.ema}
+    checkpoint = {"step": run.step, "ema": config.eval.ema, "weights": kind(config)}
     return {"folder": str(run.path), "sde": config.sde.to_dict(), "checkpoint": checkpoint, "flow_evaluations": None}
 
 

@@ -71,9 +71,10 @@ def markdown(result: dict[str, Any]) -> str:
         ]
     lines = [f"# Samplers compared: {result['dataset']}", "", "".join(said), ""]
     for name, run in result["runs"].items():
-        spent, averaged = run["flow_evaluations"], "averaged" if run["checkpoint"]["ema"] else "raw"
+        spent, checkpoint = run["flow_evaluations"], run["checkpoint"]
         flow = f"; its flow takes {spent:.0f} evaluations" if spent else ""
-        lines.append(f"- {name}: {run['sde']['name']}, step {run['checkpoint']['step']}, {averaged} weights{flow}")
+        where = f"step {checkpoint['step']}, weights: {checkpoint['weights']}"
+        lines.append(f"- {name}: {run['sde']['name']}, {where}{flow}")
     lines.append("")
     for budget, row in leading.items():
         ratio = f", {row['ratio']:.2f} of the yardstick" if slow else ""

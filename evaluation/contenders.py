@@ -6,6 +6,7 @@ measured against) is asked for by the config of the first.
 """
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from evaluation import entries, ingredients
 from evaluation.entries import Entry
 from experiment import Experiment, inputs, rules
 from experiment.build import of_run
-from experiment.weights import load_guided
+from experiment.weights import kind, load_guided
 from experiment.workdir import Workdir
 
 FIELD = "eval.compare_runs"
@@ -53,7 +54,7 @@ def of_config(experiment: Experiment, workdir: Workdir) -> list[Contender]:
     """
     asked = experiment.config.eval
     folders = {workdir.path.resolve(): workdir}
-    runs = [(workdir, experiment, entries.of_run(experiment, asked))]
+    runs = [(workdir, own, entries.of_run(own, asked)) for own in _of_widths(experiment)]
     for folder in asked.compare_runs:
         with _named(folder):
             other = Workdir(folder)
@@ -65,11 +66,27 @@ def of_config(experiment: Experiment, workdir: Workdir) -> list[Contender]:
             runs.append((other, theirs, entries.of_run(theirs, asked)))
     kept = workdir.path / "comparison"
     found: list[Contender] = []
-    for name, (place, own, listed) in zip(_names([place.path for place, *_ in runs]), runs, strict=True):
+    paths = [place.path for place in folders.values()]
+    names = dict(zip(paths, _names(paths), strict=True))
+    for place, own, listed in runs:
+        name, first = names[place.path], place is workdir
         step, variables = load_guided(place, own)
-        below = kept / name.replace(os.sep, "_") if found else kept
+        below = kept if first else kept / name.replace(os.sep, "_")
+        name += f", {kind(own.config)}" if first and asked.compare_ema_stds else ""
         found.append(Contender(name, place.path, below, own, listed, step, variables))
     return found
+
+
+def _of_widths(experiment: Experiment) -> list[Experiment]:
+    """The first run with each width of ``eval.compare_ema_stds``; as it is where there are none."""
+    found = []
+    for std in experiment.config.eval.compare_ema_stds:
+        config = experiment.config.copy_and_resolve_references()
+        with config.unlocked():
+            config.eval.ema_std = float(std)
+        rules.check(rules.of_config(config))
+        found.append(dataclasses.replace(experiment, config=config))
+    return found or [experiment]
 
 
 @contextlib.contextmanager

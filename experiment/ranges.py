@@ -40,6 +40,8 @@ from sde_lib.variational import DECODERS
 _FREQUENCY = whole(1, note="in steps")
 _EXAMPLES = whole(0, note="0: the whole test set")
 
+_EMA_STD = dataclasses.replace(WIDTH, above=False, note="0: the average of model.ema_rate or its half-life")
+
 FIELDS: dict[str, Range] = {
     "seed": SEED,
     "sde.name": OneOf(tuple(sde_lib.SDES)),
@@ -149,7 +151,7 @@ FIELDS: dict[str, Range] = {
     "eval.seed": SEED,
     "eval.seeds": whole(1, 1_000_000),
     "eval.ema": Flag(),
-    "eval.ema_std": dataclasses.replace(WIDTH, above=False, note="0: the average of model.ema_rate or its half-life"),
+    "eval.ema_std": _EMA_STD,
     "eval.checkpoint": whole(-1, note="a step, or -1 for the newest"),
     "eval.begin_step": whole(0),
     "eval.end_step": whole(0, note="0: no range of steps"),
@@ -180,6 +182,7 @@ FIELDS: dict[str, Range] = {
     "eval.reference_stats": Text(),
     "eval.stats_split": OneOf(("train", "test")),
     "eval.stats_features": whole(4),
+    "eval.compare_ema_stds": Several(_EMA_STD, distinct=True),
     "eval.compare_runs": Several(Text(), distinct=True),
     "eval.compare": Several(Text(), distinct=True),
     "eval.compare_evaluations": Several(whole(1), distinct=True),

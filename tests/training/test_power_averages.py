@@ -13,9 +13,10 @@ from ml_collections import ConfigDict
 import experiment
 import main
 from configs.vp import toy_mixture8_mlp
-from evaluation import ingredients
-from experiment import Refusal, average_snapshots
+from evaluation import contenders, ingredients
+from experiment import Refusal, average_snapshots, build
 from experiment.power_averages import PowerAverages
+from experiment.weights import suffix
 from experiment.workdir import Workdir
 
 STEPS, HALF, EVERY = 48, 24, 2
@@ -243,6 +244,21 @@ def test_the_width_decides_what_rounds_depend_on(run: Path) -> None:
         assert {name for name in each if each[name] != about[0.0][name]} <= {"weights"}
 
 
+def test_a_comparison_sweeps_widths(run: Path) -> None:
+    """Each is a contender with weights, a name and rounds of its own; the widths of other runs are theirs."""
+    config = _config(eval__compare_ema_stds=(0.0, 0.05, 0.08), eval__compare=("ddim",), eval__compare_evaluations=(2,))
+    found = contenders.of_config(build(config), Workdir(run))
+    assert [each.name for each in found] == [f"run, average{of}" for of in ("", " of width 0.05", " of width 0.08")]
+    for each, std in zip(found, (0.0, 0.05, 0.08), strict=True):
+        np.testing.assert_array_equal(_row(each.variables["params"]), _weights(run, std))
+    assert {each.kept for each in found} == {run / "comparison"}
+    assert [suffix(each.experiment.config) for each in found] == ["", "_std_0.05", "_std_0.08"]
+    (plain,) = contenders.of_config(build(_config()), Workdir(run))
+    assert plain.name == "run"
+    with pytest.raises(ValueError, match=r"ema_std is 0\.05.* and eval\.ema False"):
+        contenders.of_config(build(_config(eval__compare_ema_stds=(0.05,), eval__ema=False)), Workdir(run))
+
+
 @pytest.fixture(scope="module")
 def evaluated(run: Path) -> Path:
     for mode in ("evaluate", "sample"):
@@ -272,3 +288,15 @@ def test_rounds_are_not_used_for_another_width(evaluated: Path, tmp_path: Path) 
     assert {name for name in now if now[name] != then[name]} == {"weights"}
     files = [np.load(each / "round_00000.npz")["samples"] for each in (aside, rounds)]
     assert np.abs(files[0] - files[1]).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_a_table_has_a_row_for_each_width(run: Path) -> None:
+    fields = {"eval__compare": ("ddim",), "eval__compare_evaluations": (2,), "eval__compare_reference_evaluations": 4}
+    main.run("compare", _config(eval__compare_ema_stds=(0.05, 0.08), **fields), str(run))
+    result = json.loads((run / "comparison.json").read_text())
+    widths = ["average of width 0.05", "average of width 0.08"]
+    assert [row["run"] for row in result["rows"]] == [f"run, {width}" for width in widths]
+    assert [facts["checkpoint"]["weights"] for facts in result["runs"].values()] == widths
+    assert result["rows"][0]["quality"] != result["rows"][1]["quality"]
+    assert all(f"weights: {width}" in (run / "comparison.md").read_text() for width in widths)
