@@ -2,6 +2,10 @@
 
 A snapshot carries the source of its classes, to be run on load; here it is read as data (`checkpoints.torch_file`), and
 the mapping below stands for that source. The weights are the averaged ones; a snapshot holds no others.
+
+Other papers save their networks with EDM's code: easy consistency tuning (locuslab/ect), direct discriminative
+optimisation (NVlabs/DDO). Beside `ema` their files hold losses and whatever these refer to, so every name of theirs
+stands for inert data.
 """
 
 import re
@@ -44,6 +48,7 @@ PRECONDITIONINGS = {
     "VPPrecond": ("vp", "SongUNet", {"beta_d": 19.9, "beta_min": 0.1, "M": 1000}),
     "VEPrecond": ("ve", "SongUNet", {}),
     "iDDPMPrecond": ("iddpm", "DhariwalUNet", {"C_1": 0.001, "C_2": 0.008, "M": 1000}),
+    "ECMPrecond": ("ect", "DhariwalUNet", {"sigma_data": 0.5, "sigma_min": 0.003}),
 }
 """Class: (our name, its network where it does not say, the numbers of its formulas)."""
 
@@ -233,7 +238,7 @@ def read(path: str | Path, network: Network) -> Weights:
       ValueError: no snapshot of EDM's, another network than the config's, or weights that do not fit.
       OSError: no such file.
     """
-    saved = torch_file.load(path)
+    saved = torch_file.load(path, inert=True)
     module = saved.get("ema") if isinstance(saved, dict) else None
     if not isinstance(module, torch_file.Persistent):
         raise ValueError(f"{path} is no snapshot of EDM's: it holds no module called 'ema'")

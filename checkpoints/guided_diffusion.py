@@ -1,13 +1,17 @@
-"""State dicts of OpenAI's improved-diffusion and guided-diffusion: `.pt` files, or `.safetensors`, of tensors by name.
+"""State dicts of OpenAI's improved-diffusion, guided-diffusion and consistency_models: tensors by name.
 
-Nothing in a file says what network it is of: its public README gives the flags, the config has them as options of
-`guided_unet`, and every tensor must find its place there. Two options leave no trace in names or shapes and are taken
-at the config's word: the number of heads and the order of attention. Both codes name their tensors alike. A file holds
-one set of weights, in what was published the averaged ones.
+They are `.pt` files, or `.safetensors`. Nothing in a file says what network it is of: its public README gives the
+flags, the config has them as options of `guided_unet`, and every tensor must find its place there. Two options leave no
+trace in names or shapes and are taken at the config's word: the number of heads and the order of attention. All three
+codes name their tensors alike. A file holds one set of weights, in what was published the averaged ones.
 
 The noise label is the config's too, `model.noise_label`: "index" for guided-diffusion, whose network is told the index
 0 to n - 1; "index_1000" for improved-diffusion, which tells it 1000 / n of that, unless the flags say
-rescale_timesteps False.
+rescale_timesteps False. consistency_models' is told 250 log(sigma), which is `model.time_scale` 1000 inside the
+preconditioning "consistency", or "edm" for its teachers.
+
+Attention in consistency_models is a convolution over images, not along a sequence, and has the queries of all heads
+first, whatever its flag use_new_attention_order says: its code never reads the flag.
 """
 
 import re
@@ -47,6 +51,10 @@ PARTS = {
 }
 
 
+ALONG_SEQUENCE = re.compile(r"\.(qkv|proj_out)\.")
+"""Convolutions along the sequence of pixels; in consistency_models over the image."""
+
+
 def places(network: Network) -> dict[str, Place]:
     """Where these files keep each of the network's arrays.
 
@@ -75,8 +83,8 @@ def places(network: Network) -> dict[str, Place]:
 
     def place(module: str, array: str) -> Place:
         theirs = f"{OUTSIDE[module] if module in OUTSIDE else inside(module)}.{array}"
-        along_sequence = re.search(r"\.(qkv|proj_out)\.", theirs) is not None
-        return Place(theirs, 1 if along_sequence else 2 if "skip_connection" in theirs else 0, table=module == "label")
+        ones = 1 if ALONG_SEQUENCE.search(theirs) else 2 if "skip_connection" in theirs else 0
+        return Place(theirs, ones, table=module == "label")
 
     return places_of(network, place)
 
@@ -85,10 +93,13 @@ def variables(file: str, network: Network, arrays: Mapping[str, np.ndarray]) -> 
     """The network's variables from a state dict, in float32; `file` is for the messages.
 
     Raises:
-      ValueError: another network than `guided_unet`; arrays without a place, places without one, other shapes, listed.
+      ValueError: another network than `guided_unet`; arrays without a place, places without one, other shapes, listed;
+        attention over images for a network with another order of attention than such files have.
     """
-    check_network(file, network, "guided_unet", {})
-    return fill(file, network, places(network), arrays)
+    over_images = {name for name, array in arrays.items() if ALONG_SEQUENCE.search(name) and array.ndim == 4}
+    check_network(file, network, "guided_unet", {"attention_order": "new"} if over_images else {})
+    given = {name: array[..., 0] if name in over_images else array for name, array in arrays.items()}
+    return fill(file, network, places(network), given)
 
 
 def read(path: str | Path, network: Network) -> Weights:

@@ -34,18 +34,21 @@ LEAVES = {
 }
 
 
+def check_published(network: Network) -> None:
+    """ValueError for a network that score_sde published no checkpoints of."""
+    if network.name not in ("ncsnpp", "ddpm"):
+        raise ValueError(f"the published score-SDE checkpoints are of ncsnpp and ddpm, not of {network.name}")
+
+
 def published_modules(network: Network) -> list[tuple[str, str]]:
     """(our dotted prefix, published class) of every module with parameters, in the order of publication.
 
-    Raises:
-      ValueError: a network the published code has no checkpoints of.
+    The network is `ncsnpp`, `ddpm`, or the `edm_unet` of consistency models on CIFAR-10.
     """
     options = dict(network.options)
-    if network.name not in ("ncsnpp", "ddpm"):
-        raise ValueError(f"the published score-SDE checkpoints are of ncsnpp and ddpm, not of {network.name}")
     names = set().union(*network.abstract().values())
     present = {".".join(name.split(".")[:i]) for name in names for i in range(1, name.count(".") + 1)}
-    block, resized = "ResnetBlock", network.name == "ncsnpp" and options.get("resblock_type", "biggan") == "biggan"
+    block, resized = "ResnetBlock", network.name != "ddpm" and options.get("resblock_type", "biggan") == "biggan"
 
     def level(prefix: str, tail: list[tuple[str, str]]) -> list[tuple[str, str]]:
         modules = []

@@ -6,7 +6,7 @@ import numpy as np
 
 from checkpoints import torch_file
 from checkpoints.published import Weights, listed
-from checkpoints.score_sde import Flat, from_torch
+from checkpoints.score_sde import Flat, check_published, from_torch
 from models.functional import Network
 
 
@@ -16,6 +16,7 @@ def read(path: str | Path, network: Network) -> Weights:
     Raises:
       ValueError: not such a file, or parameters that do not fit the network, listed.
     """
+    check_published(network)
     saved = torch_file.load(path)
     raw, ema = split(saved, str(path))
     averaged = from_torch(network, ema, str(path))

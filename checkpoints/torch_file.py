@@ -2,7 +2,8 @@
 
 A pickle is a program. The unpickler here knows the names that tensors, arrays and containers are made of, each replaced
 by a function of this file; any other name ends the reading before it is looked up, so that nothing is imported or
-called. Read are the zip archives of torch >= 1.6, the older files, and bare pickles that hold tensors (EDM's).
+called. A reader that looks for one thing among others may have unknown names stand for inert data instead. Read are
+the zip archives of torch >= 1.6, the older files, and bare pickles that hold tensors (EDM's).
 Storages in archives are mapped, not read: what nobody looks at takes no memory.
 """
 
@@ -43,12 +44,12 @@ class Refused(ValueError):
     """The file asks for more than tensors and plain data, or cannot be read; the message says what it asked for."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Persistent:
     """An object of a class whose source was pickled with it (NVlabs' torch_utils.persistence): its data, not run.
 
     `state` is the object's dictionary, of an nn.Module with `_parameters`, `_buffers` and `_modules`. Containers of
-    torch.nn are given in the same form.
+    torch.nn are given in the same form, and so is with `inert` what was made by any name that is not known.
     """
 
     module: str
@@ -56,18 +57,24 @@ class Persistent:
     state: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | Path, *, inert: bool = False) -> Any:
     """The object saved at `path`, tensors as read-only NumPy arrays of their shape.
 
+    Args:
+      path: the file.
+      inert: whether a name that is not known stands for a class of nothing but data, `Persistent`: what the file makes
+        of it keeps the dictionary that it was given, and loses its arguments and items. The name is not looked up
+        either way.
+
     Raises:
-      Refused: a name that is not among the known ones, or a damaged file.
+      Refused: a name that is not among the known ones, unless `inert`; or a damaged file.
       OSError: no such file.
     """
     with open(path, "rb") as file:
         try:
             archive = file.read(4) == b"PK\x03\x04"
             file.seek(0)
-            return _plain(_load_archive(file) if archive else _load_stream(file))
+            return _plain(_load_archive(file, inert) if archive else _load_stream(file, inert))
         except Refused as error:
             raise Refused(f"{path} was refused, nothing in it was run: {error}") from None
         except OSError:
@@ -77,7 +84,7 @@ def load(path: str | Path) -> Any:
             raise Refused(f"{path} cannot be read as a PyTorch file: {type(error).__name__}: {detail}") from None
 
 
-def _load_archive(file: BinaryIO) -> Any:
+def _load_archive(file: BinaryIO, inert: bool) -> Any:
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     with zipfile.ZipFile(file) as archive:
         entries = {info.filename: info for info in archive.infolist()}
@@ -99,15 +106,15 @@ def _load_archive(file: BinaryIO) -> Any:
                 raise Refused(f"storage {key} of {count} numbers is longer than its {info.file_size} bytes")
             return np.frombuffer(mapped, dtype, count, start)
 
-        return _unpickled(io.BytesIO(_inflate(archive, entries[pickles[0]])), storage)
+        return _unpickled(io.BytesIO(_inflate(archive, entries[pickles[0]])), storage, inert)
 
 
-def _load_stream(file: BinaryIO, *, nested: bool = False) -> Any:
+def _load_stream(file: BinaryIO, inert: bool, *, nested: bool = False) -> Any:
     """A file of torch < 1.6 (five pickles, then the storages one after another), or else a single pickle."""
     begin = file.tell()
     length = file.seek(0, io.SEEK_END)
     file.seek(begin)
-    first = _unpickled(file, _no_storage)
+    first = _unpickled(file, _no_storage, inert)
     if not isinstance(first, int) or first != LEGACY_MAGIC:
         if nested:
             raise Refused("a tensor whose bytes are not a torch file")
@@ -125,7 +132,7 @@ def _load_stream(file: BinaryIO, *, nested: bool = False) -> Any:
             storages[key] = np.empty(count, dtype)
         return storages[key]
 
-    value = _unpickled(file, storage)
+    value = _unpickled(file, storage, inert)
     for key in _unpickled(file, _no_storage):
         (count,) = struct.unpack("<q", file.read(8))
         array = storages[key]
@@ -141,16 +148,18 @@ def _no_storage(dtype: np.dtype, key: str, count: int) -> np.ndarray:
 class _Unpickler(pickle.Unpickler):
     """Knows the names in `_known` and nothing else; `storage(dtype, key, count)` finds the numbers of a tensor."""
 
-    def __init__(self, file: BinaryIO, storage: Callable[[np.dtype, str, int], np.ndarray]):
+    def __init__(self, file: BinaryIO, storage: Callable[[np.dtype, str, int], np.ndarray], inert: bool):
         super().__init__(file, encoding="latin1")
         self._storage = storage
-        self._names = _known()
+        self._names, self._inert = _known(), inert
 
     def find_class(self, module: str, name: str) -> Any:
         """What stands for a global; never an attribute of the module of that name."""
         if module == "torch" and name in STORAGES:
             return _StorageType(STORAGES[name])
         found = self._names.get((module, name))
+        if found is None and self._inert:
+            found = self._names[module, name] = _inert(module, name)
         if found is None:
             raise Refused(f"it names {module}.{name}, which is none of the tensors, arrays and containers known here")
         return found
@@ -169,9 +178,9 @@ class _Unpickler(pickle.Unpickler):
         return array
 
 
-def _unpickled(file: BinaryIO, storage: Callable[[np.dtype, str, int], np.ndarray]) -> Any:
+def _unpickled(file: BinaryIO, storage: Callable[[np.dtype, str, int], np.ndarray], inert: bool = False) -> Any:
     _check_program(file)
-    return _Unpickler(file, storage).load()
+    return _Unpickler(file, storage, inert).load()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,13 +190,6 @@ class _StorageType:
 
 def _known() -> dict[tuple[str, str], Any]:
     """The names that are known, with fresh stand-ins for each file: what one does to them, the next does not see."""
-
-    def inert(module: str, name: str) -> type:
-        def fill(self: Persistent, state: dict) -> None:
-            self.module, self.class_name, self.state = module, name, dict(state)
-
-        return type(name, (Persistent,), {"__setstate__": fill})
-
     # A new function a name: those of this file are never in a pickle's hands.
     known: dict[tuple[str, str], Any] = {
         ("collections", "OrderedDict"): lambda *args: collections.OrderedDict(*args),
@@ -195,7 +197,7 @@ def _known() -> dict[tuple[str, str], Any]:
         ("torch._utils", "_rebuild_tensor"): lambda *args: _tensor(*args),
         ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
         ("torch._utils", "_rebuild_parameter_with_state"): lambda data, *_: data,
-        ("torch.storage", "_load_from_bytes"): lambda data: _load_stream(io.BytesIO(data), nested=True),
+        ("torch.storage", "_load_from_bytes"): lambda data: _load_stream(io.BytesIO(data), False, nested=True),
         ("torch", "Size"): lambda *args: tuple(*args),
         ("torch", "device"): lambda *args: str(args[0]),
         ("_codecs", "encode"): lambda text, encoding: _encode(text, encoding),
@@ -210,8 +212,30 @@ def _known() -> dict[tuple[str, str], Any]:
     known["numpy", "dtype"] = lambda *args: _DType(args[0])
     known["numpy", "ndarray"] = "numpy.ndarray"  # only ever handed to _reconstruct
     for name in CONTAINERS:
-        known["torch.nn.modules.container", name] = inert("torch.nn.modules.container", name)
+        known["torch.nn.modules.container", name] = _inert("torch.nn.modules.container", name)
     return known
+
+
+def _inert(module: str, name: str) -> type:
+    """A fresh class of data for a name of a pickle: its objects take whatever they are given, and keep a dictionary."""
+
+    def new(kind: type, *args: Any, **options: Any) -> Persistent:
+        made: Persistent = object.__new__(kind)
+        Persistent.__init__(made, module, name)
+        return made
+
+    def fill(self: Persistent, state: Any) -> None:
+        state = state[0] if isinstance(state, tuple) and len(state) == 2 else state  # the other half is of __slots__
+        self.state = dict(state) if isinstance(state, dict) else {}
+
+    def lose(self: Persistent, *args: Any, **options: Any) -> None:
+        return None
+
+    def again(self: Persistent, *args: Any, **options: Any) -> Persistent:
+        return self
+
+    items = dict.fromkeys(("__init__", "append", "extend", "add", "__setitem__"), lose)
+    return type(name, (Persistent,), {"__new__": new, "__setstate__": fill, "__call__": again, **items})
 
 
 def _tensor(

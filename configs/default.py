@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict({"name": "ncsnpp"})
     config.model.prediction = "eps"  # eps, x0, v, velocity or score
     config.model.noise_label = "t999"  # how it is told the noise: t999, t, sigma, log_snr, gamma; discrete: index, ...
-    config.model.preconditioning = "none"  # edm, vp, ve, iddpm, consistency or trigflow: in place of the two above
+    config.model.preconditioning = "none"  # edm, vp, ve, iddpm, consistency, ect or trigflow: in place of these two
     config.model.ema_rate = 0.9999
     config.model.ema_warmup = True  # min(ema_rate, (1 + n) / (10 + n)); False: constant, as the published JAX code
     config.model.ema_halflife_images = 0.0  # > 0: in place of the two above, as Karras et al. 2022

@@ -1,9 +1,10 @@
 """The U-Net of OpenAI's improved-diffusion and guided-diffusion (arXiv:2102.09672, arXiv:2105.05233)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flax import nnx
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from limits import Sides, check_known
 from models.checks import check_options
@@ -34,6 +35,8 @@ class GuidedUNet(ResidualUNet):
         the largest log-variance (learn_sigma).
       label_dim: classes (class_cond: 1000); condition["label"] is one-hot [b, label_dim]. Published networks were never
         trained without it; where it is missing, nothing is added. 0: takes none.
+      time_scale: what c_noise is multiplied by before its embedding: 1000 in openai/consistency_models, whose networks
+        are told 1000 log(sigma) / 4, where EDM's preconditioning and the consistency models' own give log(sigma) / 4.
       centered: must be True, data in [-1, 1].
       dropout: rate within residual blocks, only where keys are given.
       dtype: of the computation ("bfloat16"); None: that of inputs and parameters. The output has the dtype of x.
@@ -58,6 +61,7 @@ class GuidedUNet(ResidualUNet):
         resblock_updown: bool = False,
         learned_variance: bool = False,
         label_dim: int = 0,
+        time_scale: float = 1.0,
         centered: bool = True,
         dropout: float = 0.0,
         dtype: DTypeLike | None = None,
@@ -69,7 +73,9 @@ class GuidedUNet(ResidualUNet):
         def heads(channels: int, way: str) -> int:
             return num_heads_up if way == "up" and num_heads_up is not None else num_heads
 
-        for name in ("num_heads", "num_heads_up", "head_channels", "attention_order", "learned_variance"):
+        self.time_scale = time_scale
+        own = ("num_heads", "num_heads_up", "head_channels", "attention_order", "learned_variance", "time_scale")
+        for name in own:
             del options[name]
         super().__init__(
             **options,
@@ -78,3 +84,7 @@ class GuidedUNet(ResidualUNet):
             heads=heads if head_channels is None else heads_of_width(head_channels),
             fused=attention_order,
         )
+
+    def embed(self, c_noise: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:
+        """The activated time embedding of `time_scale` c_noise, the class in it."""
+        return super().embed(self.time_scale * c_noise, condition)

@@ -134,6 +134,16 @@ class Consistency(EDM):
 
 
 @dataclasses.dataclass(frozen=True)
+class ECT(Consistency):
+    """A consistency model of easy consistency tuning, which is x itself at 0.003 (Geng et al. 2024, arXiv:2406.14548).
+
+    It is trained inside EDM's own coefficients, and evaluated inside these.
+    """
+
+    sigma_min: float = 0.003
+
+
+@dataclasses.dataclass(frozen=True)
 class TrigFlow(EDM):
     """The trigonometric flow (Lu and Song 2024, arXiv:2410.11081, sec. 3): EDM's D, whose F is a velocity.
 
@@ -253,4 +263,5 @@ PRECONDITIONINGS: dict[str, type[Preconditioning]] = {
     "iddpm": IDDPM,
     "consistency": Consistency,
     "trigflow": TrigFlow,
+    "ect": ECT,
 }

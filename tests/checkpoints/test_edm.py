@@ -15,7 +15,7 @@ import pytest
 
 import samplers
 import sde_lib
-from checkpoints import edm, safetensors_file
+from checkpoints import edm, importing, safetensors_file
 from checkpoints.torch_file import Persistent
 from configs.edm import cifar10_uncond_vp
 from experiment.build import network
@@ -129,8 +129,11 @@ def tree_of(arrays: dict, class_name: str, arguments: dict) -> Persistent:
     return module(arrays, class_name, _init_args=(), _init_kwargs=arguments)
 
 
-def snapshot(path: Path, monkeypatch, tree: Persistent) -> Path:
-    """A file as EDM's train.py writes it, its modules reduced as torch_utils.persistence does; arrays as NumPy's."""
+def snapshot(path: Path, monkeypatch, tree: Persistent, **more) -> Path:
+    """A file as EDM's train.py writes it, its modules reduced as torch_utils.persistence does; arrays as NumPy's.
+
+    `more` is beside the network.
+    """
 
     def reconstruct(meta):
         raise AssertionError("nothing in a snapshot is run")
@@ -166,7 +169,8 @@ def snapshot(path: Path, monkeypatch, tree: Persistent) -> Path:
         for i in range(1, len(parts) + 1):
             monkeypatch.setitem(sys.modules, ".".join(parts[:i]), types.ModuleType(".".join(parts[:i])))
         setattr(sys.modules[module], name, thing)
-    path.write_bytes(pickle.dumps({"ema": Module(tree), "loss_fn": None, "dataset_kwargs": EasyDict(path="x")}, 4))
+    saved = {"ema": Module(tree), "loss_fn": None, "dataset_kwargs": EasyDict(path="x")}
+    path.write_bytes(pickle.dumps(saved | more, 4))
     return path
 
 
@@ -202,7 +206,7 @@ def test_a_file_becomes_a_run_whose_score_is_the_published_denoisers(tmp_path, m
 
 
 def read(monkeypatch, saved, network):
-    monkeypatch.setattr(edm.torch_file, "load", lambda path: saved)
+    monkeypatch.setattr(edm.torch_file, "load", lambda path, **options: saved)
     return edm.read("snapshot.pkl", network)
 
 
@@ -218,6 +222,64 @@ def test_a_snapshot_is_read_as_its_arrays_are(name, monkeypatch):
         assert values.keys() == variables[collection].keys()
         for key, array in values.items():
             np.testing.assert_array_equal(array, variables[collection][key])
+
+
+class Loss:
+    """What another paper keeps beside its network: settings, its own methods, other networks, classes and functions."""
+
+    def __init__(self, reference):
+        self.q, self.mapping, self.reference = 2.0, self.sigmoid, reference
+        self.made_of = {"class": Loss, "function": json.loads, "path": Path("x"), "deque": collections.deque([1, 2])}
+
+    def sigmoid(self, t):
+        raise AssertionError("nothing in a snapshot is run")
+
+
+class Plain:
+    """A module of PyTorch's own: a class of no known name with a module's dictionary."""
+
+
+def test_a_snapshot_of_easy_consistency_tuning_is_read_beside_whatever_it_holds(tmp_path, monkeypatch):
+    """Its map is the recorded output F inside the boundary condition, which is x itself at 0.003."""
+    arguments = arguments_of("edm_ddpmpp")
+    del arguments["sigma_min"]  # as in its training script, so it is the class's own
+    tree = tree_of({name: np.array(array) for name, array in arrays_of("edm_ddpmpp").items()}, "ECMPrecond", arguments)
+    with monkeypatch.context() as patch:
+        other = Plain()
+        other.__dict__.update(_parameters={"weight": np.ones(3)}, _buffers={}, _modules={})
+        file = snapshot(tmp_path / "network-snapshot-latest.pkl", patch, tree, loss_fn=Loss(other), extra={Loss, print})
+    network, expected, apply = loaded("edm_ddpmpp")
+    weights = importing.read(file, network)
+    assert weights.metadata == {"preconditioning": "ect"}
+    for name, array in weights.ema.items():
+        np.testing.assert_array_equal(array, expected["params"][name])
+
+    io = np.load(NETWORKS / "edm_ddpmpp" / "io.npz")
+    x, sigma, output = nhwc(io["x"]), io["sigma"], nhwc(io["EDMPrecond/network_output"])
+    each = sigma[:, None, None, None].astype(np.float64)
+    wanted = 0.25 / ((each - 0.003) ** 2 + 0.25) * x + (each - 0.003) * 0.5 / np.sqrt(each**2 + 0.25) * output
+    predict = PRECONDITIONINGS["ect"]().predict_fn(Unscaled(), functools.partial(apply, weights.variables(ema=True)))
+    jump, end = sde_lib.jump_fn(Unscaled(), predict), jnp.full(len(sigma), 0.003)
+    found = jump(jnp.asarray(x), jnp.asarray(sigma), end)
+    assert (np.abs(found - wanted) < 1e-4 * np.maximum(1, each)).all()
+    np.testing.assert_allclose(jump(jnp.asarray(x), end, end), x, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_of_unknown_names_is_refused_in_one_line(tmp_path, monkeypatch):
+    """The network itself must be what EDM's code made: of another class nothing says what it was constructed with."""
+    plain = Plain()
+    plain.__dict__.update(_parameters={"weight": np.ones(3)}, _buffers={}, _modules={})
+    tree = tree_of(arrays_of("edm_ddpmpp"), "EDMPrecond", arguments_of("edm_ddpmpp"))
+    for held, message in (
+        ({"ema": plain}, "Plain is no preconditioning of EDM's"),
+        ({"ema": Path("x")}, "Path is no preconditioning"),
+        ({"ema": None, "net": plain}, "holds no module called 'ema'"),
+    ):
+        with monkeypatch.context() as patch:
+            file = snapshot(tmp_path / "x.pkl", patch, tree, **held)
+        with pytest.raises(ValueError, match=message) as error:
+            importing.read(file, loaded("edm_ddpmpp")[0])
+        assert "\n" not in str(error.value)
 
 
 def test_arguments_without_a_name_count_too(monkeypatch):
@@ -309,6 +371,7 @@ def test_arrays_that_do_not_fit_are_listed():
         ("EDMPrecond", {"model_type": "UNet"}, "model_type is 'UNet'; known are SongUNet, DhariwalUNet"),
         ("EDMLoss", {}, "EDMLoss is no preconditioning of EDM's"),
         ("iDDPMPrecond", {}, "SongUNet with a learned variance"),
+        ("ECMPrecond", {"sigma_min": 0.002}, "sigma_min 0.002, not 0.003"),
     ],
 )
 def test_what_our_networks_cannot_be_is_refused(wrapper, change, message):

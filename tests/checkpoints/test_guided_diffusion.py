@@ -12,6 +12,7 @@ import pytest
 import sde_lib
 from checkpoints import guided_diffusion, importing, safetensors_file
 from checkpoints.layout import spill
+from configs.consistency import cat_256_cd_lpips
 from configs.guided import improved_cifar10_32_uncond
 from experiment.build import network as network_of
 from experiment.importing import import_weights
@@ -67,6 +68,14 @@ def state_dict(name: str) -> collections.OrderedDict:
     saved = collections.OrderedDict((name, np.asarray(arrays[name], np.float32)) for name in names)
     saved._metadata = collections.OrderedDict({"": {"version": 1}})
     return saved
+
+
+def over_images(saved: dict) -> collections.OrderedDict:
+    """The state dict as consistency_models has it: attention's convolutions are over images."""
+    along = guided_diffusion.ALONG_SEQUENCE
+    return collections.OrderedDict(
+        (name, array[..., None] if along.search(name) and array.ndim == 3 else array) for name, array in saved.items()
+    )
 
 
 def nhwc(image):
@@ -178,3 +187,45 @@ def test_a_published_config_imports_such_a_file_and_finds_its_noise(tmp_path):
     found = score(jnp.asarray(nhwc(io["x"])), jnp.asarray((i + 1) / 4000, jnp.float32))
     eps = apply(nhwc(io["x"]), (i * 0.25).astype(np.float32))
     np.testing.assert_allclose(found, -eps / np.sqrt(1 - alpha_bar[i])[:, None, None, None], rtol=1e-3, atol=1e-3)
+
+
+def test_a_consistency_model_leads_where_its_code_says(tmp_path):
+    """The recorded output F at c_in x and 250 log(sigma), inside the boundary condition; x itself at 0.002."""
+    config = cat_256_cd_lpips.get_config()
+    options = options_of("guided_unet_b") | {"attn_resolutions": (8,), "ch_mult": (1, 1)}
+    config.data.image_size = options.pop("image_size")
+    del options["num_channels"]
+    with config.unlocked():
+        config.model.update(options)
+    path, workdir = tmp_path / "cd_cat256_lpips.pt", Workdir(tmp_path / "run")
+    torch_writer.save(path, over_images(state_dict("guided_unet_b")))
+    import_weights(config, path, workdir)
+    sde = sde_lib.create(**config.sde)
+    built = network_of(config, sde, (16, 16, 3))
+    with workdir.store(read_only=True) as store:
+        _, variables = load(store, built, ema=True, step=None)
+
+    io = np.load(NETWORKS / "guided_unet_b" / "io.npz")
+    sigma = np.exp(io["timesteps_float"].astype(np.float64) / 250)
+    each = sigma[:, None, None, None]
+    x, output = nhwc(io["x"]) * np.sqrt(each**2 + 0.25), nhwc(io["output_timesteps_float"])
+    wanted = 0.25 / ((each - 0.002) ** 2 + 0.25) * x + (each - 0.002) * 0.5 / np.sqrt(each**2 + 0.25) * output
+    model = sde_lib.parameterization("eps", "t", config.model.preconditioning)
+    predict = model.predict_fn(sde, functools.partial(compiled(built.apply), variables))
+    jump = sde_lib.jump_fn(sde, predict)
+    t, end = jnp.asarray(sigma / 80, jnp.float32), jnp.full(3, 0.002 / 80)
+    np.testing.assert_allclose(jump(jnp.asarray(x, jnp.float32), t, end), wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(jump(jnp.asarray(x, jnp.float32), end, end), x, rtol=1e-6)
+
+
+def test_attention_over_images_has_its_order():
+    """Such files have the queries first, so a config of another order is refused."""
+    arrays = over_images(arrays_of("guided_unet_a"))
+    with pytest.raises(ValueError, match=r"attention_order is 'legacy', in the file 'new'"):
+        guided_diffusion.variables("cd.pt", network("guided_unet_a"), arrays)
+    fitting = Network.create("guided_unet", **options_of("guided_unet_a") | {"attention_order": "new"})
+    found = guided_diffusion.variables("cd.pt", fitting, arrays)
+    plain = guided_diffusion.variables("a.pt", network("guided_unet_a"), arrays_of("guided_unet_a"))
+    assert found["params"].keys() == plain["params"].keys()
+    for name, array in found["params"].items():
+        np.testing.assert_array_equal(array, plain["params"][name])

@@ -125,6 +125,64 @@ def test_crafted_files_are_refused_without_running(name, wrap, tmp_path, monkeyp
         assert f"{__name__}.ran" in str(caught.value), "it says what it refused"
 
 
+@pytest.mark.parametrize("wrap", [bytes, archive, legacy])
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_names_that_stand_for_inert_data_run_as_little(name, wrap, tmp_path, monkeypatch):
+    import copyreg
+
+    monkeypatch.setitem(copyreg._extension_registry, (__name__, "ran"), 1)
+    monkeypatch.setitem(copyreg._inverted_registry, 1, (__name__, "ran"))
+    path = tmp_path / "crafted.pth"
+    path.write_bytes(wrap(PAYLOADS[name]))
+    MARK.clear()
+    try:
+        torch_file.load(path, inert=True)
+    except torch_file.Refused as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+        assert not name.startswith(("reduce", "eval", "getattr", "import", "global", "inst", "obj opcode", "newobj"))
+    assert MARK == []
+
+
+class Sampler:
+    """What a loss may hold: attributes, slots, a method of itself, items."""
+
+    __slots__ = ("__dict__", "rate")
+
+    def method(self):
+        MARK.append(self)
+
+
+class Items(list):
+    pass
+
+
+class Entries(dict):
+    pass
+
+
+def test_unknown_objects_keep_their_dictionary_alone(tmp_path):
+    """Whatever protocol makes them; tensors and arrays beside them are as ever, and no class is looked up."""
+    sampler = Sampler()
+    sampler.rate, sampler.values, sampler.bound = 3, {"a": np.arange(3)}, sampler.method
+    tree = {"sampler": sampler, "items": Items([1, 2]), "entries": Entries(a=1), "set": {sampler}, "kind": Sampler}
+    path = tmp_path / "x.pkl"
+    for protocol in (2, 4):
+        path.write_bytes(pickle.dumps(tree, protocol))
+        with pytest.raises(torch_file.Refused, match="it names"):
+            torch_file.load(path)
+        MARK.clear()
+        found = torch_file.load(path, inert=True)
+        made = found["sampler"]
+        assert (made.module, made.class_name) == (__name__, "Sampler") and made.state.keys() == {"values", "bound"}
+        np.testing.assert_array_equal(made.state["values"]["a"], [0, 1, 2])
+        assert made.state["bound"].class_name == "getattr" and found["set"] == {made}
+        for name in ("items", "entries"):
+            assert isinstance(found[name], torch_file.Persistent) and found[name].state == {}
+        assert not isinstance(found["kind"], Sampler) and MARK == []
+    tree = torch_file.load(FILES / "edm.pkl", inert=True)
+    assert tree["ema"].class_name == "EDMPrecond" and tree["dataset_kwargs"] == {"path": "x", "use_labels": False}
+
+
 def test_the_payloads_would_run():
     """Each that names `ran` does run it under pickle itself: the refusals above are of something."""
     reached = 0
