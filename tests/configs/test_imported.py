@@ -170,7 +170,7 @@ def test_edm_trains_as_published(path: str) -> None:
 
 
 def test_the_public_models_are_there() -> None:
-    assert {Path(path).stem for path in PATHS} >= COUNTS.keys() and len(PATHS) == 18
+    assert {Path(path).stem for path in PATHS} >= COUNTS.keys() and len(PATHS) == 20
 
 
 def test_a_snapshot_inside_another_preconditioning_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,15 @@
+r"""cd-l1 of consistency_models_cifar10: distilled with the absolute distance.
+
+Command:  python main.py --mode=import --config=configs/consistency/cifar10_cd_l1.py \
+          --workdir=runs/cifar10_cd_l1 --checkpoint=cd-l1/checkpoints/checkpoint_80
+Hardware: one GPU samples it.
+Expected: no number was published of this file alone.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import song
+
+
+def get_config() -> ConfigDict:
+    return song.as_map(song.cifar10(), batch_size=512, n_iters=800_000, lr=2e-4, ema_rate=0.9999)

@@ -1,0 +1,16 @@
+r"""cifar10-continuous-cd-l2-stopgrad of consistency_models_cifar10: distilled in continuous time, stopgrad, l2.
+
+Command:  python main.py --mode=import --config=configs/consistency/cifar10_continuous_cd_l2_stopgrad.py \
+          --workdir=runs/cifar10_continuous_cd_l2_stopgrad \
+          --checkpoint=cifar10-continuous-cd-l2-stopgrad/checkpoints/checkpoint_40
+Hardware: one GPU samples it.
+Expected: no number was published of this file alone.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import song
+
+
+def get_config() -> ConfigDict:
+    return song.as_map(song.cifar10(), batch_size=512, n_iters=800_000, lr=5e-6, ema_rate=0.9999)
