@@ -20,7 +20,8 @@ from samplers.create import grid, stepper_of
 from training import losses, optimizer
 
 ROOT = Path(__file__).parents[2]
-PATHS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "configs" / "consistency").glob("*_*.py"))]
+FILES = sorted((ROOT / "configs" / "consistency").glob("*_*.py"))
+PATHS = [str(path.relative_to(ROOT)) for path in FILES if not path.stem.startswith("digits")]
 
 # The flags of the launch script as our options, and those of the CIFAR-10 code. Its attention has the queries first.
 ADM = {"head_channels": 64, "attn_resolutions": (32, 16, 8), "resblock_updown": True, "attention_order": "new"}
