@@ -492,6 +492,7 @@ def test_a_further_run_of_a_comparison_is_drawn_anew_alone(tmp_path: Path, monke
         ("codec", lambda: other.replace(codec=GreyLevels(LEVELS, centered=False, dequantization="none")), further),
         ("settings", lambda: other.replace(settings=Settings(threshold="clip")), further),
         ("tolerance of no entry", lambda: other.replace(settings=Settings(threshold="clip", rtol=1e-3)), set()),
+        ("option of one entry", lambda: other.replace(settings=Settings(threshold="clip", eta=0.5)), {"1 ddim"}),
         ("guide", other.guided, further),
         ("average", lambda: other.configure("eval", ema=False), further),
         ("without a flow", lambda: other.configure("eval", samplers=("jump",)), {"1 jump"}),
