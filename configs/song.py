@@ -1,8 +1,9 @@
 """What the configs of consistency models share (Song et al. 2023, arXiv:2303.01469): EDM's process, and a map along it.
 
 Networks are those of the flags in the public launch scripts (openai/consistency_models and its CIFAR-10 code), defaults
-from those codes. Optimiser, batch, rate and length of training are those of the paper's table 3; distances by LPIPS and
-the schedules of N and of the target's average are no part of these configs, which are to import.
+from those codes. Optimiser, batch, rate, length and schedules of training are those of the paper's table 3 and of the
+scripts, but for LPIPS, in whose place stands the squared distance: it is worse, as the paper shows. The configs of
+losses in continuous time, and of easy consistency tuning, are to import alone.
 
 A sample is one evaluation at sigma 80. Published samples of more evaluations go back into noise in between, to times
 that were searched for each model (Algorithm 1): where the scripts say which, the config of the model tells how to ask
@@ -78,6 +79,20 @@ def as_map(config: ConfigDict, *, batch_size: int, n_iters: int, lr: float, ema_
     config.optim.update(optimizer="RAdam", lr=lr, warmup_images=0.0)
     config.sampling.update(method="renoise", grid="karras", evaluations=1, denoise="none")
     config.eval.samplers = ("renoise",)
+    return config
+
+
+def distilled(config: ConfigDict, *, points: int, target_ema: float, norm: str = "l2") -> ConfigDict:
+    """Consistency distillation on a grid of so many points; ``training.teacher`` and ``begin_with`` are the teacher."""
+    config.training.update(loss="consistency", time_sampling="uniform", weight="uniform", loss_norm=norm)
+    config.training.update(scale_mode="fixed", start_scales=points, target_ema_mode="fixed", start_ema=target_ema)
+    return config
+
+
+def from_data(config: ConfigDict, *, end_scales: int, start_ema: float) -> ConfigDict:
+    """Consistency training, whose grid grows from 2 points."""
+    config.training.update(loss="consistency", time_sampling="uniform", weight="uniform")
+    config.training.update(end_scales=end_scales, start_ema=start_ema)
     return config
 
 

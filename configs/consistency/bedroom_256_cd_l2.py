@@ -16,4 +16,5 @@ from configs import song
 
 def get_config() -> ConfigDict:
     teacher = song.lsun_256("bedroom", n_iters=600_000)
-    return song.as_map(teacher, batch_size=2048, n_iters=600_000, lr=1e-5, ema_rate=0.0)
+    config = song.as_map(teacher, batch_size=2048, n_iters=600_000, lr=1e-5, ema_rate=0.0)
+    return song.distilled(config, points=40, target_ema=0.95)

@@ -18,4 +18,5 @@ from configs import song
 def get_config() -> ConfigDict:
     teacher = song.lsun_256("bedroom", n_iters=600_000)
     config = song.as_map(teacher, batch_size=2048, n_iters=1_000_000, lr=1e-5, ema_rate=0.999943)
+    config = song.from_data(config, end_scales=150, start_ema=0.95)
     return song.record(config, fid=16.0, precision=0.6, recall=0.17, fid_2=7.85, precision_2=0.68, recall_2=0.33)

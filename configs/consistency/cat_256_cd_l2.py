@@ -13,4 +13,5 @@ from configs import song
 
 def get_config() -> ConfigDict:
     teacher = song.lsun_256("cat", n_iters=300_000)
-    return song.as_map(teacher, batch_size=2048, n_iters=600_000, lr=1e-5, ema_rate=0.999943)
+    config = song.as_map(teacher, batch_size=2048, n_iters=600_000, lr=1e-5, ema_rate=0.999943)
+    return song.distilled(config, points=40, target_ema=0.95)

@@ -18,4 +18,5 @@ from configs import song
 def get_config() -> ConfigDict:
     teacher = song.lsun_256("cat", n_iters=300_000)
     config = song.as_map(teacher, batch_size=2048, n_iters=1_000_000, lr=1e-5, ema_rate=0.999943)
+    config = song.from_data(config, end_scales=150, start_ema=0.95)
     return song.record(config, fid=20.7, precision=0.56, recall=0.23, fid_2=11.7, precision_2=0.63, recall_2=0.36)

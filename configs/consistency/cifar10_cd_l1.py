@@ -12,4 +12,5 @@ from configs import song
 
 
 def get_config() -> ConfigDict:
-    return song.as_map(song.cifar10(), batch_size=512, n_iters=800_000, lr=2e-4, ema_rate=0.9999)
+    config = song.as_map(song.cifar10(), batch_size=512, n_iters=800_000, lr=2e-4, ema_rate=0.9999)
+    return song.distilled(config, points=18, target_ema=0.0, norm="l1")

@@ -15,4 +15,5 @@ from configs import song
 
 
 def get_config() -> ConfigDict:
-    return song.as_map(song.imagenet_64(), batch_size=2048, n_iters=600_000, lr=8e-6, ema_rate=0.999943)
+    config = song.as_map(song.imagenet_64(), batch_size=2048, n_iters=600_000, lr=8e-6, ema_rate=0.999943)
+    return song.distilled(config, points=40, target_ema=0.95)

@@ -17,4 +17,5 @@ from configs import song
 
 def get_config() -> ConfigDict:
     config = song.as_map(song.imagenet_64(), batch_size=2048, n_iters=800_000, lr=8e-6, ema_rate=0.999943)
+    config = song.from_data(config, end_scales=200, start_ema=0.95)
     return song.record(config, fid=13.0, precision=0.71, recall=0.47, fid_2=11.1, precision_2=0.69, recall_2=0.56)

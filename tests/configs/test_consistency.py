@@ -129,6 +129,33 @@ def test_two_evaluations_are_those_of_the_public_script(name: str) -> None:
     assert [*times * 80] == pytest.approx([80.0, given, 0.002])
 
 
+# N and the target's rate (distillation), or s1 and mu0 (from data); batch, steps, rate. The paper's table 3.
+TRAINING = {
+    "imagenet_64_cd": (40, 0.95, 2048, 600_000, 8e-6),
+    "imagenet_64_ct": (200, 0.95, 2048, 800_000, 8e-6),
+    "bedroom_256_cd": (40, 0.95, 2048, 600_000, 1e-5),
+    "bedroom_256_ct": (150, 0.95, 2048, 1_000_000, 1e-5),
+    "cat_256_cd": (40, 0.95, 2048, 600_000, 1e-5),
+    "cat_256_ct": (150, 0.95, 2048, 1_000_000, 1e-5),
+    "cifar10_cd": (18, 0.0, 512, 800_000, 4e-4),
+    "cifar10_ct": (150, 0.9, 512, 800_000, 4e-4),
+}
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if Path(path).stem.startswith(tuple(TRAINING))])
+def test_it_trains_as_published(path: str) -> None:
+    config, name = config_of(path), Path(path).stem
+    points, ema, batch, steps, lr = next(row for start, row in TRAINING.items() if name.startswith(start))
+    loss = losses.of_config(config.training, sde_lib.create(**config.sde))
+    mode = ("fixed", "fixed") if "_cd" in name else ("progressive", "adaptive")
+    assert (loss.scale_mode, loss.target_ema_mode) == mode
+    assert (loss.start_ema, loss.start_scales if "_cd" in name else loss.end_scales) == (ema, points)
+    assert loss.loss_norm == ("l1" if name.endswith("l1") else "l2") and loss.consistency_weight == "uniform"
+    assert (config.training.batch_size, config.training.n_iters, loss.total_steps) == (batch, steps, steps)
+    adam = {"optimizer": "RAdam", "lr": 2e-4 if name.endswith("l1") else lr, "warmup": 0, "warmup_images": 0.0}
+    assert {field: config.optim[field] for field in adam} == adam and config.optim.grad_clip == 0.0
+
+
 # Each network once every day at 32 and 64 pixels; those at 256, and those that repeat one, with all tests.
 QUICK = ("imagenet_64_edm", "cifar10_edm")
 BUILT = [pytest.param(path, marks=[] if Path(path).stem in QUICK else [pytest.mark.slow]) for path in PATHS]
