@@ -10,6 +10,7 @@ from scipy import stats
 
 from sde_lib import SDES, VE, VP, LinearBeta, NoiseLevels, SubVP, expand
 from sde_lib.preconditioning import PRECONDITIONINGS
+from sde_lib.prediction import NEARLY_NOISE, begins_in_noise
 from tests.training.given import draws, losses_at
 from training import losses
 from training.weighting import WEIGHTINGS, Weighting
@@ -24,7 +25,7 @@ PROCESSES = {name: build() for name, build in SDES.items()} | {
 def _times(process) -> jax.Array:
     if isinstance(process, NoiseLevels):
         return process.sde.level_time(jnp.arange(process.n, dtype=float), process.n)
-    return jnp.geomspace(process.t_min, 1.0, 50)
+    return jnp.geomspace(process.t_min, NEARLY_NOISE if begins_in_noise(process) else 1.0, 50)
 
 
 @pytest.mark.parametrize("name", PROCESSES)
