@@ -15,8 +15,10 @@ from ml_collections import ConfigDict
 import samplers
 from experiment import Experiment, rules
 from samplers import Settings
+from samplers.grids import ONE_LENGTH
 from samplers.methods import STOCHASTIC, STOCHASTIC_MAPS
 from samplers.shared import least, spending
+from sde_lib import AffineSDE
 
 FLOW_TOLERANCE = 1e-5
 """The tolerance of the flow against which deterministic samplers are measured."""
@@ -103,6 +105,17 @@ def _at_each(experiment: Experiment, field: str, name: str, budgets: Sequence[in
                 f"eval.{field}_evaluations is {tuple(budgets)}, and {max(budgets)} evaluations are too few; it needs "
                 f"at least {cheapest}"
             )
-        return [Entry(name, budget, samplers.settled(sde, spending(sde, settings, budget))) for budget in paid]
+        return [Entry(name, budget, _spent(sde, settings, budget, own_grid=not grid)) for budget in paid]
     except ValueError as error:
         raise ValueError(f"eval.{field} has {name!r} (method or method/grid): {error}") from None
+
+
+def _spent(sde: AffineSDE, settings: Settings, budget: int, *, own_grid: bool) -> Settings:
+    """The settings that spend the budget; a run's own grid that has another number of steps gives way to 'auto'."""
+    try:
+        spent = spending(sde, settings, budget)
+    except ValueError:
+        if not own_grid or settings.grid not in ONE_LENGTH:
+            raise
+        spent = spending(sde, dataclasses.replace(settings, grid=Settings.grid), budget)
+    return samplers.settled(sde, spent)

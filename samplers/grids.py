@@ -148,6 +148,8 @@ GRIDS: dict[str, Callable[..., np.ndarray]] = {
     "published": published,
     "levels": levels,
 }
+ONE_LENGTH = ("given",)
+"""Those that have one number of steps, which their options say."""
 
 
 def unknown(name: str) -> str:

@@ -287,6 +287,18 @@ def test_maps_alone_have_neither_yardstick_nor_flow(several: tuple[Path, Path], 
     assert exact == {"jump", "ddim/quadratic", "heun/karras"}
 
 
+def test_a_grid_of_one_length_gives_way_at_other_numbers() -> None:
+    """Unless the entry itself asks for it."""
+    config = _config()
+    config.sampling.update(method="jump", grid="given", grid_noise=(0.5,), evaluations=2)
+    config.eval.update(samplers=("jump",), compare_maps=("jump",))
+    found = entries.of_run(build(config), config.eval)
+    assert {entry.budget: entry.settings.grid for entry in found} == {1: "uniform", 2: "given", 4: "uniform"}
+    config.eval.compare_maps = ("jump/given",)
+    with pytest.raises(ValueError, match="needed are 1"):
+        entries.of_run(build(config), config.eval)
+
+
 def _records(folder: Path, **changes: Any) -> None:
     """Change the record of a run's data."""
     file = folder / "inputs.json"
