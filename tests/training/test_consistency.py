@@ -243,12 +243,12 @@ def test_every_interval_is_drawn_as_often() -> None:
 
 
 def test_intervals_are_drawn_as_the_paper_says() -> None:
-    """By the normal law of log sigma that is cut at the ends of the grid (chi-square, 4000 draws)."""
+    """By the normal law of log sigma that is cut at the ends of the grid (chi-square, 40000 draws)."""
     options = {"total_steps": 8, "start_scales": 10, "end_scales": 1280, "P_mean": -1.1, "P_std": 2.0}
     loss = losses.create("improved_consistency", SDE, **options)
     noises, expected = ICT["grid/11/sigmas"][::-1], ICT["grid/11/p"][::-1]
-    counts = chances(drawn(loss, 3, 4000, 0), noises)
-    assert scipy.stats.chisquare(counts, 4000 * expected).pvalue > 1e-3
+    counts = chances(drawn(loss, 3, 40_000, 0), noises)
+    assert scipy.stats.chisquare(counts, 40_000 * expected).pvalue > 1e-3
 
 
 def test_r_comes_nearer_to_t_with_every_stage() -> None:
