@@ -21,6 +21,8 @@ PATHS = (
     "eval.inception",
     "eval.reference_stats",
     "sampling.guide",
+    "training.teacher",
+    "training.begin_with",
     "edit.image",
     "edit.other",
     "edit.mask",
