@@ -89,7 +89,7 @@ def test_a_width_that_was_tracked_is_its_reconstruction(run: Path, tmp_path: Pat
     """
     for path in _snapshots(run):
         _keep_two(path, tmp_path / average_snapshots.FOLDER / path.name)
-    for step in (HALF, STEPS):
+    for step in (STEPS, HALF):
         averages = _tree(run, step)["averages"]
         two = PowerAverages(averages["begin"], {std: averages["weights"][std] for std in map(str, KEPT)})
         rows = [_row(averages["weights"][str(std)]) for std in TRACKED]
@@ -97,6 +97,10 @@ def test_a_width_that_was_tracked_is_its_reconstruction(run: Path, tmp_path: Pat
         made = [_row(average_snapshots.reconstruct(Workdir(tmp_path), step, two, std)) for std in TRACKED]
         assert max(map(_far, made, rows)) < 1e-3
         assert _far(made[1], rows[1]) < 3e-4  # it lies between those that are kept
+        for path in _snapshots(tmp_path)[step // EVERY :]:
+            path.unlink()
+        again = average_snapshots.reconstruct(Workdir(tmp_path), step, two, TRACKED[1])
+        np.testing.assert_array_equal(_row(again), made[1])
 
 
 def test_a_width_that_is_kept_is_that_of_the_checkpoint(run: Path) -> None:
