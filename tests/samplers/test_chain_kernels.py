@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 import samplers
 import sde_lib
 from configs.vp.ddpm import cifar10 as ddpm_cifar10
-from evaluation import compare
+from evaluation import entries
 from experiment import build
 from samplers import Settings, grids
 from sde_lib import VE, VP, AffineSDE, SubVP
@@ -162,7 +162,7 @@ def test_a_network_of_levels_is_asked_between_them_on_another_grid() -> None:
     config.eval.compare_reference = "ancestral/published"
     experiment = build(config)
     assert experiment.settings_of("pc").on_chain
-    found = {(entry.name, entry.budget): entry.settings for entry in compare.check(experiment)[0]}
+    found = {(entry.name, entry.budget): entry.settings for entry in entries.of_run(experiment, config.eval)}
     assert found["ancestral/published", 1000].discretization == 1000 and found["ancestral/published", 1000].on_chain
     assert found["ancestral/published", 100].discretization == 0 and not found["ancestral/published", 100].on_chain
     config.sampling.steps = 100

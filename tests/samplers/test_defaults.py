@@ -7,7 +7,7 @@ import pytest
 
 import samplers
 from benchmarks.solvers import PROCESSES, problem
-from samplers import SOLVERS, Settings, grids
+from samplers import MAPS, SOLVERS, Settings, grids
 from samplers.defaults import AUTO
 from samplers.dpm_solver import unevenness
 from samplers.nodes import nodes
@@ -57,7 +57,7 @@ def test_predictors_and_the_flow_meet_the_deviation_on_edm(method: str, counts: 
 
 
 def test_every_solver_has_its_grids_and_reports_name_them() -> None:
-    assert AUTO.keys() <= SOLVERS.keys()
+    assert AUTO.keys() <= {*SOLVERS, *MAPS}
     for method in AUTO:
         for sde in (VP(), SubVP()):
             assert samplers.settled(sde, Settings(method)).used()["grid"] == AUTO[method].falling
