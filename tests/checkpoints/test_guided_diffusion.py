@@ -111,6 +111,7 @@ def test_every_tensor_has_one_place_and_safetensors_are_read_too(name):
         np.testing.assert_array_equal(array, arrays_of(name)[key])
 
 
+@pytest.mark.slow
 def test_the_order_of_attention_and_the_heads_are_the_configs_word():
     """Neither leaves a trace in the file; with the wrong ones the weights fit and the output is another."""
     variables = guided_diffusion.variables("b", network("guided_unet_b"), arrays_of("guided_unet_b"))
@@ -162,6 +163,7 @@ def test_other_networks_and_files_are_refused(tmp_path):
         importing.read(path, adm)
 
 
+@pytest.mark.slow
 def test_a_published_config_imports_such_a_file_and_finds_its_noise(tmp_path):
     """One score at level i of 4000 is -eps / sigma_i of the network told 1000 i / 4000: improved-diffusion's own."""
     config = improved_cifar10_32_uncond.get_config()

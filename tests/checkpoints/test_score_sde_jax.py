@@ -51,6 +51,7 @@ def test_a_state_gives_the_recorded_outputs(state):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=5e-5 * np.abs(wanted).max())
 
 
+@pytest.mark.slow
 def test_a_config_imports_it_and_its_map_is_the_recorded_networks(state, tmp_path):
     config, workdir = cifar10_cd_lpips.get_config(), Workdir(tmp_path / "run")
     config.data.image_size = 8

@@ -35,7 +35,7 @@ def test_the_experiments_that_were_asked_for_are_there() -> None:
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS)
-def test_it_is_locked_data_that_builds_its_network(path: str) -> None:
+def test_it_is_locked_data_that_builds_its_parts(path: str) -> None:
     config = _load(path)
     assert config.is_locked and config.training.is_locked
     with pytest.raises((AttributeError, KeyError)):
@@ -51,12 +51,19 @@ def test_it_is_locked_data_that_builds_its_network(path: str) -> None:
     constructor = SOURCES[config.data.dataset.partition(":")[0]]
     options = set(config.data) - set(of_section("data"))
     assert options <= set(inspect.signature(constructor).parameters), "options its data set does not have"
-    image = "image_size" in config.data
-    shape = (config.data.image_size, config.data.image_size, config.data.num_channels) if image else (2,)
-    assert network(config, sde, shape).count() > 0  # test_published.py says how many
     scales = num_scales(config)
     assert bool(scales) != config.training.continuous
     losses.of_config(config.training, sde_lib.NoiseLevels(sde, scales) if scales else sde)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EXPERIMENTS)
+def test_it_builds_its_network(path: str) -> None:
+    """test_published.py says of the published ones, in the quick tests too, how many parameters they have."""
+    config = _load(path)
+    image = "image_size" in config.data
+    shape = (config.data.image_size, config.data.image_size, config.data.num_channels) if image else (2,)
+    assert network(config, sde_lib.create(**config.sde), shape).count() > 0
 
 
 def test_the_folder_config_reads_a_folder(tmp_path) -> None:

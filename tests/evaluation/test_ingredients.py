@@ -468,6 +468,7 @@ def _plan(folder: Path, *cases: Case) -> compare.Plan:
     return compare.Plan(runs, entries.yardstick(cases[0].experiment, asked), distance)
 
 
+@pytest.mark.slow
 def test_a_further_run_of_a_comparison_is_drawn_anew_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What its own folder says counts for it; what the comparison asks for, the seed, for all."""
     calls: list[str] = []

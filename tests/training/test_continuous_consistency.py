@@ -194,6 +194,7 @@ def _z_scores(values: jax.Array) -> np.ndarray:
     return np.abs(np.asarray(jnp.mean(values, 0) / (jnp.std(values, 0) / jnp.sqrt(len(values)))))
 
 
+@pytest.mark.slow
 def test_the_expected_tangent_of_data_vanishes_at_the_exact_map_of_a_mixture(x64) -> None:
     """With 2^12 examples: its products with 1, x and cos x, within 4 standard errors of 0; beside the map they are not.
 

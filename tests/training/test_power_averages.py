@@ -131,6 +131,7 @@ def _cut(run: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_ends_bit_for_bit_with_the_same_snapshots(run: Path, tmp_path: Path) -> None:
     again = _cut(run, tmp_path / "again")
     _train(again, STEPS, (*KEPT, *TRACKED))
@@ -248,6 +249,7 @@ def test_the_width_decides_what_rounds_depend_on(run: Path) -> None:
         assert {name for name in each if each[name] != about[0.0][name]} <= {"weights"}
 
 
+@pytest.mark.slow
 def test_a_comparison_sweeps_widths(run: Path) -> None:
     """Each is a contender with weights, a name and rounds of its own; the widths of other runs are theirs."""
     config = _config(eval__compare_ema_stds=(0.0, 0.05, 0.08), eval__compare=("ddim",), eval__compare_evaluations=(2,))

@@ -92,6 +92,7 @@ def test_the_student_of_an_exact_prediction_makes_its_two_steps_in_one(name: str
     assert jnp.all(some[1:] > 1e-7) and jnp.max(some) > 1e-3  # the first step hardly leaves the noise
 
 
+@pytest.mark.slow
 def test_every_step_is_drawn(x64) -> None:
     """On a path that begins in noise alone, where SNR is 0; a stratified batch of eight draws each of four twice."""
     loss = losses.create("progressive_distillation", GVP(), stratified=True, weight="truncated_snr")

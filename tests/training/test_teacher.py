@@ -79,6 +79,7 @@ def test_a_student_has_a_teacher_and_a_target(tmp_path: Path, monkeypatch: pytes
         main.prepare("train", config_of(4, loss="imitation", teacher=str(tmp_path / "no")), str(tmp_path / "without"))
 
 
+@pytest.mark.slow
 def test_the_target_is_an_average_of_its_own_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """mu (1/4, then 1/2) is that of the step before it is counted, and acts on the weights behind the step."""
     monkeypatch.setitem(losses.LOSSES, "imitation", Imitation)
