@@ -109,7 +109,7 @@ def trained(method: Method, seconds: float, folder: Path) -> tuple[Path, list[in
 
 
 def exact_end(sde: AffineSDE, z: np.ndarray) -> np.ndarray:
-    """Where the exact flow takes points z of the prior, in float64."""
+    """The exact flow takes points z of the prior to these points of data, in float64."""
     angle, radius = 2 * np.pi * np.arange(8) / 8, np.sqrt(2 * (1 - 0.1**2))
     means = radius * np.stack([np.cos(angle), np.sin(angle)], 1)
     exact = Mixture(np.full(8, 1 / 8), means, np.full(8, 0.1)).predict(sde)

@@ -12,9 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from data.fingerprint import of_arrays, of_records
+from data.fingerprint import of_records
 from experiment import Experiment
 from experiment.sampling import GUIDE
+from experiment.weights import fingerprint
 from experiment.workdir import MAY_CHANGE, MAY_MOVE
 from samplers import Settings
 
@@ -70,16 +71,6 @@ def of_sampler(settings: Settings) -> dict[str, Any]:
 def of_key(key: jax.Array) -> dict[str, Any]:
     """A random key."""
     return {"key": np.asarray(jax.random.key_data(key)).tolist()}
-
-
-def fingerprint(variables: dict[str, Any]) -> str:
-    """SHA-256 of all weights, with their names, kinds and shapes."""
-    arrays = {}
-    for collection, named in variables.items():
-        for name, value in named.items():
-            array = np.ascontiguousarray(value)
-            arrays[f"{collection}/{name} {array.dtype} {array.shape}"] = array.reshape(-1).view(np.uint8)
-    return of_arrays(dict(sorted(arrays.items())))
 
 
 def plain(value: Any) -> Any:

@@ -3,15 +3,27 @@
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from checkpoints.store import Store
+from data.fingerprint import of_arrays
 from experiment import average_snapshots
 from experiment.experiment import Experiment
 from experiment.power_averages import PowerAverages
 from experiment.sampling import GUIDE
 from experiment.workdir import Workdir
 from models.functional import Network
+
+
+def fingerprint(variables: dict[str, Any]) -> str:
+    """SHA-256 of all weights, with their names, kinds and shapes."""
+    arrays = {}
+    for collection, named in variables.items():
+        for name, value in named.items():
+            array = np.ascontiguousarray(value)
+            arrays[f"{collection}/{name} {array.dtype} {array.shape}"] = array.reshape(-1).view(np.uint8)
+    return of_arrays(dict(sorted(arrays.items())))
 
 
 def load(store: Store, network: Network, *, ema: bool, step: int | None) -> tuple[int, dict[str, Any]]:

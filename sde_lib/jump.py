@@ -18,11 +18,17 @@ from collections.abc import Callable
 
 from jaxtyping import Array, Float
 
-from sde_lib.base import Process, expand
-from sde_lib.prediction import Model, as_prediction
+from sde_lib.base import Coefficient, Process, expand
+from sde_lib.prediction import Model, Prediction, as_prediction
 
 JumpFn = Callable[[Float[Array, "b *d"], Float[Array, " b"], Float[Array, " b"]], Float[Array, "b *d"]]
 """(x [b, ...] at times t [b], s [b]) -> the points at times s, [b, ...]."""
+
+
+def reached(process: Process, prediction: Prediction, s: Coefficient) -> Float[Array, "b *d"]:
+    """The points alpha(s) x0 + sigma(s) eps at times s to which the DDIM step of a prediction leads, [b, ...]."""
+    x0, eps, _ = prediction
+    return expand(process.alpha(s), x0) * x0 + expand(process.sigma(s), x0) * eps
 
 
 def jump_fn(process: Process, model: Model) -> JumpFn:
@@ -33,7 +39,6 @@ def jump_fn(process: Process, model: Model) -> JumpFn:
     predict = as_prediction(process, model)
 
     def jump(x: Float[Array, "b *d"], t: Float[Array, " b"], s: Float[Array, " b"]) -> Float[Array, "b *d"]:
-        x0, eps, _ = predict(x, t, s)
-        return expand(process.alpha(s), x) * x0 + expand(process.sigma(s), x) * eps
+        return reached(process, predict(x, t, s), s)
 
     return jump

@@ -1,16 +1,12 @@
 """Other runs that a training begins with: a teacher, whose predictions a loss learns from, and initial weights."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-
-import jax
-import numpy as np
 
 from conditions import Condition
 from experiment import Experiment
 from experiment.build import of_folder
-from experiment.weights import load
+from experiment.weights import fingerprint, load
 from experiment.workdir import Workdir
 from models.functional import Variables
 from sde_lib import PredictFn
@@ -30,12 +26,8 @@ class Teacher(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of its weights, by their names."""
-        found = hashlib.sha256()
-        for path, leaf in jax.tree.leaves_with_path(self.variables):
-            found.update(jax.tree_util.keystr(path).encode())
-            found.update(np.ascontiguousarray(leaf).tobytes())
-        return found.hexdigest()
+        """The SHA-256 of its weights, with their names."""
+        return fingerprint(self.variables)
 
 
 def of_config(experiment: Experiment) -> Teacher | None:

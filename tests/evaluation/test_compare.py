@@ -350,7 +350,7 @@ def test_runs_that_cannot_be_compared_are_refused(
     ids=["shape", "levels", "classes"],
 )
 def test_data_of_another_kind_are_refused(fields: dict, named: str, several: tuple[Path, Path]) -> None:
-    """Of the shape and levels of the source, and of the classes that both networks are told of."""
+    """The runs must agree in the source's shape and levels, and in the classes that their networks are told of."""
     ours, theirs = build(_config()), build(_config())
     for each, classes in ((ours, 8), (theirs, fields.get("label_dim", 8))):
         with each.config.unlocked():

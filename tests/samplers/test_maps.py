@@ -86,7 +86,7 @@ def test_a_jump_of_any_other_model_is_a_ddim_step(x64) -> None:
 
 
 def test_grids_of_maps_end_in_data_or_at_t_min() -> None:
-    """As many steps as evaluations; of `given` the times between are named by their noise (published: 80, 0.821, 0)."""
+    """A grid has as many steps as evaluations, and `given` names those between by their noise (80, 0.821, 0)."""
     sde = PROCESSES["edm"]
     for denoise, last in (("tweedie", 0.0), ("none", sde.t_min)):
         given = {"grid": "given", "grid_noise": (0.821,), "t_min": sde.t_min, "denoise": denoise}

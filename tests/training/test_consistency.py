@@ -45,7 +45,7 @@ NAMES = ("W1", "a", "b1", "W2", "b2")
 
 
 def weights(arrays: Any, prefix: str) -> dict[str, jax.Array]:
-    """Those of a tiny network, by name."""
+    """The weights are those of a tiny network, by name."""
     return {name: jnp.asarray(arrays[f"{prefix}{name}"]) for name in NAMES}
 
 
@@ -231,7 +231,7 @@ def chances(pairs: tuple[jax.Array, jax.Array], noises: np.ndarray) -> np.ndarra
 
 
 def test_every_interval_is_drawn_as_often() -> None:
-    """Of N points N - 1 intervals, the noisiest and that which ends at t_min among them (chi-square, 4000 draws)."""
+    """All N - 1 intervals between N points are drawn, the noisiest and the last among them (chi-square, 4000 draws)."""
     loss = losses.create("consistency", SDE, total_steps=12, start_scales=2, end_scales=10)
     step = 5  # 8 points: sqrt(5 / 12 (121 - 4) + 4) - 1 is 6.26
     noises = np.asarray(grid_noise(SDE, jnp.arange(8) / 7, 7.0), np.float64)
@@ -273,7 +273,7 @@ def test_r_comes_nearer_to_t_with_every_stage() -> None:
 
 
 def test_pairs_begin_below_pure_noise() -> None:
-    """Where alpha is 0, sigma / alpha is infinite: the linear flow's largest is that just below t = 1."""
+    """The linear flow's largest sigma / alpha is that just below t = 1, since it is infinite where alpha is 0."""
     loss = losses.create("consistency", Flow(t_min=1e-3), total_steps=2, scale_mode="fixed", start_scales=5)
     t, r = drawn(loss, 5, 50, 0)
     assert np.isfinite(t).all() and float(t.max()) == pytest.approx(0.999, rel=1e-5)

@@ -32,6 +32,7 @@ from experiment.ranges import FIELDS
 from samplers.create import grid, stepper_of
 from samplers.nodes import Node, nodes
 from sde_lib import AffineSDE, NoiseLevels, PredictFn, expand, of_score
+from sde_lib.jump import reached
 from sde_lib.prediction import along, before_noise
 from training.examples import Examples
 from training.losses.base import Loss
@@ -73,8 +74,7 @@ def target(process: AffineSDE, teacher: PredictFn, x: Image, step: Steps) -> Ima
     A teacher that is told where a jump ends jumps to the middle, and from there to the end.
     """
     first = teacher(x, step.t, step.middle)
-    middle = expand(process.alpha(step.middle), x) * first.x0 + expand(process.sigma(step.middle), x) * first.eps
-    second = teacher(middle, step.middle, step.s)
+    second = teacher(reached(process, first, step.middle), step.middle, step.s)
     return first.x0 + expand(step.share, x) * (second.x0 - first.x0)
 
 
