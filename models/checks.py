@@ -38,6 +38,7 @@ NUMBERS: dict[str, limits.Number] = {
     "fir_kernel": limits.Number(note="published: 1, 3, 3, 1"),
     "init_scale": limits.not_negative(note="published: 0"),
     "fourier_scale": limits.positive(note="published: 16"),
+    "fastest_frequency": limits.positive(note="published: 1"),
     "time_scale": limits.positive(note="1000 of consistency models of OpenAI's"),
     "fourier_features": limits.Number(0, 64, note="powers of 2 of the frequencies; published: 6, 7"),
     "sigma_min": limits.positive(),

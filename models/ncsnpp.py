@@ -48,6 +48,9 @@ class NCSNpp(UNet):
       embedding_type: "fourier": c_noise is sigma; "positional": c_noise is a label, 0 to 999.
       init_scale: of each residual branch's last layer; 0 starts them at nothing.
       fourier_scale: standard deviation of the Fourier frequencies.
+      fastest_frequency: the highest of the positional frequencies, in radians a label. Published is 1, 999 radians over
+        all labels; a loss that differentiates the network in time wants few (Lu and Song 2024, arXiv:2410.11081, sec.
+        4.1, have pi / 2).
       fourier_features: exponents n of the sines and cosines of 2 pi 2^n x that the first layer sees beside x.
       nonlinearity: "swish", "elu", "relu" or "lrelu".
       label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros for none. 0: takes none.
@@ -87,6 +90,7 @@ class NCSNpp(UNet):
         embedding_type: str = "positional",
         init_scale: float = 0.0,
         fourier_scale: float = 16.0,
+        fastest_frequency: float = 1.0,
         fourier_features: Sequence[int] = (),
         nonlinearity: str = "swish",
         label_dim: int = 0,
@@ -124,6 +128,7 @@ class NCSNpp(UNet):
         self.shape = (*sides(image_size), num_channels)
         self.act = NONLINEARITIES[nonlinearity]
         self.nf, self.centered, self.skip_rescale, self.label_dim = nf, centered, skip_rescale, label_dim
+        self.fastest_frequency = fastest_frequency
         self.progressive, self.progressive_input = progressive, progressive_input
         self.progressive_combine, self.scale_by_sigma = progressive_combine, scale_by_sigma
         self.attend_each_block, self.fourier_features = attend_each_block, tuple(fourier_features)
@@ -187,7 +192,7 @@ class NCSNpp(UNet):
             length = (
                 condition["end"][:, 0].astype(time.dtype) if "end" in condition else jnp.zeros(len(time), time.dtype)
             )
-            time += self.end(positional(length, self.nf))
+            time += self.end(positional(length, self.nf, fastest=self.fastest_frequency))
         time = self.time1(self.act(time))
         if self.classes is not None and "label" in condition:
             # A one-hot vector's norm becomes that of as many numbers of variance 1, for which the weights are drawn.
@@ -196,7 +201,9 @@ class NCSNpp(UNet):
 
     def features(self, c_noise: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:
         """The embedding of c_noise and, in a subclass, of its conditions."""
-        return positional(c_noise, self.nf) if self.fourier is None else self.fourier(c_noise)
+        if self.fourier is not None:
+            return self.fourier(c_noise)
+        return positional(c_noise, self.nf, fastest=self.fastest_frequency)
 
     def scaled(self, h: Float[Array, "b h w c"], c_noise: Float[Array, " b"]) -> Float[Array, "b h w c"]:
         """The output, divided by sigma with scale_by_sigma."""
