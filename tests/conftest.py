@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# The passes that LLVM calls expensive make programs faster, no other; without them a quarter of the tests' time is saved.
+# The passes that LLVM calls expensive make programs faster, no other; they take a quarter of the tests' time.
 FLAGS = {"--xla_force_host_platform_device_count": "8", "--xla_llvm_disable_expensive_passes": "true"}
 _GIVEN = os.environ.get("XLA_FLAGS", "").split()  # a worker of pytest-xdist inherits them
 _ADDED = [f"{flag}={value}" for flag, value in FLAGS.items() if not any(given.startswith(flag) for given in _GIVEN)]

@@ -418,7 +418,7 @@ def test_what_it_does_not_take(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named) as error:
         losses.create("consistency", SDE, **options)
     assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match=r"training\.continuous is False"):
+    with pytest.raises(ValueError, match=r"one of continuous time .*training\.continuous False; set it to True"):
         losses.create("improved_consistency", sde_lib.NoiseLevels(VP(), 100), total_steps=9)
 
 

@@ -289,5 +289,5 @@ def test_samples_are_the_papers(name: str, monkeypatch: pytest.MonkeyPatch, x64)
 
 
 def test_noise_levels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"continuous_consistency', whose velocity .* training.continuous=True"):
+    with pytest.raises(ValueError, match=r"one of continuous time .ContinuousConsistency.*; set it to True"):
         losses.create("continuous_consistency", NoiseLevels(VP(), 100))

@@ -70,7 +70,7 @@ def given(x0: jax.Array) -> Examples:
 
 
 def test_noise_levels_have_no_velocity() -> None:
-    with pytest.raises(ValueError, match=r"velocity is of continuous time; set training.continuous=True"):
+    with pytest.raises(ValueError, match=r"one of continuous time .FlowMatching.*; set it to True"):
         losses.create("flow_matching", NoiseLevels(VP(), 100))
 
 

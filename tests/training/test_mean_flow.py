@@ -191,7 +191,7 @@ def test_jumps_are_drawn_for_each_example() -> None:
 def test_only_straight_processes_have_its_jump(sde) -> None:
     with pytest.raises(ValueError, match=rf"rates of {type(sde).__name__} change in time.*set sde.name to 'flow'"):
         losses.create("mean_flow", sde)
-    with pytest.raises(ValueError, match=r"set training.continuous=True"):
+    with pytest.raises(ValueError, match=r"one of continuous time .MeanFlow.*; set it to True"):
         losses.create("mean_flow", NoiseLevels(VP(), 100))
 
 

@@ -112,5 +112,5 @@ def test_every_step_is_drawn(x64) -> None:
 
 
 def test_noise_levels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"progressive_distillation', whose steps .* training.continuous=True"):
+    with pytest.raises(ValueError, match=r"one of continuous time .ProgressiveDistillation.*; set it to True"):
         losses.create("progressive_distillation", NoiseLevels(VP(), 100))

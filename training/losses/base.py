@@ -29,11 +29,16 @@ class Loss(abc.ABC):
     Attributes:
       process: what noises the data: an SDE, or its `NoiseLevels` in discrete training.
       grey_levels: the centres of all grey levels in x, where data are grey levels; None where they are continuous.
+
+    Raises:
+      ValueError: an option is out of its range, noise levels for a loss of continuous time, or the other way round.
     """
 
     process: Process
     grey_levels: GreyLevels = None
 
+    of_levels: ClassVar[bool | None] = None
+    """Whether its process must be noise levels, or else must not be; None: whichever."""
     needs_average: ClassVar[bool] = False
     """Whether it asks for the average of the weights (`TrainedModel.average`)."""
     takes_teacher: ClassVar[bool] = False
@@ -61,6 +66,16 @@ class Loss(abc.ABC):
 
     def __post_init__(self) -> None:
         check_declared("training.", self)
+        if self.of_levels is False and isinstance(self.process, NoiseLevels):
+            raise ValueError(
+                f"training.loss is one of continuous time ({type(self).__name__}), and training.continuous False; set "
+                "it to True, or take another loss"
+            )
+        if self.of_levels and not isinstance(self.process, NoiseLevels):
+            raise ValueError(
+                f"training.loss is one of noise levels ({type(self).__name__}), and training.continuous True; set "
+                "training.continuous=False and model.num_scales, or take another loss"
+            )
 
     @property
     def needs_variance(self) -> bool:

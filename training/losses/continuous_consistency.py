@@ -27,7 +27,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from experiment.ranges import FIELDS
-from sde_lib import AffineSDE, NoiseLevels, PredictFn, Prediction, expand
+from sde_lib import AffineSDE, PredictFn, Prediction, expand
 from sde_lib.prediction import along, before_noise
 from training.examples import Examples
 from training.losses.base import NoisedLoss
@@ -147,16 +147,9 @@ class ContinuousConsistency(NoisedLoss):
     process: AffineSDE
     tangent_warmup: Annotated[int, FIELDS["training.tangent_warmup"]] = 10_000
     tangent_c: Annotated[float, FIELDS["training.tangent_c"]] = 0.1
+    of_levels = False
     takes_teacher = True
     preconditioning = "trigflow"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if isinstance(self.process, NoiseLevels):
-            raise ValueError(
-                "training.loss is 'continuous_consistency', whose velocity is of continuous time; set "
-                "training.continuous=True"
-            )
 
     def at(self, model: TrainedModel, examples: Examples, t: Float[Array, " b"], eps: Image) -> Scores:
         """Return w(t) times the squared error of examples with this noise at these times, and their angles.

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float
 
 from experiment.ranges import FIELDS
-from sde_lib import AffineSDE, NoiseLevels
+from sde_lib import AffineSDE
 from training.examples import NOISE, Examples
 from training.losses.base import NoisedLoss
 from training.losses.denoising_score_matching import weighted_errors
@@ -50,16 +50,11 @@ class FlowMatching(NoisedLoss):
       ValueError: noise levels, which have no velocity; when it is called, a part of a batch that no whole groups fill.
     """
 
+    of_levels = False
+
     process: AffineSDE
     coupling: Annotated[str, FIELDS["training.coupling"]] = "independent"
     coupling_size: Annotated[int, FIELDS["training.coupling_size"]] = 32
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if isinstance(self.process, NoiseLevels):
-            raise ValueError(
-                "training.loss learns a velocity, and a velocity is of continuous time; set training.continuous=True"
-            )
 
     @property
     def needs_pairs(self) -> bool:

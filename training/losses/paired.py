@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from experiment.ranges import FIELDS
-from sde_lib import AffineSDE, NoiseLevels, expand, jump_fn
+from sde_lib import AffineSDE, expand, jump_fn
 from sde_lib.prediction import before_noise
 from training.draws import Draws
 from training.examples import Examples
@@ -72,16 +72,13 @@ class PairedLoss(Loss):
       ValueError: noise levels, which have no flow, or no length.
     """
 
+    of_levels = False
+
     process: AffineSDE
     total_steps: Annotated[int, FIELDS["training.total_steps"]] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.process, NoiseLevels):
-            raise ValueError(
-                "training.continuous is False, and this loss follows the flow of a process in continuous time; set it "
-                "to True"
-            )
         if not self.total_steps:
             raise ValueError(
                 "training.total_steps is 0; the schedule of this loss goes over a whole training: give the number of "

@@ -31,7 +31,7 @@ import samplers
 from experiment.ranges import FIELDS
 from samplers.create import grid, stepper_of
 from samplers.nodes import Node, nodes
-from sde_lib import AffineSDE, NoiseLevels, PredictFn, expand, of_score
+from sde_lib import AffineSDE, PredictFn, expand, of_score
 from sde_lib.jump import reached
 from sde_lib.prediction import along, before_noise
 from training.examples import Examples
@@ -97,16 +97,9 @@ class ProgressiveDistillation(Loss):
     weighting: Weighting = Weighting()
     distilled_steps: Annotated[int, FIELDS["training.distilled_steps"]] = 4
     stratified: Annotated[bool, FIELDS["training.stratified"]] = False
+    of_levels = False
     takes_teacher = True
     needs_teacher = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if isinstance(self.process, NoiseLevels):
-            raise ValueError(
-                "training.loss is 'progressive_distillation', whose steps are of continuous time; set "
-                "training.continuous=True"
-            )
 
     @functools.cached_property
     def steps(self) -> Steps:

@@ -28,16 +28,9 @@ class Variational(NoisedLoss):
 
     process: NoiseLevels
     variance: Annotated[str, FIELDS["training.variance"]] = "learned_range"
+    of_levels = True
     needs_grey_levels = True
     ignores: ClassVar[tuple[str, ...]] = ("reduce_mean",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.process, NoiseLevels):
-            raise ValueError(
-                "training.loss is one of noise levels, the bound of a chain; set training.continuous=False and "
-                "model.num_scales, or take another loss"
-            )
 
     @property
     def needs_variance(self) -> bool:

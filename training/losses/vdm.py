@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from experiment.ranges import FIELDS
 from experiment.schedule import parameters_of
-from sde_lib import AffineSDE, NoiseLevels, PredictFn
+from sde_lib import AffineSDE, PredictFn
 from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
 from training.examples import Examples
 from training.losses.base import Loss, Process
@@ -42,16 +42,9 @@ class VariationalDiffusion(Loss):
     process: AffineSDE
     bound_steps: Annotated[int, FIELDS["training.bound_steps"]] = 0
     stratified: Annotated[bool, FIELDS["training.stratified"]] = False
+    of_levels = False
     trains_schedule = True
     ignores = ("reduce_mean",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if isinstance(self.process, NoiseLevels):
-            raise ValueError(
-                "training.loss is 'vdm', the bound in continuous time, and training.continuous False; switch it on, or "
-                "take 'variational'"
-            )
 
     def __call__(self, model: TrainedModel, examples: Examples, state: Any = None) -> Scores:
         """Return the bound of each example; one network evaluation."""
