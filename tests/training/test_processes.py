@@ -60,18 +60,44 @@ def _same(one: Path, other: Path, steps: list[int]) -> None:
     )  # biases start at 0: it did move
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("options", [(), (FSDP,)], ids=["pmap", "fsdp"])
-def test_two_processes_give_the_parameters_of_one(one: Path, options: tuple, tmp_path: Path) -> None:
+def _run_two(*arguments: str) -> None:
+    """A run of two processes, two devices each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"--coordinator=127.0.0.1:{free.getsockname()[1]}"
-    given = (*ARGUMENTS, *options, f"--workdir={tmp_path}", address, "--processes=2")
-    processes = [start(*given, f"--process={i}", devices=2) for i in (0, 1)]
+    processes = [start(*arguments, address, "--processes=2", f"--process={i}", devices=2) for i in (0, 1)]
     for process in processes:
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), (FSDP,)], ids=["pmap", "fsdp"])
+def test_two_processes_give_the_parameters_of_one(one: Path, options: tuple, tmp_path: Path) -> None:
+    _run_two(*ARGUMENTS, *options, f"--workdir={tmp_path}")
     _same(one, tmp_path, [3, 6])
+
+
+@pytest.mark.slow
+def test_two_processes_draw_the_pairs_of_one(one: Path, tmp_path: Path) -> None:
+    """Pairs of the flow of a run, which the last batch does not fill, and the training on them."""
+    of_pairs = (
+        "--config.training.loss=flow_matching",
+        "--config.training.coupling=reflow",
+        f"--config.training.teacher={one}",
+        "--config.training.reflow_pairs=90",
+        "--config.training.reflow_evaluations=5",
+    )
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    code, _, err = run(*ARGUMENTS, *of_pairs, f"--workdir={alone}")
+    assert code == 0, err
+    _run_two(*ARGUMENTS, *of_pairs, f"--workdir={together}")
+    drawn = sorted(file.name for file in (alone / "reflow").iterdir())
+    assert drawn == sorted(file.name for file in (together / "reflow").iterdir()) and len(drawn) == 3
+    for name in (name for name in drawn if name.endswith(".npy")):  # six steps of training end at hundreds
+        a, b = (np.load(folder / "reflow" / name) for folder in (together, alone))
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+    _same(alone, together, [3, 6])
 
 
 @pytest.mark.slow
