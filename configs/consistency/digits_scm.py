@@ -1,31 +1,27 @@
-"""Continuous-time consistency on scikit-learn's digits, with the network of configs/vp/digits.py.
+"""Continuous-time consistency, distilled from configs/edm/digits_trigflow.py: digits in one evaluation or two.
 
-The network begins as a diffusion model, which is also the teacher; the map follows its flow, and is sampled in two
-evaluations as published (from sigma 80, by way of an angle of 1.1).
-
-Commands: python main.py --mode=train --config=configs/consistency/digits_scm.py --workdir=runs/digits_trigflow \
-            --config.training.loss=simple --config.training.weight=edm --config.training.tangent_warmup=10000
-          python main.py --mode=train --config=configs/consistency/digits_scm.py --workdir=runs/digits_scm \
+Commands: python main.py --mode=train --config=configs/edm/digits_trigflow.py --workdir=runs/digits_trigflow
+          python main.py --mode=train --config=configs/consistency/digits_scm.py --workdir=runs/digits_scm \\
             --config.training.begin_with=runs/digits_trigflow --config.training.teacher=runs/digits_trigflow
-Hardware: two CPU cores.
-Expected: not measured yet; 100 steps of it from data, without a teacher, have gradients of norm 0.9 to 2.9.
+Hardware: one of two CPU cores, the other at work too; 12 min 43 s and 15 min 8 s of training.
+Expected: Frechet distance over pixels 0.135 in one evaluation, 0.129 in two, at a floor of 0.088 (measured).
+The diffusion model is the beginning and the teacher. As published, two evaluations go by way of an angle of 1.1.
 """
 
 from ml_collections import ConfigDict
 
-from configs import digits, karras
+from configs.edm import digits_trigflow
 
 
 def get_config() -> ConfigDict:
-    config = karras.as_edm(digits.get_config())
-    config.model.preconditioning = "trigflow"
-    config.model.dropout = 0.0
+    config = digits_trigflow.get_config()
     config.training.loss = "continuous_consistency"
     config.training.weight = "uniform"
-    config.training.P_mean = -1.0
-    config.training.P_std = 1.4
-    config.training.tangent_warmup = 300
+    config.training.n_iters = 800
+    config.training.tangent_warmup = 200
+    config.training.snapshot_freq = 400
     config.optim.lr = 1e-3
+    config.optim.decay_steps = 800
     config.sampling.method = "renoise"
     config.sampling.grid = "given"
     config.sampling.grid_noise = (0.982,)

@@ -12,9 +12,9 @@ from configs.flow import digits
 def get_config() -> ConfigDict:
     config = digits.get_config()
     with config.unlocked():
-        config.model.told_end = True
+        config.model.update(told_end=True, fastest_frequency=0.01)
     config.training.loss = "mean_flow"
-    config.training.logit_mean = -0.4
+    config.training.time_sampling = "uniform"
     config.training.same_time = 0.5
     config.sampling.method = "jump"
     config.sampling.evaluations = 1
