@@ -58,8 +58,9 @@ def of(base: Mapping[str, Mapping[str, Any]], model: Mapping[str, Any] | None = 
 
 
 JUMPS = (("jump", 1), ("jump", 2), ("jump", 4))
+CD = {"scale_mode": "fixed", "start_scales": 18, "target_ema_mode": "fixed", "start_ema": 0.0}
 ICT = {"start_scales": 10, "end_scales": 1280, "P_mean": -1.1, "P_std": 2.0}
-ECT = {"loss": "easy_consistency", "time_sampling": "lognormal", "P_mean": -1.1, "P_std": 2.0}
+ECT = {"loss": "easy_consistency", "time_sampling": "lognormal", "P_mean": -1.1, "P_std": 2.0, "ect_q": 256}
 PROGRESSIVE = {"loss": "progressive_distillation", "weight": "truncated_snr"}
 HALVED = tuple(of(FLOW, **PROGRESSIVE, distilled_steps=steps) for steps in (4, 2, 1))
 SCM = {"loss": "continuous_consistency", "time_sampling": "lognormal", "P_mean": -1.0, "P_std": 1.4}
@@ -68,9 +69,10 @@ METHODS: dict[str, Method] = {
     "flow_matching": Method((OF_FLOW,), samplers=(*JUMPS, ("heun", 49))),
     "reflow": Method((OF_FLOW, of(FLOW, loss="flow_matching", coupling="reflow")), ("teacher",), JUMPS),
     "mean_flow": Method((of(FLOW, {"told_end": True}, loss="mean_flow"),), samplers=JUMPS),
+    "mean_flow, unweighted": Method((of(FLOW, {"told_end": True}, loss="mean_flow", norm_power=0.0),), samplers=JUMPS),
     "progressive_distillation": Method((OF_FLOW, *HALVED), ("teacher", "begin_with")),
     "consistency, from data": Method((of(EDM, loss="consistency"),)),
-    "consistency, distilled": Method((OF_EDM, of(EDM, loss="consistency")), ("teacher", "begin_with")),
+    "consistency, distilled": Method((OF_EDM, of(EDM, loss="consistency", **CD)), ("teacher", "begin_with")),
     "improved_consistency": Method((of(EDM, loss="improved_consistency", **ICT),)),
     "easy_consistency": Method((OF_EDM, of(EDM, **ECT)), ("begin_with",)),
     "continuous_consistency, from data": Method(SCM_STAGES, ("begin_with",)),

@@ -53,7 +53,7 @@ def tiny_run(path: Path, config: ConfigDict) -> None:
 
 
 def test_there_are_notebooks() -> None:
-    assert NAMES == ["explore_samplers", "steer_digits"]
+    assert NAMES == ["explore_maps", "explore_samplers", "steer_digits"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,6 +80,12 @@ def test_the_notebook_runs_and_reads_a_trained_run(tmp_path: Path) -> None:
     tiny_run(tmp_path / "run", digits.get_config())
     printed = execute(jupytext.read(NOTEBOOKS / "explore_samplers.py"), RUN=tmp_path / "run")
     assert "digits, SDE vp, step 7" in printed
+
+
+@pytest.mark.slow
+def test_the_notebook_on_maps_runs() -> None:
+    """It needs no run, and trains for few steps here."""
+    assert "from the exact ends" in execute(jupytext.read(NOTEBOOKS / "explore_maps.py"), STEPS=Path("30"))
 
 
 @pytest.mark.slow

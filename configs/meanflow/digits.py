@@ -16,6 +16,8 @@ def get_config() -> ConfigDict:
     config.training.loss = "mean_flow"
     config.training.time_sampling = "uniform"
     config.training.same_time = 0.5
+    config.training.norm_power = 0.0
+    config.optim.grad_clip = 64.0  # as elsewhere 1, of a loss that is a sum over 64 numbers
     config.sampling.method = "jump"
     config.sampling.evaluations = 1
     config.eval.samplers = ("jump", "flow_heun")
