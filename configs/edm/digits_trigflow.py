@@ -2,7 +2,8 @@
 
 Command:  python main.py --mode=train --config=configs/edm/digits_trigflow.py --workdir=runs/digits_trigflow
 Hardware: one of two CPU cores, the other at work too; training 12 min 43 s.
-Expected: Frechet distance over pixels 0.080 (DPM-Solver++ 2M, 19 evaluations) at a floor of 0.088 (measured).
+Expected: 1.883 +- 0.015 bits/dim on the 297 held-out digits; Frechet distance over pixels 0.080 (DPM-Solver++ 2M, 19
+evaluations) at a floor of 0.088 (measured).
 The network is told an angle, in slow frequencies: what is tuned from it is differentiated in time.
 """
 
