@@ -1,7 +1,10 @@
 """MeanFlow on scikit-learn's digits: jumps of any length along the flow of configs/flow/digits.py, in one evaluation.
 
 Command:  python main.py --mode=train --config=configs/meanflow/digits.py --workdir=runs/digits_meanflow
-Hardware: two CPU cores.
+Hardware: one of two CPU cores, the other at work too; training 16 min.
+Expected: Frechet distance over pixels 0.173 in one evaluation, 0.138 in two, at a floor of 0.088 (measured).
+The loss is unweighted, as with the published weight (norm_power 1) the network learns another field than the flow's:
+those distances were then 0.264 and 0.168.
 """
 
 from ml_collections import ConfigDict
