@@ -80,8 +80,13 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     """
     rules.check_config(config)
     sde, settings = sde_lib.create(**config.sde), samplers.Settings(**config.sampling)
-    for method in {settings.method, *config.eval.samplers}:
-        samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
+    for method in (settings.method, *config.eval.samplers):
+        try:
+            samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
+        except ValueError as error:
+            if method == settings.method:
+                raise
+            raise ValueError(f"{error} ({method!r} is one of eval.samplers; take others there)") from error
     shape, outside = image_shape(config), config.data.dataset.partition(":")[0] in ("tfds", "folder")
     source = _stand_in(config, shape) if shape and outside and not needs_data else _source(config)
     rules.check(rules.of_data(config, source))

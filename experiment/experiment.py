@@ -33,6 +33,10 @@ def image_shape(config: ConfigDict) -> tuple[int, int, int] | None:
     return *sides(config.data.image_size), config.data.num_channels
 
 
+CONSISTENCY_LOSSES = ("consistency", "improved_consistency", "easy_consistency", "continuous_consistency")
+"""Losses of maps to the end of a path, whose networks say nothing of the flow's velocity."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """One noise process, one data set, one network and the settings of its samplers; `experiment.build` makes it.
@@ -128,6 +132,14 @@ class Experiment:
     def classifies(self) -> bool:
         """Whether the network tells classes apart, rather than noise from data."""
         return self.config.model.name in CLASSIFIERS
+
+    @property
+    def is_consistency_model(self) -> bool:
+        """Whether the network says where a path of the flow ends, and so nothing of the flow's velocity."""
+        config = self.config
+        return config.model.preconditioning in ("consistency", "ect") or (
+            config.training.loss in CONSISTENCY_LOSSES and not self.parameterization.told_end
+        )
 
     def logits_fn(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.LogitsFn:
         """The logits of a classifier with these variables, without dropout; `chain` is that of `predict_fn`."""

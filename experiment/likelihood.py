@@ -14,6 +14,16 @@ from sde_lib import Prediction
 from sde_lib.bound import dequantized
 
 
+def check(experiment: Experiment) -> None:
+    """Refuse, with a ValueError, a consistency model: its flow is not known, and bits of it would mean nothing."""
+    if experiment.is_consistency_model:
+        raise ValueError(
+            f"training.loss is {experiment.config.training.loss!r} and model.preconditioning "
+            f"{experiment.config.model.preconditioning!r}: a consistency model says where a path of the flow ends, not "
+            "its velocity, and has no bits/dim; set eval.enable_bpd to False, or measure the diffusion model it is of"
+        )
+
+
 def bits(
     experiment: Experiment, variables: dict[str, Any], batch: dict[str, jax.Array], keys: Key[Array, " b"]
 ) -> dict[str, jax.Array]:

@@ -171,7 +171,8 @@ def of_samplers(experiment: Experiment, methods: Collection[str] = ()) -> Broken
     methods = {*methods} or {settings.method, *config.eval.samplers}
     drawn_by = [dataclasses.replace(settings, method=method) for method in methods]
     jumping = sorted(chosen.method for chosen in drawn_by if chosen.method in samplers.MAPS)
-    if (guided or experiment.guide) and jumping and experiment.parameterization.told_end:
+    leaps = experiment.parameterization.told_end or experiment.is_consistency_model
+    if (guided or experiment.guide) and jumping and leaps:
         yield (
             f"sampling.guidance is {guidance}, and {jumping[0]!r} jumps as the network was trained to: guidance moves "
             "the velocity of solvers alone; leave it at 1 and sampling.guide empty, or take a solver"

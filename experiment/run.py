@@ -139,8 +139,9 @@ class Run:
           labels: the classes, of a network that is told of them; None: it is told of none.
 
         Raises:
-          ValueError: examples of another shape or type than the data set's.
+          ValueError: examples of another shape or type than the data set's, or a consistency model.
         """
+        likelihood.check(self.experiment)
         source, n, size = self.experiment.source, len(images), min(self.config.eval.batch_size, len(images))
         wanted = np.integer if source.levels else np.floating
         if np.shape(images)[1:] != source.shape or not np.issubdtype(images.dtype, wanted):

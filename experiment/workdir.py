@@ -168,11 +168,17 @@ class Workdir:
                 "--config is left out) or another --workdir"
             )
 
+    def _has_begun(self) -> bool:
+        with self.store(read_only=True) as store:
+            return store.latest_step() is not None
+
     def begin(self, config: ConfigDict) -> None:
         """Create the folder and save the resolved config in it, unless that very config is there."""
         self.path.mkdir(parents=True, exist_ok=True)
         saved = config.copy_and_resolve_references()
         saved.update_from_flattened_dict(FOR_ONE_START)
+        if self.config_file.exists() and self._has_begun():  # with what it did is as it was, whatever is named now
+            saved.training.begin_with = self.config().training.begin_with
         text = json.dumps(saved.to_dict(), indent=2, sort_keys=True) + "\n"
         if not self.config_file.exists() or self.config_file.read_bytes() != text.encode():
             write_text(self.config_file, text)

@@ -97,7 +97,7 @@ def given(sde: AffineSDE, n: int, t_min: float, start: float = 1.0, *, noise: tu
     if len(noise) != n - 1:
         raise ValueError(
             f"grid 'given': grid_noise {noise} are {len(noise)} times between its ends, which is {len(noise) + 1} "
-            f"steps, and needed are {n}"
+            f"steps, and needed are {n}; give sampling.grid_noise {n - 1} values, or take as many steps as it has"
         )
     first, last = (node.rho for node in nodes_of(sde, np.array([start, t_min])))
     if any(a <= b for a, b in itertools.pairwise((first, *noise, last))):

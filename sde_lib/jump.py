@@ -16,6 +16,7 @@ also a model for every solver and for the likelihood.
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_lib.base import Coefficient, Process, expand
@@ -26,9 +27,13 @@ JumpFn = Callable[[Float[Array, "b *d"], Float[Array, " b"], Float[Array, " b"]]
 
 
 def reached(process: Process, prediction: Prediction, s: Coefficient) -> Float[Array, "b *d"]:
-    """The points alpha(s) x0 + sigma(s) eps at times s to which the DDIM step of a prediction leads, [b, ...]."""
+    """The points alpha(s) x0 + sigma(s) eps at times s to which the DDIM step of a prediction leads, [b, ...].
+
+    Time 0 is data, also of a process whose noise there is not 0.
+    """
     x0, eps, _ = prediction
-    return expand(process.alpha(s), x0) * x0 + expand(process.sigma(s), x0) * eps
+    alpha, sigma = jnp.where(s > 0.0, process.alpha(s), 1.0), jnp.where(s > 0.0, process.sigma(s), 0.0)
+    return expand(alpha, x0) * x0 + expand(sigma, x0) * eps
 
 
 def jump_fn(process: Process, model: Model) -> JumpFn:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from sde_lib.base import Process, expand
-from sde_lib.prediction import NetworkFn, PredictFn, Prediction, halves
+from sde_lib.prediction import NetworkFn, PredictFn, Prediction, before_noise, halves
 
 Sigma = Float[Array, "..."]
 
@@ -61,10 +61,11 @@ class Preconditioning(abc.ABC):
     def predict_fn(self, process: Process, network: NetworkFn) -> PredictFn:
         """The predictions of the network inside D: it is called once, at c_in x / alpha and c_noise of sigma / alpha.
 
-        The second half of twice the channels is the variance output. The process's alpha must not be 0.
+        The second half of twice the channels is the variance output. Where alpha is 0 it is asked at `NEARLY_NOISE`.
         """
 
         def function(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
+            t = before_noise(process, t)
             alpha = process.alpha(t)
             sigma = jnp.maximum(process.sigma(t) / alpha, jnp.finfo(x.dtype).tiny)
             scaled = x / expand(alpha, x)

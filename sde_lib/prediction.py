@@ -178,12 +178,14 @@ def along(process: Process, predict: PredictFn) -> PredictFn:
     if other == process:
         return predict
 
-    def function(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Prediction:
+    def function(x: Float[Array, "b *d"], t: Float[Array, " b"], *s: Float[Array, " b"]) -> Prediction:
         t = before_noise(process, t)
         time = other.time_of_log_snr(process.log_snr(t)).astype(x.dtype)
-        return predict(expand(other.alpha(time) / process.alpha(t), x) * x, time)
+        ends = [other.time_of_log_snr(process.log_snr(before_noise(process, end))).astype(x.dtype) for end in s]
+        ends = [jnp.where(end > 0.0, there, 0.0) for end, there in zip(s, ends, strict=True)]
+        return predict(expand(other.alpha(time) / process.alpha(t), x) * x, time, *ends)
 
-    return PredictFn(process, function)
+    return PredictFn(process, function, predict.told_end)
 
 
 def halves(output: Float[Array, "b *c"], x: Float[Array, "b *d"]) -> tuple[Array, Array | None]:

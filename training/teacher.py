@@ -1,15 +1,22 @@
 """Other runs that a training begins with: a teacher, whose predictions a loss learns from, and initial weights."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import samplers
+from checkpoints.layout import TRAINING
 from conditions import Condition
 from experiment import Experiment
 from experiment.build import of_folder
 from experiment.weights import fingerprint, load
 from experiment.workdir import Workdir
-from models.functional import Variables
+from models import MODELS
+from models.functional import Variables, frozen
 from sde_lib import PredictFn
+
+FREE = {*TRAINING, "label_dim", "told_end", "augment_dim", "image_size", "num_scales", "sigma_min", "sigma_max"}
+"""Options of a network that may be others than those of the run that a training begins with."""
 
 
 class Teacher(NamedTuple):
@@ -34,7 +41,8 @@ def of_config(experiment: Experiment) -> Teacher | None:
     """Return the teacher of ``training.teacher``; None where there is none.
 
     Raises:
-      ValueError: the folder holds no run, a classifier, a run of noise levels, of other images or classes.
+      ValueError: the folder holds no run, a classifier, a run of noise levels, of other images or classes, a
+        consistency model whose flow is asked for, or a student of other than twice the steps.
       OSError: it has no checkpoint, or none of that step.
     """
     folder, step = experiment.config.training.teacher, experiment.config.training.teacher_checkpoint
@@ -49,6 +57,22 @@ def of_config(experiment: Experiment) -> Teacher | None:
         raise ValueError(f"{what}, whose examples are {teacher.codec.shape}, and here {experiment.codec.shape}")
     if teacher.codec.centered != experiment.codec.centered:
         raise ValueError(f"{what}, with data.centered={teacher.codec.centered}; set it here to the same")
+    config = experiment.config.training
+    by_map = config.coupling == "reflow" and config.reflow_sampler in samplers.MAPS
+    if teacher.is_consistency_model and not by_map:
+        raise ValueError(
+            f"{what}, a consistency model, which says where a path ends and not its velocity; take the diffusion model "
+            "that it was made from"
+        )
+    taught = teacher.config.training
+    if (
+        config.loss == taught.loss == "progressive_distillation"
+        and taught.distilled_steps != 2 * config.distilled_steps
+    ):
+        raise ValueError(
+            f"{what}, a student of {taught.distilled_steps} steps, and training.distilled_steps is "
+            f"{config.distilled_steps}; a round halves them: set it to {taught.distilled_steps // 2}"
+        )
     if teacher.num_classes not in (0, experiment.num_classes):
         raise ValueError(
             f"{what}, which is told of {teacher.num_classes} classes, and the network here of "
@@ -61,7 +85,8 @@ def initial(experiment: Experiment) -> Variables | None:
     """Return the averaged weights of the run in ``training.begin_with``; None where there is none.
 
     Raises:
-      ValueError: the folder holds no run, or a network that is no part of the one to be trained.
+      ValueError: the folder holds no run, a network that is no part of the one to be trained, or one whose weights
+        mean something else.
       OSError: it has no checkpoint.
     """
     folder = experiment.config.training.begin_with
@@ -80,7 +105,34 @@ def initial(experiment: Experiment) -> Variables | None:
             f"training.begin_with is {folder!r}, whose network is no part of this one: {'; '.join(differ[:3])}"
             f"{f' and {len(differ) - 3} more' if len(differ) > 3 else ''}; make config.model agree with that run's"
         )
+    mine, theirs = _meaning(experiment), _meaning(other)
+    changed = [
+        f"{name} is {theirs[name]!r} there and {value!r} here"
+        for name, value in sorted(mine.items())
+        if name in theirs and theirs[name] != value
+    ]
+    if changed:
+        raise ValueError(
+            f"training.begin_with is {folder!r}, whose weights would mean something else here: "
+            f"{'; '.join(changed[:3])}; make them agree with that run's"
+        )
     return _weights(folder, other, -1)
+
+
+def _meaning(experiment: Experiment) -> dict[str, Any]:
+    """Return what a config must have in common with another for weights to mean the same in both."""
+    network, model = experiment.network, experiment.config.model
+    options = {name: each.default for name, each in inspect.signature(MODELS[network.name].__init__).parameters.items()}
+    options |= {"name": network.name, **dict(network.options)}
+    # A consistency model's scalings are EDM's in all but the boundary: published ones begin with a model of EDM's.
+    edms = model.preconditioning in ("edm", "consistency", "ect")
+    options["preconditioning"] = "edm" if edms else model.preconditioning
+    if model.preconditioning == "none":
+        options |= {name: model[name] for name in ("prediction", "noise_label")}
+    found = {f"model.{name}": frozen(value) for name, value in options.items() if name not in FREE}
+    if model.preconditioning == "none":
+        found["sde.name"] = experiment.config.sde.name
+    return found
 
 
 def begun(drawn: Variables, weights: Variables | None) -> Variables:

@@ -32,6 +32,12 @@ class Bits(Measure):
             atol=config.atol,
         )
 
+    @classmethod
+    def check(cls, experiment: Experiment) -> None:
+        """Refuse a consistency model too."""
+        super().check(experiment)
+        likelihood.check(experiment)
+
     def keys(self, key: jax.Array) -> dict[str, jax.Array]:
         """Each dequantisation has rounds of its own."""
         repeats = range(self.experiment.config.eval.bpd_repeats)

@@ -8,7 +8,7 @@ import pytest
 import samplers
 from samplers import Settings, grids
 from samplers.create import grid, stepper_of
-from sde_lib import EDM, GVP, VP, Flow, PredictFn, Prediction, jump_fn
+from sde_lib import EDM, GVP, VE, VP, Flow, PredictFn, Prediction, jump_fn
 from sde_lib.preconditioning import Consistency
 from sde_lib.prediction import along
 
@@ -42,6 +42,24 @@ def gaussian(sde) -> PredictFn:
         return Prediction(*(jnp.where(far, a, b) for a, b in zip(pair, (x0, eps), strict=True)))
 
     return PredictFn(sde, function, told_end=True)
+
+
+@pytest.mark.parametrize("end", [0.3, 0.0])
+def test_jumps_along_another_process_are_those_between_the_same_noises(end: float, x64) -> None:
+    """A model told of ends along the linear flow, on a circle: also from where alpha is 0, and to data."""
+    sde = GVP(t_min=1e-3)
+    x, t, s = jax.random.normal(jax.random.key(0), (5, 1)), jnp.linspace(0.5, 1.0, 5), jnp.full(5, end)
+    found = jump_fn(sde, along(sde, gaussian(PROCESSES["flow"])))(x, t, s)
+    np.testing.assert_allclose(found[:-1], exact(sde, x, t, s)[:-1], rtol=1e-7)
+    np.testing.assert_allclose(found[-1], exact(sde, x, t, s)[-1], atol=5e-3)  # asked a little before t = 1
+
+
+def test_time_0_is_data_on_a_process_whose_noise_there_is_not_0(x64) -> None:
+    sde = VE(sigma_min=0.1)
+    model = PredictFn(sde, lambda x, t: Prediction(0.5 * x, jnp.ones_like(x)))
+    x = jnp.asarray([[2.0], [3.0]])
+    np.testing.assert_array_equal(jump_fn(sde, model)(x, jnp.ones(2), jnp.zeros(2)), 0.5 * x)
+    np.testing.assert_allclose(jump_fn(sde, model)(x, jnp.ones(2), jnp.full(2, 1e-9)), 0.5 * x + 0.1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", PROCESSES)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_lib import VE, VP, Plain, parameterization
+from sde_lib import GVP, VE, VP, Flow, Plain, parameterization
 from sde_lib.preconditioning import EDM, IDDPM, PRECONDITIONINGS, Consistency
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "networks" / "edm_iddpm_sigmas.npz"
@@ -60,6 +60,15 @@ def test_ve_predicts_sigma_times_the_score(x64) -> None:
     sde, x, t = SDES["ve"], jnp.asarray([[0.3, -2.0]]), jnp.asarray([0.6])
     wrapped = PRECONDITIONINGS["ve"]().predict_fn(sde, lambda x, label: jnp.cos(x))
     np.testing.assert_allclose(wrapped.score(x, t), jnp.cos(x) / sde.sigma(t)[:, None], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", PRECONDITIONINGS)
+@pytest.mark.parametrize("process", [Flow(t_min=1e-3), GVP(t_min=1e-3)])
+def test_where_there_is_noise_alone_it_is_finite(name: str, process: Flow | GVP) -> None:
+    """alpha is 0 at t = 1, where sigma / alpha is infinite."""
+    x = jnp.asarray([[0.3, -2.0]])
+    x0, eps, _ = PRECONDITIONINGS[name]().predict_fn(process, lambda x, label: jnp.cos(x))(x, jnp.ones(1))
+    assert jnp.isfinite(x0).all() and jnp.isfinite(eps).all()
 
 
 DENOISERS = [name for name, kind in PRECONDITIONINGS.items() if not issubclass(kind, Consistency)]

@@ -18,7 +18,7 @@ import main
 import sde_lib
 from autoencoders.grey_levels import GreyLevels
 from configs.consistency import digits
-from configs.edm import digits as edm_digits
+from configs.edm import digits_trigflow
 from configs.vp import toy_mixture8_mlp
 from experiment import Refusal, build
 from experiment.workdir import Workdir
@@ -480,7 +480,7 @@ def test_a_continued_run_is_that_of_one_piece(name: str, field: str, tmp_path: P
 
 def test_the_recipe_tunes_what_the_other_trains() -> None:
     """The same process, network and parameterization; the loss is the one that the config names, with its options."""
-    tuned, first = build(digits.get_config()), build(edm_digits.get_config())
+    tuned, first = build(digits.get_config()), build(digits_trigflow.get_config())
     for what in ("sde", "network", "parameterization"):
         assert getattr(tuned, what) == getattr(first, what), what
     loss = losses.of_config(tuned.config.training, tuned.sde)

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+import main
+from configs.vp import toy_mixture8_mlp
+from experiment import Refusal
 from sde_lib import GVP, VP, Flow, NoiseLevels, Plain
 from tests.training.given import draws, losses_at
 from training import losses
@@ -62,6 +65,15 @@ def test_groups_are_coupled_apart_and_parts_alike() -> None:
     with pytest.raises(ValueError, match="coupling_size is 4, and a device takes 6 examples at once"):
         loss.coupled(given(x0[:6]), eps[:6])
     np.testing.assert_array_equal(losses.create("flow_matching", Flow()).coupled(given(x0), eps), eps)
+
+
+def test_groups_that_no_device_holds_whole_are_refused_before_a_run_begins(tmp_path: Path) -> None:
+    config = toy_mixture8_mlp.get_config()
+    config.training.update(loss="flow_matching", coupling="optimal_transport", batch_size=40)
+    config.model.prediction = "velocity"
+    with pytest.raises(Refusal, match=r"coupling_size is 32, and a device takes 5 examples .* must divide that number"):
+        main.prepare("train", config, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def given(x0: jax.Array) -> Examples:

@@ -91,6 +91,17 @@ def test_behind_an_import_the_optimiser_counts_from_its_beginning() -> None:
     length.check_decay(_config(1000, 0), fresh)  # it does not fall
 
 
+def test_stages_at_whose_end_two_times_are_one() -> None:
+    config = _config(140, 0)
+    config.training.update(loss="easy_consistency", doubling_steps=10)
+    with pytest.raises(ValueError, match=r"doubling_steps is 10, .*ect_q 2 .*n_iters 140: behind 13 stages.* 11 or"):
+        length.check_stages(config)
+    config.training.doubling_steps = 11
+    length.check_stages(config)
+    config.training.update(doubling_steps=1, loss="simple")
+    length.check_stages(config)
+
+
 def test_what_a_short_run_does_not_come_to() -> None:
     config = _config(20, 20)
     assert length.doubts(config, 0) == []
@@ -110,6 +121,16 @@ def test_what_a_short_run_does_not_come_to() -> None:
     config.training.ema_snapshot_freq = 75
     assert length.doubts(config, 0) == []
     config.training.time_sampling = "loss_aware"
+    config.training.update(loss="continuous_consistency", tangent_warmup=12_000)
+    assert "the map is trained by 10% of its tangent" in length.doubts(config, 0)[0]
+    config.training.tangent_warmup = 300
+    assert length.doubts(config, 0) == []
+    config.training.loss = "easy_consistency"
+    assert "in a single stage r stays far from t" in length.doubts(config, 0)[0]
+    for options in ({"ect_q": 256}, {"ect_q": 2, "doubling_steps": 150}):
+        config.training.update(options)
+        assert length.doubts(config, 0) == []
+    config.training.loss = "simple"
     assert length.doubts(config, 900) == [] and "levels stay uniform" in length.doubts(config, 1000)[0]
 
 

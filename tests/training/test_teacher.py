@@ -75,6 +75,11 @@ def test_a_student_has_a_teacher_and_a_target(tmp_path: Path, monkeypatch: pytes
         main.prepare("train", config_of(4, loss="imitation"), str(tmp_path / "without"))
     with pytest.raises(Refusal, match=r"loss is 'simple' and training\.teacher .*learns from data alone"):
         main.prepare("train", config_of(4, teacher=teacher), str(tmp_path / "without"))
+    unlike = config_of(4, **of_teacher)
+    unlike.training.teacher = str(tmp_path / "map")
+    main.run("train", config_of(2, loss="improved_consistency"), unlike.training.teacher)
+    with pytest.raises(Refusal, match=r"a consistency model, which says where a path ends and not its velocity"):
+        main.prepare("train", unlike, str(tmp_path / "without"))
     with pytest.raises(Refusal, match=r"training\.teacher is .*which holds no run"):
         main.prepare("train", config_of(4, loss="imitation", teacher=str(tmp_path / "no")), str(tmp_path / "without"))
 
@@ -114,6 +119,14 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
     for name in average:
         np.testing.assert_array_equal(state.params[name], average[name])
         np.testing.assert_array_equal(state.ema[name], average[name])
+    with config.unlocked():
+        config.model.nonlinearity = "elu"
+    with pytest.raises(Refusal, match=r"mean something else here: model.nonlinearity is '.*' there and 'elu' here"):
+        main.prepare("train", config, str(tmp_path / "third"))
+    config.model.update(nonlinearity="swish", noise_label="t")
+    with pytest.raises(Refusal, match=r"mean something else here: model.noise_label is 't999' there and 't' here"):
+        main.prepare("train", config, str(tmp_path / "third"))
+    config.model.noise_label = "t999"
     config.model.width = 12
     with pytest.raises(Refusal, match=r"whose network is no part of this one: .*\(.*\) there, \(.*\) here"):
         main.prepare("train", config, str(tmp_path / "third"))

@@ -88,6 +88,11 @@ class Loss(abc.ABC):
         return False
 
     @property
+    def group_size(self) -> int:
+        """How many examples, next to each other in a batch, one device must take at once."""
+        return 1
+
+    @property
     def guides(self) -> bool:
         """Whether what it learns is guided by the condition, so that the network must take one and have it dropped."""
         return False

@@ -61,6 +61,11 @@ class FlowMatching(NoisedLoss):
         """Whether it learns the pairs of a teacher's flow."""
         return self.coupling == "reflow"
 
+    @property
+    def group_size(self) -> int:
+        """The examples that are coupled with each other's noise."""
+        return self.coupling_size if self.coupling == "optimal_transport" else 1
+
     def coupled(self, examples: Examples, eps: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
         """Return the noise that each example meets, where eps was drawn for them."""
         if self.needs_pairs:

@@ -99,9 +99,9 @@ class PairedLoss(Loss):
         """Return the scores of examples with this noise at these pairs of times."""
 
     def noised(self, x0: Image, t: Time, eps: Image) -> Image:
-        """Return x_t."""
+        """Return x_t, which is x0 at t = 0."""
         mean, std = self.process.marginal(x0, t)
-        return mean + expand(std, x0) * eps
+        return jnp.where(expand(t, x0) > 0.0, mean + expand(std, x0) * eps, x0)
 
     def map(self, model: TrainedModel, weights: Weights | None = None) -> Map:
         """Return the jump to `end`, of these weights or of those that are trained; one evaluation a call.
