@@ -154,6 +154,7 @@ def test_operations_of_the_layers_are_those_of_the_program(options: dict[str, An
     assert flops.forward(network) == _operations(program.jaxpr)
 
 
+@pytest.mark.slow
 def test_operations_of_the_published_network() -> None:
     """Song et al.'s code makes 21.79 GFLOP an image, 0.04 of them in filters that are not layers."""
     network = build(cifar10_ncsnpp_continuous.get_config(), needs_data=False).network

@@ -21,6 +21,7 @@ def test_every_example_is_tested_and_is_one_page() -> None:
     assert all(len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 100 for name in names)
 
 
+@pytest.mark.slow
 def test_the_example_sample_draws_the_mixture_with_every_sampler(capsys: pytest.CaptureFixture) -> None:
     """500 points: the standard error of a share is 0.022 at most, and a twentieth of the deviation is 0.0075."""
     module = example("sample")

@@ -122,6 +122,7 @@ def test_without_a_trained_run_the_notebook_says_how_to_make_one(tmp_path: Path)
     assert "`make demo`" in execute(notebook, RUN=tmp_path / "nothing")
 
 
+@pytest.mark.slow
 def test_without_runs_the_notebook_on_steering_judges_real_digits_and_says_how_to_train(tmp_path: Path) -> None:
     runs = {variable: tmp_path / variable for variable in STEERED}
     printed = execute(jupytext.read(NOTEBOOKS / "steer_digits.py"), **runs)

@@ -41,6 +41,7 @@ def nhwc(image):
     return image.transpose(0, 2, 3, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ddpm_unet", "ncsnpp_unet", "ddpm_widths", "ncsnpp_widths"])
 def test_outputs_are_those_of_diffusers(name):
     network = network_of(name)

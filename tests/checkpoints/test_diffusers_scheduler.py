@@ -38,6 +38,7 @@ def test_fields_left_out_are_those_of_its_class(tmp_path):
     assert read(tmp_path, _class_name="DDPMScheduler", predict_epsilon=False).prediction == "x0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*diffusers_scheduler.CHAINS, diffusers_scheduler.VE])
 def test_every_class_has_a_sampler_here(name, tmp_path):
     variants: list[dict] = [{}, {"num_train_timesteps": 20}]

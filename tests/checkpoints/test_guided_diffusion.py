@@ -191,6 +191,7 @@ def test_a_published_config_imports_such_a_file_and_finds_its_noise(tmp_path):
     np.testing.assert_allclose(found, -eps / np.sqrt(1 - alpha_bar[i])[:, None, None, None], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_consistency_model_leads_where_its_code_says(tmp_path):
     """The recorded output F at c_in x and 250 log(sigma), inside the boundary condition; x itself at 0.002."""
     config = cat_256_cd_lpips.get_config()

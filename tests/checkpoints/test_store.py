@@ -300,6 +300,7 @@ print("restored", index)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_store(tmp_path):
     import portpicker
 

@@ -123,6 +123,7 @@ SIBLINGS = ("cifar10_cond_ve", "afhqv2_64_uncond_vp", "afhqv2_64_uncond_ve")
 PARAMETERS = [pytest.param(path, marks=[pytest.mark.slow] * (Path(path).stem in SIBLINGS)) for path in PATHS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PARAMETERS)
 def test_it_is_locked_and_means_the_public_network(path: str) -> None:
     config, built = load(path)

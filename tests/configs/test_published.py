@@ -194,6 +194,7 @@ def test_every_published_recipe_is_there_and_checked() -> None:
     assert of_them - ours - set(COUNTS) == set(), "recipes without a count"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTS)
 def test_it_builds_abstractly_with_its_count_of_parameters(name: str) -> None:
     config, wanted = load(name), COUNTS[name]

@@ -102,6 +102,7 @@ def test_whole_pixels_shift_without_loss_and_the_border_reflects(right: int, dow
     np.testing.assert_allclose(apply(x, ZERO._replace(shift=shift)), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_how_often_and_how_far() -> None:
     """20 000 draws: each happens with its probability (5 standard errors), its size has the published deviation."""
     n, p = 20_000, 0.3

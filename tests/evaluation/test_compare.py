@@ -108,6 +108,7 @@ def test_an_entry_is_what_its_sampler_draws_and_its_error_the_distance_to_the_fl
     np.testing.assert_allclose(round_of("euler_maruyama_uniform_12")["samples"], maruyama, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_grids_whose_rows_differ_are_compared_in_one_list(tmp_path: Path) -> None:
     """Levels picked of a chain, exact kernels, and the chain's own kernels: three programs of one method."""
     config = _config()
@@ -153,6 +154,7 @@ def test_a_killed_comparison_draws_only_what_is_missing(workdir: Path, monkeypat
     assert after == before
 
 
+@pytest.mark.slow
 def test_seconds_of_another_machine_are_not_taken_over(
     workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +267,7 @@ def test_runs_are_compared_in_one_table(several: tuple[Path, Path], monkeypatch:
     assert "- map: flow, step 2" in text and "- 1 evaluation: **" in text and "| 3 | map | renoise | 3 |" in text
 
 
+@pytest.mark.slow
 def test_maps_alone_have_neither_yardstick_nor_flow(several: tuple[Path, Path], tmp_path: Path) -> None:
     """And one whose config names a solver as well is compared as both."""
     folder = tmp_path / "alone"

@@ -153,6 +153,7 @@ def test_what_cannot_be_reproduced_is_refused(workdir: Path, published: dict, fi
         main.run("reproduce", config, str(workdir))
 
 
+@pytest.mark.slow
 def test_statistics_of_a_mode_serve_as_reference(workdir: Path, tmp_path: Path) -> None:
     config = _config()
     main.run("stats", config, str(tmp_path))
@@ -166,6 +167,7 @@ def test_statistics_of_a_mode_serve_as_reference(workdir: Path, tmp_path: Path) 
         main.run("evaluate", config, str(workdir))
 
 
+@pytest.mark.slow
 def test_the_features_of_all_samples_count(workdir: Path) -> None:
     """The rounds' metrics are those of one pass over all samples."""
     config = _config()

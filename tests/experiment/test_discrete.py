@@ -40,6 +40,7 @@ def _label(name: str) -> str:
     return {"vp": "index", "ve": "index_down", "subvp": "index"}[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "ve"])
 def test_the_published_score_of_a_discretely_trained_network(name: str, x64: None) -> None:
     """VE: the output at round(999 (1 - t)) itself. VP, by the DDPM network: -output / sigma of level floor(999 t)."""

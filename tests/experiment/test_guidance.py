@@ -107,6 +107,7 @@ def test_a_weaker_model_guides(runs: dict) -> None:
     np.testing.assert_allclose(followed(experiment, variables, labels), 2.0 * told - other, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_classifier_guides_a_network_that_knows_no_classes(runs: dict) -> None:
     x, t, labels = points()
     experiment, variables = loaded(runs["plain"], tiny(digits, guidance=3.0, guide=runs["classifier"]))

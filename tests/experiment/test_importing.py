@@ -289,6 +289,7 @@ def test_the_same_noise_in_other_words_is_taken_and_other_sampling_is_told(tmp_p
     assert "clip_sample True, thresholding False, here sampling.threshold 'none'" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_folder_that_describes_itself_is_its_own_config(tmp_path):
     """Its predictions are those of the recorded network, read as v of the cosine chain of 400 levels."""
     folder = described(tmp_path / "model", COSINE)

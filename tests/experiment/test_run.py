@@ -159,6 +159,7 @@ def test_classes_are_drawn_in_turn_or_as_they_are_asked_for(tmp_path: Path) -> N
         draw(key, 4, 10)
 
 
+@pytest.mark.slow
 def test_the_data_set_need_not_be_there(tmp_path: Path) -> None:
     config = tiny()
     with config.unlocked():

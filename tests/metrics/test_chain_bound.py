@@ -82,6 +82,7 @@ def _expected_gap(tables: ChainTables, s: float, prior_std: float, log_variance:
     return 0.5 * (np.sum(ratio - 1 - np.log(ratio)) + end - 1 - np.log(end))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "lengths"),
     [("small", (10, 250)), ("large", (10, 250)), ("step", (10, 50, 250, 1000)), ("true", (10, 250))],

@@ -71,6 +71,7 @@ def test_every_network_is_here() -> None:
     assert set(OPTIONS) == set(MODELS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some("ncsnpp", "mlp"))
 def test_parameters_their_gradient_and_the_output_are_float32(name: str) -> None:
     coarse = network(name, "bfloat16")

@@ -129,6 +129,7 @@ def test_halving_is_the_mean_of_four() -> None:
     np.testing.assert_allclose(downsample(jnp.arange(4.0).reshape(1, 2, 2, 1)), jnp.full((1, 1, 1, 1), 1.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "normalization"),
     [*((name, "instance++") for name in OPTIONS), ("ncsn", "group"), ("ncsn", "instance"), ("ncsnv2_64", "variance")],

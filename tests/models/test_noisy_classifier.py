@@ -39,6 +39,7 @@ def test_the_mean_attends_to_every_place_and_to_itself() -> None:
     assert np.abs(both(x[:, ::-1])[0] - pooled).max() > 1e-3  # places have names
 
 
+@pytest.mark.slow
 def test_its_encoder_is_the_unets() -> None:
     """Names, shapes and first draws of all that lies before the way up are ADM's."""
     key, ours, theirs = jax.random.key(3), Network.create("noisy_classifier", **TINY), Network.create("adm", **ADM)

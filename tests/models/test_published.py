@@ -20,6 +20,7 @@ FFHQ_1024 = SKIP | {"image_size": 1024, "nf": 16, "ch_mult": (1, 2, 4, 8, 16, 32
 DDPM_256 = {"image_size": 256, "num_channels": 3, "ch_mult": (1, 1, 2, 2, 4, 4)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "parameters"),
     [
@@ -35,6 +36,7 @@ def test_parameter_count_is_the_published_one(name, options, parameters):
     assert Network.create(name, **options).count() == parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "millions"),
     [

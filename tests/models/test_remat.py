@@ -24,6 +24,7 @@ def gradient(network: Network, variables: Variables):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [

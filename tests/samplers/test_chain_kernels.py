@@ -137,6 +137,7 @@ def _configs() -> dict[str, ConfigDict]:
     return found
 
 
+@pytest.mark.slow
 def test_every_config_of_a_chain_takes_its_kernels_at_its_own_steps_and_at_no_others() -> None:
     configs = _configs()
     assert len(configs) > 40

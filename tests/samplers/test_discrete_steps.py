@@ -38,6 +38,7 @@ def _close(found: np.ndarray, wanted: np.ndarray, schedule: str, index: np.ndarr
     assert np.all(error <= np.where(late, 1e-8, 1e-10)), (name, schedule, error.max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ddim_eta0.0", "ddim_eta0.3", "ddim_eta1.0", "ddim_reverse"])
 def test_steps_of_ddim_are_the_published_ones(name: str, chains: dict, x64) -> None:
     """One level down, from the cleanest one to the data; and one up, but from the last one, where no level follows."""

@@ -82,6 +82,7 @@ CORRECTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "t", "corrector"), CORRECTED)
 def test_corrector_leaves_the_marginal_as_it_is(name: str, t: float, corrector: str) -> None:
     scores = corrected(SDES[name], t, corrector)

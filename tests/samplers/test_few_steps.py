@@ -78,6 +78,7 @@ def test_measured_orders(name: str, x64) -> None:
     assert not off, (off, found)
 
 
+@pytest.mark.slow
 def test_stochastic_families_meet_at_their_ends(x64) -> None:
     """eta = 1 of DDIM is the ancestral sampler; eta = 0 of every family is its deterministic member."""
     sde, score = VP(), planar().score(VP())

@@ -45,6 +45,7 @@ def test_coefficients(path: str, x64) -> None:
         np.testing.assert_allclose(found, ANALYTIC[f"{path}/{name}"], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @every_path
 @every_problem
 def test_predictions_of_mixtures(problem: str, path: str, x64) -> None:

@@ -98,6 +98,7 @@ class Counted:
         return exact._replace(variance=labels[:, None] * jnp.ones_like(x))
 
 
+@pytest.mark.slow
 def test_one_pass_of_twice_the_batch_and_the_variance_of_the_condition() -> None:
     sde, (x, t, labels) = sde_lib.create("vp"), points(6)
     none = jnp.full_like(labels, NONE)
@@ -112,6 +113,7 @@ def test_one_pass_of_twice_the_batch_and_the_variance_of_the_condition() -> None
         np.testing.assert_allclose(found, conditional(sde)(x, t, expected), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_outside_the_interval_the_score_is_the_conditional_one_and_costs_one_pass() -> None:
     sde, (x, t, labels) = sde_lib.create("vp"), points()
     none = jnp.full_like(labels, NONE)

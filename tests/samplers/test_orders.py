@@ -136,6 +136,7 @@ def test_ddpm_reverse_step_by_hand(x64) -> None:
         assert float((state.x - state.mean)[0, 0]) == pytest.approx(deviation, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["flow_euler", "flow_heun", "reverse_diffusion_pf"])
 @pytest.mark.parametrize("name", SDES)
 def test_float32_over_1000_steps(name: str, method: str) -> None:

@@ -40,6 +40,7 @@ def published(name: str, network_name: str) -> tuple[AffineSDE, PredictFn]:
     return sde, Plain("eps", "t999").predict_fn(sde, lambda x, c: network.apply(ema, x, c))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("vp", marks=pytest.mark.slow), "ve"])
 def test_chain(name: str) -> None:
     """Eight steps of the published sampler in float32: Euler-Maruyama (VP), Langevin and reverse diffusion (VE)."""

@@ -334,6 +334,7 @@ def diffusers_stepper(case: dict, sde: AffineSDE, score: At) -> tuple[Stepper, s
     }[case["scheduler"]]()
 
 
+@pytest.mark.slow
 @some_or_all
 def test_diffusers_sigma_schedulers(every: int, x64) -> None:
     """DPM-Solver multistep and singlestep, UniPC, DEIS, Euler, Heun, LMS: in y = x / alpha all are VE runs."""
@@ -352,6 +353,7 @@ def test_diffusers_sigma_schedulers(every: int, x64) -> None:
     check("diffusers", chosen, runs, 1e-9, scales)
 
 
+@pytest.mark.slow
 @some_or_all
 def test_diffusers_ddim_and_ddpm(every: int, x64) -> None:
     """DDIM on leading, trailing and linspace levels, ending at data or at level 0; DDPM with the small variance.

@@ -83,6 +83,7 @@ def test_on_discrete_data_it_meets_the_entropy_as_the_ends_part(x64: None) -> No
     assert gaps[0] > gaps[1] > gaps[2] > 0.0 and gaps[0] > 0.05 and gaps[2] < 1e-4
 
 
+@pytest.mark.slow
 def test_the_limit_does_not_depend_on_the_schedule_between_its_ends(x64: None) -> None:
     """A mixture of three, by two schedules of equal ends: the diffusion term agrees, its integrands do not."""
     data = Mixture(np.array([0.2, 0.5, 0.3]), np.array([[-1.0], [0.1], [0.8]]), np.array([0.05, 0.1, 0.02]))

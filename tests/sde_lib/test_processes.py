@@ -268,6 +268,7 @@ def test_discretization_default_is_eulers(x64) -> None:
     np.testing.assert_allclose(kernel.std_ratio, exact.std_ratio, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_coefficients_work_under_jit_and_vmap() -> None:
     t = jnp.linspace(0.1, 1.0, 5)
     for sde in SDES.values():

@@ -39,6 +39,7 @@ def train(workdir: Workdir, n_iters: int, measure: Measured) -> None:
     loop.train(experiment, workdir, prepare(experiment, workdir), measure)
 
 
+@pytest.mark.slow
 def test_the_best_is_named_recorded_and_kept(tmp_path: Path) -> None:
     """Step 5 is archived as the last one; a longer training would delete it, were it not the best."""
     workdir = Workdir(tmp_path)

@@ -45,6 +45,7 @@ def test_labels_go_with_their_images_and_are_dropped_as_often_as_asked() -> None
 UNET = {"image_size": 8, "num_channels": 1, "nf": 8, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -230,6 +230,7 @@ def chances(pairs: tuple[jax.Array, jax.Array], noises: np.ndarray) -> np.ndarra
     return np.bincount(i, minlength=len(noises) - 1)
 
 
+@pytest.mark.slow
 def test_every_interval_is_drawn_as_often() -> None:
     """All N - 1 intervals between N points are drawn, the noisiest and the last among them (chi-square, 4000 draws)."""
     loss = losses.create("consistency", SDE, total_steps=12, start_scales=2, end_scales=10)
@@ -251,6 +252,7 @@ def test_intervals_are_drawn_as_the_paper_says() -> None:
     assert scipy.stats.chisquare(counts, 40_000 * expected).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_r_comes_nearer_to_t_with_every_stage() -> None:
     """r is data below a sigma that falls with the stage (1000 draws); a test is as the last step, in stage 2."""
     options = {"time_sampling": "lognormal", "P_mean": -1.1, "P_std": 2.0, "doubling_steps": 4, "total_steps": 12}
@@ -361,6 +363,7 @@ def of_theta(loss: PairedLoss, teacher: PredictFn | None, n: int) -> Callable:
     return lambda *numbers: run(*(jnp.asarray(number) for number in numbers))
 
 
+@pytest.mark.slow
 def test_the_residual_of_distillation_falls_with_the_order_of_the_teachers_step(x64) -> None:
     """At the exact map it is the local error of a step of Heun's method, of order 3; beside it, the step's length."""
     loss = losses.create("consistency", SDE, total_steps=10, loss_norm="l1")

@@ -95,6 +95,7 @@ def test_times_are_logit_normal_and_shifted(shift: float) -> None:
     assert scipy.stats.kstest(np.log(t / (1 - t)), law.cdf).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_no_time_is_below_the_smallest() -> None:
     t = Times("logit_normal", logit_mean=-9.0, logit_std=3.0, time_shift=0.1)(
         Flow(t_min=1e-3), draws(jax.random.key(2), 500)

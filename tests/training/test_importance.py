@@ -121,6 +121,7 @@ def test_micro_batches_leave_the_history_of_the_whole_batch() -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), state.params, alone.params)
 
 
+@pytest.mark.slow
 def test_the_history_is_in_the_checkpoint_and_only_there_where_it_is_used(tmp_path) -> None:
     _, state = _setting(1)
     state = state._replace(loss=state.loss.updated(jnp.asarray([1, 3, 1]), jnp.asarray([0.25, 2.0, 4.0])))

@@ -41,6 +41,7 @@ def _weights(workdir: Path, step: int) -> np.ndarray:
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree["params"])])
 
 
+@pytest.mark.slow
 def test_a_run_is_lengthened_with_the_fall_of_its_rate(tmp_path: Path) -> None:
     workdir = tmp_path / "run"
     main.run("train", _config(4, 4), str(workdir))

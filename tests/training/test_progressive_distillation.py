@@ -52,6 +52,7 @@ def test_loss_and_gradient_are_the_published_codes(x64) -> None:
         np.testing.assert_allclose(gradient[name], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSES)
 def test_the_student_of_an_exact_prediction_makes_its_two_steps_in_one(name: str, x64) -> None:
     """From every time of the grid, out of noise alone and to data too; its loss is then 0, and the teacher's is not."""

@@ -72,6 +72,7 @@ def steps(request: pytest.FixtureRequest) -> dict[str, Any]:
         }
 
 
+@pytest.mark.slow
 def test_losses_and_gradient_norms(steps: dict) -> None:
     suffix, rtol = ("", 1e-5) if steps["precision"] == "float32" else ("_f64", 1e-7)
     np.testing.assert_allclose(steps["loss"], RECORDED[f"loss{suffix}"], rtol=rtol)

@@ -77,7 +77,7 @@ def test_a_student_has_a_teacher_and_a_target(tmp_path: Path, monkeypatch: pytes
         main.prepare("train", config_of(4, teacher=teacher), str(tmp_path / "without"))
     unlike = config_of(4, **of_teacher)
     unlike.training.teacher = str(tmp_path / "map")
-    main.run("train", config_of(2, loss="improved_consistency"), unlike.training.teacher)
+    Workdir(unlike.training.teacher).begin(config_of(2, loss="improved_consistency"))
     with pytest.raises(Refusal, match=r"a consistency model, which says where a path ends and not its velocity"):
         main.prepare("train", unlike, str(tmp_path / "without"))
     with pytest.raises(Refusal, match=r"training\.teacher is .*which holds no run"):

@@ -28,6 +28,7 @@ def _times(process) -> jax.Array:
     return jnp.geomspace(process.t_min, NEARLY_NOISE if begins_in_noise(process) else 1.0, 50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSES)
 def test_they_are_the_published_ones_on_the_error_of_x0(name: str, x64: None) -> None:
     """Times SNR, which turns a weight on eps into one on x0; each as its paper writes it, from alpha and sigma."""
@@ -65,6 +66,7 @@ def test_numbers_worked_by_hand(x64: None) -> None:
     assert float(Weighting("edm", sigma_data=2.0)(sde, t)[0]) == pytest.approx(2.0, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSES)
 def test_limits_and_the_preconditioning(name: str) -> None:
     """min_snr grows into snr; the weight of edm is 1 / c_out^2 on x0: the network's own output counts 1 everywhere."""

@@ -57,6 +57,7 @@ def test_what_does_not_look_at_the_image_is_as_good_at_every_level(tmp_path):
     np.testing.assert_allclose(np.diff(found["t"]), (1 - 1e-5) / 11, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_images_have_the_noise_that_the_classifier_is_told_of(tmp_path):
     """Their mean square at each level is that of digits at its SNR: over 297 times 64 numbers within some percent."""
     pixels = (digits().test.arrays["image"] + 0.5) / 8.5 - 1.0
@@ -76,6 +77,7 @@ def test_images_have_the_noise_that_the_classifier_is_told_of(tmp_path):
     assert np.ptp(expected) > 0.5
 
 
+@pytest.mark.slow
 def test_the_nearest_mean_digit_is_the_right_one_while_it_can_be_seen(tmp_path):
     """At the clean end as often as NumPy says, in noise by chance; in batches of 64 or all at once the same."""
     test = digits().test.arrays

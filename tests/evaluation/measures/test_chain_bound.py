@@ -47,6 +47,7 @@ def closed_form(monkeypatch) -> None:
     monkeypatch.setattr(Experiment, "predict_fn", predict_fn)
 
 
+@pytest.mark.slow
 def test_rounds_give_the_bound_of_all_images_at_once_its_parts_and_the_curve(tmp_path, closed_form) -> None:
     """20 images in rounds of 8, the last one filled up, with a learned variance; again from the rounds on disk."""
     experiment, key = _experiment(), jax.random.key(3)
