@@ -141,6 +141,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 # Orbax's reads in flight when one of them fails
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)

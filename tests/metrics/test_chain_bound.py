@@ -153,6 +153,7 @@ def test_on_grey_levels_the_bound_is_above_the_entropy_and_falls_towards_it(x64)
     assert np.all(np.diff(gaps) < 0) and gaps[-1] < 0.06 * gaps[0], gaps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sde", [VE(sigma_max=20.0), VP()], ids=["ve", "vp"])
 def test_the_published_chains_of_the_sdes_have_a_bound_too(sde, x64) -> None:
     """VE and VP with 200 levels, N(0.3, 0.5^2), 2000 draws: above the exact -log p, and by what theory says."""

@@ -147,6 +147,7 @@ def variables_of(network: Network) -> dict:
     return jax.tree.unflatten(structure, [0.3 * random.normal(size=leaf.shape).astype(leaf.dtype) for leaf in leaves])
 
 
+@pytest.mark.slow
 def test_ncsn_sees_the_noise_through_the_rows_of_its_norms_alone() -> None:
     """Equal images at labels 2, 2.4 and 7: rounding, and a change of row 7 alone moves only the third."""
     network = Network.create("ncsn", **TINY, **OPTIONS["ncsn"])

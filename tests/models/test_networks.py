@@ -197,6 +197,7 @@ def test_variables_of_another_network_are_refused_by_name():
         network.apply(variables, jnp.ones((1, 2)), jnp.ones(1))
 
 
+@pytest.mark.slow
 def test_initial_network_is_close_to_nothing_and_bfloat16_close_to_float32():
     network = Network.create("ncsnpp", **TINY)
     x, c_noise = jax.random.normal(jax.random.key(0), (2, 8, 8, 3)), jnp.array([1.0, 500.0])

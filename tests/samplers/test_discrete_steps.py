@@ -75,6 +75,7 @@ def test_ancestral_steps_are_the_published_ones(chains: dict, x64) -> None:
         _close(mean + deviation * noise, wanted, schedule, index, "ancestral")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", range(3))
 def test_worked_ddim_steps(row: int, x64) -> None:
     """alpha .9, abar .5, x .7, eps .2 gives .722126923; and the worked examples with eta 1 and 0."""

@@ -89,6 +89,7 @@ def test_corrector_leaves_the_marginal_as_it_is(name: str, t: float, corrector: 
     assert np.abs(scores).max() < LIMIT, scores.round(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corrector", CORRECTORS)
 def test_a_score_10_percent_off_would_show(corrector: str) -> None:
     """Langevin with c times the score settles at p^c: what a wrong factor of noise or drift amounts to."""

@@ -67,6 +67,7 @@ def test_guided_scores_are_the_closed_form(x64: None, name: str) -> None:
     np.testing.assert_allclose(found[2], compiled(score)(x, t, labels), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_both_conventions_and_their_limits() -> None:
     """systems.md: (1 + w) c - w u = u + s (c - u), and c 1, u .2, w .5 give 1.4."""
     sde, (x, t, labels) = sde_lib.create("vp"), points(4)

@@ -74,6 +74,7 @@ def test_the_same_key_gives_the_same_sample_and_another_another() -> None:
     np.testing.assert_array_equal(run(method="flow_heun").x, run(method="flow_heun", key=jax.random.key(1)).x)
 
 
+@pytest.mark.slow
 def test_denoise_choices() -> None:
     """'none' keeps the last noise; 'mean' leaves it out; 'tweedie' is E[x_0 | x] of the noisy end."""
     noisy, mean, clean = (run(method="euler_maruyama", denoise=d) for d in ("none", "mean", "tweedie"))

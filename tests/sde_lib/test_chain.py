@@ -58,6 +58,7 @@ def test_named_schedules_of_other_lengths() -> None:
         np.testing.assert_allclose(sde.schedule.betas, TABLES[name], rtol=1e-12)
 
 
+@pytest.mark.slow
 @every_schedule
 def test_single_steps_are_the_published_ones(schedule: str, x64) -> None:
     """Noising, posterior, inversions and p(x_(t-1) | x_t) with every variance, 1e-10; cosine's last levels 1e-8."""

@@ -212,6 +212,7 @@ def test_tweedie_is_the_posterior_mean(sde, x64) -> None:
     np.testing.assert_allclose(of_score(sde, score)(x, t).x0, exact, rtol=1e-9)
 
 
+@pytest.mark.slow
 @every_sde
 def test_flow_and_reverse_drift_carry_gaussian_data(sde, x64) -> None:
     """With N(m, v0) data the flow is x = alpha m + sqrt(v) xi, v = alpha^2 v0 + sigma^2; the reverse drift A x + c
@@ -238,6 +239,7 @@ def test_flow_and_reverse_drift_carry_gaussian_data(sde, x64) -> None:
         np.testing.assert_allclose(slope * centre(t) + c, jax.grad(centre)(t), rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_oracle_score_is_the_gradient_of_its_density(x64) -> None:
     """The mixture that all other tests rely on, differentiated; and its samples have its moments."""
     data, sde = planar(), VP()

@@ -373,6 +373,7 @@ def test_the_residual_of_distillation_falls_with_the_order_of_the_teachers_step(
         assert np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(order, abs=0.15), errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [

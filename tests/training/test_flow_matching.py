@@ -53,6 +53,7 @@ def test_the_coupling_is_the_cheapest(group: str, x64) -> None:
     )
 
 
+@pytest.mark.slow
 def test_groups_are_coupled_apart_and_parts_alike() -> None:
     """Within a group the noise is used once each; what a device takes decides nothing."""
     loss = losses.create("flow_matching", Flow(), coupling="optimal_transport", coupling_size=4)

@@ -81,6 +81,7 @@ def test_losses_and_gradient_norms(steps: dict) -> None:
     assert clipped.any() and not clipped.all()
 
 
+@pytest.mark.slow
 def test_parameters_after_five_steps(steps: dict) -> None:
     raw, ema = load_pth(FOLDER / "after5.pth")
     for which, weights in (("params", raw), ("ema", ema)):
@@ -91,6 +92,7 @@ def test_parameters_after_five_steps(steps: dict) -> None:
                 np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=5e-6, err_msg=f"{which} {name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [5, 8])
 def test_averages_and_checksums(steps: dict, after: int) -> None:
     """Every averaged tensor; of the raw ones sum and norm, each as far off as 5e-6 in every entry could make it."""
@@ -114,6 +116,7 @@ def test_averages_and_checksums(steps: dict, after: int) -> None:
         assert (np.abs(np.subtract(found, sums[name])) <= allowed).all(), name
 
 
+@pytest.mark.slow
 def test_first_step_has_no_rate_and_the_average_warms_up(steps: dict) -> None:
     """lr min(n / warmup, 1) is 0 at n = 0; the average's decay is that of the recorded run."""
     before, after = steps["states"][:2]

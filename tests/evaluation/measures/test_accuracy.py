@@ -44,6 +44,7 @@ def by_mean(x, _):
     return -jnp.sum((x[:, None] / 2.0 - means.astype(np.float32)) ** 2, axis=(2, 3, 4))
 
 
+@pytest.mark.slow
 def test_what_does_not_look_at_the_image_is_as_good_at_every_level(tmp_path):
     """Constant logits: the last class's share of the test set, and its cross-entropy, exactly."""
     experiment = experiment_of(ve.get_config(), lambda x, _: jnp.tile(jnp.asarray(CONSTANT, x.dtype), (len(x), 1)))
