@@ -8,6 +8,23 @@ from ml_collections import ConfigDict
 from configs import default
 
 
+def as_map(config: ConfigDict, *, loss: str, noise: float) -> ConfigDict:
+    """What tunes a diffusion model of the digits to a map: 800 steps, then two evaluations by way of that noise."""
+    config.training.loss = loss
+    config.training.weight = "uniform"
+    config.training.n_iters = 800
+    config.training.snapshot_freq = 400
+    config.optim.lr = 1e-3
+    config.optim.decay_steps = 800
+    config.sampling.method = "renoise"
+    config.sampling.evaluations = 2
+    config.sampling.grid = "given"
+    config.sampling.grid_noise = (noise,)
+    config.eval.samplers = ("renoise",)
+    config.eval.enable_bpd = False  # of the map; that of the diffusion model is one of the flow's
+    return config
+
+
 def get_config() -> ConfigDict:
     config = default.get_config()
     with config.unlocked():

@@ -80,7 +80,7 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     """
     rules.check_config(config)
     sde, settings = sde_lib.create(**config.sde), samplers.Settings(**config.sampling)
-    for method in (settings.method, *config.eval.samplers):
+    for method in dict.fromkeys((settings.method, *config.eval.samplers)):
         try:
             samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
         except ValueError as error:

@@ -177,8 +177,9 @@ class Workdir:
         self.path.mkdir(parents=True, exist_ok=True)
         saved = config.copy_and_resolve_references()
         saved.update_from_flattened_dict(FOR_ONE_START)
-        if self.config_file.exists() and self._has_begun():  # with what it did is as it was, whatever is named now
-            saved.training.begin_with = self.config().training.begin_with
+        before = self.config().training.begin_with if self.config_file.exists() else saved.training.begin_with
+        if before != saved.training.begin_with and self._has_begun():  # with what it did, whatever is named now
+            saved.training.begin_with = before
         text = json.dumps(saved.to_dict(), indent=2, sort_keys=True) + "\n"
         if not self.config_file.exists() or self.config_file.read_bytes() != text.encode():
             write_text(self.config_file, text)

@@ -114,7 +114,7 @@ NETWORKS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n if n == "ncsnpp" else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_treats_height_and_width_alike(name):
     """Images and kernels that are transposed give the transposed output; so no two axes are exchanged anywhere."""
     options = NETWORKS[name] | {"num_channels": 3}

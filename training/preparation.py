@@ -75,12 +75,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
     check_batch_size(config.batch_size, config.accumulate)
     loss = loss_of(experiment)
     rules.check(rules.of_loss(experiment, loss))
-    part = config.batch_size // (devices.axis_size * config.accumulate)
-    if part % loss.group_size:
-        raise ValueError(
-            f"training.coupling_size is {loss.group_size}, and a device takes {part} examples at once "
-            "(training.batch_size over the devices and training.accumulate); it must divide that number"
-        )
+    loss.check_part(config.batch_size // (devices.axis_size * config.accumulate))
     adam, ema = optimizers_of(experiment, config.batch_size)
     teaching = teacher_of(experiment)
     if teaching and loss.needs_pairs:

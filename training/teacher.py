@@ -57,18 +57,15 @@ def of_config(experiment: Experiment) -> Teacher | None:
         raise ValueError(f"{what}, whose examples are {teacher.codec.shape}, and here {experiment.codec.shape}")
     if teacher.codec.centered != experiment.codec.centered:
         raise ValueError(f"{what}, with data.centered={teacher.codec.centered}; set it here to the same")
-    config = experiment.config.training
+    config, taught = experiment.config.training, teacher.config.training
     by_map = config.coupling == "reflow" and config.reflow_sampler in samplers.MAPS
     if teacher.is_consistency_model and not by_map:
         raise ValueError(
             f"{what}, a consistency model, which says where a path ends and not its velocity; take the diffusion model "
             "that it was made from"
         )
-    taught = teacher.config.training
-    if (
-        config.loss == taught.loss == "progressive_distillation"
-        and taught.distilled_steps != 2 * config.distilled_steps
-    ):
+    halving = config.loss == taught.loss == "progressive_distillation"
+    if halving and taught.distilled_steps != 2 * config.distilled_steps:
         raise ValueError(
             f"{what}, a student of {taught.distilled_steps} steps, and training.distilled_steps is "
             f"{config.distilled_steps}; a round halves them: set it to {taught.distilled_steps // 2}"
@@ -127,10 +124,9 @@ def _meaning(experiment: Experiment) -> dict[str, Any]:
     # A consistency model's scalings are EDM's in all but the boundary: published ones begin with a model of EDM's.
     edms = model.preconditioning in ("edm", "consistency", "ect")
     options["preconditioning"] = "edm" if edms else model.preconditioning
-    if model.preconditioning == "none":
-        options |= {name: model[name] for name in ("prediction", "noise_label")}
     found = {f"model.{name}": frozen(value) for name, value in options.items() if name not in FREE}
     if model.preconditioning == "none":
+        found |= {f"model.{name}": model[name] for name in ("prediction", "noise_label")}
         found["sde.name"] = experiment.config.sde.name
     return found
 

@@ -10,26 +10,15 @@ The network, its process and its scalings are those of the first run, whose aver
 
 from ml_collections import ConfigDict
 
+from configs import digits
 from configs.edm import digits_trigflow
 
 
 def get_config() -> ConfigDict:
-    config = digits_trigflow.get_config()
-    config.training.loss = "easy_consistency"
-    config.training.weight = "uniform"
+    config = digits.as_map(digits_trigflow.get_config(), loss="easy_consistency", noise=0.821)
     config.training.P_mean = -1.1
     config.training.P_std = 2.0
-    config.training.n_iters = 800
     config.training.doubling_steps = 100
     config.training.huber_c = 0.0
-    config.training.snapshot_freq = 400
-    config.optim.lr = 1e-3
     config.optim.warmup = 20
-    config.optim.decay_steps = 800
-    config.sampling.method = "renoise"
-    config.sampling.evaluations = 2
-    config.sampling.grid = "given"
-    config.sampling.grid_noise = (0.821,)
-    config.eval.samplers = ("renoise",)
-    config.eval.enable_bpd = False
     return config

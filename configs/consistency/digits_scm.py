@@ -10,22 +10,11 @@ The diffusion model is the beginning and the teacher. As published, two evaluati
 
 from ml_collections import ConfigDict
 
+from configs import digits
 from configs.edm import digits_trigflow
 
 
 def get_config() -> ConfigDict:
-    config = digits_trigflow.get_config()
-    config.training.loss = "continuous_consistency"
-    config.training.weight = "uniform"
-    config.training.n_iters = 800
+    config = digits.as_map(digits_trigflow.get_config(), loss="continuous_consistency", noise=0.982)
     config.training.tangent_warmup = 200
-    config.training.snapshot_freq = 400
-    config.optim.lr = 1e-3
-    config.optim.decay_steps = 800
-    config.sampling.method = "renoise"
-    config.sampling.grid = "given"
-    config.sampling.grid_noise = (0.982,)
-    config.sampling.evaluations = 2
-    config.eval.samplers = ("renoise",)
-    config.eval.enable_bpd = False  # of the map; that of the diffusion model is one of the flow's
     return config

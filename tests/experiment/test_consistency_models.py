@@ -9,8 +9,11 @@ from ml_collections import ConfigDict
 from configs.vp import digits_classes, toy_mixture8_mlp
 from evaluation import measures
 from experiment import build, likelihood
+from experiment.experiment import CONSISTENCY_LOSSES
 from experiment.workdir import Workdir
-from training import teacher
+from training import losses, teacher
+from training.losses.continuous_consistency import ContinuousConsistency
+from training.losses.paired import PairedLoss
 
 
 def config_of(loss: str = "improved_consistency", **training) -> ConfigDict:
@@ -18,6 +21,12 @@ def config_of(loss: str = "improved_consistency", **training) -> ConfigDict:
     config.model.update(width=8, depth=1)
     config.training.update(loss=loss, **training)
     return config
+
+
+def test_every_loss_of_such_maps_is_known_to_be_one() -> None:
+    """The experiments' room does not see the losses' own classes."""
+    kinds = (PairedLoss, ContinuousConsistency)
+    assert {*CONSISTENCY_LOSSES} == {name for name, kind in losses.LOSSES.items() if issubclass(kind, kinds)}
 
 
 def test_it_has_no_bits_per_dim() -> None:

@@ -29,7 +29,7 @@ def gradient(network: Network, variables: Variables):
     ("name", "options"),
     [
         ("ncsnpp", {}),
-        pytest.param("adm", {"attn_resolutions": (8,), "head_channels": 32}, marks=pytest.mark.slow),
+        ("adm", {"attn_resolutions": (8,), "head_channels": 32}),
     ],
 )
 def test_the_gradient_is_the_same_and_takes_less_memory(name: str, options: dict[str, Any]) -> None:

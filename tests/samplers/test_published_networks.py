@@ -41,7 +41,7 @@ def published(name: str, network_name: str) -> tuple[AffineSDE, PredictFn]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param("vp", marks=pytest.mark.slow), "ve"])
+@pytest.mark.parametrize("name", ["vp", "ve"])
 def test_chain(name: str) -> None:
     """Eight steps of the published sampler in float32: Euler-Maruyama (VP), Langevin and reverse diffusion (VE)."""
     case = CHAINS[f"pcnet_{name}"]

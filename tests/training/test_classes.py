@@ -50,7 +50,7 @@ UNET = {"image_size": 8, "num_channels": 1, "nf": 8, "ch_mult": (1,), "num_res_b
     ("name", "options"),
     [
         ("ncsnpp", UNET),
-        pytest.param("ddpm", UNET | {"num_groups": 4}, marks=pytest.mark.slow),
+        ("ddpm", UNET | {"num_groups": 4}),
         ("mlp", {"shape": (8, 8, 1), "width": 8, "depth": 1}),
     ],
 )

@@ -379,8 +379,8 @@ def test_the_residual_of_distillation_falls_with_the_order_of_the_teachers_step(
     [
         ("consistency", {}),
         ("improved_consistency", {"huber_c": 0.1}),
-        pytest.param("easy_consistency", {"huber_c": 0.1}, marks=pytest.mark.slow),
-        pytest.param("easy_consistency", {"huber_c": 0.0}, marks=pytest.mark.slow),
+        ("easy_consistency", {"huber_c": 0.1}),
+        ("easy_consistency", {"huber_c": 0.0}),
     ],
 )
 def test_the_expected_gradient_vanishes_at_the_exact_map_alone(name: str, options: dict[str, Any], x64) -> None:

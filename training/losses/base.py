@@ -88,11 +88,6 @@ class Loss(abc.ABC):
         return False
 
     @property
-    def group_size(self) -> int:
-        """How many examples, next to each other in a batch, one device must take at once."""
-        return 1
-
-    @property
     def guides(self) -> bool:
         """Whether what it learns is guided by the condition, so that the network must take one and have it dropped."""
         return False
@@ -104,6 +99,9 @@ class Loss(abc.ABC):
     def target_decay(self, step: Int[Array, ""]) -> Float[Array, ""]:
         """Return mu of target <- mu target + (1 - mu) weights, made after step 0, 1, ... of a loss with a target."""
         raise NotImplementedError(f"{type(self).__name__} has no target network")
+
+    def check_part(self, examples: int) -> None:  # noqa: B027  # most take any
+        """Refuse, with a ValueError, a number of examples that a device takes at once; any will do but for some."""
 
     @abc.abstractmethod
     def __call__(self, model: TrainedModel, examples: Examples, state: Any = None) -> Scores:

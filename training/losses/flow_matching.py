@@ -61,10 +61,13 @@ class FlowMatching(NoisedLoss):
         """Whether it learns the pairs of a teacher's flow."""
         return self.coupling == "reflow"
 
-    @property
-    def group_size(self) -> int:
-        """The examples that are coupled with each other's noise."""
-        return self.coupling_size if self.coupling == "optimal_transport" else 1
+    def check_part(self, examples: int) -> None:
+        """Refuse a number that whole groups do not fill."""
+        if self.coupling == "optimal_transport" and examples % self.coupling_size:
+            raise ValueError(
+                f"training.coupling_size is {self.coupling_size}, and a device takes {examples} examples at once "
+                "(training.batch_size over the devices and training.accumulate); it must divide that number"
+            )
 
     def coupled(self, examples: Examples, eps: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
         """Return the noise that each example meets, where eps was drawn for them."""
@@ -73,11 +76,7 @@ class FlowMatching(NoisedLoss):
         if self.coupling == "independent":
             return eps
         x0, size = examples.x0, self.coupling_size
-        if len(x0) % size:
-            raise ValueError(
-                f"training.coupling_size is {size}, and a device takes {len(x0)} examples at once (training.batch_size "
-                "over the devices and training.accumulate); it must divide that number"
-            )
+        self.check_part(len(x0))
         groups = (array.reshape(-1, size, *array.shape[1:]) for array in (x0, eps))
         return jax.vmap(assigned)(*groups).reshape(eps.shape)
 

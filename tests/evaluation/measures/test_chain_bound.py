@@ -96,7 +96,7 @@ def test_rounds_give_the_bound_of_all_images_at_once_its_parts_and_the_curve(tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("centered", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("centered", [True, False])
 def test_the_distortion_is_that_of_the_levels_on_a_scale_of_0_to_255(tmp_path, monkeypatch, centered: bool) -> None:
     """A model that expects the darkest level errs by 255 / 16 for each of 17 levels, dequantised or not.
 
