@@ -16,7 +16,7 @@ import sde_lib
 from autoencoders.grey_levels import GreyLevels
 from experiment.schedule import parameters_of
 from limits import sides
-from models import CLASSIFIERS
+from models import AUTOENCODERS, CLASSIFIERS
 from models.functional import Network
 from sde_lib.prediction import NetworkFn
 
@@ -132,6 +132,11 @@ class Experiment:
     def classifies(self) -> bool:
         """Whether the network tells classes apart, rather than noise from data."""
         return self.config.model.name in CLASSIFIERS
+
+    @property
+    def compresses(self) -> bool:
+        """Whether the network takes images to a smaller grid and back, rather than noise from data."""
+        return self.config.model.name in AUTOENCODERS
 
     @property
     def is_consistency_model(self) -> bool:

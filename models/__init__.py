@@ -12,6 +12,7 @@ from jaxtyping import Array, Key
 
 from limits import check_known
 from models.adm import ADM
+from models.autoencoder import AutoencoderKL, AutoencoderVQ
 from models.ddpm import DDPM
 from models.edm_unet import EDMUNet
 from models.guided_unet import GuidedUNet
@@ -21,6 +22,7 @@ from models.ncsn import NCSN
 from models.ncsnpp import NCSNpp
 from models.ncsnv2 import NCSNv2, NCSNv2_128, NCSNv2_256
 from models.noisy_classifier import NoisyClassifier
+from models.patch_discriminator import PatchDiscriminator
 
 MODELS: dict[str, type[Any]] = {
     "ncsnpp": NCSNpp,
@@ -34,10 +36,16 @@ MODELS: dict[str, type[Any]] = {
     "ncsnv2_128": NCSNv2_128,
     "ncsnv2_256": NCSNv2_256,
     "noisy_classifier": NoisyClassifier,
+    "autoencoder_kl": AutoencoderKL,
+    "autoencoder_vq": AutoencoderVQ,
+    "patch_discriminator": PatchDiscriminator,
 }
 
 CLASSIFIERS = ("noisy_classifier",)
 """Those whose answer is a class."""
+
+AUTOENCODERS = ("autoencoder_kl", "autoencoder_vq")
+"""Those that take images to a smaller grid, and back: they have the methods `encode` and `decode` too."""
 
 
 def create(name: str, *, key: Key[Array, ""], **options: Any) -> nnx.Module:

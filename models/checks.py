@@ -42,6 +42,12 @@ NUMBERS: dict[str, limits.Number] = {
     "time_scale": limits.positive(note="1000 of consistency models of OpenAI's"),
     "fourier_features": limits.Number(0, 64, note="powers of 2 of the frequencies; published: 6, 7"),
     "sigma_min": limits.positive(),
+    "z_channels": limits.Number(1, LARGE, note="published: 3, 4 and more"),
+    "embed_dim": limits.Number(1, LARGE, note="published: 3, 4 and more"),
+    "num_codes": limits.Number(1, LARGE, note="published: 256, 8192, 16384"),
+    "scaling_factor": limits.not_negative(note="published: 0.18215; 0: unknown"),
+    "shift_factor": limits.Number(note="published: 0"),
+    "num_layers": limits.Number(1, 16, note="published: 3"),
     "sigma_max": limits.positive(),
 }
 """What each number among the networks' options may be, by name; whole numbers where the constructor's type is int."""
@@ -86,9 +92,9 @@ def check_even(option: str, features: int) -> None:
 
 
 def check_centered(centered: bool) -> None:
-    """Raise ValueError unless the data are in [-1, 1], for networks whose input a preconditioning has scaled."""
+    """Raise ValueError unless the data are in [-1, 1], for networks that take no others."""
     if not centered:
-        raise ValueError("this network takes data in [-1, 1], scaled by a preconditioning: set data.centered=True")
+        raise ValueError("this network takes data in [-1, 1]: set data.centered=True")
 
 
 def check_call(
@@ -116,6 +122,11 @@ def check_call(
         raise ValueError(f"this network was built for examples of shape {shape}, received {x.shape[1:]}")
     if c_noise.shape != x.shape[:1]:
         raise ValueError(f"c_noise holds one value an example, shape {x.shape[:1]}; received {c_noise.shape}")
+    check_keys(x, keys)
+
+
+def check_keys(x: Array, keys: Array | None) -> None:
+    """Raise ValueError unless there are no dropout keys, or one an example."""
     if keys is not None and keys.shape != x.shape[:1]:
         raise ValueError(
             f"keys holds one key an example, shape {x.shape[:1]}; received {keys.shape}: "

@@ -60,6 +60,13 @@ class Network:
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b *d"]:
         """The network's output; `keys`, one an example, turn dropout on. Pure: call it under jit."""
+        return self.module(variables)(x, c_noise, condition, keys=keys)
+
+    def module(self, variables: Variables) -> Any:
+        """The module (flax.nnx) with these numbers, whose further methods are pure functions too: for use under jit.
+
+        Raises ValueError, with the names, unless the variables are this network's.
+        """
         graph, expected, paths = _structure(self)
         values: dict[str, Any] = {}
         for collection in expected:
@@ -69,7 +76,7 @@ class Network:
                 raise ValueError(f"these {collection} are not a {self.name}'s: missing {missing}, unknown {unknown}")
             values |= variables[collection]
         state = nnx.from_flat_state([(path, values[name]) for name, path in paths.items()])
-        return nnx.merge(graph, state)(x, c_noise, condition, keys=keys)
+        return nnx.merge(graph, state)
 
     def abstract(self) -> Variables:
         """Shapes and dtypes of the variables, as jax.ShapeDtypeStruct; nothing is compiled."""
