@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from autoencoders.base import AnyArray
+
 LOWEST, HIGHEST = -30.0, 20.0
 """The bounds of the log-variance in every published code."""
 
@@ -13,11 +15,11 @@ LOWEST, HIGHEST = -30.0, 20.0
 class Posterior(NamedTuple):
     """Independent Gaussians, one a latent number; `log_variance` is within its bounds."""
 
-    mean: Float[Array, "b *d"]
-    log_variance: Float[Array, "b *d"]
+    mean: Float[AnyArray, "b *d"]
+    log_variance: Float[AnyArray, "b *d"]
 
     @classmethod
-    def of_moments(cls, moments: Float[Array, "b *d c"]) -> "Posterior":
+    def of_moments(cls, moments: Float[AnyArray, "b *d c"]) -> "Posterior":
         """From mean and log-variance joined on the last axis, as `models.autoencoder.AutoencoderKL.encode` gives them.
 
         The log-variance is cut off at -30 and 20, behind which it has no gradient.
@@ -35,7 +37,7 @@ class Posterior(NamedTuple):
         """The variance."""
         return jnp.exp(self.log_variance)
 
-    def sample(self, noise: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
+    def sample(self, noise: Float[AnyArray, "b *d"]) -> Float[Array, "b *d"]:
         """The latents mean + std noise, of standard normal noise; their mode is the mean."""
         return self.mean + self.std * noise
 
@@ -48,7 +50,7 @@ class Posterior(NamedTuple):
         ratio = self.log_variance - other.log_variance
         return 0.5 * _sum(jnp.square(self.mean - other.mean) / other.variance + jnp.exp(ratio) - 1 - ratio)
 
-    def nll(self, x: Float[Array, "b *d"]) -> Float[Array, " b"]:
+    def nll(self, x: Float[AnyArray, "b *d"]) -> Float[Array, " b"]:
         """-log p(x) of each example's latents x, in nats."""
         squares = jnp.square(x - self.mean) / self.variance
         return 0.5 * _sum(math.log(2 * math.pi) + self.log_variance + squares)

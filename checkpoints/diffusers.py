@@ -279,6 +279,15 @@ MODULES = {
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
+def their_module(module: str) -> str:
+    """What diffusers calls a module of our U-Nets."""
+    (theirs,) = (re.sub(ours, other, module) for ours, other in MODULES.items() if re.fullmatch(ours, module))
+    head, _, part = theirs.rpartition(".")
+    if "resnet" in head:
+        return f"{head}.{BLOCK[part]}"
+    return f"{head}.{ATTENTION[part]}" if "attentions" in head else theirs
+
+
 def places(network: Network) -> dict[str, Place]:
     """Where diffusers keeps each of the network's arrays."""
     last = len(_widths(effective_options(network))) - 1
@@ -286,12 +295,7 @@ def places(network: Network) -> dict[str, Place]:
     def place(module: str, array: str) -> Place:
         if network.name == "ncsnpp":  # the sum of the images ends in what diffusers calls its output layers
             module = re.sub(rf"up\.{last}\.(norm|conv)", r"\1_out", module)
-        (theirs,) = (re.sub(ours, other, module) for ours, other in MODULES.items() if re.fullmatch(ours, module))
-        head, _, part = theirs.rpartition(".")
-        if "resnet" in head:
-            theirs = f"{head}.{BLOCK[part]}"
-        elif "attentions" in head:
-            theirs = f"{head}.{ATTENTION[part]}"
+        theirs = their_module(module)
         return Place(f"{theirs}.{array}", 2 if re.search(r"conv_shortcut|down_blocks.*skip_conv", theirs) else 0)
 
     return places_of(network, place)
@@ -307,16 +311,38 @@ def read(path: str | Path, network: Network) -> Weights:
     folder = _folder(Path(path))
     config, name, options = _network(folder)
     check_network(str(folder), network, name, options)
-    file = folder / f"{WEIGHTS}.safetensors"
-    if file.exists():
-        arrays = safetensors_file.load(file)
-    else:
-        file = folder / f"{WEIGHTS}.bin"
-        if not file.exists():
-            raise ValueError(f"{folder} holds neither {WEIGHTS}.safetensors nor {WEIGHTS}.bin")
-        arrays = torch_file.load(file)
+    file, arrays = load_weights(folder)
     variables = fill(str(file), network, places(network), _new_names(str(file), arrays))
     return Weights(variables["params"], variables["params"], variables["fixed"], 0, {"config": config}, file)
+
+
+def load_weights(folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """The tensors of a folder by name, and the file that holds them or lists the files that do.
+
+    Safetensors come before pickles, and whole precision, in one file or in several, before half.
+
+    Raises:
+      ValueError: there is none of these files, or one that is damaged.
+      OSError: a file of the list is not there.
+    """
+    for variant in ("", ".fp16"):
+        for kind, load in (("safetensors", safetensors_file.load), ("bin", torch_file.load)):
+            file = folder / f"{WEIGHTS}{variant}.{kind}"
+            if file.exists():
+                return file, load(file)
+            for name in dict.fromkeys((f"{kind}{variant}.index.json", f"{kind}.index{variant}.json")):
+                if (index := folder / f"{WEIGHTS}.{name}").exists():
+                    return index, {k: v for shard in _shards(index) for k, v in load(shard).items()}
+    raise ValueError(f"{folder} holds neither {WEIGHTS}.safetensors nor {WEIGHTS}.bin")
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index lists, which lie beside it."""
+    listed = load_json(index).get("weight_map")
+    names = sorted(set(listed.values())) if isinstance(listed, dict) else []
+    if not names or any(Path(name).name != name for name in names):
+        raise ValueError(f"{index} has no weight_map from tensors to files beside it")
+    return [index.parent / name for name in names]
 
 
 def scheduler_of(path: str | Path) -> Scheduler | None:
@@ -398,15 +424,20 @@ def _check_pipeline(file: Path) -> None:
 
 def _new_names(file: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays by today's names; old files have others for attention, and the Fourier frequencies twice."""
-    renamed = {}
+    found = {}
     for name, array in arrays.items():
         if name == "time_proj.W":
             if not np.array_equal(array, arrays.get("time_proj.weight", array)):
                 raise ValueError(f"{file} holds two different time_proj.W and time_proj.weight")
             name = "time_proj.weight"
-        old = re.fullmatch(r"(.*attentions\.\d+)\.(query|key|value|proj_attn)\.(\w+)", name)
-        renamed[f"{old[1]}.{OLD_NAMES[old[2]]}.{old[3]}" if old else name] = array
-    return renamed
+        found[name] = array
+    return renamed(found)
+
+
+def renamed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays with today's names of the attention's maps."""
+    old = r"(.*attentions\.\d+)\.(query|key|value|proj_attn)\.(\w+)"
+    return {re.sub(old, lambda m: f"{m[1]}.{OLD_NAMES[m[2]]}.{m[3]}", name): array for name, array in arrays.items()}
 
 
 def write(

@@ -4,24 +4,32 @@ import importlib
 import json
 from pathlib import Path
 
-from checkpoints import guided_diffusion
+from checkpoints import compvis, diffusers_autoencoder, guided_diffusion
 from checkpoints.published import Weights
+from models import AUTOENCODERS
 from models.functional import Network
 
 
-def detect(path: Path) -> str:
-    """The format of a file or folder: the name of the module here that reads it.
+def detect(path: Path, network: str = "") -> str:
+    """The format of a file or folder: the name of the module here that reads it, for a network of that name.
+
+    Where a folder or file holds a diffusion model beside its autoencoder, the network says which of them is meant.
 
     Raises:
       FileNotFoundError: nothing there.
       ValueError: none of the formats.
     """
     if path.is_dir():
+        alone = not (path / "unet").exists()
+        if (network in AUTOENCODERS or alone) and diffusers_autoencoder.find(path):
+            return "diffusers_autoencoder"
         if (path / "config.json").exists() or (path / "unet" / "config.json").exists():
             return "diffusers"
         raise ValueError(f"{path} is a folder without a config.json; diffusers' folders hold one beside their weights")
     with open(path, "rb") as file:
         start = file.read(2**20)  # the names of tensors come before their numbers, in archives of torch too
+    if any(mark in start for mark in compvis.MARKS):
+        return "compvis"
     if guided_diffusion.FIRST in start:
         return "guided_diffusion"
     if start[:4] == b"PK\x03\x04":
@@ -33,7 +41,8 @@ def detect(path: Path) -> str:
         return "score_sde_jax"
     raise ValueError(
         f"{path} is none of the formats that can be imported: checkpoint_N of score_sde (flax msgpack), .pth of "
-        "score_sde_pytorch, .pkl of EDM, .pt of guided-diffusion, or a folder of diffusers"
+        "score_sde_pytorch, .pkl of EDM, .pt of guided-diffusion, .ckpt and .safetensors of CompVis' autoencoders, or a "
+        "folder of diffusers"
     )
 
 
@@ -44,7 +53,7 @@ def read(path: Path, network: Network) -> Weights:
       OSError: no such file.
       ValueError: an unknown format, a pickle that names more than tensors, parameters that do not fit, listed.
     """
-    kind = detect(path)
+    kind = detect(path, network.name)
     try:
         return importlib.import_module(f"checkpoints.{kind}").read(path, network)
     except (json.JSONDecodeError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:

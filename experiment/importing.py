@@ -26,7 +26,7 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
       OSError: no such file.
     """
     check_config(config)
-    if importing.detect(file) == "diffusers":  # before anything is built
+    if importing.detect(file, config.model.name) == "diffusers":  # before anything is built
         _check_scheduler(config, file)
     with waiting(f"reading {file}"):
         weights = importing.read(file, network_of(config))
@@ -87,7 +87,8 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
         others = sorted(set(store.steps()) - {weights.step})
     if others:
         raise ValueError(f"{workdir.path} already holds checkpoints of steps {others}; import into another --workdir")
-    known = {"file": weights.file.name, "format": importing.detect(file), "sha256": of_file(weights.file)}
+    kind = importing.detect(file, config.model.name)
+    known = {"file": weights.file.name, "format": kind, "sha256": of_file(weights.file)}
     step, origin = weights.step, weights.metadata | known
     with waiting(f"writing the checkpoint of step {step}"), workdir.store() as store:
         # JAX files average the Fourier frequencies, which are fixed, as well: the raw ones differ by rounding.

@@ -54,12 +54,15 @@ class Network:
         self,
         variables: Variables,
         x: Float[Array, "b *d"],
-        c_noise: Num[Array, " b"],
+        c_noise: Num[Array, " b"] | None = None,
         condition: Any = None,
         *,
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b *d"]:
-        """The network's output; `keys`, one an example, turn dropout on. Pure: call it under jit."""
+        """The network's output; `keys`, one an example, turn dropout on. Pure: call it under jit.
+
+        Only networks that are told no noise may be called without c_noise.
+        """
         return self.module(variables)(x, c_noise, condition, keys=keys)
 
     def module(self, variables: Variables) -> Any:

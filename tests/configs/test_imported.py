@@ -180,7 +180,7 @@ def test_the_public_models_are_there() -> None:
 def test_a_snapshot_inside_another_preconditioning_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of("configs/edm/cifar10_uncond_vp.py")
     weights = importing.Weights({}, {}, {}, 0, {"preconditioning": "vp"}, Path("x.pkl"))
-    monkeypatch.setattr(importing.importing, "detect", lambda file: "edm")
+    monkeypatch.setattr(importing.importing, "detect", lambda file, name: "edm")
     monkeypatch.setattr(importing.importing, "read", lambda file, built: weights)
     with pytest.raises(ValueError, match=r"model\.preconditioning is 'edm', and x\.pkl was trained inside 'vp'"):
         importing.read_weights(config, Path("x.pkl"))

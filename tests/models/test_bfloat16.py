@@ -27,7 +27,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ncsnv2_128": SIZES | {"nf": 8, "scale_by_sigma": False},
     "ncsnv2_256": SIZES | {"nf": 8, "scale_by_sigma": False},
     "mlp": {"shape": (8, 8, 3), "width": 64, "depth": 2, "label_dim": 3},
+    "autoencoder_kl": SIZES | {"nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1},
+    "autoencoder_vq": SIZES | {"nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "num_codes": 4},
+    "patch_discriminator": {"num_channels": 3, "nf": 8, "num_layers": 1},
 }
+UNTOLD = ("ncsn", "ncsnv2_64", "ncsnv2_128", "ncsnv2_256", "autoencoder_kl", "autoencoder_vq", "patch_discriminator")
+"""Those that have no embedding of a noise."""
+
 X, C_NOISE = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
 STATISTICS = {"exp", "rsqrt", "reduce_sum", "reduce_max", "log", "sin", "cos"}
 """What softmax, norms and embeddings are made of, and nothing else but the means of a halving, in float32 as well."""
@@ -98,7 +104,8 @@ def test_softmax_statistics_of_norms_and_embeddings_are_float32(name: str) -> No
 def test_the_time_path_is_float32_and_all_other_products_are_bfloat16(name: str) -> None:
     """Products of two matrices with one row an example are those of the time path, but for what has no places.
 
-    Of these an MLP has two at its ends and two a block, and a classifier's pool has two.
+    Of these an MLP has two at its ends and two a block, and a classifier's pool has two. The distances that choose
+    codes are float32 too.
     """
     own = {"mlp": 2 + 2 * 2, "noisy_classifier": 2}.get(name, 0)
     products = [step for step in program(name) if step.primitive.name in ("dot_general", "conv_general_dilated")]
@@ -106,10 +113,11 @@ def test_the_time_path_is_float32_and_all_other_products_are_bfloat16(name: str)
     of_examples = [len(left) == len(right) == 2 and left[0] == 2 for left, right in shapes]
     found = [dtypes(step) for step, each in zip(products, of_examples, strict=True) if each]
     assert found.count({"bfloat16"}) == own
-    assert (found.count({"float32"}) > 0) == (name not in ("ncsn", "ncsnv2_64", "ncsnv2_128", "ncsnv2_256"))
+    assert (found.count({"float32"}) > 0) == (name not in UNTOLD)
     assert len(found) == found.count({"bfloat16"}) + found.count({"float32"})
     others = [dtypes(step) for step, each in zip(products, of_examples, strict=True) if not each]
-    assert all(each == {"bfloat16"} for each in others) and (others or name == "mlp")
+    assert others.count({"float32"}) == (name == "autoencoder_vq")
+    assert all(each in ({"bfloat16"}, {"float32"}) for each in others) and (others or name == "mlp")
 
 
 @pytest.mark.parametrize("name", some("ncsnpp", "mlp"))
