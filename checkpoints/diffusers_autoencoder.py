@@ -1,7 +1,7 @@
 """Autoencoders of diffusers, AutoencoderKL and VQModel; and ours as such folders.
 
-A folder holds config.json beside the weights, or is that of a pipeline whose `vae/` or `vqvae/` does. Old files name the
-attention's maps query, key, value and proj_attn; all are read.
+A folder holds config.json beside the weights, or is that of a pipeline whose `vae/` or `vqvae/` does. Old files name
+the attention's maps query, key, value and proj_attn; all are read.
 
 What config.json leaves out has diffusers' defaults but for the scaling factor of a VQModel: diffusers' own, 0.18215, is
 that of Stable Diffusion, and latent diffusion trained on the latents of its VQ models as they are.

@@ -41,8 +41,8 @@ def detect(path: Path, network: str = "") -> str:
         return "score_sde_jax"
     raise ValueError(
         f"{path} is none of the formats that can be imported: checkpoint_N of score_sde (flax msgpack), .pth of "
-        "score_sde_pytorch, .pkl of EDM, .pt of guided-diffusion, .ckpt and .safetensors of CompVis' autoencoders, or a "
-        "folder of diffusers"
+        "score_sde_pytorch, .pkl of EDM, .pt of guided-diffusion, .ckpt and .safetensors of CompVis' autoencoders, or "
+        "a folder of diffusers"
     )
 
 

@@ -1,4 +1,4 @@
-"""The discriminator of patches that autoencoders are trained against (Isola et al. 2017, arXiv:1611.07004, sec. 3.2)."""
+"""The discriminator of patches that autoencoders are trained against (Isola et al. 2017, arXiv:1611.07004)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -55,7 +55,7 @@ class BatchNorm(nnx.Module):
 
 
 class ActNorm(nnx.Module):
-    """Scale and shift of each channel (Kingma and Dhariwal 2018, sec. 3.1), trained from those that a batch asks for."""
+    """Scale and shift of each channel (Kingma and Dhariwal 2018), trained from those that a batch asks for."""
 
     def __init__(self, channels: int):
         self.loc, self.scale = nnx.Param(jnp.zeros(channels)), nnx.Param(jnp.ones(channels))

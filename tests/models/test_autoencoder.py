@@ -262,9 +262,8 @@ def test_the_discriminator_is_that_of_taming_transformers(norm):
 
     def both(variables, x):
         module = network.module(variables)
-        return network.apply(variables, x, None), module.in_training(x) if norm == "batch" else module.data_initialized(
-            x
-        )
+        of_batch = module.in_training if norm == "batch" else module.data_initialized
+        return network.apply(variables, x), of_batch(x)
 
     evaluated, (trained, found) = compiled(both)(variables, nhwc(io["x"]))
     kind = "train" if norm == "batch" else "data_init"

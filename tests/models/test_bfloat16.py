@@ -127,6 +127,8 @@ def test_the_output_is_that_of_float32_to_roundings_of_bfloat16(name: str) -> No
     leaves, structure = jax.tree.flatten(exact.abstract())
     drawn = [random.normal(size=leaf.shape) / max(1.0, np.sqrt(np.prod(leaf.shape[:-1]))) for leaf in leaves]
     variables = jax.tree.unflatten(structure, [value.astype(np.float32) for value in drawn])
+    positive = {entry: np.abs(value) for entry, value in variables["fixed"].items() if entry.endswith("variance")}
+    variables["fixed"] |= positive
     x, c_noise = random.normal(size=X.shape).astype(np.float32), np.array([0.5, 2.0], np.float32)
     fine, coarse = (
         np.asarray(compiled(each.apply)(variables, x, c_noise, condition_of(name)))
