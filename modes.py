@@ -22,6 +22,7 @@ from experiment.importing import import_weights
 from experiment.processes import barrier, is_leader
 from experiment.run import of_config
 from experiment.scheduler import as_scheduler
+from experiment.starting_points import starting_points
 from experiment.weights import load_run, suffix
 from experiment.workdir import Workdir
 from models import CLASSIFIERS
@@ -48,12 +49,13 @@ def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 
 def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
-    """A grid of samples of `sampling.method`."""
+    """A grid of samples of `sampling.method`, from draws of the prior or from the points of `sampling.start`."""
     rules.check(rules.of_images(config, "sample"))
     run = of_config(config, workdir)
     evaluation.run.check(run.experiment, likelihood=False)
-    draw, key = run.sampler(), jax.random.key(config.eval.seed)
-    return lambda: print(grid.save_grid(run.experiment, workdir, run.step, draw(key, grid.GRID_SAMPLES)))
+    start, draw, key = config.sampling.start, run.sampler(), jax.random.key(config.eval.seed)
+    points = starting_points(start, run.experiment) if start else grid.GRID_SAMPLES
+    return lambda: print(grid.save_grid(run.experiment, workdir, run.step, draw(key, points)))
 
 
 def evaluate(config: ConfigDict, workdir: Workdir, pictures: str | None) -> Act:

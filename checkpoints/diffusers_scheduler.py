@@ -135,11 +135,18 @@ class Scheduler:
       file: where it was read.
       name: its class.
       fields: its numbers and names, those left out by their defaults.
+      written: what the file says, as it says it.
     """
 
     file: Path
     name: str
     fields: Mapping[str, Any]
+    written: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """What the file says, in one line of JSON."""
+        return json.dumps(dict(self.written), sort_keys=True)
 
     @property
     def is_chain(self) -> bool:
@@ -244,8 +251,17 @@ def find(folder: Path) -> Path | None:
 def load_json(file: Path) -> dict[str, Any]:
     """A file of one JSON object; ValueError that names it where it is damaged or holds something else."""
     try:
-        given = json.loads(file.read_text())
-    except (ValueError, RecursionError) as error:  # bytes that are no text among them
+        text = file.read_text()
+    except ValueError as error:  # bytes that are no text
+        raise ValueError(f"{file} is damaged, or no JSON file: {' '.join(str(error).split())[:200]}") from None
+    return fields_of(text, file)
+
+
+def fields_of(text: str, file: Path) -> dict[str, Any]:
+    """The JSON object in the text of a file; it raises what `load_json` does of its content."""
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is damaged, or no JSON file: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(given, dict):
         raise ValueError(f"{file} holds a {type(given).__name__}; a config.json of diffusers holds fields by name")
@@ -259,8 +275,19 @@ def read(file: Path) -> Scheduler:
       ValueError: a damaged file, a class or a field whose noise no process here has; the message lists every one.
       OSError: no such file.
     """
-    given = load_json(file)
-    name = given.get("_class_name")
+    return of_fields(load_json(file), file)
+
+
+def of_fields(written: Mapping[str, Any], file: Path, name: str | None = None) -> Scheduler:
+    """The scheduler that diffusers builds from what a file says, of another class than the file's where one is named.
+
+    What the file leaves out has the defaults of that class, as in ``from_config`` of diffusers.
+
+    Raises:
+      ValueError: as `read`.
+    """
+    given = dict(written)
+    name = name or given.get("_class_name")
     if name != VE and name not in CHAINS:
         raise ValueError(
             f"{file}: _class_name is {name!r}, whose noise has no counterpart here; known are {', '.join(CHAINS)} "
@@ -273,7 +300,7 @@ def read(file: Path) -> Scheduler:
     wrong = _misfits(name, fields)
     if wrong:
         raise ValueError(f"{file}, {name}: {'; '.join(wrong)}")
-    return Scheduler(file, name, fields)
+    return Scheduler(file, name, fields, written)
 
 
 def _misfits(name: str, given: Mapping[str, Any]) -> list[str]:

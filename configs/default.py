@@ -161,6 +161,11 @@ def get_config() -> ConfigDict:
     sampling.guidance_rescale = 0.0
     sampling.guide = ""  # folder of a run: a classifier's, or a weaker model's
     sampling.guide_checkpoint = -1
+    sampling.scheduler = ""  # a scheduler of diffusers, such as DDIMScheduler, and sampling.steps of it in place of
+    # sampling.method and eval.samplers
+    sampling.scheduler_config = ""  # the scheduler_config.json of an imported folder, from which it is built
+    sampling.start = ""  # --mode=sample: an .npy of unit-normal noise [n, ...] to start at; "": drawn
+    sampling.keep_latents = False  # --mode=sample: keep the x before decoding beside the samples
 
     config.eval = evaluate = ConfigDict()
     evaluate.batch_size = 256

@@ -14,8 +14,10 @@ def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn)
     """Write samples of ``sampling.method`` with the seed of ``eval.seed``; the picture's path.
 
     The names hold the step, the weights, the method and the seed, and class and guidance where they were chosen;
-    earlier files are set aside. Both files say how the samples were drawn (`facts_of`). The array also holds the
-    evaluations and what each sample was drawn of, such as the class that "labels" has.
+    earlier files are set aside. Both files say how the samples were drawn (`facts_of`), and from which file where
+    they started at given points. The array also holds the evaluations, what each sample was drawn of, such as the class
+    that "labels" has, and with ``sampling.keep_latents`` the "latents": the x of the process, of which the samples are
+    the decoded ones.
     """
     method, config, spent = experiment.settings.method, experiment.config.eval, drawn.evaluations
     name = file_name(f"{method}_step_{step}{suffix(experiment.config)}_seed_{config.seed}", experiment)
@@ -23,8 +25,11 @@ def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn)
     if is_leader():
         about = {"step": step, "seed": config.seed, "evaluations": spent.mean(), "weights": kind(experiment.config)}
         facts, told = facts_of(experiment, method, **about), experiment.told(0, len(drawn.x))
+        start = experiment.config.sampling.start
+        facts |= {"start": start} if start else {}
         save_decoded(set_aside(picture), drawn.x, experiment.codec, facts)
         each = {"evaluations_each": spent, **{f"{field}s": values for field, values in told.items()}}
+        each |= {} if drawn.latents is None else {"latents": drawn.latents}
         save_array(set_aside(picture.with_suffix(".npz")), facts, samples=drawn.x, **each)
     barrier("grid")
     print(f"{len(drawn.x)} samples of {method}, {spent.mean():.0f} evaluations each, {drawn.seconds:.1f} s")

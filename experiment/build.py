@@ -12,9 +12,10 @@ import samplers
 import sde_lib
 from autoencoders import CODECS
 from configs import default
-from experiment import inputs, ranges, rules
+from experiment import fields, inputs, ranges, rules
 from experiment.experiment import Experiment, image_shape, num_scales
 from experiment.schedule import joined
+from experiment.scheduler import check_sampler
 from experiment.workdir import Workdir
 from models import MODELS
 from models.functional import Network
@@ -79,8 +80,12 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
       OSError: the data set is not there.
     """
     rules.check_config(config)
+    if config.sampling.scheduler:  # with its own steps, which need not go with other samplers
+        config = fields.override(config, [("eval.samplers", repr((config.sampling.scheduler,)))])
     sde, settings = sde_lib.create(**config.sde), samplers.Settings(**config.sampling)
     for method in dict.fromkeys((settings.method, *config.eval.samplers)):
+        if method in samplers.SCHEDULERS:
+            check_sampler(config, method)
         try:
             samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
         except ValueError as error:
@@ -110,9 +115,17 @@ def of_run(config: ConfigDict, workdir: Workdir, *, needs_data: bool = False) ->
     """
     workdir.check(config, training=False)
     inputs.check_files(config, workdir)
-    experiment = build(config, needs_data=needs_data)
+    experiment = build(_with_saved_scheduler(config, workdir), needs_data=needs_data)
     inputs.check_classes(experiment, workdir)
     return experiment
+
+
+def _with_saved_scheduler(config: ConfigDict, workdir: Workdir) -> ConfigDict:
+    """The config with the scheduler that the run's own config has kept, where this one has none."""
+    kept = workdir.config().sampling.scheduler_config
+    if config.sampling.scheduler_config or not kept:
+        return config
+    return fields.override(config, [("sampling.scheduler_config", kept)])
 
 
 def of_folder(field: str, folder: str) -> Experiment:

@@ -110,7 +110,12 @@ class Experiment:
         return sde_lib.parameterization(model.prediction, model.noise_label, model.preconditioning, told_end)
 
     def predict_fn(
-        self, variables: dict[str, Any], *, chain: bool = False, condition: dict[str, Any] | None = None
+        self,
+        variables: dict[str, Any],
+        *,
+        chain: bool = False,
+        condition: dict[str, Any] | None = None,
+        sde: sde_lib.AffineSDE | None = None,
     ) -> sde_lib.PredictFn:
         """The predictions of the network, without dropout, which every sampler and likelihood takes.
 
@@ -118,8 +123,10 @@ class Experiment:
           variables: the network's weights.
           chain: whether a discretely trained network is asked at the levels of its chain, rather than smoothly in t.
           condition: what a conditional network is told of each example of the batch.
+          sde: the process along which it is asked, in place of its own with these variables (`samplers.process_of`).
         """
-        return self.parameterization.predict_fn(self.noising(variables, chain=chain), self._told(variables, condition))
+        process = self.noising(variables, chain=chain, sde=sde)
+        return self.parameterization.predict_fn(process, self._told(variables, condition))
 
     @property
     def predicts_variance(self) -> bool:
@@ -146,14 +153,18 @@ class Experiment:
             config.training.loss in CONSISTENCY_LOSSES and not self.parameterization.told_end
         )
 
-    def logits_fn(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.LogitsFn:
-        """The logits of a classifier with these variables, without dropout; `chain` is that of `predict_fn`."""
-        process = self.noising(variables, chain=chain)
+    def logits_fn(
+        self, variables: dict[str, Any], *, chain: bool = False, sde: sde_lib.AffineSDE | None = None
+    ) -> sde_lib.LogitsFn:
+        """The logits of a classifier with these variables, without dropout; `chain` and `sde` as in `predict_fn`."""
+        process = self.noising(variables, chain=chain, sde=sde)
         return sde_lib.logits_fn(process, self._told(variables, None), self.config.model.noise_label)
 
-    def log_prob_fn(self, variables: dict[str, Any], labels: Any, *, chain: bool = False) -> sde_lib.LogProbFn:
+    def log_prob_fn(
+        self, variables: dict[str, Any], labels: Any, *, chain: bool = False, sde: sde_lib.AffineSDE | None = None
+    ) -> sde_lib.LogProbFn:
         """The classifier's log p(label | x_t) of a batch of as many labels [b]; it is 0 for the label -1."""
-        return sde_lib.log_prob_fn(self.logits_fn(variables, chain=chain), labels)
+        return sde_lib.log_prob_fn(self.logits_fn(variables, chain=chain, sde=sde), labels)
 
     def _told(self, variables: dict[str, Any], condition: dict[str, Any] | None) -> NetworkFn:
         """The network with these variables, which is always told the same, but for the ends of jumps."""
@@ -163,9 +174,11 @@ class Experiment:
 
         return network
 
-    def noising(self, variables: dict[str, Any], *, chain: bool = False) -> sde_lib.AffineSDE | sde_lib.NoiseLevels:
-        """The process that noises the data, or the levels of a discrete training; `chain` is that of `predict_fn`."""
-        process = self.process(variables)
+    def noising(
+        self, variables: dict[str, Any], *, chain: bool = False, sde: sde_lib.AffineSDE | None = None
+    ) -> sde_lib.AffineSDE | sde_lib.NoiseLevels:
+        """The process that noises the data, or the levels of a discrete training, as `predict_fn` takes them."""
+        process = sde or self.process(variables)
         return sde_lib.NoiseLevels(process, self.num_scales, exact=chain) if self.num_scales else process
 
     def process(self, variables: dict[str, Any]) -> sde_lib.AffineSDE:

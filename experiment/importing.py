@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from checkpoints import diffusers, importing
 from checkpoints.published import Weights
 from data.fingerprint import of_file
-from experiment import inputs
+from experiment import fields, inputs
 from experiment.build import network_of
 from experiment.progress import waiting
 from experiment.rules import check_config
@@ -70,6 +70,12 @@ def _check_scheduler(config: ConfigDict, folder: Path) -> None:
         logging.warning("the config samples otherwise than %s: %s", scheduler.file, "; ".join(found))
 
 
+def _scheduler_text(file: Path) -> str:
+    """What the scheduler beside the weights says, as JSON; "" where there is none."""
+    scheduler = diffusers.scheduler_of(file) if importing.detect(file) == "diffusers" else None
+    return scheduler.text if scheduler else ""
+
+
 def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
     """Write the weights as the checkpoint of their step, with the config beside it, and return the step.
 
@@ -83,6 +89,8 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
         workdir.check(config, training=False)
         inputs.check_files(config, workdir)
     weights = read_weights(config, file)
+    if not config.sampling.scheduler_config:  # so that the run can be sampled as diffusers samples the folder
+        config = fields.override(config, [("sampling.scheduler_config", _scheduler_text(file))])
     with workdir.store(read_only=True) as store:
         others = sorted(set(store.steps()) - {weights.step})
     if others:

@@ -199,6 +199,12 @@ def of_images(config: ConfigDict, mode: str) -> Broken:
             f"--mode={mode} is not for a classifier, and model.name is {config.model.name!r}; --mode=train and "
             "evaluate are, and sampling.guide=FOLDER lets it guide another run"
         )
+    steps = config.sampling.scheduler or config.sampling.method
+    if mode == "edit" and steps in samplers.SCHEDULERS:
+        yield (
+            f"--mode=edit leads a sampler on its way, and {steps} steps as diffusers does, from noise to data; leave "
+            "sampling.scheduler '' and take another sampling.method"
+        )
 
 
 def of_training(experiment: Experiment) -> Broken:
@@ -307,6 +313,8 @@ def of_evaluation(experiment: Experiment) -> Broken:
         yield (
             "eval.samplers is (), and eval.enable_sampling True; name at least one sampler, or set the latter to False"
         )
+    if start := experiment.config.sampling.start:
+        yield f"sampling.start is {start!r}, which is for --mode=sample; an evaluation draws its own: leave it ''"
 
 
 def published_samplers(experiment: Experiment) -> dict[str, str]:

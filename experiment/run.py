@@ -91,7 +91,7 @@ class Run:
         """A sampler, ``draw(key, n, label=None) -> Drawn`` with x as stored data: images as whole levels.
 
         In place of n it takes points z [n, ...] of the prior. Draws of n are those of ``--mode=sample`` with the key of
-        ``eval.seed``, `eval.batch_size` at once. A `label` is a class, or one for each sample; None is
+        ``eval.seed``. Both are carried `eval.batch_size` at once. A `label` is a class, or one for each sample; None is
         ``sampling.label``. Whatever else the network is told of a sample is given by the name of its field, [n, ...].
         Each number of samples is compiled once. A draw raises a `Failure` where a sample is not finite.
 
@@ -105,6 +105,7 @@ class Run:
         experiment = self.experiment
         if method or options:
             chosen = {"method": method or self.config.sampling.method, **options}
+            chosen |= {"scheduler": options.get("scheduler", "")} if method else {}
             changes = {"sampling": chosen, "eval.samplers": ()}  # which need not go with these options
             experiment = build(_changed(self.config, changes), needs_data=False)
         variables, most = self.variables | load_guide(experiment), self.config.eval.batch_size
@@ -119,11 +120,12 @@ class Run:
             label: int | Int[Array, " b"] | None = None,
             **told: Shaped[Array, "b *d"],
         ) -> Drawn:
-            if not isinstance(z, int | np.integer):
-                of_z = drawer(len(z))
-                return of_z.fetch(of_z.carry(key, jnp.asarray(z), told=_told(experiment, len(z), label, told)))
-            rows = min(most, int(z))
-            return drawer(rows).all_of(key, int(z), _told(experiment, int(z), label, told, rows))
+            n = int(z) if isinstance(z, int | np.integer) else len(z)
+            rows = min(most, n)
+            of_each = _told(experiment, n, label, told, rows)
+            if isinstance(z, int | np.integer):
+                return drawer(rows).all_of(key, n, of_each)
+            return drawer(rows).all_from(key, z, of_each)
 
         return draw
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 from tqdm import tqdm
@@ -37,12 +38,14 @@ class Drawn(NamedTuple):
 
     The seconds of a batch run from its call, or from the end of the batch before where that was later, until the host
     sees the samples on the device. So those of several add up to the time that they took, whatever the host did
-    meanwhile.
+    meanwhile. With ``sampling.keep_latents`` the x of the process [n, ...] from which the samples were decoded stay
+    beside them.
     """
 
     x: Shaped[np.ndarray, "n *d"]
     evaluations: Shaped[np.ndarray, " n"]
     seconds: float
+    latents: Shaped[np.ndarray, "n *d2"] | None = None
 
 
 class Drawer:
@@ -54,21 +57,42 @@ class Drawer:
     def __init__(self, experiment: Experiment, variables: dict[str, Any], method: str, batch_size: int):
         self.experiment, self.method, self.size = experiment, method, batch_size
         self.variables, sde = on_each(variables, batch_size), experiment.process(variables)
-        self._prior = jax.jit(lambda key: experiment.sde.prior_sample(key, (batch_size, *experiment.codec.shape)))
+        prior = samplers.process_of(experiment.sde, experiment.settings_of(method))
+        self._prior = jax.jit(lambda key: prior.prior_sample(key, (batch_size, *experiment.codec.shape)))
         self._sampler: Any = network_jit(lambda v, key, z, told: sampler(experiment, v, method, sde, told)(key, z))
         self._compiled: dict[str, Callable[..., samplers.Samples]] = {}
         self._free = 0.0
 
     def all_of(self, key: Key[Array, ""], n: int, told: Told | None = None) -> Drawn:
         """The n samples of a key; `told` is of as many as whole batches hold, None: what the experiment says."""
+        return self._batches(n, lambda i, own: self.start(key, i, own), told)
+
+    def all_from(self, key: Key[Array, ""], z: Float[Array, "n *d"], told: Told | None = None) -> Drawn:
+        """The samples of these points of the prior, with `told` as in `all_of`.
+
+        The key is that of the way to data; where it takes several batches, batch i has ``fold_in(key, i)``.
+        """
+        keys = [key] if len(z) <= self.size else [jax.random.fold_in(key, i) for i in range(-(-len(z) // self.size))]
+
+        def start(i: int, own: Told | None) -> tuple[float, samplers.Samples]:
+            points = z[i * self.size : (i + 1) * self.size]
+            whole = points if len(points) == self.size else np.resize(points, (self.size, *z.shape[1:]))
+            return self.carry(keys[i], jnp.asarray(whole), i, own)
+
+        return self._batches(len(z), start, told)
+
+    def _batches(
+        self, n: int, start: Callable[[int, Told | None], tuple[float, samplers.Samples]], told: Told | None
+    ) -> Drawn:
         batches, parts = -(-n // self.size), []
         for i in tqdm(range(batches), desc=self.method, unit="batch", disable=batches == 1 or not is_leader()):
             own = None if told is None else {name: of[i * self.size : (i + 1) * self.size] for name, of in told.items()}
-            begun = self.start(key, i, own)
+            begun = start(i, own)
             with waiting(f"drawing {self.size} samples with {self.method}"):
                 parts.append(self.fetch(begun))
-        x, evaluations, seconds = zip(*parts, strict=True)
-        return Drawn(np.concatenate(x)[:n], np.concatenate(evaluations)[:n], sum(seconds))
+        x, evaluations, seconds, latents = zip(*parts, strict=True)
+        kept = np.concatenate(latents)[:n] if self.experiment.config.sampling.keep_latents else None
+        return Drawn(np.concatenate(x)[:n], np.concatenate(evaluations)[:n], sum(seconds), kept)
 
     def start(self, key: Key[Array, ""], i: int, told: Told | None = None) -> tuple[float, samplers.Samples]:
         """Begin batch i for `fetch`. The host need not wait for it, and the next may begin before it is fetched."""
@@ -101,7 +125,8 @@ class Drawer:
         if not np.isfinite(x).all():
             remedy = self.experiment.settings_of(self.method).remedy
             raise Failure(f"samples of {self.method} are not finite; {remedy}")
-        return Drawn(np.asarray(self.experiment.codec.decode(x)), np.asarray(out.evaluations), seconds)
+        kept = x if self.experiment.config.sampling.keep_latents else None
+        return Drawn(np.asarray(self.experiment.codec.decode(x)), np.asarray(out.evaluations), seconds, kept)
 
 
 def key_of(seed: int, purpose: str) -> Key[Array, ""]:
@@ -144,24 +169,25 @@ def guided(
     The settings are those that are carried out (`samplers.settled`).
     """
     chain, guide, scale, told = settings.on_chain, experiment.guide, settings.guidance_scale, told or {}
-    process = sde_lib.NoiseLevels(sde, experiment.num_scales, exact=chain) if experiment.num_scales else sde
+    along = samplers.process_of(sde, settings)
+    process = sde_lib.NoiseLevels(along, experiment.num_scales, exact=chain) if experiment.num_scales else along
     condition = experiment.condition(told)
     of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
     interval = {"low": settings.guidance_low, "high": settings.guidance_high}
     rescaled = {**interval, "rescale": settings.guidance_rescale}
 
     def model(x: Array, t: Array, condition: Condition) -> sde_lib.Prediction:
-        return experiment.predict_fn(variables, chain=chain, condition=condition)(x, t)
+        return experiment.predict_fn(variables, chain=chain, condition=condition, sde=along)(x, t)
 
-    predict = experiment.predict_fn(variables, chain=chain, condition=condition)
+    predict = experiment.predict_fn(variables, chain=chain, condition=condition, sde=along)
     if guide and guide.classifies:
-        says = guide.log_prob_fn(of_guide, told.get("label"), chain=chain)
+        says = guide.log_prob_fn(of_guide, told.get("label"), chain=chain, sde=along)
         predict = classifier_guided(process, predict, says, scale, **interval)
     elif guide:
-        weak = guide.predict_fn(of_guide, chain=chain, condition=guide.condition(told))
+        weak = guide.predict_fn(of_guide, chain=chain, condition=guide.condition(told), sde=along)
         predict = autoguidance(process, predict, weak, scale, **rescaled)
     elif scale != 1.0 and condition is not None:
         none = experiment.conditioner.none(condition)
         predict = classifier_free(process, model, condition, none, scale, **rescaled)
     low, quantile = -1.0 if experiment.codec.centered else 0.0, settings.threshold_quantile
-    return samplers.thresholded(process, predict, settings.threshold, quantile=quantile, low=low)
+    return samplers.thresholded(process, predict, settings.thresholding, quantile=quantile, low=low)

@@ -107,8 +107,33 @@ def sampling_differences(config: ConfigDict, scheduler: Scheduler) -> list[str]:
     return found
 
 
+def check_sampler(config: ConfigDict, name: str) -> None:
+    """Refuse, with a ValueError, a scheduler of diffusers as a sampler of a run that has another noise or prediction.
+
+    It is the class of that name as diffusers builds it from ``sampling.scheduler_config``; an empty text is refused
+    where the sampler is built.
+    """
+    if not (text := config.sampling.scheduler_config):
+        return
+    where = Path(f"sampling.scheduler_config ({diffusers_scheduler.FILE})")
+    built = diffusers_scheduler.of_fields(diffusers_scheduler.fields_of(text, where), where, name)
+    if found := differences(config, built):
+        raise ValueError(
+            f"sampling.scheduler {name}, as diffusers builds it from the folder's {diffusers_scheduler.FILE}, has not "
+            f"the noise of this run: {'; '.join(found)}"
+        )
+
+
 def as_scheduler(config: ConfigDict) -> dict[str, Any] | None:
-    """The scheduler_config.json of a config's noise and sampler; None where diffusers has no such noise."""
+    """The scheduler_config.json of a config's noise and sampler; None where diffusers has no such noise.
+
+    It is the one that the run has kept, where that still has its noise.
+    """
+    if kept := config.sampling.scheduler_config:
+        where = Path(diffusers_scheduler.FILE)
+        written = diffusers_scheduler.fields_of(kept, where)
+        if not differences(config, diffusers_scheduler.of_fields(written, where)):
+            return written
     fields = _fields_of(config)
     if fields is None:
         return None

@@ -4,7 +4,7 @@ from samplers.adams import deis, ipndm, lms
 from samplers.ancestral import ancestral
 from samplers.base import Samples, State, Stepper, predictor_corrector, sample, tweedie
 from samplers.classifier import classifier_guide, classifier_guided
-from samplers.create import create, draw, settled
+from samplers.create import create, draw, process_of, settled
 from samplers.ddim import ddim
 from samplers.dpm_solver import dpm_solver
 from samplers.dpm_solver_singlestep import dpm_solver_2s, dpm_solver_sde, dpm_solver_singlestep
@@ -17,6 +17,7 @@ from samplers.methods import CORRECTORS, DETERMINISTIC, MAPS, PREDICTORS, SOLVER
 from samplers.ode import FlowSolution, decode, draw_probes, encode, solve_flow
 from samplers.reverse_diffusion import reverse_diffusion
 from samplers.runge_kutta import Churn, dpm_2, euler, heun
+from samplers.schedulers import SCHEDULERS
 from samplers.settings import METHODS, Settings
 from samplers.threshold import thresholded
 from samplers.unipc import unipc

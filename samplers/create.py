@@ -16,14 +16,32 @@ from samplers.base import Samples, Stepper, predictor_corrector, sample, tweedie
 from samplers.defaults import chosen
 from samplers.nodes import own_chain
 from samplers.ode import solve_flow
+from samplers.schedulers import course
 from samplers.settings import Settings
+from samplers.visited import Course, Visited
 from sde_lib.base import AffineSDE
 from sde_lib.prediction import Model
+
+
+def process_of(sde: AffineSDE, settings: Settings) -> AffineSDE:
+    """The process along which the settings' sampler asks its model: `sde`, or a chain as a scheduler visits it.
+
+    Raises:
+      ValueError: a scheduler that cannot be built, or cannot take so many steps.
+    """
+    return _course(sde, settings)[0] if settings.scheduled else sde
+
+
+def _course(sde: AffineSDE, settings: Settings) -> tuple[Visited, np.ndarray, Course]:
+    return course(sde, settings.method, settings.scheduler_config, settings.steps, **settings.options)
 
 
 def stepper_of(sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
     """The stepper of the settings; the adaptive ODE has none."""
     settings = chosen(sde, settings)
+    if settings.scheduled:
+        process, _, found = _course(sde, settings)
+        return found.solver(process, model)
     made = []
     for constructor in settings.constructors:
         options = arguments(constructor, settings)
@@ -44,6 +62,8 @@ def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.
       ValueError: too few evaluations for one step, or whatever `grids.create` refuses.
     """
     settings = chosen(sde, settings)
+    if settings.scheduled:
+        return _course(sde, settings)[1]
     chain, end = settings.discretization or sde.num_levels, last_time(sde, settings)
 
     def times(n: int) -> np.ndarray:
@@ -107,7 +127,7 @@ def create(
     """The sampler ``(key, z [b, ...]) -> Samples``, z drawn from the prior; jit it once.
 
     Deterministic methods ignore the key. The adaptive ODE keeps no trajectory. A learned variance
-    (`Settings.learned_variance`) needs a model that predicts one.
+    (`Settings.learned_variance`) needs a model that predicts one. A scheduler asks its model along `process_of`.
 
     Args:
       wrap: what is made of the stepper before it runs; the adaptive ODE has none.
@@ -136,6 +156,11 @@ def create(
         if not end < start <= 1.0:
             raise ValueError(f"sampling: it starts at {start} and ends at {end}; needed is t_min < start <= 1")
         return run_ode
+    if settings.scheduled and (wrap is not None or start != 1.0):
+        raise ValueError(
+            f"sampling.method {settings.method!r} steps as diffusers does from noise to data, and can be neither begun "
+            "halfway nor led; take ddim, dpmpp_2m or another method"
+        )
     stepper = stepper_of(sde, model, settings)
     times = grid(sde, stepper, settings, start)
     if wrap is not None:
@@ -149,7 +174,7 @@ def create(
             z,
             times,
             denoiser=denoiser,
-            noiseless_end=settings.denoise == "mean",
+            noiseless_end=settings.denoise == "mean" and not settings.scheduled,
             trajectory=trajectory,
         )
 

@@ -3,7 +3,7 @@
 Such a solver is a table. Each row says where the network is evaluated, and which linear combination of the state and
 of the answers so far comes next:
 
-    m_0 = x0 or eps at (x, t)
+    m_0 = x0, eps or v at (x, t)
     x    <- keep base + sum_j c_j m_j + noise z              where the next row evaluates
     base <- the same with numbers of its own                 where the step began
 
@@ -22,8 +22,8 @@ from jaxtyping import Array, Float, Key
 
 from samplers.base import Plan, State, Stepper, at, normal_like
 from samplers.nodes import Node, nodes
-from sde_lib.base import AffineSDE
-from sde_lib.prediction import Model, as_prediction
+from sde_lib.base import AffineSDE, Coefficient, expand
+from sde_lib.prediction import Model, Prediction, as_prediction
 
 PREDICTIONS = ("x0", "eps")
 
@@ -59,7 +59,7 @@ class Method:
     """What a solver's table needs: which answer it combines, how many it remembers, what else it does.
 
     Attributes:
-      prediction: 'x0' or 'eps', what m_j are.
+      prediction: 'x0', 'eps' or 'v' = alpha eps - sigma x0, what m_j are.
       memory: how many answers are kept, the newest included.
       stages: whether rows have a base of their own.
       multistep: whether a step uses answers of steps before it.
@@ -117,7 +117,7 @@ def linear(sde: AffineSDE, model: Model, method: Method, table: Table) -> Steppe
         if z is not None:
             x, base = (row.before[0] * a + row.before[1] * z for a in (x, base))
         answer = at(predict, x, row.t)
-        history = (answer.eps if method.prediction == "eps" else answer.x0, *history[:-1])
+        history = (_said(sde, method.prediction, answer, row.t), *history[:-1])
 
         def move(numbers: Array) -> tuple[Array, Array]:
             mean = numbers[0] * base + sum(numbers[1 + j] * m for j, m in enumerate(history))
@@ -142,6 +142,14 @@ def linear(sde: AffineSDE, model: Model, method: Method, table: Table) -> Steppe
         place=place,
         one_step=not method.multistep,
     )
+
+
+def _said(sde: AffineSDE, prediction: str, answer: Prediction, t: Coefficient) -> Array:
+    """The answer in the form that a method combines."""
+    if prediction == "v":
+        alpha, sigma = expand(sde.alpha(t), answer.eps), expand(sde.sigma(t), answer.eps)
+        return alpha * answer.eps - sigma * answer.x0
+    return answer.eps if prediction == "eps" else answer.x0
 
 
 def _rows(table: Table, grid: list[Node], method: Method) -> list[Row]:

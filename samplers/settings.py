@@ -12,10 +12,11 @@ from samplers.guidance import RANGES as OF_GUIDANCE
 from samplers.guidance import scale_of
 from samplers.methods import CORRECTORS, MAPS, PREDICTORS, SOLVERS, STEPPERS
 from samplers.ode import TOLERANCE
+from samplers.schedulers import SCHEDULERS
 from samplers.threshold import RANGES as OF_THRESHOLD
 
 OPTIONS = limits.declared(*STEPPERS.values())
-METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS, *MAPS)
+METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS, *MAPS, *SCHEDULERS)
 DENOISE = ("tweedie", "mean", "none")
 
 
@@ -28,10 +29,13 @@ class Settings:
 
     Attributes:
       method: 'pc' (predictor and corrector), 'ode' (adaptive probability flow), one predictor by name, or one of the
-        few-step solvers, `samplers.methods.SOLVERS`, or of the maps, `samplers.methods.MAPS`.
+        few-step solvers, `samplers.methods.SOLVERS`, or of the maps, `samplers.methods.MAPS`, or a scheduler of
+        diffusers, `samplers.schedulers.SCHEDULERS`, which has a grid, a last step and a threshold of its own.
       predictor: of 'pc': one of PREDICTORS, or 'none' for the corrector alone.
       corrector: of 'pc': 'langevin', 'ald' (annealed Langevin) or 'none'.
-      steps: grid steps of the stochastic methods.
+      steps: grid steps of the stochastic methods, and of a scheduler.
+      scheduler: one of SCHEDULERS as the method, whatever `method` is; it becomes '' and that the method.
+      scheduler_config: the text of the scheduler_config.json from which a scheduler is built.
       flow_steps: grid steps of the fixed-step flow methods.
       evaluations: score evaluations of a few-step solver, the step to data included; its grid gets as many points as
         they allow.
@@ -62,12 +66,16 @@ class Settings:
       guide: the folder of a run to guide with: a noise-conditional classifier, or a weaker model of the same data
         (autoguidance); '': the network's own unconditional score.
       guide_checkpoint: the step of that run; -1: its newest.
+      start: of a command that draws samples once, the file of noise at which they start; '': they are drawn.
+      keep_latents: of the same, whether the x before decoding are kept beside the samples.
     """
 
     method: Annotated[str, limits.OneOf(METHODS)] = "pc"
     predictor: Annotated[str, limits.OneOf((*PREDICTORS, "none"))] = "reverse_diffusion"
     corrector: Annotated[str, limits.OneOf((*CORRECTORS, "none"))] = "langevin"
     steps: Annotated[int, grids.RANGES["steps"]] = 1000
+    scheduler: Annotated[str, limits.OneOf((*SCHEDULERS, ""))] = ""
+    scheduler_config: Annotated[str, limits.Text()] = ""
     flow_steps: Annotated[int, grids.RANGES["steps"]] = 50
     evaluations: Annotated[int, limits.whole(1)] = 20
     grid: Annotated[str, limits.Text()] = "auto"
@@ -89,9 +97,14 @@ class Settings:
     guidance_rescale: Annotated[float, OF_GUIDANCE["guidance_rescale"]] = 0.0
     guide: Annotated[str, limits.Text()] = ""
     guide_checkpoint: Annotated[int, limits.whole(-1, note="a step, or -1 for the newest")] = -1
+    start: Annotated[str, limits.Text()] = ""
+    keep_latents: Annotated[bool, limits.Flag()] = False
 
     def __post_init__(self) -> None:
         limits.check("sampling.", vars(self), RANGES)
+        if self.scheduler:
+            object.__setattr__(self, "method", self.scheduler)
+            object.__setattr__(self, "scheduler", "")  # so that another method may replace this one
         if self.grid not in ("auto", *grids.GRIDS) and not spacings.known(self.grid):
             raise ValueError(f"sampling.{grids.unknown(self.grid)}")
         if self.predictor == self.corrector == "none":
@@ -101,7 +114,7 @@ class Settings:
                 f"sampling.guidance_low is {self.guidance_low} and sampling.guidance_high {self.guidance_high}; needed "
                 "is guidance_low < guidance_high, of sigma / alpha"
             )
-        if self.method != "ode":
+        if self.method != "ode" and not self.scheduled:
             self._check_grid()
 
     def _check_grid(self) -> None:
@@ -136,14 +149,20 @@ class Settings:
 
     @property
     def constructors(self) -> list[Callable[..., Stepper]]:
-        """Those of the method, or of predictor and corrector of 'pc'; the adaptive ODE has none."""
+        """Those of the method, or of predictor and corrector of 'pc'; the adaptive ODE and schedulers have none."""
         names = (self.predictor, self.corrector) if self.method == "pc" else (self.method,)
         return [STEPPERS[name] for name in names if name in STEPPERS]
 
     @property
+    def scheduled(self) -> bool:
+        """Whether it steps as a scheduler of diffusers does."""
+        return self.method in SCHEDULERS
+
+    @property
     def options(self) -> dict[str, Any]:
-        """The options that its constructors declare."""
-        return {name: getattr(self, name) for name in limits.declared(*self.constructors)}
+        """The options that its constructors declare; of a scheduler, those that a pipeline passes on to it."""
+        declaring = [SCHEDULERS[self.method].course] if self.scheduled else self.constructors
+        return {name: getattr(self, name) for name in limits.declared(*declaring)}
 
     @property
     def learned_variance(self) -> bool:
@@ -168,7 +187,12 @@ class Settings:
     @property
     def denoised(self) -> bool:
         """Whether a step of its own, Tweedie's, leads from the end of the grid to data."""
-        return self.denoise == "tweedie" and not self.few_step
+        return self.denoise == "tweedie" and not (self.few_step or self.scheduled)
+
+    @property
+    def thresholding(self) -> str:
+        """The rule that keeps the denoised image in range, besides a scheduler's own."""
+        return "none" if self.scheduled else self.threshold
 
     @property
     def on_chain(self) -> bool:
@@ -176,7 +200,8 @@ class Settings:
 
         So it is where a stochastic method takes the chain's steps (`samplers.settled` says whether it does).
         """
-        return self.discretization > 0 and not (self.method == "ode" or self.flow or self.few_step)
+        own = self.method == "ode" or self.flow or self.few_step or self.scheduled
+        return self.discretization > 0 and not own
 
     @property
     def remedy(self) -> str:
@@ -185,6 +210,8 @@ class Settings:
             return "loosen sampling.rtol and sampling.atol, or raise sampling.t_min"
         if self.few_step:
             return "raise sampling.evaluations, or take another sampling.grid"
+        if self.scheduled:
+            return "raise sampling.steps"
         steps = "flow_steps" if self.method.startswith("flow") else "steps"
         return f"raise sampling.{steps}" + (", or lower sampling.snr" if self.corrected else " or sampling.t_min")
 
@@ -204,13 +231,17 @@ RANGES = {name: option.range for name, option in limits.declared(Settings).items
 
 def _names_levels(s: Settings) -> bool:
     """Whether the grid, the network or the steps depend on the number of levels of `discretization`."""
-    if s.method == "ode":
+    if s.method == "ode" or s.scheduled:
         return False
     return spacings.known(s.grid) or s.on_chain or s.mover in ("ancestral", "reverse_diffusion") or s.corrected
 
 
 def _guided(s: Settings) -> bool:
     return s.guidance_scale != 1.0 or bool(s.guide)
+
+
+def _without_grid(s: Settings) -> bool:
+    return s.method == "ode" or s.scheduled
 
 
 def _steps_of_flow(s: Settings) -> bool:
@@ -223,13 +254,19 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "steps": lambda s: s.method == "ode" or _steps_of_flow(s) or s.few_step,
     "flow_steps": lambda s: not _steps_of_flow(s),
     "evaluations": lambda s: not s.few_step,
-    "grid": lambda s: s.method == "ode",
-    "karras_power": lambda s: s.method == "ode" or s.grid != "karras",
-    "grid_shift": lambda s: s.method == "ode" or s.grid != "shifted",
-    "grid_noise": lambda s: s.method == "ode" or s.grid != "given",
+    "scheduler": lambda s: True,  # which is the method by now
+    "scheduler_config": lambda s: not s.scheduled,
+    "start": lambda s: True,  # these two say nothing of a sampler
+    "keep_latents": lambda s: True,
+    "grid": lambda s: _without_grid(s),
+    "karras_power": lambda s: _without_grid(s) or s.grid != "karras",
+    "grid_shift": lambda s: _without_grid(s) or s.grid != "shifted",
+    "grid_noise": lambda s: _without_grid(s) or s.grid != "given",
+    "t_min": lambda s: s.scheduled,
+    "denoise": lambda s: s.scheduled,
     "discretization": lambda s: not _names_levels(s),
-    "threshold": lambda s: s.threshold == "none",
-    "threshold_quantile": lambda s: s.threshold != "dynamic",
+    "threshold": lambda s: s.thresholding == "none",
+    "threshold_quantile": lambda s: s.thresholding != "dynamic",
     "rtol": lambda s: s.method != "ode",
     "atol": lambda s: s.method != "ode",
     "label": lambda s: s.label < 0,

@@ -73,6 +73,8 @@ def least(sde: AffineSDE, settings: Settings) -> int:
     """
     if settings.method == "ode":
         raise ValueError("method 'ode' takes as many evaluations as its tolerances ask for; take 'heun' or another")
+    if settings.scheduled:
+        raise ValueError(f"method {settings.method!r} takes sampling.steps, and no grid; take 'ddim' or another solver")
     stepper = stepper_of(sde, lambda x, t: x, settings)
     return (stepper.per_step or stepper.evaluations) + _to_data(stepper, settings)
 

@@ -1,5 +1,7 @@
 """Keeping the denoised image within the data's range: a prediction for a prediction, whatever the sampler."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -30,6 +32,19 @@ def thresholded(
     predict = as_prediction(process, model)
     if rule == "none":
         return predict
+    confine = confined(rule, quantile=quantile, low=low, high=high)
+
+    def of_confined(x: Float[Array, "b *d"], t: Float[Array, " b"], *end: Float[Array, " b"]) -> Prediction:
+        prediction = predict(x, t, *end)
+        return of_x0(process, x, t, confine(prediction.x0), prediction.variance)
+
+    return PredictFn(predict.process, of_confined, predict.told_end)
+
+
+def confined(
+    rule: str, *, quantile: float = 0.995, low: float = -1.0, high: float = 1.0
+) -> Callable[[Float[Array, "b *d"]], Float[Array, "b *d"]]:
+    """The rule of `thresholded` as a function of x0 alone; it raises the same."""
     limits.check("", {"threshold": rule, "threshold_quantile": quantile}, RANGES)
     limits.check("threshold: ", {"low": low, "high": high}, {"low": limits.Number(), "high": limits.Number()})
     if low >= high:
@@ -45,10 +60,4 @@ def thresholded(
         reach = expand(jnp.maximum(reach, 1.0), x0)
         return middle + half * jnp.clip(centred, -reach, reach) / reach
 
-    confine = {"clip": clip, "dynamic": dynamic}[rule]
-
-    def confined(x: Float[Array, "b *d"], t: Float[Array, " b"], *end: Float[Array, " b"]) -> Prediction:
-        prediction = predict(x, t, *end)
-        return of_x0(process, x, t, confine(prediction.x0), prediction.variance)
-
-    return PredictFn(predict.process, confined, predict.told_end)
+    return {"none": lambda x0: x0, "clip": clip, "dynamic": dynamic}[rule]

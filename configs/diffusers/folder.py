@@ -35,7 +35,7 @@ def get_config(path: str = "") -> ConfigDict:
             config.model.noise_label = "sigma"
     config.training.continuous = not scheduler.is_chain
     config.training.eval_freq = 0
-    config.sampling.update(scheduler.sampling)
+    config.sampling.update(scheduler.sampling, scheduler_config=scheduler.text)
     config.eval.batch_size = 64
     config.eval.samplers = (config.sampling.method,)
     config.eval.enable_bpd = False

@@ -22,7 +22,7 @@ from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import toy_mixture8_mlp
 from evaluation import grid
 from experiment import Refusal, Run
-from experiment.build import build, network_of
+from experiment.build import build, network_of, of_run
 from experiment.importing import read_weights
 from experiment.scheduler import as_scheduler
 from experiment.weights import load
@@ -287,6 +287,29 @@ def test_the_same_noise_in_other_words_is_taken_and_other_sampling_is_told(tmp_p
         config.sde = ConfigDict({"name": "vp", "t_min": 1e-5})  # whose published chain of 1000 levels is the same
     read_weights(config, folder)
     assert "clip_sample True, thresholding False, here sampling.threshold 'none'" in caplog.text
+
+
+def test_a_run_keeps_the_scheduler_of_its_folder_and_samples_as_others_built_from_it(tmp_path):
+    """Whether the config was read from the folder or not; a class that would take another noise is refused."""
+    written = {"_class_name": "DDPMScheduler", "clip_sample": False, "beta_schedule": "linear"}
+    folder, config = described(tmp_path / "model", written), ddpm_config()
+    main.run("import", config, str(tmp_path / "run"), str(folder))
+    saved = Workdir(tmp_path / "run").config()
+    assert json.loads(saved.sampling.scheduler_config) == written
+    assert folder_config.get_config(str(folder)).sampling.scheduler_config == saved.sampling.scheduler_config
+    config.sampling.update(scheduler="DPMSolverMultistepScheduler", steps=5)
+    main.prepare("sample", config, str(tmp_path / "run"))  # which has no scheduler of its own
+    experiment = of_run(config, Workdir(tmp_path / "run"))
+    assert experiment.settings.method == "DPMSolverMultistepScheduler" and experiment.settings.steps == 5
+    assert experiment.config.eval.samplers == ("DPMSolverMultistepScheduler",)
+    config.sampling.scheduler = "HeunDiscreteScheduler"
+    with pytest.raises(Refusal, match=r"HeunDiscreteScheduler, as diffusers builds .* beta_start 0\.00085, here sde"):
+        main.prepare("sample", config, str(tmp_path / "run"))
+    with pytest.raises(Refusal, match="--mode=edit leads a sampler on its way, and HeunDiscreteScheduler steps"):
+        main.prepare("edit", config, str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="DDIMScheduler is built from the scheduler_config"):
+        config.sampling.scheduler = "DDIMScheduler"
+        build(config, needs_data=False)
 
 
 @pytest.mark.slow

@@ -10,11 +10,11 @@ import samplers
 from configs.vp import digits
 from experiment.fields import override
 from limits import Option, declared, whole
-from samplers import CORRECTORS, METHODS, PREDICTORS, SOLVERS, Settings
+from samplers import CORRECTORS, METHODS, PREDICTORS, SCHEDULERS, SOLVERS, Settings
 from samplers.settings import RANGES
 from sde_lib import VP
 
-TABLES = {**PREDICTORS, **CORRECTORS, **SOLVERS}
+TABLES = {**PREDICTORS, **CORRECTORS, **SOLVERS, **{name: kind.course for name, kind in SCHEDULERS.items()}}
 
 
 def test_an_option_is_what_a_signature_declares_and_nobody_has_set() -> None:
