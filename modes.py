@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 import editing
 import evaluation.run
-from checkpoints import diffusers
+from checkpoints import diffusers, diffusers_autoencoder
 from evaluation import compare, given, grid, quality, reproduce, snapshot_fid, stats
 from evaluation import report as reports
 from experiment import Experiment, build, inputs, rules
@@ -25,7 +25,7 @@ from experiment.scheduler import as_scheduler
 from experiment.starting_points import starting_points
 from experiment.weights import load_run, suffix
 from experiment.workdir import Workdir
-from models import CLASSIFIERS
+from models import AUTOENCODERS, CLASSIFIERS
 from training import loop, preparation
 from training.best import FILE as BEST
 
@@ -141,12 +141,13 @@ def import_(config: ConfigDict, workdir: Workdir, checkpoint: str | None) -> Act
 
 
 def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
-    """The weights as a folder of diffusers: network, scheduler and safetensors, in WORKDIR/diffusers_step_N."""
+    """The weights as a folder of diffusers: network, its scheduler and safetensors, in WORKDIR/diffusers_step_N."""
     workdir.check(config, training=False)
     inputs.check_files(config, workdir)
     rules.check(rules.of_images(config, "export"))
-    network = network_of(config)
-    diffusers.config_of(network)  # one that has no counterpart there is refused
+    network, compresses = network_of(config), config.model.name in AUTOENCODERS
+    layout = diffusers_autoencoder if compresses else diffusers
+    layout.config_of(network)  # one that has no counterpart there is refused
     step, variables = load_run(workdir, network, config)
     folder = workdir.path / f"diffusers_step_{step}{suffix(config)}"
     if folder.exists():
@@ -155,7 +156,8 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     def act() -> None:
         if is_leader():
             with tempfile.TemporaryDirectory(dir=workdir.path) as unfinished:
-                diffusers.write(Path(unfinished) / folder.name, network, variables, as_scheduler(config))
+                beside = () if compresses else (as_scheduler(config),)
+                layout.write(Path(unfinished) / folder.name, network, variables, *beside)
                 (Path(unfinished) / folder.name).rename(folder)
             print(folder)
         barrier("exported")

@@ -36,7 +36,18 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
             f"model.preconditioning is {config.model.preconditioning!r}, and {file} was trained inside {wrapper!r}"
         )
     _check_noise_scales(config, file, weights.metadata)
+    _check_scaling(config, file, weights.metadata)
     return weights
+
+
+def _check_scaling(config: ConfigDict, file: Path, metadata: dict[str, Any]) -> None:
+    """Refuse an autoencoder's scaling factor other than the one kept beside the weights; 0 in the config is unknown."""
+    ours, theirs = config.model.get("scaling_factor"), metadata.get("scaling_factor")
+    if ours and theirs is not None and not np.isclose(ours, theirs, rtol=1e-4):
+        raise ValueError(
+            f"{file} holds latents scaled by {theirs:.6g}, and model.scaling_factor is {ours}; set it to that, or to 0 "
+            "where it is not known"
+        )
 
 
 def _check_noise_scales(config: ConfigDict, file: Path, metadata: dict[str, Any]) -> None:
