@@ -39,7 +39,7 @@ class Posterior(NamedTuple):
 
     def sample(self, noise: Float[AnyArray, "b *d"]) -> Float[Array, "b *d"]:
         """The latents mean + std noise, of standard normal noise; their mode is the mean."""
-        return self.mean + self.std * noise
+        return jnp.asarray(self.mean) + self.std * noise
 
     def kl(self) -> Float[Array, " b"]:
         """KL(posterior || N(0, I)) of each example, in nats."""
@@ -52,7 +52,7 @@ class Posterior(NamedTuple):
 
     def nll(self, x: Float[AnyArray, "b *d"]) -> Float[Array, " b"]:
         """-log p(x) of each example's latents x, in nats."""
-        squares = jnp.square(x - self.mean) / self.variance
+        squares = jnp.square(jnp.asarray(x) - self.mean) / self.variance
         return 0.5 * _sum(math.log(2 * math.pi) + self.log_variance + squares)
 
 

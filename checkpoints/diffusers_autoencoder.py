@@ -25,7 +25,7 @@ from models.functional import Network
 from models.resolutions import level_widths, shorter_sides
 
 FOLDERS = ("", "vae", "vqvae")
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "act_fn": "silu",
     "block_out_channels": (64,),
     "down_block_types": ("DownEncoderBlock2D",),
@@ -38,7 +38,7 @@ DEFAULTS = {
     "shift_factor": None,
     "up_block_types": ("UpDecoderBlock2D",),
 }
-OF_KL = {
+OF_KL: dict[str, Any] = {
     "latent_channels": 4,
     "latents_mean": None,
     "latents_std": None,
@@ -46,7 +46,7 @@ OF_KL = {
     "use_quant_conv": True,
     "use_post_quant_conv": True,
 }
-OF_VQ = {
+OF_VQ: dict[str, Any] = {
     "latent_channels": 3,
     "lookup_from_codebook": False,
     "norm_type": "group",
@@ -130,8 +130,8 @@ def network_options(config: Mapping[str, Any], image_size: Sides | None = None) 
 def _damaged(given: Mapping[str, Any]) -> list[str]:
     """Every field that is of another type than the network needs."""
     counts = ("in_channels", "out_channels", "layers_per_block", "latent_channels", "norm_num_groups")
-    counts += ("num_vq_embeddings",) if "num_vq_embeddings" in given else ()
-    wrong = [field for field in counts if type(given[field]) is not int or given[field] < 1]
+    optional = ("num_vq_embeddings",) if "num_vq_embeddings" in given else ()
+    wrong = [field for field in (*counts, *optional) if type(given[field]) is not int or given[field] < 1]
     wrong += [f for f in ("scaling_factor", "shift_factor") if not isinstance(given[f] or 0.0, int | float)]
     flags = ("mid_block_add_attention", "use_quant_conv", "use_post_quant_conv")
     wrong += [field for field in flags if field in given and type(given[field]) is not bool]

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float, Key, Num
+from jaxtyping import Array, Key
 
 from models.functional import Network, Variables
 from sde_lib import AffineSDE
@@ -26,18 +26,10 @@ class NetworkAndSchedule(Network):
         """Shapes and dtypes of both."""
         return self._with(super().abstract(), jax.eval_shape(lambda: self.sde.parameters))
 
-    def apply(
-        self,
-        variables: Variables,
-        x: Float[Array, "b *d"],
-        c_noise: Num[Array, " b"],
-        condition: Any = None,
-        *,
-        keys: Key[Array, " b"] | None = None,
-    ) -> Float[Array, "b *d"]:
-        """The network's output."""
+    def module(self, variables: Variables) -> Any:
+        """The network's module."""
         own = {name: value for name, value in variables["params"].items() if not name.startswith(PREFIX)}
-        return super().apply({**variables, "params": own}, x, c_noise, condition, keys=keys)
+        return super().module({**variables, "params": own})
 
     @staticmethod
     def _with(variables: Variables, parameters: dict[str, Any]) -> Variables:

@@ -45,7 +45,7 @@ class Encoder(nnx.Module):
     def __init__(self, plan: Plan, c_image: int, c_out: int):
         c = plan.c_first
         self.conv_in = conv3x3(c_image, c, **plan.make)
-        self.down = nnx.List()
+        self.down: nnx.List = nnx.List()
         for size, width in zip(plan.sizes, plan.widths, strict=True):
             way = "down" if size != plan.sizes[-1] else None
             self.down.append(_level(plan, c, width, plan.num_res_blocks, size in plan.attn_resolutions, way))
@@ -70,7 +70,7 @@ class Decoder(nnx.Module):
         c = plan.widths[-1]
         self.conv_in = conv3x3(c_in, c, **plan.make)
         self.middle = _middle(plan, c)
-        self.up = nnx.List()
+        self.up: nnx.List = nnx.List()
         for size, width in reversed(list(zip(plan.sizes, plan.widths, strict=True))):
             way = "up" if size != plan.sizes[0] else None
             self.up.append(_level(plan, c, width, plan.num_res_blocks + 1, size in plan.attn_resolutions, way))

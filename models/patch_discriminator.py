@@ -160,7 +160,7 @@ class PatchDiscriminator(nnx.Module):
                 f"this discriminator takes images of {self.num_channels} channels and at least {least} pixels a side, "
                 f"received {x.shape[1:]}; fewer num_layers take smaller ones"
             )
-        h, found = x, {}
+        h, found = x, dict[str, Array]()
         for layer, conv in enumerate(self.convs):
             h = conv(h)
             if 0 < layer <= len(self.norms):

@@ -3,7 +3,7 @@ r"""kl-f32 of latent diffusion's model zoo: KL, 32 times smaller, 64 channels.
 Command:  python main.py --mode=import --config=configs/autoencoders/kl_f32.py \
           --workdir=runs/kl_f32 --checkpoint=model.ckpt
           (of kl-f32.zip, or a folder of diffusers), or --mode=train --config.data.path=FOLDER of pictures.
-Hardware: published on A100s, 6 pictures each; one GPU reconstructs.
+Hardware: published with 6 pictures a GPU; one GPU reconstructs.
 Expected: rFID 2.04, PSNR 22.27 +- 3.93 behind 406,763 steps (published).
 """
 

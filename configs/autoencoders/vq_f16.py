@@ -3,7 +3,7 @@ r"""vq-f16 of latent diffusion's model zoo: 16384 codes of 8 numbers, 16 times s
 Command:  python main.py --mode=import --config=configs/autoencoders/vq_f16.py \
           --workdir=runs/vq_f16 --checkpoint=model.ckpt
           (of vq-f16.zip, or a folder of diffusers), or --mode=train --config.data.path=FOLDER of pictures.
-Hardware: published on A100s, 14 pictures each; one GPU reconstructs.
+Hardware: published with 14 pictures a GPU; one GPU reconstructs.
 Expected: rFID 5.15, PSNR 20.83 +- 3.61 behind 1,101,166 steps (published).
 """
 

@@ -3,7 +3,7 @@ r"""vq-f4 of latent diffusion's model zoo: 8192 codes of 3 numbers, 4 times smal
 Command:  python main.py --mode=import --config=configs/autoencoders/vq_f4.py \
           --workdir=runs/vq_f4 --checkpoint=model.ckpt
           (of vq-f4.zip, or a folder of diffusers), or --mode=train --config.data.path=FOLDER of pictures.
-Hardware: published on A100s, 8 pictures each; one GPU reconstructs.
+Hardware: published with 8 pictures a GPU; one GPU reconstructs.
 Expected: rFID 0.58, PSNR 27.43 +- 4.26 behind 533,066 steps (published).
 """
 

@@ -3,7 +3,7 @@ r"""vq-f4-noattn of latent diffusion's model zoo: 8192 codes of 3 numbers, 4 tim
 Command:  python main.py --mode=import --config=configs/autoencoders/vq_f4_noattn.py \
           --workdir=runs/vq_f4_noattn --checkpoint=model.ckpt
           (of vq-f4-noattn.zip, or a folder of diffusers), or --mode=train --config.data.path=FOLDER of pictures.
-Hardware: published on A100s, 8 pictures each; one GPU reconstructs.
+Hardware: published with 8 pictures a GPU; one GPU reconstructs.
 Expected: rFID 1.06, PSNR 25.21 +- 4.17 behind 658,131 steps (published).
 """
 

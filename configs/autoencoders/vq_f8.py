@@ -3,7 +3,7 @@ r"""vq-f8 of latent diffusion's model zoo: 16384 codes of 4 numbers, 8 times sma
 Command:  python main.py --mode=import --config=configs/autoencoders/vq_f8.py \
           --workdir=runs/vq_f8 --checkpoint=model.ckpt
           (of vq-f8.zip, or a folder of diffusers), or --mode=train --config.data.path=FOLDER of pictures.
-Hardware: published on A100s, 10 pictures each; one GPU reconstructs.
+Hardware: published with 10 pictures a GPU; one GPU reconstructs.
 Expected: rFID 1.14, PSNR 23.07 +- 3.99 behind 971,043 steps (published).
 """
 

@@ -277,6 +277,7 @@ def test_what_diffusers_does_not_have_is_not_exported(name, options, message, tm
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_goes_in_and_out_without_a_config_of_its_own(tmp_path, capsys):
     """--mode=import with the folder as its config, and --mode=export back."""
     pipeline = tmp_path / "pipeline"
