@@ -53,7 +53,7 @@ class Posterior(NamedTuple):
     def nll(self, x: Float[AnyArray, "b *d"]) -> Float[Array, " b"]:
         """-log p(x) of each example's latents x, in nats."""
         squares = jnp.square(jnp.asarray(x) - self.mean) / self.variance
-        return 0.5 * _sum(math.log(2 * math.pi) + self.log_variance + squares)
+        return 0.5 * _sum(squares + self.log_variance + math.log(2 * math.pi))
 
 
 def _sum(x: Array) -> Array:
