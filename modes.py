@@ -59,7 +59,7 @@ def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
 
 def evaluate(config: ConfigDict, workdir: Workdir, pictures: str | None) -> Act:
-    """bits/dim, samples, FID; of a classifier its accuracy; of --samples, which need no run, FID: report.md."""
+    """bits/dim, samples, FID; accuracy; reconstructions; of --samples, which need no run, FID: report.md."""
     if pictures:
         return _evaluate_given(config, workdir, Path(pictures))
     experiment = _evaluable(config, workdir)
@@ -168,7 +168,7 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
     """Where a training's results lie, and the commands that come next."""
     pictures = "samples/*.png, " if (workdir.path / "samples").exists() else ""
-    modes = ["evaluate"] if experiment.classifies else ["sample", "evaluate"]
+    modes = ["evaluate"] if experiment.classifies or experiment.compresses else ["sample", "evaluate"]
     following = [f"  python main.py --mode={mode} --workdir={workdir.path}" for mode in modes]
     first = f"trained to step {step}; {workdir.path} holds checkpoints, {pictures}metrics.jsonl and tensorboard. Next:"
     best = workdir.path / BEST
@@ -179,9 +179,9 @@ def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
 def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True) -> Experiment:
     """The experiment of a run; its data may be absent where only public statistics are compared with."""
     compared = config.eval.enable_sampling and not (config.eval.inception and config.eval.reference_stats)
-    classifies = config.model.name in CLASSIFIERS
+    of_test_set = config.model.name in (*CLASSIFIERS, *AUTOENCODERS)  # what they are measured on
     measured = likelihood and (config.eval.enable_bpd or config.eval.enable_vlb or bool(config.eval.measures))
-    experiment = of_run(config, workdir, needs_data=measured or compared or classifies)
+    experiment = of_run(config, workdir, needs_data=measured or compared or of_test_set)
     evaluation.run.check(experiment, likelihood=likelihood)
     return experiment
 

@@ -55,7 +55,7 @@ def get_config() -> ConfigDict:
     training.sigma_data = 0.5  # of the weight edm
     training.loss = "simple"  # flow_matching; hybrid, variational: of noise levels; vdm: continuous; cross_entropy:
     # classifier; of maps: mean_flow, continuous_consistency, progressive_distillation,
-    # consistency, improved_consistency, easy_consistency
+    # consistency, improved_consistency, easy_consistency; of compression: autoencoder
     training.coupling = "independent"  # of noise and data in flow_matching, mean_flow; optimal_transport or reflow
     training.coupling_size = 32  # examples among which optimal_transport assigns
     training.tangent_warmup = 10_000  # steps of continuous_consistency
@@ -97,6 +97,22 @@ def get_config() -> ConfigDict:
     training.importance_sampling = False  # t uniform in log SNR; for likelihood_weighting
     training.reduce_mean = True  # mean over an image's numbers; False: half their sum
     training.stratified = False  # one t from each of batch_size strata
+    training.pixel_loss = "l1"  # or l2: of an autoencoder, as is all down to disc_factor
+    training.perceptual = "none"  # or lpips, which needs eval.vgg16 and eval.lpips_heads
+    training.perceptual_weight = 1.0
+    training.logvar_init = 0.0  # of the KL autoencoder
+    training.learn_logvar = False
+    training.kl_weight = 1e-6
+    training.codebook_weight = 1.0  # of the VQ autoencoder
+    training.codebook_beta = 0.25
+    training.codebook_legacy = True  # beta is on the codebook's term, as in latent diffusion; False: on the encoder's
+    training.disc_loss = "hinge"  # or vanilla
+    training.disc_norm = "batch"  # or act
+    training.disc_layers = 3
+    training.disc_channels = 64
+    training.disc_start = 50_001  # batches before the discriminator counts
+    training.disc_weight = 0.5  # times the adaptive weight
+    training.disc_factor = 1.0  # 0: there is no discriminator
     training.label_dropout = 0.1  # share of examples whose class a network with model.label_dim is not told
     training.nan_to_num = False  # of gradients: NaN to 0, infinity to 1e5, as EDM; False: the run stops
     training.log_freq = 50
@@ -206,6 +222,9 @@ def get_config() -> ConfigDict:
     evaluate.reference_stats = ""  # path of an .npz of --mode=stats, or of a public one
     evaluate.stats_split = "train"  # of --mode=stats: train or test
     evaluate.stats_features = 10_000  # images whose features it keeps for KID, precision and recall
+    # LPIPS, in the loss and in the evaluation of an autoencoder.
+    evaluate.vgg16 = ""  # path of torchvision's vgg16-397923af.pth
+    evaluate.lpips_heads = ""  # path of vgg.pth of the package lpips, version 0.1
 
     # --mode=compare of the run in --workdir and further ones: 'method' or 'method/grid', each with so many evaluations,
     # of runs whose eval.samplers name a solver; the same of those whose name a map; the slow sampler they are held to.

@@ -63,10 +63,11 @@ def markdown(report: dict[str, Any]) -> str:
     """The report for people."""
     checkpoint = report["checkpoint"]
     seeds = f", over {report['seeds']} seeds" if report["seeds"] > 1 else ""
+    process = f" SDE: {samples.listed(report['sde'])}." if "sde" in report else ""
     lines = [
         f"# {report['dataset']}, step {checkpoint['step']}",
         "",
-        f"Weights: {weights_of(checkpoint)}. Seed {report['seed']}{seeds}. SDE: {samples.listed(report['sde'])}.",
+        f"Weights: {weights_of(checkpoint)}. Seed {report['seed']}{seeds}.{process}",
         "",
     ]
     for measure in MEASURES.values():

@@ -34,9 +34,12 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
     """
     config = experiment.config.eval
     chosen = measures.chosen(experiment)
-    if experiment.classifies and (config.enable_bpd or config.enable_vlb or config.enable_sampling):
+    if (experiment.classifies or experiment.compresses) and (
+        config.enable_bpd or config.enable_vlb or config.enable_sampling
+    ):
+        kind = "a classifier" if experiment.classifies else "an autoencoder"
         raise ValueError(
-            f"model.name is {experiment.config.model.name!r}, a classifier, without likelihood or samples; set "
+            f"model.name is {experiment.config.model.name!r}, {kind}, without likelihood or samples; set "
             "eval.enable_bpd, eval.enable_vlb and eval.enable_sampling to False"
         )
     if likelihood and not (chosen or config.enable_sampling):
@@ -162,7 +165,7 @@ def evaluate_checkpoint(
     report: dict[str, Any] = {
         "dataset": config.data.dataset,
         "levels": experiment.source.levels,
-        "sde": config.sde.to_dict(),
+        **({} if experiment.compresses else {"sde": config.sde.to_dict()}),
         "checkpoint": {"step": step, "ema": config.eval.ema, "ema_rate": config.model.ema_rate},
         "parameters": experiment.network.count(),
         "seed": config.eval.seed,

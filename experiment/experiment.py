@@ -133,7 +133,7 @@ class Experiment:
         """Whether the network's output has twice the channels of the image: prediction and variance."""
         x, label = (jax.ShapeDtypeStruct((1, *shape), np.float32) for shape in (self.codec.shape, ()))
         answer = jax.eval_shape(self.network.apply, self.network.abstract(), x, label)
-        return not self.classifies and answer.shape != x.shape
+        return not (self.classifies or self.compresses) and answer.shape != x.shape
 
     @property
     def classifies(self) -> bool:

@@ -17,6 +17,7 @@ from data import Source
 from data.fingerprint import of_file, of_records
 from experiment import config_files
 from experiment.experiment import Experiment
+from experiment.ranges import FIELDS
 from experiment.workdir import Workdir, write_text
 
 SHOWN = 3  # classes that one line names
@@ -31,7 +32,7 @@ def checked(experiment: Experiment, workdir: Workdir, weights: Mapping[str, str]
     Args:
       experiment: the training.
       workdir: its folder.
-      weights: the SHA-256 of the weights of other runs that it learns from, by the fields that name their folders.
+      weights: the SHA-256 of the weights of others that it learns from, by the fields that name their folder or file.
 
     Raises:
       ValueError: a named file, such weights, or the data set unless ``data.changed`` is "accept", is not what it was.
@@ -41,10 +42,11 @@ def checked(experiment: Experiment, workdir: Workdir, weights: Mapping[str, str]
     recorded = _read(workdir).get("files", {})
     for field, digest in (weights or {}).items():
         if digest != recorded.get(field, digest):
+            checkpoint = f"{field}_checkpoint"
+            mend = f"name their checkpoint ({checkpoint})" if checkpoint in FIELDS else "restore the file"
             raise ValueError(
-                f"{field}: the weights of that run are not those with which {workdir.path} was begun (their SHA-256 "
-                f"was {recorded[field]!s:.12}, and is {digest[:12]}); name their checkpoint ({field}_checkpoint), or "
-                "use another --workdir"
+                f"{field}: the weights that it names are not those with which {workdir.path} was begun (their SHA-256 "
+                f"was {recorded[field]!s:.12}, and is {digest[:12]}); {mend}, or use another --workdir"
             )
     files = of_config(experiment.config)["files"] | dict(weights or {})
     now = {"files": files, "data": _of_source(experiment.source)}

@@ -20,7 +20,9 @@ from data.geometry import LABELS
 from experiment import ranges
 from experiment.experiment import Experiment, image_shape
 from limits import SEED
-from models import CLASSIFIERS
+from models import AUTOENCODERS, CLASSIFIERS, MODELS
+from models.autoencoder import AutoencoderVQ
+from models.vgg16 import LEAST_SIDE
 
 Broken = Iterator[str]
 """The messages of the rules that are broken, in order."""
@@ -59,6 +61,12 @@ def of_config(config: ConfigDict) -> Broken:
         yield (
             f"model.preconditioning is {model.preconditioning!r}, and {model.name} is a classifier, whose input is "
             "scaled in its own way; set it to 'none'"
+        )
+    if model.name in AUTOENCODERS and (model.preconditioning != "none" or config.data.uniform_dequantization):
+        yield (
+            f"model.preconditioning is {model.preconditioning!r} and data.uniform_dequantization "
+            f"{config.data.uniform_dequantization}, and {model.name} is an autoencoder, which takes them as they are: "
+            "set these to 'none' and False"
         )
     for bound in ("sigma_min", "sigma_max"):
         if model.get(bound) is not None and bound in config.sde and model[bound] != config.sde[bound]:
@@ -123,6 +131,8 @@ def of_data(config: ConfigDict, source: Source) -> Broken:
 def of_guide(experiment: Experiment, guide: Experiment) -> Broken:
     """The rules of an experiment and the run that guides its samples."""
     folder, settings = repr(experiment.settings.guide), experiment.settings
+    if guide.compresses:
+        yield f"sampling.guide {folder} is an autoencoder ({guide.config.model.name}), which guides nothing"
     for key in ("image_size", "num_channels", "codec", "centered"):
         ours, theirs = experiment.config.data.get(key), guide.config.data.get(key)
         if ours != theirs:
@@ -205,6 +215,15 @@ def of_images(config: ConfigDict, mode: str) -> Broken:
             f"--mode=edit leads a sampler on its way, and {steps} steps as diffusers does, from noise to data; leave "
             "sampling.scheduler '' and take another sampling.method"
         )
+    if config.model.name in AUTOENCODERS and mode in NO_SAMPLES:
+        yield (
+            f"--mode={mode} draws samples, and model.name is {config.model.name!r}, an autoencoder, which has none to "
+            "draw; --mode=evaluate measures its reconstructions, and data.codec=FOLDER trains a model of its latents"
+        )
+
+
+NO_SAMPLES = ("sample", "edit", "compare", "reproduce")
+"""Modes that draw samples, which an autoencoder alone does not."""
 
 
 def of_training(experiment: Experiment) -> Broken:
@@ -279,6 +298,41 @@ def of_loss(experiment: Experiment, loss: Any) -> Broken:
             f"{name} and model.name {model.name!r}; classifiers ({', '.join(CLASSIFIERS)}) have a loss of their own, "
             "cross_entropy, and no other network has it"
         )
+    if experiment.compresses != loss.needs_autoencoder:
+        yield (
+            f"{name} and model.name {model.name!r}; autoencoders ({', '.join(AUTOENCODERS)}) have a loss of their own, "
+            "autoencoder, and no other network has it"
+        )
+    elif experiment.compresses:
+        yield from _of_autoencoder_loss(experiment, loss)
+
+
+def _of_autoencoder_loss(experiment: Experiment, loss: Any) -> Broken:
+    """The rules of an autoencoder and its loss (`training.losses.autoencoder.AutoencoderLoss`)."""
+    training, source = experiment.config.training, experiment.source
+    if len(source.shape) != 3 or source.levels is None:
+        yield f"training.loss is 'autoencoder', which is for images; the examples of {source.name!r} are {source.shape}"
+    if loss.learn_logvar and issubclass(MODELS[experiment.network.name], AutoencoderVQ):
+        yield (
+            f"training.learn_logvar is True, and model.name {experiment.network.name!r} has a codebook, in whose loss "
+            "there is no log-variance; set it to False"
+        )
+    if loss.adversarial and training.accumulate > 1:
+        yield (
+            f"training.accumulate is {training.accumulate} and training.disc_factor {training.disc_factor}: the "
+            "discriminator's batch norm and its adaptive weight are of a whole batch; set accumulate to 1, or "
+            "disc_factor to 0, which is without a discriminator"
+        )
+    if loss.perceives and min(source.shape[:2]) < LEAST_SIDE:
+        yield (
+            f"training.perceptual is {training.perceptual!r}, which takes images of {LEAST_SIDE} pixels a side or "
+            f"more, and those of {source.name!r} are {source.shape}; set it to 'none'"
+        )
+    if loss.perceives and not experiment.config.eval.vgg16:
+        yield (
+            f"training.perceptual is {training.perceptual!r}, and eval.vgg16 is empty; give eval.vgg16 and "
+            "eval.lpips_heads the files of its weights, or set it to 'none'"
+        )
 
 
 def of_beginning(experiment: Experiment, loss: Any) -> Broken:
@@ -297,7 +351,7 @@ def of_snapshot_fid(experiment: Experiment) -> Broken:
     what = f"training.snapshot_fid_samples is {config.training.snapshot_fid_samples}"
     if config.training.snapshot_fid_samples < 2:
         yield f"{what}; a FID is of 2 samples or more (published: 50000), and 0 measures none"
-    if experiment.classifies:
+    if experiment.classifies or experiment.compresses:
         yield f"{what}, and model.name is {config.model.name!r}, which draws no samples; set it to 0"
     if processes > 1:
         yield f"{what}, and {processes} processes train together; only one alone can, so set it 0"

@@ -38,10 +38,9 @@ class BatchNorm(nnx.Module):
         """Normalise by the running statistics."""
         return self._normalised(x, self.mean[...], self.variance[...])
 
-    def of_batch(self, x: Image) -> tuple[Image, Named]:
-        """Normalise by the batch's own statistics; and what the running ones become."""
-        z = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        mean, variance, count = z.mean((0, 1, 2)), z.var((0, 1, 2)), z.size // z.shape[-1]
+    def of_batch(self, x: Image, axis: str | None = None) -> tuple[Image, Named]:
+        """Normalise by the batch's own statistics, over all devices of an axis; and what the running ones become."""
+        mean, variance, count = _moments(x, axis)
         unbiased = variance * (count / max(count - 1, 1))
         running = {
             "mean": (1 - MOMENTUM) * self.mean[...] + MOMENTUM * mean,
@@ -64,11 +63,22 @@ class ActNorm(nnx.Module):
         """(x + loc) scale."""
         return _shifted(x, self.loc[...], self.scale[...])
 
-    def of_batch(self, x: Image) -> tuple[Image, Named]:
-        """With the loc and scale that give the batch mean 0 and deviation 1; and those two."""
-        z = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        loc, scale = -z.mean((0, 1, 2)), 1 / (z.std((0, 1, 2), ddof=1) + 1e-6)
+    def of_batch(self, x: Image, axis: str | None = None) -> tuple[Image, Named]:
+        """With the loc and scale that give the batch, over all devices of an axis, mean 0 and deviation 1; and both."""
+        mean, variance, count = _moments(x, axis)
+        loc, scale = -mean, 1 / (jnp.sqrt(variance * (count / max(count - 1, 1))) + 1e-6)
         return _shifted(x, loc, scale), {"loc": loc, "scale": scale}
+
+
+def _moments(x: Array, axis: str | None) -> tuple[Array, Array, int]:
+    """Mean and biased variance of each channel in at least float32, and of how many numbers they are."""
+    z = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    count = z.size // z.shape[-1]
+    if axis is None:
+        return z.mean((0, 1, 2)), z.var((0, 1, 2)), count
+    mean = jax.lax.pmean(z.mean((0, 1, 2)), axis)
+    variance = jax.lax.pmean(jnp.square(z - mean).mean((0, 1, 2)), axis)
+    return mean, variance, count * jax.lax.axis_size(axis)
 
 
 def _shifted(x: Array, loc: Array, scale: Array) -> Array:
@@ -137,23 +147,25 @@ class PatchDiscriminator(nnx.Module):
         """The logits with the running statistics; it has no dropout, and is told neither noise nor condition."""
         return self._logits(x, of_batch=False)[0]
 
-    def in_training(self, x: Image) -> tuple[Float[Array, "b h2 w2"], Named]:
+    def in_training(self, x: Image, *, axis: str | None = None) -> tuple[Float[Array, "b h2 w2"], Named]:
         """The logits with the statistics of the batch, and what the running ones become.
 
+        The batch is that of all devices together where `axis` names their axis (`jax.pmap`).
         The latter are the whole collection "fixed" of the network's variables; it is empty with actnorm.
         """
-        return self._logits(x, of_batch=self.norm == "batch")
+        return self._logits(x, of_batch=self.norm == "batch", axis=axis)
 
-    def data_initialized(self, x: Image) -> tuple[Float[Array, "b h2 w2"], Named]:
+    def data_initialized(self, x: Image, *, axis: str | None = None) -> tuple[Float[Array, "b h2 w2"], Named]:
         """The logits behind an actnorm that the batch initialises layer by layer, and the parameters that it gives.
 
+        `axis` is that of `in_training`.
         These are to replace those of the same names among "params". Raises ValueError for batch norm.
         """
         if self.norm != "act":
             raise ValueError(f"norm is {self.norm!r}; only 'act' is initialised by data")
-        return self._logits(x, of_batch=True)
+        return self._logits(x, of_batch=True, axis=axis)
 
-    def _logits(self, x: Array, *, of_batch: bool) -> tuple[Array, Named]:
+    def _logits(self, x: Array, *, of_batch: bool, axis: str | None = None) -> tuple[Array, Named]:
         least = 3 * 2 ** len(self.norms)
         if x.shape[3] != self.num_channels or min(x.shape[1:3]) < least:
             raise ValueError(
@@ -165,7 +177,7 @@ class PatchDiscriminator(nnx.Module):
             h = conv(h)
             if 0 < layer <= len(self.norms):
                 norm: Any = self.norms[layer - 1]
-                h, own = norm.of_batch(h) if of_batch else (norm(h), {})
+                h, own = norm.of_batch(h, axis) if of_batch else (norm(h), {})
                 found |= {f"norms.{layer - 1}.{name}": value for name, value in own.items()}
             if layer <= len(self.norms):
                 h = jax.nn.leaky_relu(h, SLOPE)

@@ -48,7 +48,7 @@ MAY_IMPORT = {
     },
     "editing": {"conditions", "sde_lib", "models", "data", "samplers", "inverse", "experiment"},
     "metrics": {"sde_lib", "samplers"},
-    "evaluation": {"sde_lib", "samplers", "metrics", "data", "models", "checkpoints", "experiment"},
+    "evaluation": {"autoencoders", "sde_lib", "samplers", "metrics", "data", "models", "checkpoints", "experiment"},
     "main": set(ROOMS) - {"main"},
     "modes": set(ROOMS) - {"main"},
 }

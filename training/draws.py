@@ -21,6 +21,7 @@ class Draws(NamedTuple):
       flip, dequantize, time, noise, dropout, augment: the keys of what they are named after, [b] each.
       drop, condition: the keys of whether the network is told nothing, and of what is random in what it is told.
       end: the key of where a jump ends.
+      second: the key of the noise of a second pass over the same examples.
       batch: the key of what a batch has one of, different from every example's.
     """
 
@@ -35,6 +36,7 @@ class Draws(NamedTuple):
     drop: Key[Array, " b"]
     condition: Key[Array, " b"]
     end: Key[Array, " b"]
+    second: Key[Array, " b"]
     batch: Key[Array, ""]
 
     @classmethod
@@ -45,10 +47,14 @@ class Draws(NamedTuple):
         """
         each = jax.vmap(jax.random.fold_in, (None, 0))(key, place)
         flip, dequantize, time, noise, dropout = jnp.unstack(jax.vmap(lambda k: jax.random.split(k, 5))(each), axis=1)
-        later = (jax.vmap(jax.random.fold_in, (0, None))(each, number) for number in (5, 6, 7, 8))
-        augment, drop, condition, end = later
+        later = (jax.vmap(jax.random.fold_in, (0, None))(each, number) for number in (5, 6, 7, 8, 9))
+        augment, drop, condition, end, second = later
         batch = jax.random.fold_in(key, 2**31 - 1)
-        return cls(size, place, flip, dequantize, time, noise, dropout, augment, drop, condition, end, batch)
+        return cls(size, place, flip, dequantize, time, noise, dropout, augment, drop, condition, end, second, batch)
+
+    def again(self) -> "Draws":
+        """Return those of a second pass over the same examples: all are the same but for the noise."""
+        return self._replace(noise=self.second)
 
     def eps(self, x0: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
         """Return standard normal noise in the shape and type of x0."""

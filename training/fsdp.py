@@ -21,7 +21,7 @@ from jaxtyping import Array
 from models.materialize import network_jit
 from training.draws import AXIS, with_places
 from training.examples import Batch
-from training.programs import Call, several_steps
+from training.programs import Call, gradient_of, several_steps
 from training.state import TrainState
 from training.step import Gradient, TrainStep
 
@@ -71,8 +71,10 @@ class Fsdp:
     def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
         """Return ``(state, batches, key) -> (state, metrics)``, each of the metrics [k] of k steps."""
         lies, whole = jax.tree.map(lambda leaf: self.sharding(leaf.shape), state), self._along()
-        gradient = Gradient._make((whole, lies.params, whole))
-        kinds = {"state": lies, "gradient": gradient, "batches": self._along(2), "metrics": whole, "whole": whole}
+        kinds = {"state": lies, "batches": self._along(2), "metrics": whole, "whole": whole}
+        kinds |= {
+            gradient_of(i): Gradient(whole, phase.trained(lies), whole) for i, phase in enumerate(train_step.phases)
+        }
 
         def compile_(function: Callable[..., Any], takes: Sequence[str], gives: Sequence[str]) -> Any:
             given, found = (tuple(kinds[kind] for kind in which) for which in (takes, gives))

@@ -19,11 +19,10 @@ from training.best import Measure
 from training.devices import on_host
 from training.examples import Batch
 from training.losses.base import Loss
-from training.preparation import Preparation, fields_of, scores_of
+from training.preparation import Preparation, fields_of, train_step_of
 from training.records import Readings, Records
 from training.saving import Checkpoint, StopRequest, diverged, saving_before_unreadable
 from training.snapshots import Snapshots
-from training.step import make_train_step
 
 
 def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measure: Measure | None = None) -> int:
@@ -57,17 +56,7 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
     if prepared.joining:
         source = reflow.source(experiment, prepared.joining, workdir)
         experiment = dataclasses.replace(experiment, source=source)
-    train_step = make_train_step(
-        devices.spread(scores_of(experiment, loss, devices.axis_size * config.accumulate, prepared.teacher)),
-        prepared.adam,
-        ema=prepared.ema,
-        learn=loss.updated,
-        average=loss.needs_average,
-        target_decay=loss.target_decay if loss.needs_target else None,
-        nan_to_num=config.nan_to_num,
-        axis_size=devices.axis_size,
-        micro_batches=config.accumulate,
-    )
+    train_step = train_step_of(experiment, prepared)
     run = devices.compile_steps(train_step, config.n_jitted_steps, state)
     snapshots = Snapshots(
         experiment, workdir, loss, devices, measure, start=start, keys=(key_eval, key_sample), teacher=prepared.teacher

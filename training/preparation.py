@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -10,42 +10,53 @@ import optax
 from checkpoints.store import CheckpointMismatch
 from experiment import Experiment, inputs, rules
 from experiment.build import EMA_FIELDS
+from experiment.perceptual import Perceptual
+from experiment.perceptual import load as load_perceptual
 from experiment.power_averages import PowerAverages
 from experiment.workdir import Workdir
 from models.functional import Network, Variables
 from sde_lib import NoiseLevels
-from training import length, losses, optimizer, reflow
+from training import autoencoders, length, losses, optimizer, reflow
 from training.devices import Devices, check_batch_size
 from training.devices import create as create_devices
 from training.examples import NOISE, Encoder
+from training.losses.autoencoder import AutoencoderLoss
 from training.losses.base import Loss
 from training.model import Scores, batch_scores
 from training.state import TrainState
+from training.step import TrainStep, make_train_step
 from training.teacher import Teacher, begun
 from training.teacher import initial as initial_weights
 from training.teacher import of_config as teacher_of
+
+OF_LOSS = 4
+"""The number of the key, among those that a run folds out of its seed, of what its loss draws at the beginning."""
 
 
 class Preparation(NamedTuple):
     """A run's loss, optimiser, average's decay, devices, teacher (None: without one), inputs and beginning.
 
     Attributes:
+      begin: the first state of variables.
       joining: the teacher whose flow joins noise and data before training (`training.reflow`); None where it does not.
       checkpoint: the state that the run continues; None where it begins.
       ema_stds: the widths of the power-function averages that it keeps.
       initial: the weights of another run that it begins with; None where they are drawn.
+      perceptual: the weights of the perceptual distance; None where the loss has none.
     """
 
     loss: Loss
     adam: optax.GradientTransformation
     ema: Callable[[jax.Array], jax.Array]
     devices: Devices
+    begin: Callable[[Variables], TrainState]
     teacher: Teacher | None
     joining: Teacher | None
     inputs: inputs.Inputs
     checkpoint: TrainState | None
     initial: Variables | None
     ema_stds: tuple[float, ...] = ()
+    perceptual: Perceptual | None = None
 
     def state(self, draw: Callable[[], Variables]) -> TrainState:
         """Return the state that the run goes on from, or, of variables that are drawn only then, the first one.
@@ -54,11 +65,11 @@ class Preparation(NamedTuple):
         """
         state = self.checkpoint
         if state is None:
-            variables = begun(draw(), self.initial)
-            state = TrainState.create(variables, self.adam, self.loss.init(), target=self.loss.needs_target)
+            state = self.begin(begun(draw(), self.initial))
         if self.ema_stds and state.averages is None:
             state = state._replace(averages=PowerAverages.create(state.params, self.ema_stds, state.step))
-        return state._replace(teacher=self.teacher and self.teacher.variables)
+        perceptual = self.perceptual and self.perceptual.weights
+        return state._replace(teacher=self.teacher and self.teacher.variables, perceptual=perceptual)
 
 
 def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
@@ -80,10 +91,13 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
     teaching = teacher_of(experiment)
     if teaching and loss.needs_pairs:
         reflow.check(experiment, teaching)
-    found = inputs.checked(experiment, workdir, {"training.teacher": teaching.digest} if teaching else {})
+    perceptual = load_perceptual(experiment.config) if isinstance(loss, AutoencoderLoss) and loss.perceives else None
+    weights = {"training.teacher": teaching.digest} if teaching else {}
+    found = inputs.checked(experiment, workdir, weights | (perceptual.digests if perceptual else {}))
+    of_loss = _beginning_of(experiment, loss, adam)
 
     def begin(variables: Variables) -> TrainState:
-        return TrainState.create(variables, adam, loss.init(), target=loss.needs_target)
+        return TrainState.create(variables, adam, of_loss(), target=loss.needs_target)
 
     template = jax.eval_shape(begin, trained_network(experiment).abstract())
     state = _restored(workdir, template, begin, config.ema_stds)
@@ -93,7 +107,42 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
     length.check_stages(experiment.config)
     teacher, joining = (None, teaching) if loss.needs_pairs else (teaching, None)
     initial = None if state else initial_weights(experiment)
-    return Preparation(loss, adam, ema, devices, teacher, joining, found, state, initial, config.ema_stds)
+    ours = loss, adam, ema, devices, begin
+    return Preparation(*ours, teacher, joining, found, state, initial, config.ema_stds, perceptual)
+
+
+def _beginning_of(experiment: Experiment, loss: Loss, adam: optax.GradientTransformation) -> Callable[[], Any]:
+    """Return the function that makes the loss's state before the first step."""
+    if not isinstance(loss, AutoencoderLoss):
+        return loss.init
+    key = jax.random.fold_in(jax.random.key(experiment.config.seed), OF_LOSS)
+    discriminator = autoencoders.discriminator_of(loss, experiment.codec.shape)
+    return lambda: autoencoders.beginning(loss, discriminator, adam, key)
+
+
+def train_step_of(experiment: Experiment, prepared: Preparation) -> TrainStep:
+    """Return the training step of a run, as its devices take it."""
+    config, loss, devices = experiment.config.training, prepared.loss, prepared.devices
+    shared: dict[str, Any] = {"ema": prepared.ema, "nan_to_num": config.nan_to_num}
+    shared |= {"axis_size": devices.axis_size, "micro_batches": config.accumulate}
+    if isinstance(loss, AutoencoderLoss):
+        return autoencoders.make_autoencoder_step(
+            loss,
+            trained_network(experiment),
+            autoencoders.discriminator_of(loss, experiment.codec.shape),
+            _encoder(experiment, loss),
+            prepared.adam,
+            spread=devices.spread,
+            **shared,
+        )
+    return make_train_step(
+        devices.spread(scores_of(experiment, loss, devices.axis_size * config.accumulate, prepared.teacher)),
+        prepared.adam,
+        learn=loss.updated,
+        average=loss.needs_average,
+        target_decay=loss.target_decay if loss.needs_target else None,
+        **shared,
+    )
 
 
 def loss_of(experiment: Experiment) -> Loss:
@@ -115,21 +164,22 @@ def optimizers_of(
 
 def scores_of(experiment: Experiment, loss: Loss, parts: int, teacher: Teacher | None = None) -> Callable[..., Scores]:
     """Return the loss of the network that the config names: `batch_scores` of one of `parts` parts of a batch."""
+    network, encoder = trained_network(experiment), _encoder(experiment, loss)
+    if isinstance(loss, AutoencoderLoss):
+        return autoencoders.reconstruction_scores(loss, network, encoder)
+    told = teacher and teacher.predict_fn
+    return batch_scores(loss, network, experiment.parameterization, encoder, parts=parts, teacher=told)
+
+
+def _encoder(experiment: Experiment, loss: Loss) -> Encoder:
+    """From stored records to the examples of the loss."""
     config, codec = experiment.config, experiment.codec
-    encoder = Encoder(
+    return Encoder(
         dataclasses.replace(codec, levels=None) if loss.needs_pairs else codec,  # pairs hold x itself
         random_flips=config.data.random_flip,
         augment_probability=config.data.augment,
         conditioner=experiment.conditioner,
         dropout=config.training.label_dropout,
-    )
-    return batch_scores(
-        loss,
-        trained_network(experiment),
-        experiment.parameterization,
-        encoder,
-        parts=parts,
-        teacher=teacher and teacher.predict_fn,
     )
 
 

@@ -1,15 +1,20 @@
-"""What a run shows of its averaged weights on the way: the loss on the test set, a grid of samples, their FID."""
+"""What a run shows of its averaged weights on the way: the loss on the test set, a grid of samples, their FID.
+
+An autoencoder has no samples. Its grid is of images of the test set, each beside its reconstruction.
+"""
 
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
 import samplers
 from data.pipeline import eval_batches
+from data.source import take
 from experiment import Experiment
 from experiment.pictures import facts_of, save_decoded
 from experiment.processes import to_host
@@ -27,6 +32,7 @@ from training.state import TrainState
 from training.teacher import Teacher
 
 SAMPLES = 64
+COLUMNS = 8  # of a grid of reconstructions: four pairs a row
 
 
 class Snapshots:
@@ -71,13 +77,15 @@ class Snapshots:
             return False
         variables = self._devices.whole({"params": placed.ema, "fixed": placed.fixed})
         if evaluate:
-            beside = {} if placed.teacher is None else {"teacher": self._devices.whole(placed.teacher)}
+            others = {"teacher": placed.teacher, "perceptual": placed.perceptual}
+            beside = {name: self._devices.whole(each) for name, each in others.items() if each is not None}
             with waiting("computing the loss on the test set"):
                 means = self._test_means(variables | beside)
             if records:
                 records.write(step, means)
         if pictured:
-            self._save_samples(step, variables, writes=records is not None)
+            save = self._save_reconstructions if self._experiment.compresses else self._save_samples
+            save(step, variables, writes=records is not None)
         if measured and records and self._measure and self._best:
             fid = self._measure(to_host(variables))
             if fid is not None:
@@ -96,6 +104,32 @@ class Snapshots:
                 kept = np.asarray(values, np.float64)[batch["mask"]]
                 total[f"test_{name}"] = total.get(f"test_{name}", 0.0) + kept.sum()
         return {name: float(value / len(test)) for name, value in total.items()}
+
+    def _save_reconstructions(self, step: int, variables: dict[str, Any], *, writes: bool) -> None:
+        """Write the first images of the test set, or else of the training set, each with its reconstruction behind it.
+
+        They are those that the means of the posteriors give.
+        """
+        experiment = self._experiment
+        codec, source = experiment.codec, experiment.source
+        records = source.test if len(source.test) else source.train
+        stored = take(records, np.arange(min(SAMPLES // 2, len(records))))[codec.field]
+        with waiting(f"reconstructing {len(stored)} images"):
+            x = np.asarray(self._reconstruct(variables, jnp.asarray(codec.encode(stored, None)), self._of_samples))
+        if writes:
+            pairs = np.stack([stored, np.asarray(codec.decode(np.nan_to_num(x)))], axis=1)
+            facts = {"dataset": experiment.config.data.dataset, "checkpoint": step, "weights": "average"}
+            path = self._workdir.path / "samples" / f"reconstructions_{step:08d}.png"
+            save_decoded(path, pairs.reshape(-1, *stored.shape[1:]), codec, facts, COLUMNS)
+
+    @functools.cached_property
+    def _reconstruct(self) -> Callable[..., Any]:
+        """Compile ``(variables, x, key) -> reconstructions``; nothing is drawn by the key."""
+
+        def reconstruct(variables: dict, x: jax.Array, key: jax.Array) -> jax.Array:
+            return self._experiment.network.apply(variables, x, jnp.zeros(len(x)))
+
+        return self._devices.jit(reconstruct)
 
     def _save_samples(self, step: int, variables: dict[str, Any], *, writes: bool) -> None:
         experiment = self._experiment

@@ -1,8 +1,9 @@
-"""One optimisation step as a pure function of (state, batch, key)."""
+"""One optimisation step as a pure function of (state, batch, key), in one phase or in several after each other."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -20,33 +21,53 @@ Metrics = dict[str, Array]
 
 
 class Gradient(NamedTuple):
-    """What a micro-batch adds to a step: the sum over all devices and micro-batches is that of the global batch.
+    """What a micro-batch adds to a phase: the sum over all devices and micro-batches is that of the global batch.
 
     Attributes:
       loss: the loss, divided by the number of micro-batches.
-      params: its gradient by the weights' names.
-      scores: for a loss with a state the scores of each example at its place, [B] each, elsewhere 0; else None.
+      params: its gradient by the names of the weights that the phase trains.
+      seen: whatever else the update takes. Of a loss that learns from what it sees, it is the scores of each example at
+        its place, [B] each, elsewhere 0; None where there is nothing.
     """
 
     loss: Array
     params: Weights
-    scores: Scores | None
+    seen: Any
 
 
 @dataclass(frozen=True)
-class TrainStep:
-    """``step(state, batch, key) -> (state, metrics)``: the gradient, and what becomes of the state by it.
+class Phase:
+    """A gradient, and what becomes of the state by it; the update of a step's last phase counts the step.
 
-    A device takes `micro_batches` one after another; `update` makes a step by the sum of their gradients.
+    Attributes:
+      gradient: of a micro-batch, by the state that the phase before has left, and the training's key.
+      update: makes the new state by the sum of the gradients of all micro-batches, and metrics.
+      trained: the weights that the gradient is of, as a part of the state.
     """
 
     gradient: Callable[[TrainState, Batch, Key[Array, ""]], Gradient]
     update: Callable[[TrainState, Gradient], tuple[TrainState, Metrics]]
+    trained: Callable[[TrainState], Weights] = attrgetter("params")
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """``step(state, batch, key) -> (state, metrics)``: its phases after each other, all of the same batch.
+
+    A device takes `micro_batches` one after another in each phase. The metrics are those of all phases, whose names
+    differ.
+    """
+
+    phases: tuple[Phase, ...]
     micro_batches: int = 1
 
     def __call__(self, state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
         """Make a step by a batch that is one micro-batch, as one program."""
-        return self.update(state, self.gradient(state, batch, key))
+        metrics: Metrics = {}
+        for phase in self.phases:
+            state, found = phase.update(state, phase.gradient(state, batch, key))
+            metrics |= found
+        return state, metrics
 
 
 def make_train_step(
@@ -61,7 +82,7 @@ def make_train_step(
     axis_size: int = 1,
     micro_batches: int = 1,
 ) -> TrainStep:
-    """Return the step as a pure function, whole or in its two parts; step n's key is ``fold_in(key, n)``.
+    """Return the step of one phase as a pure function; step n's key is ``fold_in(key, n)``.
 
     Gradients and loss are averaged over the devices by ``lax.pmean``, once a step, behind the sum over micro-batches
     that each device makes.
@@ -103,23 +124,38 @@ def make_train_step(
         loss, grads, seen = gradient
         if axis_size > 1:
             loss, grads = jax.lax.pmean((loss, grads), AXIS)
-        metrics, learnt = {"loss": loss}, None
+        learnt = None
         if seen is not None:
             learnt = learn(state.loss, jax.lax.psum(seen, AXIS) if axis_size > 1 else seen)
-        if nan_to_num:
-            leaves = jax.tree.leaves(grads)
-            metrics["replaced"] = sum((jnp.sum(~jnp.isfinite(leaf), dtype=float) for leaf in leaves), jnp.zeros(()))
-            grads = jax.tree.map(lambda leaf: jnp.nan_to_num(leaf, nan=0.0, posinf=1e5, neginf=-1e5), grads)
-        metrics["grad_norm"] = global_norm(grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        step = state.step + 1
-        averaged = optax.incremental_update(params, state.ema, 1.0 - ema(step))
+        moved, metrics = descended(state, grads, optimizer, ema, nan_to_num=nan_to_num)
         target = state.target
         if target is not None and target_decay is not None:
-            target = optax.incremental_update(params, target, 1.0 - target_decay(state.step))
-        averages = state.averages and state.averages.updated(params, step)
-        new = TrainState(step, params, averaged, state.fixed, opt_state, learnt, target, state.teacher, averages)
-        return new, metrics
+            target = optax.incremental_update(moved.params, target, 1.0 - target_decay(state.step))
+        return moved._replace(step=state.step + 1, loss=learnt, target=target), {"loss": loss, **metrics}
 
-    return TrainStep(gradient, update, micro_batches)
+    return TrainStep((Phase(gradient, update),), micro_batches)
+
+
+def descended(
+    state: TrainState,
+    grads: Weights,
+    optimizer: optax.GradientTransformation,
+    ema: Callable[[Array], Array],
+    *,
+    nan_to_num: bool = False,
+) -> tuple[TrainState, Metrics]:
+    """Return the state whose weights, averages and optimiser have moved by a gradient, and the metrics of that.
+
+    The step is not counted yet. The arguments and the metrics are those of `make_train_step`.
+    """
+    metrics: Metrics = {}
+    if nan_to_num:
+        leaves = jax.tree.leaves(grads)
+        metrics["replaced"] = sum((jnp.sum(~jnp.isfinite(leaf), dtype=float) for leaf in leaves), jnp.zeros(()))
+        grads = jax.tree.map(lambda leaf: jnp.nan_to_num(leaf, nan=0.0, posinf=1e5, neginf=-1e5), grads)
+    metrics["grad_norm"] = global_norm(grads)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params, step = optax.apply_updates(state.params, updates), state.step + 1
+    averaged = optax.incremental_update(params, state.ema, 1.0 - ema(step))
+    averages = state.averages and state.averages.updated(params, step)
+    return state._replace(params=params, ema=averaged, opt_state=opt_state, averages=averages), metrics

@@ -12,6 +12,8 @@ from evaluation.measures.base import Measure, kind_of
 from evaluation.measures.bits import Bits
 from evaluation.measures.bound import ContinuousBound
 from evaluation.measures.chain_bound import ChainBound
+from evaluation.measures.reconstruction import Reconstruction
+from evaluation.measures.reconstruction_fid import ReconstructionFID
 from experiment import Experiment
 from limits import check, declared
 
@@ -22,11 +24,16 @@ MEASURES: dict[str, type[Measure]] = {
     "bound": ContinuousBound,
     "chain_bound": ChainBound,
     "accuracy": Accuracy,
+    "reconstruction": Reconstruction,
+    "reconstruction_fid": ReconstructionFID,
 }
 
 
 def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
-    """The measures that ``config.eval`` asks for, by `enable_bpd`, `enable_vlb` or `measures`; a classifier's accuracy.
+    """The measures that ``config.eval`` asks for, by `enable_bpd`, `enable_vlb` or `measures`.
+
+    Those of a classifier and of an autoencoder, of which there is no choice, are among them; rFID where there is
+    `inception`.
 
     Raises:
       ValueError: `eval.measures` holds a name that is not known, or `eval.measure_options` a measure that is not asked
@@ -38,6 +45,7 @@ def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
         raise ValueError(f"eval.measures has {unknown[0]!r}; known are {', '.join(MEASURES)}")
     bound = config.enable_vlb
     fields = {"bits": config.enable_bpd, "bound": bound, "chain_bound": bound, "accuracy": True}
+    fields |= {"reconstruction": True, "reconstruction_fid": bool(config.inception)}
     suited = [name for name, asked in fields.items() if asked and kind in MEASURES[name].kinds]
     found = {name: each for name, each in MEASURES.items() if name in (*suited, *config.measures)}
     for name, options in config.measure_options.to_dict().items():

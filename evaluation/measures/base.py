@@ -108,18 +108,27 @@ class Measure(ABC):
         Raises:
           Failure: `wrong` finds something amiss.
         """
-        compute, spread = network_jit(self.compute), functools.cache(lambda size: on_each(variables, size))
-        kept = []
-        for place, key_of in self.keys(key).items():
-            size = min(self.experiment.config.eval.batch_size, self.count)
-            rounds = Rounds(folder / place, self.about(weights, key_of), self.count, size)
-            kept.append(rounds.fill(self.what, partial(self._begin, compute, spread, key_of, size), self._finish))
+        kept = self.filled(variables, key, folder, weights)
         if not is_leader():
             return None
         columns = {name: np.stack([rounds.column(name) for rounds in kept]) for name in kept[0].read(0)}
         part = self.numbers(columns, variables)
         self.illustrate(columns, part, folder)
         return part
+
+    def filled(self, variables: dict, key: jax.Array, folder: Path, weights: dict[str, Any]) -> list[Rounds]:
+        """Return the rounds of every repeat, filled by all processes; the arguments are those of `report`.
+
+        Raises:
+          Failure: `wrong` finds something amiss.
+        """
+        compute, spread = network_jit(self.compute), functools.cache(lambda size: on_each(variables, size))
+        kept = []
+        for place, key_of in self.keys(key).items():
+            size = min(self.experiment.config.eval.batch_size, self.count)
+            rounds = Rounds(folder / place, self.about(weights, key_of), self.count, size)
+            kept.append(rounds.fill(self.what, partial(self._begin, compute, spread, key_of, size), self._finish))
+        return kept
 
     def _begin(self, compute: Callable, spread: Callable, key: jax.Array, size: int, i: int) -> dict[str, jax.Array]:
         """Dispatch round i; copies of the last example fill up the last round."""
@@ -138,7 +147,9 @@ class Measure(ABC):
 
 
 def kind_of(experiment: Experiment) -> str:
-    """ "classifier"; or, of a network that denoises, "chain" where it knows noise levels, and else "continuous"."""
+    """ "classifier", "autoencoder"; or, of what denoises, "chain" where it knows noise levels, else "continuous"."""
+    if experiment.compresses:
+        return "autoencoder"
     return "classifier" if experiment.classifies else "chain" if experiment.num_scales else "continuous"
 
 

@@ -67,7 +67,7 @@ def test_a_student_has_a_teacher_and_a_target(tmp_path: Path, monkeypatch: pytes
     assert 0.0 < max(distance) < 0.1
 
     main.run("train", config_of(4), teacher)  # its newest checkpoint is another one now
-    with pytest.raises(Refusal, match=r"training\.teacher: the weights of that run are not those .*teacher_checkpoint"):
+    with pytest.raises(Refusal, match=r"training\.teacher: the weights that it names are not .*teacher_checkpoint"):
         main.prepare("train", config_of(6, **of_teacher), str(tmp_path / "parts"))
     main.prepare("train", config_of(6, **of_teacher, teacher_checkpoint=2), str(tmp_path / "parts"))
 

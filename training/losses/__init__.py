@@ -12,6 +12,7 @@ from typing import Any
 from experiment.ranges import of_section
 from limits import arguments, check_known, declared
 from sde_lib import NoiseLevels
+from training.losses.autoencoder import AutoencoderLoss
 from training.losses.base import GreyLevels, Loss, Process
 from training.losses.consistency import Consistency
 from training.losses.continuous_consistency import ContinuousConsistency
@@ -39,6 +40,7 @@ LOSSES: dict[str, type[Loss]] = {
     "variational": Variational,
     "vdm": VariationalDiffusion,
     "cross_entropy": CrossEntropy,
+    "autoencoder": AutoencoderLoss,
 }
 
 

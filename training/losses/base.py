@@ -57,6 +57,8 @@ class Loss(abc.ABC):
     """What the network must predict; None: whatever."""
     needs_classifier: ClassVar[bool] = False
     """Whether the network is a classifier, which no other loss trains."""
+    needs_autoencoder: ClassVar[bool] = False
+    """Whether the network is an autoencoder, which no other loss trains."""
     needs_grey_levels: ClassVar[bool] = False
     """Whether grey levels must come as they are, without uniform dequantisation."""
     ignores: ClassVar[tuple[str, ...]] = ()
