@@ -1,9 +1,10 @@
-"""Unconditional U-Nets of diffusers (UNet2DModel), google/ddpm-* and google/ncsnpp-*; and ours as such folders.
+"""Unconditional U-Nets of diffusers (UNet2DModel), DDPM's, NCSN++'s and latent diffusion's; and ours as such folders.
 
 A folder holds config.json and diffusion_pytorch_model.safetensors (or .bin, a pickle read without running it), and
 beside them, or beside their folder unet/, the scheduler that says what noise the network was trained on. DDPM's
 timestep is our noise label, the index 0 to n - 1 of its chain; NCSN++'s timestep is sigma and its output, divided by
-sigma, the score. The weights are the averaged ones; the folders hold no others.
+sigma, the score. Latent diffusion's U-Net is ADM's, `guided_unet`, whose map of query, key and value is three there.
+The weights are the averaged ones; the folders hold no others.
 """
 
 import json
@@ -24,6 +25,8 @@ from models.resolutions import level_widths, shorter_sides
 
 WEIGHTS = "diffusion_pytorch_model"
 PIPELINE = "model_index.json"
+AUTOENCODERS = ("vae", "vqvae")
+"""The folders in a pipeline that hold one."""
 
 DEFAULTS = {
     "act_fn": "silu",
@@ -62,17 +65,24 @@ ALWAYS = {
     "class_embed_type": (None,),
     "downsample_type": ("conv",),
     "mid_block_type": ("UNetMidBlock2D",),
-    "norm_eps": (1e-6,),
     "num_class_embeds": (None,),
-    "resnet_time_scale_shift": ("default",),
     "time_embedding_type": ("positional", "fourier"),
     "upsample_type": ("conv",),
 }
-DDPM_ALWAYS = {
+NCSNPP_ALWAYS = {"norm_eps": (1e-6,), "resnet_time_scale_shift": ("default",)}
+DDPM_ALWAYS = NCSNPP_ALWAYS | {
     "downsample_padding": (0,),
     "flip_sin_to_cos": (False,),
     "freq_shift": (1,),
     "mid_block_scale_factor": (1,),
+}
+GUIDED_ALWAYS = {
+    "downsample_padding": (1,),
+    "flip_sin_to_cos": (True,),
+    "freq_shift": (0,),
+    "mid_block_scale_factor": (1,),
+    "norm_eps": (1e-5,),
+    "resnet_time_scale_shift": ("default", "scale_shift"),
 }
 NCSNPP = {
     "fir": True,
@@ -90,6 +100,7 @@ NCSNPP = {
     "num_groups": None,
 }
 DDPM = {"resamp_with_conv": True, "conditional": True, "nonlinearity": "swish", "scale_by_sigma": False}
+GUIDED = {"attention_order": "new", "resblock_updown": False, "learned_variance": False, "label_dim": 0}
 QUIRK = 32  # groups where ncsnpp attends, whatever the channels
 
 
@@ -102,8 +113,8 @@ def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     given = {**DEFAULTS, **config}
     if damaged := _damaged(given):
         raise ValueError(f"this diffusers network cannot be read: {'; '.join(damaged)}")
-    fourier = given["time_embedding_type"] == "fourier"
-    allowed = dict(ALWAYS) if fourier else ALWAYS | DDPM_ALWAYS
+    fourier, guided = given["time_embedding_type"] == "fourier", _is_guided(given)
+    allowed = ALWAYS | (NCSNPP_ALWAYS if fourier else GUIDED_ALWAYS if guided else DDPM_ALWAYS)
     wrong = [
         f"{field} is {given.get(field)!r}, not {' or '.join(map(repr, values))}"
         for field, values in allowed.items()
@@ -141,10 +152,17 @@ def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         )
         if condition
     ]
-    attending = {c for c, attend in zip(channels, attends, strict=False) if attend} | {channels[-1]}
-    if given["attention_head_dim"] is not None and attending != {given["attention_head_dim"]}:
-        wrong.append(f"attention_head_dim is {given['attention_head_dim']}: only one head, null, is known here")
+    attending, width = {c for c, attend in zip(channels, attends, strict=False) if attend}, given["attention_head_dim"]
+    attending |= {channels[-1]}
     groups = given["norm_num_groups"]
+    if guided and width is not None and any(c % width for c in attending):
+        wrong.append(f"attention_head_dim is {width}, of which {sorted(attending)} channels are no whole numbers")
+    if guided and type(groups) is not int:
+        wrong.append(f"norm_num_groups is {groups}, not a number")
+    if guided and [int(channels[0] * (c / channels[0])) for c in channels] != channels:
+        wrong.append(f"block_out_channels are {channels}, not each a multiple of the first that a number can say")
+    if not guided and width is not None and attending != {width}:
+        wrong.append(f"attention_head_dim is {width}: only one head, null, is known here")
     if fourier and groups is not None and {min(c // 4, 32) for c in (channels[0], channels[-1])} != {groups}:
         wrong.append(f"norm_num_groups is {groups}, not null")
     if given["attn_norm_num_groups"] not in (None, groups):
@@ -163,10 +181,24 @@ def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         "dropout": given["dropout"],
         "centered": not given["center_input_sample"],
     }
+    if guided:
+        heads = {"num_heads": 1, "head_channels": None} if width is None else {"head_channels": width}
+        del options["channels"]
+        return "guided_unet", options | GUIDED | heads | {
+            "ch_mult": tuple(c / channels[0] if c % channels[0] else c // channels[0] for c in channels),
+            "num_groups": groups,
+            "scale_shift": given["resnet_time_scale_shift"] == "scale_shift",
+        }
     if not fourier:
         each = {"attend_each_block": True} if any(attends) else {}  # else it makes no difference
         return "ddpm", options | DDPM | {"num_groups": groups} | each
     return "ncsnpp", options | NCSNPP | {"attention_groups": _attention_groups(options)}
+
+
+def _is_guided(given: Mapping[str, Any]) -> bool:
+    """Whether a network is of ADM's line, as latent diffusion's is, by its time embedding: cosines first, of half."""
+    shifted = given["flip_sin_to_cos"] is True and given["freq_shift"] == 0
+    return given["time_embedding_type"] == "positional" and shifted
 
 
 def _damaged(given: Mapping[str, Any]) -> list[str]:
@@ -204,21 +236,27 @@ def config_of(network: Network) -> dict[str, Any]:
     Raises:
       ValueError: a network that diffusers does not have; the message lists every option that is in the way.
     """
-    if network.name not in ("ddpm", "ncsnpp"):
-        raise ValueError(f"diffusers has no counterpart of the network {network.name!r}; of ddpm and ncsnpp it has")
+    if network.name not in ("ddpm", "ncsnpp", "guided_unet"):
+        raise ValueError(
+            f"diffusers has no counterpart of the network {network.name!r}; of ddpm, ncsnpp and guided_unet it has"
+        )
     options = effective_options(network)
-    fourier = network.name == "ncsnpp"
-    channels = _widths(options)
+    fourier, guided = network.name == "ncsnpp", network.name == "guided_unet"
+    channels = tuple(int(options["nf"] * m) for m in options["ch_mult"]) if guided else _widths(options)
     sizes = shorter_sides(options["image_size"], len(channels))
     attends = [size in options["attn_resolutions"] for size in sizes]
-    needed = (
-        dict(NCSNPP) if fourier else dict(DDPM) | {"attend_each_block": any(attends) or options["attend_each_block"]}
-    )
-    if fourier:
-        needed |= {"num_channels": 3}
+    needed: dict[str, Any]
+    if guided:
+        needed = GUIDED | {"time_scale": 1.0}
+    elif fourier:
+        needed = NCSNPP | {"num_channels": 3}
         same = _attention_groups(options) is None and options["attention_groups"] in (None, QUIRK)
         needed["attention_groups"] = options["attention_groups"] if same else QUIRK
+    else:
+        needed = DDPM | {"attend_each_block": any(attends) or options["attend_each_block"]}
     wrong = [f"{o} is {options[o]!r}, not {value!r}" for o, value in needed.items() if options[o] != value]
+    if guided and not options["head_channels"] and {options["num_heads"], options["num_heads_up"] or 1} != {1}:
+        wrong.append("head_channels is None, not a number")
     size = options["image_size"]
     if fourier and not isinstance(size, int):
         wrong.append(f"image_size is {size}, and diffusers' pipelines of skip blocks draw squares only")
@@ -229,20 +267,21 @@ def config_of(network: Network) -> dict[str, Any]:
     kind = "Skip" if fourier else ""
     return {"_class_name": "UNet2DModel"} | {
         **DEFAULTS,
-        "attention_head_dim": None,
+        "attention_head_dim": options["head_channels"] if guided else None,
         "block_out_channels": list(channels),
         "center_input_sample": not options["centered"],
         "down_block_types": [f"{'Attn' * a}{kind}DownBlock2D" for a in attends],
-        "downsample_padding": 1 if fourier else 0,
+        "downsample_padding": 1 if fourier or guided else 0,
         "dropout": options["dropout"],
-        "flip_sin_to_cos": fourier,
-        "freq_shift": 0 if fourier else 1,
+        "flip_sin_to_cos": fourier or guided,
+        "freq_shift": 0 if fourier or guided else 1,
         "in_channels": options["num_channels"],
         "layers_per_block": options["num_res_blocks"],
         "mid_block_scale_factor": math.sqrt(2) if fourier else 1,
-        "norm_eps": 1e-6,
+        "norm_eps": 1e-5 if guided else 1e-6,
         "norm_num_groups": None if fourier else options["num_groups"],
         "out_channels": options["num_channels"],
+        "resnet_time_scale_shift": "scale_shift" if guided and options["scale_shift"] else "default",
         "sample_size": size if isinstance(size, int) else list(size),
         "time_embedding_type": "fourier" if fourier else "positional",
         "up_block_types": [f"{'Attn' * a}{kind}UpBlock2D" for a in reversed(attends)],
@@ -258,6 +297,8 @@ BLOCK = {
     "shortcut": "conv_shortcut",
 }
 ATTENTION = {"norm": "group_norm", "query": "to_q", "key": "to_k", "value": "to_v", "out": "to_out.0"}
+ATTENTION["qkv"] = FUSED = "to_qkv"
+"""Attention's maps; the last one stands for three of theirs, `_fused`."""
 MODULES = {
     r"(conv_in|conv_out)": r"\1",
     r"norm_out": "conv_norm_out",
@@ -290,10 +331,10 @@ def their_module(module: str) -> str:
 
 def places(network: Network) -> dict[str, Place]:
     """Where diffusers keeps each of the network's arrays."""
-    last = len(_widths(effective_options(network))) - 1
 
     def place(module: str, array: str) -> Place:
         if network.name == "ncsnpp":  # the sum of the images ends in what diffusers calls its output layers
+            last = len(_widths(effective_options(network))) - 1
             module = re.sub(rf"up\.{last}\.(norm|conv)", r"\1_out", module)
         theirs = their_module(module)
         return Place(f"{theirs}.{array}", 2 if re.search(r"conv_shortcut|down_blocks.*skip_conv", theirs) else 0)
@@ -312,7 +353,9 @@ def read(path: str | Path, network: Network) -> Weights:
     config, name, options = _network(folder)
     check_network(str(folder), network, name, options)
     file, arrays = load_weights(folder)
-    variables = fill(str(file), network, places(network), _new_names(str(file), arrays))
+    arrays = _new_names(str(file), arrays)
+    arrays = _fused(arrays) if network.name == "guided_unet" else arrays
+    variables = fill(str(file), network, places(network), arrays)
     return Weights(variables["params"], variables["params"], variables["fixed"], 0, {"config": config}, file)
 
 
@@ -357,15 +400,17 @@ def scheduler_of(path: str | Path) -> Scheduler | None:
     return diffusers_scheduler.read(file) if file else None
 
 
-def describe(path: str | Path) -> tuple[str, dict[str, Any], Scheduler]:
+def describe(path: str | Path, *, latents: bool = False) -> tuple[str, dict[str, Any], Scheduler]:
     """(name, options) of our network for a folder, and its scheduler: all that a config says of a model.
+
+    With `latents` it is the network of a pipeline that has an autoencoder beside it.
 
     Raises:
       ValueError: a network, a scheduler or a pipeline that has no counterpart here, two that do not fit each other, or
         a folder without a scheduler; the message names file and field.
       OSError: no such folder.
     """
-    folder = _folder(Path(path))
+    folder = _folder(Path(path), latents=latents)
     _, name, options = _network(folder)
     scheduler = scheduler_of(folder)
     if scheduler is None:
@@ -374,7 +419,7 @@ def describe(path: str | Path) -> tuple[str, dict[str, Any], Scheduler]:
             'it or in scheduler/; write one, {"_class_name": "DDPMScheduler"} for the 1000 levels of Ho et al., or '
             "take a config that says it"
         )
-    if scheduler.is_chain != (name == "ddpm"):
+    if scheduler.is_chain != (name in ("ddpm", "guided_unet")):
         kind = "fourier" if name == "ncsnpp" else "positional"
         told = "the index of a level" if scheduler.is_chain else "sigma"
         raise ValueError(
@@ -398,28 +443,46 @@ def _network(folder: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
         raise ValueError(f"{folder / 'config.json'}: {error}") from None
 
 
-def _folder(path: Path) -> Path:
+def _folder(path: Path, *, latents: bool = True) -> Path:
+    """The folder of the network; one that works on `latents` is refused where that is False."""
     path = path.parent if path.is_file() else path
     for folder in (path, path / "unet"):
         if (folder / "config.json").exists():
-            root = folder.parent if folder.name == "unet" else folder
-            _check_pipeline(root / PIPELINE)
+            _check_pipeline(_root(folder) / PIPELINE, AUTOENCODERS if latents else ())
             return folder
     raise FileNotFoundError(f"{path} is no diffusers folder: there is no config.json in it")
 
 
-def _check_pipeline(file: Path) -> None:
-    """Refuse a pipeline that has more than a network and a scheduler: its network works in a space of others."""
+def _root(folder: Path) -> Path:
+    return folder.parent if folder.name == "unet" else folder
+
+
+def _check_pipeline(file: Path, taken: tuple[str, ...]) -> None:
+    """Refuse a pipeline that has more than a network, a scheduler and what is taken beside: it is told of others."""
     if not file.exists():
         return
     index = load_json(file)
     parts = sorted(name for name, part in index.items() if isinstance(part, list) and any(part))
-    others = [name for name in parts if name not in ("unet", "scheduler")]
+    others = [name for name in parts if name not in ("unet", "scheduler", *taken)]
     if others:
+        mend = "only pipelines whose network is told nothing can be imported"
+        if set(others) <= set(AUTOENCODERS):
+            mend = f"its network works on latents: write --config=configs/latent/folder.py:{file.parent}"
         raise ValueError(
             f"{file}: _class_name is {index.get('_class_name')!r}, with {', '.join(others)} beside unet and scheduler; "
-            "only pipelines of a network in the space of pictures can be imported"
+            f"{mend}"
         )
+
+
+def autoencoder_of(path: str | Path) -> Path | None:
+    """The folder of the autoencoder on whose latents a folder's network works; None where it works on pictures.
+
+    Raises:
+      ValueError: a pipeline that has no counterpart here.
+      OSError: no such folder.
+    """
+    root = _root(_folder(Path(path)))
+    return next((root / name for name in AUTOENCODERS if (root / name / "config.json").exists()), None)
 
 
 def _new_names(file: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -440,6 +503,28 @@ def renamed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {re.sub(old, lambda m: f"{m[1]}.{OLD_NAMES[m[2]]}.{m[3]}", name): array for name, array in arrays.items()}
 
 
+PARTS = tuple(ATTENTION[part] for part in ("query", "key", "value"))
+
+
+def _fused(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays with the three maps of each attention in one, the queries of all heads first."""
+    found = dict(arrays)
+    for name in arrays:
+        parts = [name.replace(f".{PARTS[0]}.", f".{part}.") for part in PARTS]
+        if parts[0] != parts[1] and all(part in arrays for part in parts):
+            found[name.replace(f".{PARTS[0]}.", f".{FUSED}.")] = np.concatenate([found.pop(part) for part in parts])
+    return found
+
+
+def _apart(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inverse of `_fused`."""
+    found: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        split = np.split(array, 3) if f".{FUSED}." in name else [array]
+        found |= {name.replace(f".{FUSED}.", f".{part}."): a for part, a in zip(PARTS, split, strict=False)}
+    return found
+
+
 def write(
     path: str | Path,
     network: Network,
@@ -454,7 +539,7 @@ def write(
       ValueError: a network that diffusers does not have, or variables that are not the network's.
     """
     config = config_of(network)
-    arrays = spill(network, places(network), variables)
+    arrays = _apart(spill(network, places(network), variables))
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     safetensors_file.save(folder / f"{WEIGHTS}.safetensors", arrays)

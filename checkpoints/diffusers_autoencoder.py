@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from checkpoints import safetensors_file
-from checkpoints.diffusers import load_weights, renamed, their_module
+from checkpoints.diffusers import AUTOENCODERS, load_weights, renamed, their_module
 from checkpoints.diffusers_scheduler import load_json
 from checkpoints.layout import Place, check_network, effective_options, fill, places_of, spill
 from checkpoints.published import Weights
@@ -24,7 +24,7 @@ from limits import Sides
 from models.functional import Network
 from models.resolutions import level_widths, shorter_sides
 
-FOLDERS = ("", "vae", "vqvae")
+FOLDERS = ("", *AUTOENCODERS)
 DEFAULTS: dict[str, Any] = {
     "act_fn": "silu",
     "block_out_channels": (64,),

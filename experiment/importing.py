@@ -7,6 +7,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from autoencoders import CODECS
 from checkpoints import diffusers, importing
 from checkpoints.published import Weights
 from data.fingerprint import of_file
@@ -27,6 +28,7 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
     """
     check_config(config)
     if importing.detect(file, config.model.name) == "diffusers":  # before anything is built
+        _check_space(config, file)
         _check_scheduler(config, file)
     with waiting(f"reading {file}"):
         weights = importing.read(file, network_of(config))
@@ -38,6 +40,16 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
     _check_noise_scales(config, file, weights.metadata)
     _check_scaling(config, file, weights.metadata)
     return weights
+
+
+def _check_space(config: ConfigDict, folder: Path) -> None:
+    """Refuse the network of a pipeline of latents for a model of pictures."""
+    beside = diffusers.autoencoder_of(folder)
+    if beside and config.data.codec in CODECS:
+        raise ValueError(
+            f"the network of {folder} works on the latents of {beside}, and data.codec is {config.data.codec!r}; take "
+            f"--config=configs/latent/folder.py:{folder}, which reads both"
+        )
 
 
 def _check_scaling(config: ConfigDict, file: Path, metadata: dict[str, Any]) -> None:

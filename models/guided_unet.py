@@ -11,14 +11,13 @@ from models.checks import check_options
 from models.layers import Keys
 from models.residual_unet import ResidualUNet, heads_of_width
 
-GROUPS = 32  # of every norm
-
 
 class GuidedUNet(ResidualUNet):
     """The network of the published weights: 32 groups in every norm, heads by their number or their width.
 
     The defaults are those of both public codes. `c_noise` is the index of the noise level, 0 to n - 1, or in
-    improved-diffusion, unless with rescale_timesteps False, 1000 / n of it. Every width must be a multiple of 32.
+    improved-diffusion, unless with rescale_timesteps False, 1000 / n of it. Latent diffusion's (Rombach et al. 2022,
+    arXiv:2112.10752) is this network too, of latents in place of images.
 
     Args, with the public flag where its name is another:
       image_size, num_channels: images are [b, height, width, num_channels]; one number is the side of square ones.
@@ -33,6 +32,7 @@ class GuidedUNet(ResidualUNet):
       resblock_updown: residual blocks double and halve; False: convolutions do.
       learned_variance: the output has twice the channels: eps, then the v that interpolates between the smallest and
         the largest log-variance (learn_sigma).
+      num_groups: of every norm, whose multiple each width must be; 32 in all that is published.
       label_dim: classes (class_cond: 1000); condition["label"] is one-hot [b, label_dim]. Published networks were never
         trained without it; where it is missing, nothing is added. 0: takes none.
       time_scale: what c_noise is multiplied by before its embedding: 1000 in openai/consistency_models, whose networks
@@ -60,6 +60,7 @@ class GuidedUNet(ResidualUNet):
         scale_shift: bool = True,
         resblock_updown: bool = False,
         learned_variance: bool = False,
+        num_groups: int = 32,
         label_dim: int = 0,
         time_scale: float = 1.0,
         centered: bool = True,
@@ -75,12 +76,12 @@ class GuidedUNet(ResidualUNet):
 
         self.time_scale = time_scale
         own = ("num_heads", "num_heads_up", "head_channels", "attention_order", "learned_variance", "time_scale")
-        for name in own:
+        for name in (*own, "num_groups"):
             del options[name]
         super().__init__(
             **options,
             out_channels=num_channels * (1 + learned_variance),
-            groups=lambda channels: GROUPS,
+            groups=lambda channels: num_groups,
             heads=heads if head_channels is None else heads_of_width(head_channels),
             fused=attention_order,
         )

@@ -12,6 +12,7 @@ from models.functional import Network
 from tests.models.published_weights import compiled
 
 NETWORKS = Path(__file__).parents[1] / "reference" / "networks"
+LATENT = NETWORKS.parent / "latent" / "ldm_uncond" / "model" / "unet"
 FILE = "diffusion_pytorch_model.safetensors"
 SONG_256 = {
     "nf": 128,
@@ -25,6 +26,9 @@ SONG_256 = {
     "centered": False,
     "dropout": 0.0,
 }
+
+
+ONE_ORDER = {"attention_order": "new", "attn_resolutions": (8,), "nf": 64}
 
 
 def config_of(name: str) -> dict:
@@ -114,6 +118,26 @@ def test_export_of_the_import_is_the_file(name, tmp_path):
     assert config == {field: value for field, value in config_of(name).items() if field != "_diffusers_version"}
 
 
+def test_a_network_of_adm_s_line_goes_out_as_it_came_in(tmp_path):
+    """Three maps of attention are one here, and three again."""
+    config = json.loads((LATENT / "config.json").read_text())
+    name, options = diffusers.network_options(config)
+    network = Network.create(name, **options)
+    assert (name, options["head_channels"], options["num_groups"]) == ("guided_unet", 4, 4)
+    weights = diffusers.read(LATENT, network)
+    diffusers.write(tmp_path / "out", network, weights.variables(ema=True))
+    assert_equal(safetensors_file.load(tmp_path / "out" / FILE), safetensors_file.load(LATENT / FILE))
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert written == {field: value for field, value in config.items() if field != "_diffusers_version"}
+    for change, message in (
+        ({"attention_head_dim": 5}, r"attention_head_dim is 5, of which \[16\] channels are no whole numbers"),
+        ({"norm_num_groups": None}, "norm_num_groups is None, not a number"),
+        ({"norm_eps": 1e-6}, "norm_eps is 1e-06, not 1e-05"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            diffusers.network_options(config | change)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -144,6 +168,8 @@ def test_import_of_the_export_is_the_same_bit_for_bit(name, options, tmp_path):
         ("ddpm", {"image_size": 32, "num_channels": 3, "attend_each_block": True}),
         ("ddpm", {"image_size": 256, "num_channels": 3, "ch_mult": (1, 1, 2, 2, 4, 4), "attend_each_block": True}),
         ("ncsnpp", SONG_256 | {"image_size": 256, "num_channels": 3}),
+        ("guided_unet", {"image_size": 64, "num_channels": 3, "head_channels": 32, "attention_order": "new"}),
+        ("guided_unet", {"image_size": 8, "num_channels": 4, "ch_mult": (1, 1.5), "num_heads": 1} | ONE_ORDER),
         ("ncsnpp", SONG_256 | {"image_size": 32, "num_channels": 3, "ch_mult": (1, 2), "attention_groups": 32}),
         (
             "ncsnpp",
@@ -214,6 +240,8 @@ def test_what_our_networks_cannot_be_is_refused(change, message):
         ("ncsnpp", {}, "fir is False, not True; .*progressive is 'none', not 'output_skip'"),
         ("ncsnpp", SONG_256 | {"ch_mult": (1, 1), "nf": 32}, "attention_groups is None, not 32"),
         ("edm_unet", {}, "no counterpart of the network 'edm_unet'"),
+        ("guided_unet", {}, "attention_order is 'legacy', not 'new'; head_channels is None, not a number"),
+        ("guided_unet", ONE_ORDER | {"learned_variance": True}, "learned_variance is True, not False"),
     ],
 )
 def test_what_diffusers_does_not_have_is_not_exported(name, options, message, tmp_path):

@@ -203,6 +203,22 @@ def described(folder, scheduler: dict | None = None, **network):
     return folder
 
 
+def test_the_network_of_a_pipeline_of_latents_is_no_model_of_pictures(tmp_path):
+    folder = described(tmp_path / "model", {"_class_name": "DDPMScheduler"})
+    (folder / "vqvae").mkdir()
+    (folder / "vqvae" / "config.json").write_text("{}")
+    with pytest.raises(Refusal, match=r"latents of .*vqvae, and data\.codec is 'levels'; take"):
+        main.run("import", ddpm_config(), str(tmp_path / "run"), str(folder))
+    index = {"_class_name": "LDMPipeline", "vqvae": ["diffusers", "VQModel"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"works on latents: write --config=configs/latent/folder\.py:.*model$"):
+        folder_config.get_config(str(folder))
+    index = {"_class_name": "StableDiffusionPipeline", "text_encoder": ["transformers", "CLIPTextModel"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(Refusal, match="with text_encoder beside unet and scheduler; only pipelines whose network"):
+        main.run("import", ddpm_config(), str(tmp_path / "run"), str(folder))
+
+
 def ddpm_config() -> ConfigDict:
     """The published config at the size of the recorded network: eps, linear betas, 1000 levels."""
     config = ddpm_cifar10_32.get_config()
