@@ -35,7 +35,7 @@ Act = Callable[[], object]
 def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """From the newest checkpoint, or the beginning, to `training.n_iters`."""
     workdir.check(config, training=True)
-    experiment = build(config)
+    experiment = build(workdir.measured(config))
     evaluation.run.check(experiment, likelihood=False)
     measure = snapshot_fid.prepare(experiment)
     prepared = preparation.prepare(experiment, workdir)
@@ -52,7 +52,6 @@ def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """A grid of samples of `sampling.method`, from draws of the prior or from the points of `sampling.start`."""
     rules.check(rules.of_images(config, "sample"))
     run = of_config(config, workdir)
-    evaluation.run.check(run.experiment, likelihood=False)
     start, draw, key = config.sampling.start, run.sampler(), jax.random.key(config.eval.seed)
     points = starting_points(start, run.experiment) if start else grid.GRID_SAMPLES
     return lambda: print(grid.save_grid(run.experiment, workdir, run.step, draw(key, points)))

@@ -42,6 +42,8 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
             f"model.name is {experiment.config.model.name!r}, {kind}, without likelihood or samples; set "
             "eval.enable_bpd, eval.enable_vlb and eval.enable_sampling to False"
         )
+    if config.enable_sampling:
+        rules.check(rules.of_samplers(experiment, config.samplers))
     if likelihood and not (chosen or config.enable_sampling):
         raise ValueError(
             "eval.enable_bpd, eval.enable_vlb and eval.enable_sampling are all False, so there is nothing to evaluate; "

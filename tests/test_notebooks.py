@@ -117,6 +117,7 @@ def test_the_first_section_runs_and_a_trained_run_is_read(tmp_path: Path) -> Non
     assert "digits, SDE vp, step 7" in execute(notebook, RUN=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_without_a_trained_run_the_notebook_says_how_to_make_one(tmp_path: Path) -> None:
     notebook = sections(jupytext.read(NOTEBOOKS / "explore_samplers.py"), first=0, last=1)
     assert "`make demo`" in execute(notebook, RUN=tmp_path / "nothing")

@@ -381,7 +381,7 @@ def test_a_run_is_compared_once_and_runs_of_one_name_are_told_apart(several: tup
     assert len({run.kept for run in found}) == 3
 
 
-@pytest.mark.parametrize("denoise", ["tweedie", "mean"])
+@pytest.mark.parametrize("denoise", ["tweedie", pytest.param("mean", marks=pytest.mark.slow)])
 def test_every_method_spends_what_it_may_and_the_shared_loop_is_its_sampler(denoise: str) -> None:
     """Any settings of at most n evaluations, to within one step; those of noisy methods draw the same noise."""
     sde, score = VP(), planar().score(VP())

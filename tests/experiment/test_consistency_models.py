@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+import evaluation.run
 from configs.vp import digits_classes, toy_mixture8_mlp
 from evaluation import measures
 from experiment import build, likelihood
@@ -46,8 +47,12 @@ def test_its_jumps_are_not_guided() -> None:
     config.eval.samplers = ("renoise",)
     with pytest.raises(ValueError, match=r"guidance is 2\.0 .*'renoise' jumps as the network was trained to"):
         build(config)
+    config.sampling.method = "heun"  # which --mode=sample draws, and an evaluation does not
+    with pytest.raises(ValueError, match=r"guidance is 2\.0 .*'renoise' jumps as the network was trained to"):
+        evaluation.run.check(build(config), likelihood=False)
+    config.sampling.method = "renoise"
     config.training.loss = "simple"  # of a diffusion model a jump is a DDIM step
-    build(config)
+    evaluation.run.check(build(config), likelihood=False)
 
 
 def test_a_round_of_progressive_distillation_halves_the_steps(tmp_path: Path) -> None:

@@ -70,10 +70,10 @@ def assert_close(actual, expected, tolerance):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-# Every day each network in one precision; the others with all tests.
-IN_FLOAT32 = ("ve_ncsnpp_cont", "ve_ncsnpp_disc")
+# Every day a network of each kind, in one precision; the others with all tests.
+EVERY_DAY = (("ve_ncsnpp_cont", "float32"), ("ve_ncsnpp_skip_cont", "float64"), ("vp_ddpm_cont", "float64"))
 TORCH_CASES = [
-    pytest.param(name, precision, marks=pytest.mark.slow if (precision == "float32") != (name in IN_FLOAT32) else [])
+    pytest.param(name, precision, marks=[] if (name, precision) in EVERY_DAY else pytest.mark.slow)
     for name in TORCH
     for precision in ("float32", "float64")
 ]

@@ -107,6 +107,7 @@ def fast_grid(n: int) -> np.ndarray:
     return np.exp(np.append(np.concatenate(inner), outer[-1]))
 
 
+@pytest.mark.slow
 @some_or_all
 def test_k_diffusion(every: int, x64) -> None:
     """298 runs of euler, heun, dpm_2, lms, dpm_fast and the dpmpp family, deterministic, ancestral, SDE and churned."""

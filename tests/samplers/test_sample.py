@@ -91,7 +91,8 @@ def test_denoise_choices() -> None:
 @pytest.mark.parametrize(
     ("method", "denoise"),
     [
-        *((method, denoise) for method in METHODS if method not in SOLVERS for denoise in ("none", "tweedie")),
+        *((method, "tweedie") for method in METHODS if method not in SOLVERS),
+        *(pytest.param(method, "none", marks=pytest.mark.slow) for method in METHODS if method not in SOLVERS),
         *((method, "tweedie") for method in ("ddim", "dpmpp_3s", "unipc_3", "dpmpp_sde", "heun")),
         ("dpmpp_2m", "none"),
         ("heun", "none"),

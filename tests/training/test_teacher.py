@@ -51,6 +51,7 @@ def saved(folder: Path, step: int) -> dict:
         return store.restore(None, step)[1]
 
 
+@pytest.mark.slow
 def test_a_student_has_a_teacher_and_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A continued run is that of one piece, whose checkpoints have the target but not the teacher."""
     monkeypatch.setitem(losses.LOSSES, "imitation", Imitation)
