@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo notebook test test-all lint format lock data-cifar10 clean
+.PHONY: help install demo latent notebook test test-all lint format lock data-cifar10 clean
 
 help:  ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 16
@@ -23,6 +23,14 @@ demo: $(INSTALLED)  ## train on real digits, sample, evaluate: about ten minutes
 	$(RUN) main.py --mode=train --config=configs/vp/digits.py --workdir=runs/digits
 	$(RUN) main.py --mode=evaluate --config=configs/vp/digits.py --workdir=runs/digits
 	@echo "samples: runs/digits/evaluation/*/*.png   report: runs/digits/report.md"
+
+latent: $(INSTALLED)  ## an autoencoder of photographs, and a model of its latents: minutes on two cores
+	$(RUN) main.py --mode=train --config=configs/autoencoders/photos.py --workdir=runs/photos_autoencoder
+	$(RUN) main.py --mode=evaluate --workdir=runs/photos_autoencoder
+	$(RUN) main.py --mode=train --config=configs/latent/photos.py --workdir=runs/photos_latent
+	$(RUN) main.py --mode=sample --workdir=runs/photos_latent
+	$(RUN) main.py --mode=evaluate --workdir=runs/photos_latent
+	@echo "pictures: runs/photos_latent/samples/*.png   reports: runs/photos_autoencoder/report.md runs/photos_latent/report.md"
 
 notebook: $(INSTALLED)  ## open the notebooks in JupyterLab
 	$(VENV)/bin/jupyter lab --notebook-dir=notebooks

@@ -1,6 +1,7 @@
-"""Codecs by name: each maps stored data to the space in which they are modelled, and back.
+"""Codecs: each maps stored data to the space in which they are modelled, and back.
 
-A new codec is one file with a `base.Codec` and one line in CODECS; ``config.data.codec`` names the one that is used.
+``config.data.codec`` is a name of CODECS, or the folder of a run that has trained an autoencoder, or holds an imported
+one, whose latents are modelled then. A new codec is one file with a `base.Codec` and one line in CODECS.
 """
 
 from collections.abc import Callable
@@ -8,8 +9,9 @@ from typing import Any
 
 from autoencoders.base import Codec
 from autoencoders.grey_levels import GreyLevels
+from autoencoders.latents import Autoencoder, Latents, of_one_space
 
-__all__ = ["CODECS", "Codec", "GreyLevels"]
+__all__ = ["CODECS", "Autoencoder", "Codec", "GreyLevels", "Latents", "of_one_space"]
 
 CODECS: dict[str, Callable[..., Any]] = {
     "levels": GreyLevels,

@@ -4,15 +4,17 @@ A stored level k in {0, ..., L-1} becomes y in [0, 1]: dequantised (Uria et al. 
 with u uniform on [0, 1), or simply y = k / (L - 1). The model sees y, or 2 y - 1 where `centered`.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 
-from autoencoders.base import AnyArray
+AnyArray = Array | np.ndarray
 
 # u is the midpoint of one of 4096 equal cells rather than any float32 in [0, 1): for the largest of
 # those k + u rounds up to k + 1, and u = 0 may fall below k in the division. Midpoints survive all rounding.
@@ -43,6 +45,16 @@ class GreyLevels:
         if self.dequantization not in ("uniform", "none"):
             raise ValueError(f"dequantization must be 'uniform' or 'none', got {self.dequantization!r}")
 
+    @property
+    def pictures(self) -> "GreyLevels":
+        """This codec itself: x are the floats of the stored data."""
+        return self
+
+    @property
+    def information(self) -> tuple[str, float]:
+        """Bits, of each number; those of continuous data are differential."""
+        return "bits/dim" if self.levels else "bits/dim (differential)", 1.0
+
     def encode(self, data: Shaped[AnyArray, "b *d"], keys: Key[Array, " b"] | None = None) -> Float[AnyArray, "b *d"]:
         """Levels to floats. Uniform dequantisation draws the noise of example i from keys[i]."""
         if self.levels is None:
@@ -65,6 +77,22 @@ class GreyLevels:
         y = (x + 1) / 2 if self.centered else x
         k = xp.floor(y * self.levels) if self.dequantization == "uniform" else xp.round(y * (self.levels - 1))
         return xp.clip(k, 0, self.levels - 1).astype(xp.uint8)
+
+    def of_pictures(self, y: Float[AnyArray, "b *d"]) -> Float[AnyArray, "b *d"]:
+        """These very floats."""
+        return y
+
+    def reconstruct(self, x: Float[AnyArray, "b *d"]) -> Float[AnyArray, "b *d"]:
+        """These very floats."""
+        return x
+
+    def bare(self) -> "GreyLevels":
+        """The codec of records that hold x itself: of continuous data."""
+        return dataclasses.replace(self, levels=None)
+
+    def about(self) -> dict[str, Any]:
+        """Its attributes, and its kind."""
+        return {"kind": type(self).__name__, **dataclasses.asdict(self)}
 
     def to_uint8_display(self, x: Float[AnyArray, "*d"]) -> Shaped[AnyArray, "*d"]:
         """Decodes to levels stretched over 0..255, for image files and for eyes."""

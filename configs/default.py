@@ -26,7 +26,14 @@ def get_config() -> ConfigDict:
     # The data: `dataset` is a name of data.SOURCES or 'tfds:NAME'; keys not listed here are the source's options.
     config.data = data = ConfigDict()
     data.dataset = "digits"
-    data.codec = "levels"  # between stored data and what the model sees: a name of autoencoders.CODECS
+    data.codec = "levels"  # between stored data and what the model sees: levels, or the folder of an autoencoder's run
+    data.codec_checkpoint = -1  # its step; -1: the newest
+    data.latent_scale = (
+        None  # of x = (latent - shift) * scale; None: the autoencoder's own, or 1 / the deviation of the
+    )
+    data.latent_shift = None  # first batch; None: the autoencoder's own, or its mean; what is measured is saved here
+    data.latent_cache = ""  # a folder in which encoded data sets are kept; "": they are encoded as they are read
+    data.latent_tile = 0  # latents a side that are decoded at once, for pictures that do not fit; 0: all
     data.centered = True  # [-1, 1]; False: [0, 1]
     data.uniform_dequantization = False
     data.changed = "refuse"  # a run is not continued with other data; accept: it is, and what they are is recorded
@@ -215,6 +222,7 @@ def get_config() -> ConfigDict:
     evaluate.atol = 1e-5
     # FID and its family. The resize before Inception: pytorch, as pytorch-fid, whose weights these are, or tf1, as
     # TensorFlow's graph of 2015, which the papers of 2021 used; features are 1 to 10 % apart.
+    evaluate.frechet_size = 0  # pixels a side that images are averaged down to for the Frechet distance over pixels
     evaluate.inception = ""  # path of pt_inception-2015-12-05-6726825d.pth; "": no such metrics
     evaluate.inception_sha256 = ""  # of that file where another than the published one is meant
     evaluate.inception_resize = "pytorch"
@@ -257,6 +265,7 @@ def get_config() -> ConfigDict:
     edit.images = 4  # how many of the test set
     edit.count = 8  # results of each
     edit.mask = "upper"  # what is known, of inpaint: upper, lower, left, right, border; or a file, white or opaque
+    edit.paste = False  # of inpaint: known pixels are those of the picture, to the level, whatever was drawn there
     edit.factor = 2  # of super_resolve
     edit.strength = 0.5  # of vary: the time t that the picture is noised to
     edit.method = "dps"  # how a measurement is followed, a name of inverse.METHODS

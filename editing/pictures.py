@@ -58,7 +58,7 @@ def given(
             f"{len(source.test)}; give edit.image a file, or another number"
         )
     assert source.levels  # the tasks refuse data without them
-    return take(source.test, np.arange(count))[experiment.codec.field] / (source.levels - 1.0)
+    return take(source.test, np.arange(count))[experiment.codec.pictures.field] / (source.levels - 1.0)
 
 
 def _say_size(shape: tuple[int, ...], size: tuple[int, int], what: str) -> None:
@@ -77,7 +77,7 @@ def encoded(experiment: Experiment, pictures: np.ndarray) -> np.ndarray:
 
     With the data's channels: a grey one thrice, a coloured one's luma.
     """
-    centres, channels = experiment.codec.centres(), experiment.source.shape[2]
+    centres, channels = experiment.codec.pictures.centres(), experiment.source.shape[2]
     if pictures.shape[3] != channels:
         pictures = np.repeat(pictures, channels, axis=3) if pictures.shape[3] == 1 else luma(pictures)
     return (centres[0] + (centres[-1] - centres[0]) * pictures).astype(np.float32)
@@ -123,6 +123,22 @@ def mask(experiment: Experiment, name: str) -> np.ndarray:
         raise ValueError(f"edit.mask {name!r}: {'all' if known.all() else 'none'} of it is {what}; {what} is known")
     logging.info("edit.mask %r: %.0f %% are known, where it is %s", name, 100 * known.mean(), what)
     return known
+
+
+def reduced(experiment: Experiment, known: np.ndarray) -> np.ndarray:
+    """True [h, w] at the places of x of which all pixels are known; `known` itself where x are pixels.
+
+    Raises:
+      ValueError: there is no such place.
+    """
+    (height, width), (h, w) = known.shape, experiment.codec.shape[:2]
+    found = np.asarray(known.reshape(h, height // h, w, width // w).all(axis=(1, 3)))
+    if not found.any():
+        raise ValueError(
+            f"edit.mask {experiment.config.edit.mask!r}: each latent stands for {height // h} x {width // w} pixels, "
+            "and nowhere are all of those known; give a mask with larger parts"
+        )
+    return found
 
 
 def _black_and_white(grey: np.ndarray) -> bool:

@@ -65,7 +65,7 @@ def edit(experiment: Experiment, workdir: Workdir, read: Inputs, step: int, appl
             broken += [] if np.isfinite(x).all() else [i]
         results.append(np.nan_to_num(x))
         spent.append(np.asarray(evaluations).mean())
-    levels = np.asarray(experiment.codec.decode(np.stack(results)))
+    levels = _pasted(experiment, read, np.asarray(experiment.codec.decode(np.stack(results))))
     path = workdir.path / "edits" / f"{file_name(f'{config.task}_step_{step}_seed_{seed}', experiment)}.png"
     if is_leader():
         _write(experiment, read, levels, path, _facts(experiment, step, float(np.mean(spent))))
@@ -169,30 +169,38 @@ def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> C
 
 def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
     """The columns ahead of the results, levels [n, h, w, c]: the pictures, and what is known of them."""
-    columns = [] if read.originals is None else [read.originals]
-    if read.measurement is not None and read.y is not None:
-        columns.append(_known(experiment, read.measurement, read.y))
-    if read.others is not None:
-        columns.append(read.others)
-    return [np.asarray(experiment.codec.decode(np.asarray(column))) for column in columns]
+    columns = [] if read.pictures is None else [read.pictures]
+    if read.y is not None:
+        columns.append(_known(experiment, read, read.y))
+    if read.other_pictures is not None:
+        columns.append(read.other_pictures)
+    return [np.asarray(experiment.codec.pictures.decode(np.asarray(column))) for column in columns]
 
 
-def _known(experiment: Experiment, measurement: inverse.LinearMeasurement, y: np.ndarray) -> np.ndarray:
+def _known(experiment: Experiment, read: Inputs, y: np.ndarray) -> np.ndarray:
     """What was measured, as images: grey in every channel, small pixels enlarged, and mid-grey where a mask hides."""
     height, width, channels = experiment.source.shape
-    if y.shape[1:] == experiment.source.shape:
-        blank = jnp.full(y.shape, experiment.codec.centres().mean(), jnp.float32)
-        return np.asarray(jax.jit(measurement.impose)(blank, y))
+    if read.known is not None and read.pictures is not None:
+        blank = np.float32(experiment.codec.pictures.centres().mean())
+        return np.where(read.known[..., None], read.pictures, blank)
     larger = y.repeat(height // y.shape[1], axis=1).repeat(width // y.shape[2], axis=2)
     return np.repeat(larger, channels // y.shape[3], axis=3)
+
+
+def _pasted(experiment: Experiment, read: Inputs, levels: np.ndarray) -> np.ndarray:
+    """The results, levels [n, count, h, w, c], with ``edit.paste`` those of the pictures wherever they are known."""
+    if not experiment.config.edit.paste or read.known is None or read.pictures is None:
+        return levels
+    truth = np.asarray(experiment.codec.pictures.decode(read.pictures))
+    return np.where(read.known[..., None], truth[:, None], levels)
 
 
 def _summary(experiment: Experiment, read: Inputs, levels: np.ndarray, spent: float, seconds: float) -> str:
     """One line: what was made at which cost, and how far from the truth where that is known."""
     n, count = levels.shape[:2]
     text = f"{experiment.config.edit.task}: {n} x {count} images, {spent:.0f} evaluations each, {seconds:.1f} s"
-    if read.measurement is None or read.originals is None or not experiment.source.levels:
+    if read.measurement is None or read.pictures is None or not experiment.source.levels:
         return text
-    truth = experiment.codec.decode(read.originals)[:, None].astype(np.float64)
+    truth = experiment.codec.pictures.decode(read.pictures)[:, None].astype(np.float64)
     error = np.sqrt(np.mean((levels - truth) ** 2)) / (experiment.source.levels - 1)
     return f"{text}; root mean square distance from the originals {error:.3f} of the range of grey levels"

@@ -1,7 +1,7 @@
 """What each task is: which measurement of an image, and how a given picture answers it."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -13,21 +13,29 @@ from experiment import Experiment
 from inverse import LinearMeasurement
 
 MEASURED = ("inpaint", "colorize", "super_resolve")
+OF_PIXELS = ("colorize", "super_resolve")
 
 
-class Inputs(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inputs:
     """What a task begins with.
 
     Attributes:
-      originals: whole images [n, h, w, c] as the model sees them; None where only measurements were given.
-      measurement: of those of MEASURED.
+      pictures: whole images [n, height, width, channels], floats of the codec's `pictures`; None where only
+        measurements were given.
+      originals: the x of them, [n, ...]; the same where pictures themselves are modelled.
+      measurement: of x, of those of MEASURED.
       y: what was measured of each, [n, ...].
-      others: of 'interpolate', the images at the other end.
+      known: of 'inpaint', True [height, width] where the images are known.
+      other_pictures, others: of 'interpolate', the images at the other end, and the x of them.
     """
 
+    pictures: np.ndarray | None
     originals: np.ndarray | None
     measurement: LinearMeasurement | None = None
     y: np.ndarray | None = None
+    known: np.ndarray | None = None
+    other_pictures: np.ndarray | None = None
     others: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -44,16 +52,23 @@ def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
     """
     if len(experiment.source.shape) != 3 or experiment.source.levels is None:
         raise ValueError(f"--mode=edit is for images; the examples of {experiment.source.name!r} are points")
+    if config.task in OF_PIXELS and experiment.codec.shape != experiment.source.shape:
+        raise ValueError(
+            f"edit.task {config.task!r} measures pixels, which are no linear function of latents (data.codec is "
+            f"{experiment.config.data.codec!r}); of latents are {', '.join(sorted({*TASK_INPUTS} - {*OF_PIXELS}))}"
+        )
     return TASK_INPUTS[config.task](experiment, config)
 
 
 def _whole(experiment: Experiment, config: ConfigDict) -> Inputs:
-    return Inputs(pictures.encoded(experiment, pictures.given(experiment, config.image, config.images)))
+    whole = pictures.encoded(experiment, pictures.given(experiment, config.image, config.images))
+    return Inputs(whole, np.asarray(experiment.codec.of_pictures(whole)))
 
 
 def _inpaint(experiment: Experiment, config: ConfigDict) -> Inputs:
-    measurement = inverse.mask(pictures.mask(experiment, config.mask), noise=config.noise)
-    return _measured(_whole(experiment, config).originals, measurement)
+    known = pictures.mask(experiment, config.mask)
+    measurement = inverse.mask(pictures.reduced(experiment, known), noise=config.noise)
+    return dataclasses.replace(_measured(_whole(experiment, config), measurement), known=known)
 
 
 def _colorize(experiment: Experiment, config: ConfigDict) -> Inputs:
@@ -65,7 +80,9 @@ def _colorize(experiment: Experiment, config: ConfigDict) -> Inputs:
         )
     measurement, found = inverse.grey(noise=config.noise), pictures.given(experiment, config.image, config.images)
     whole = pictures.encoded(experiment, found)
-    return _measured(whole, measurement) if found.shape[3] == 3 else Inputs(None, measurement, whole[..., :1])
+    if found.shape[3] == 3:
+        return _measured(Inputs(whole, whole), measurement)
+    return Inputs(None, None, measurement, whole[..., :1])
 
 
 def _super_resolve(experiment: Experiment, config: ConfigDict) -> Inputs:
@@ -76,11 +93,15 @@ def _super_resolve(experiment: Experiment, config: ConfigDict) -> Inputs:
     found = pictures.given(experiment, config.image, config.images, smaller=(height // factor, width // factor))
     encoded = pictures.encoded(experiment, found)
     small = found.shape[1] < height  # then it is what was measured
-    return Inputs(None, measurement, encoded) if small else _measured(encoded, measurement)
+    if small:
+        return Inputs(None, None, measurement, encoded)
+    return _measured(Inputs(encoded, encoded), measurement)
 
 
-def _measured(whole: np.ndarray | None, measurement: LinearMeasurement) -> Inputs:
-    return Inputs(whole, measurement, np.asarray(jax.jit(measurement.apply)(whole)))
+def _measured(whole: Inputs, measurement: LinearMeasurement) -> Inputs:
+    return dataclasses.replace(
+        whole, measurement=measurement, y=np.asarray(jax.jit(measurement.apply)(whole.originals))
+    )
 
 
 def _interpolate(experiment: Experiment, config: ConfigDict) -> Inputs:
@@ -94,7 +115,8 @@ def _interpolate(experiment: Experiment, config: ConfigDict) -> Inputs:
         both = pictures.given(experiment, "", 2 * config.images)
         ends = [both[0::2], both[1::2]]
     a, b = (pictures.encoded(experiment, end) for end in ends)
-    return Inputs(a, others=b)
+    of_a, of_b = (np.asarray(experiment.codec.of_pictures(end)) for end in (a, b))
+    return Inputs(a, of_a, other_pictures=b, others=of_b)
 
 
 TASK_INPUTS: dict[str, Callable[[Experiment, ConfigDict], Inputs]] = {

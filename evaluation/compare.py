@@ -73,7 +73,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
     if distance is None:
         raise ValueError(
             f"the images of {experiment.source.name!r} are {experiment.source.shape}, too large for a distance over "
-            "pixels; give eval.inception the Inception weights"
+            "pixels; set eval.frechet_size to 16, or give eval.inception the Inception weights"
         )
     return Plan(found, slow, distance)
 
@@ -186,6 +186,7 @@ class _Draws:
         for entry in listed:
             self.longest[entry.settings.method] = max(self.longest.get(entry.settings.method, 0), entry.budget)
         self._compiled: dict[tuple, Callable] = {}
+        self._reconstructs = False
 
     @functools.cached_property
     def flow(self) -> Rounds | None:
@@ -219,17 +220,20 @@ class _Draws:
             model = guided(self.experiment, variables, settings, self.sde, told)
             return loop(self.sde, model, settings)(key, z, rows)
 
-        def begin(i: int) -> tuple[jax.Array, float]:
-            return self._run(method, draw, *self._given(i), rows, settings=settings)
+        def begin(i: int) -> tuple[jax.Array, jax.Array, float]:
+            x, seconds = self._run(method, draw, *self._given(i), rows, settings=settings)
+            pictures, more = self._reconstruct(x)
+            return x, pictures, seconds + more
 
-        def finish(drawn: tuple[jax.Array, float], examples: range) -> dict[str, np.ndarray]:
-            n, seconds = len(examples), drawn[1]
+        def finish(drawn: tuple[jax.Array, jax.Array, float], examples: range) -> dict[str, np.ndarray]:
+            n, seconds = len(examples), drawn[2]
             x = self._finite(np.asarray(drawn[0])[:n], entry.name)
             arrays = {"evaluations": np.full(n, rows.evaluations), "seconds": np.full(n, seconds)}
             if flow is not None and _has_error(self.run, entry):
                 difference = (x - flow.read(examples.start // flow.size)["x"]).reshape(n, -1).astype(np.float64)
                 arrays["squared_error"] = np.mean(difference**2, axis=1)
-            return {"samples": np.asarray(self.experiment.codec.decode(x)), **arrays}
+            decoded = self.experiment.codec.pictures.decode(np.asarray(drawn[1])[:n])
+            return {"samples": np.asarray(decoded), **arrays}
 
         # The seconds are of this machine: another one takes its own, and draws anew.
         folder, device = f"{entry.name.replace('/', '_')}_{entry.budget}", environment()["device"]
@@ -261,6 +265,15 @@ class _Draws:
         began = time.perf_counter()
         result = jax.block_until_ready(self._compiled[program](self.variables, *arguments))
         return result, time.perf_counter() - began
+
+    def _reconstruct(self, x: jax.Array) -> tuple[jax.Array, float]:
+        """The floats of the stored data, and their seconds, of which a first call leaves compiling out."""
+        if not self._reconstructs:
+            self._reconstructs = True
+            jax.block_until_ready(self.experiment.codec.reconstruct(x))
+        began = time.perf_counter()
+        pictures = jax.block_until_ready(self.experiment.codec.reconstruct(x))
+        return pictures, time.perf_counter() - began
 
     def _finite(self, x: np.ndarray, name: str) -> np.ndarray:
         if not np.isfinite(x).all():

@@ -19,7 +19,11 @@ from experiment.weights import fingerprint
 from experiment.workdir import MAY_CHANGE, MAY_MOVE
 from samplers import Settings
 
-FEEDING = ("data.codec", "data.centered", "data.uniform_dequantization", "data.random_flip", "data.augment")
+FEEDING = (
+    *("data.centered", "data.uniform_dequantization", "data.random_flip", "data.augment"),
+    *("data.codec", "data.codec_checkpoint", "data.latent_scale", "data.latent_shift", "data.latent_cache"),
+    "data.latent_tile",
+)
 """Fields of the config that say how examples are fed to a network; they change no example."""
 BY_CONTENT = ("guide", "guide_checkpoint")
 """Settings of a sampler that name weights, which count by what they are: see `of_weights`."""
@@ -40,7 +44,7 @@ def _of_model(experiment: Experiment) -> dict[str, Any]:
         "model": experiment.config.model.to_dict(),
         "num_scales": experiment.num_scales,
         "sde": plain(experiment.sde),
-        "codec": plain(experiment.codec),
+        "codec": plain(experiment.codec.about()),
     }
 
 

@@ -25,18 +25,20 @@ class PixelDistance:
     """The Frechet distance over pixels in [0, 1], or over the numbers of continuous data: no FID, but with a floor.
 
     Samples are compared with two disjoint random halves of the training set, each of `count` examples if there are as
-    many; half against half is the floor.
+    many; half against half is the floor. With ``eval.frechet_size`` images are averaged down to so many pixels a side.
     """
 
     def __init__(self, experiment: Experiment, count: int):
         self.experiment, self.levels = experiment, experiment.source.levels
-        self.name = f"Frechet distance over {'pixels' if self.levels else 'coordinates'}"
+        self.size = experiment.config.eval.frechet_size
+        reduced = f" averaged down to {self.size}x{self.size}" if self.size else ""
+        self.name = f"Frechet distance over {f'pixels{reduced}' if self.levels else 'coordinates'}"
         self.count = min(count, len(experiment.source.train) // 2)
 
     @functools.cached_property
     def halves(self) -> list[Moments]:
         """The moments of both halves."""
-        train, field = self.experiment.source.train, self.experiment.codec.field
+        train, field = self.experiment.source.train, self.experiment.codec.pictures.field
         order = np.random.default_rng(0).permutation(len(train))[: 2 * self.count]
         found = []
         for half in np.split(order, 2):
@@ -47,7 +49,8 @@ class PixelDistance:
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
         """What a report says of the distance, once for all samplers: its floor."""
-        return {"frechet_count": self.count, "frechet_floor": frechet_distance(*self.halves)}
+        size = {"frechet_size": self.size} if self.size else {}
+        return {"frechet_count": self.count, "frechet_floor": frechet_distance(*self.halves), **size}
 
     def fingerprint(self) -> str:
         """The fingerprint of the data that are compared with."""
@@ -65,8 +68,16 @@ class PixelDistance:
         """The moments of stored levels as numbers in [0, 1], or of continuous data as they are."""
         accumulator = Accumulator()
         for images in parts:
-            accumulator.update(images if self.levels is None else images.astype(np.float64) / (self.levels - 1))
+            accumulator.update(images if self.levels is None else self._reduced(images) / (self.levels - 1))
         return accumulator.moments()
+
+    def _reduced(self, images: np.ndarray) -> np.ndarray:
+        """Means of squares of pixels, as many as are asked for; the images themselves where none are."""
+        n, height, width, channels = images.shape
+        if not self.size:
+            return images.astype(np.float64)
+        blocks = images.reshape(n, self.size, height // self.size, self.size, width // self.size, channels)
+        return blocks.mean(axis=(2, 4), dtype=np.float64)
 
 
 class InceptionDistance:
@@ -120,12 +131,19 @@ def distance(experiment: Experiment, workdir: Workdir) -> Distance | None:
     read.
 
     Raises:
-      ValueError: as `load_inception` does, or the statistics were made with another network or resize.
+      ValueError: as `load_inception` does, the statistics were made with another network or resize, or
+        ``eval.frechet_size`` does not divide the images.
       OSError: a file is not there.
     """
     if inception := load_inception(experiment):
         return InceptionDistance(experiment, workdir, inception)
-    if np.prod(experiment.source.shape) > MAX_PIXELS:
+    size, shape = experiment.config.eval.frechet_size, experiment.source.shape
+    if size and (len(shape) != 3 or shape[0] % size or shape[1] % size):
+        raise ValueError(
+            f"eval.frechet_size is {size}, and the examples of {experiment.source.name!r} are {shape}; it must divide "
+            "both sides of images, or be 0: as they are"
+        )
+    if (size * size * shape[2] if size else np.prod(shape)) > MAX_PIXELS:
         return None
     return PixelDistance(experiment, experiment.config.eval.num_samples)
 

@@ -117,7 +117,9 @@ def rows(report: dict[str, Any]) -> list[str]:
 
 def over(report: dict[str, Any]) -> str:
     """What the Frechet distance of a report is taken over."""
-    return "pixels" if report["levels"] else "coordinates"
+    size = report.get("frechet_size")
+    reduced = f" averaged down to {size}x{size}" if size else ""
+    return f"pixels{reduced}" if report["levels"] else "coordinates"
 
 
 def listed(values: dict[str, Any]) -> str:

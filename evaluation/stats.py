@@ -85,7 +85,9 @@ def compute_statistics(experiment: Experiment, workdir: Workdir, inception: Ince
     rounds = Rounds(path.with_suffix(""), known, count, min(config.batch_size, count))
 
     def images(i: int) -> np.ndarray:
-        return np.asarray(experiment.codec.stretch(take(records, np.array(rounds.examples(i)))[experiment.codec.field]))
+        return np.asarray(
+            experiment.codec.stretch(take(records, np.array(rounds.examples(i)))[experiment.codec.pictures.field])
+        )
 
     features.fill(rounds, inception, images, config.inception_batch_size, f"{experiment.source.name} statistics")
     if is_leader():

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from typing import Literal
+from typing import Any, cast
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -10,15 +10,17 @@ from ml_collections import ConfigDict
 import data
 import samplers
 import sde_lib
-from autoencoders import CODECS
+from autoencoders import CODECS, Codec, GreyLevels, Latents
 from configs import default
 from experiment import fields, inputs, ranges, rules
+from experiment.autoencoder import RunAutoencoder
 from experiment.experiment import Experiment, image_shape, num_scales
 from experiment.schedule import joined
 from experiment.scheduler import check_sampler
+from experiment.weights import load
 from experiment.workdir import Workdir
 from models import MODELS
-from models.functional import Network
+from models.functional import Network, Variables
 
 EMA_FIELDS = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup")
 
@@ -59,7 +61,27 @@ def network_of(config: ConfigDict) -> Network:
     if shape is None:
         return build(config).network
     rules.check_config(config)
-    return network(config, sde_lib.create(**config.sde), shape)
+    return network(config, sde_lib.create(**config.sde), _codec(config, _stand_in(config, shape)).shape)
+
+
+def _codec(config: ConfigDict, source: data.Source) -> Codec:
+    """The codec of ``config.data`` for this data set: a named one, or that of an autoencoder's run."""
+    name, dequantization = config.data.codec, "uniform" if config.data.uniform_dequantization else "none"
+    levels = CODECS.get(name, GreyLevels)(source.levels, config.data.centered, dequantization, source.shape)
+    if name in CODECS:
+        return levels
+    run = of_folder("data.codec", name)
+    rules.check(rules.of_codec(config, source, run))
+
+    def weights() -> Variables:
+        with Workdir(name).store(read_only=True) as store:
+            return load(store, run.network, ema=True, step=config.data.codec_checkpoint)[1]
+
+    autoencoder = RunAutoencoder(run.network, weights, cast(Any, source.shape), config.data.latent_tile)
+    own = {"scale": run.config.model.get("scaling_factor", 0.0), "shift": run.config.model.get("shift_factor", 0.0)}
+    given = {"scale": config.data.latent_scale, "shift": config.data.latent_shift}
+    chosen = {name: own[name] if value is None and own["scale"] else value for name, value in given.items()}
+    return Latents(levels, autoencoder, **chosen)
 
 
 def _stand_in(config: ConfigDict, shape: tuple[int, ...]) -> data.Source:
@@ -95,13 +117,12 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     shape, outside = image_shape(config), config.data.dataset.partition(":")[0] in ("tfds", "folder")
     source = _stand_in(config, shape) if shape and outside and not needs_data else _source(config)
     rules.check(rules.of_data(config, source))
-    dequantization: Literal["uniform", "none"] = "uniform" if config.data.uniform_dequantization else "none"
-    codec = CODECS[config.data.codec](source.levels, config.data.centered, dequantization, source.shape)
+    codec = _codec(config, source)
     guide = of_folder("sampling.guide", config.sampling.guide) if config.sampling.guide else None
     experiment = Experiment(config, sde, source, codec, network(config, sde, codec.shape), settings, guide)
     if guide:
         rules.check(rules.of_guide(experiment, guide))
-    rules.check(rules.of_samplers(experiment))
+    rules.check(rules.of_samplers(experiment, {settings.method}))
     return experiment
 
 
@@ -115,8 +136,9 @@ def of_run(config: ConfigDict, workdir: Workdir, *, needs_data: bool = False) ->
     """
     workdir.check(config, training=False)
     inputs.check_files(config, workdir)
-    experiment = build(_with_saved_scheduler(config, workdir), needs_data=needs_data)
+    experiment = build(_with_saved_scheduler(workdir.measured(config), workdir), needs_data=needs_data)
     inputs.check_classes(experiment, workdir)
+    inputs.check_codec(experiment, workdir)
     return experiment
 
 

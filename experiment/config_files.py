@@ -21,6 +21,8 @@ PATHS = (
     "eval.inception",
     "eval.reference_stats",
     "sampling.guide",
+    "data.codec",
+    "data.latent_cache",
     "training.teacher",
     "training.begin_with",
     "edit.image",

@@ -1,6 +1,7 @@
 """An experiment is what a config names, as one frozen object: process, data set, network and samplers' settings."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,8 @@ import conditions
 import data
 import samplers
 import sde_lib
-from autoencoders.grey_levels import GreyLevels
+from autoencoders import Codec
+from experiment import encoded
 from experiment.schedule import parameters_of
 from limits import sides
 from models import AUTOENCODERS, CLASSIFIERS
@@ -49,15 +51,22 @@ class Experiment:
       network: the network, without weights.
       settings: those of the samplers, ``config.sampling``.
       guide: the run of ``sampling.guide``; None where there is none.
+      ready: what `encoded` is where that lies ready, kept or joined by another run; None where it does not.
     """
 
     config: ConfigDict
     sde: sde_lib.AffineSDE
     source: data.Source
-    codec: GreyLevels
+    codec: Codec
     network: Network
     settings: samplers.Settings
     guide: "Experiment | None" = None
+    ready: data.Source | None = None
+
+    @functools.cached_property
+    def encoded(self) -> data.Source:
+        """The data set as the codec takes it: of latents what the encoder says of each picture, else `source`."""
+        return self.ready or encoded.source(self.source, self.codec, mirrored=self.config.data.random_flip)
 
     @property
     def num_classes(self) -> int:

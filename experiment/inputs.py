@@ -13,6 +13,7 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
+from autoencoders import Latents
 from data import Source
 from data.fingerprint import of_file, of_records
 from experiment import config_files
@@ -39,15 +40,7 @@ def checked(experiment: Experiment, workdir: Workdir, weights: Mapping[str, str]
       OSError: a file cannot be read.
     """
     check_files(experiment.config, workdir)
-    recorded = _read(workdir).get("files", {})
-    for field, digest in (weights or {}).items():
-        if digest != recorded.get(field, digest):
-            checkpoint = f"{field}_checkpoint"
-            mend = f"name their checkpoint ({checkpoint})" if checkpoint in FIELDS else "restore the file"
-            raise ValueError(
-                f"{field}: the weights that it names are not those with which {workdir.path} was begun (their SHA-256 "
-                f"was {recorded[field]!s:.12}, and is {digest[:12]}); {mend}, or use another --workdir"
-            )
+    check_weights(weights or {}, workdir)
     files = of_config(experiment.config)["files"] | dict(weights or {})
     now = {"files": files, "data": _of_source(experiment.source)}
     then = _read(workdir).get("data")
@@ -83,6 +76,33 @@ def of_config(config: ConfigDict) -> Inputs:
     """The inputs of a run that are known without its data set: the file of numbers that its process may be made of."""
     betas = config.sde.get("betas")
     return {"files": {"sde.betas": of_file(betas)} if isinstance(betas, str) else {}}
+
+
+def codec_of(experiment: Experiment) -> dict[str, str]:
+    """The SHA-256 of the weights of the autoencoder whose latents are modelled, by the field that names its folder."""
+    codec = experiment.codec
+    return {"data.codec": codec.about()["autoencoder"]["weights"]} if isinstance(codec, Latents) else {}
+
+
+def check_codec(experiment: Experiment, workdir: Workdir) -> None:
+    """Refuse, with a ValueError, an autoencoder with other weights than those with which the run was begun."""
+    check_weights(codec_of(experiment), workdir)
+
+
+def check_weights(weights: Mapping[str, str], workdir: Workdir) -> None:
+    """Refuse, with a ValueError, weights of another run that are not those with which this one was begun.
+
+    They are given by their SHA-256, by the field that names the folder of that run.
+    """
+    recorded = _read(workdir).get("files", {})
+    for field, digest in weights.items():
+        if digest != recorded.get(field, digest):
+            checkpoint = f"{field}_checkpoint"
+            mend = f"name their checkpoint ({checkpoint})" if checkpoint in FIELDS else "restore the file"
+            raise ValueError(
+                f"{field}: the weights that it names are not those with which {workdir.path} was begun (their SHA-256 "
+                f"was {recorded[field]!s:.12}, and is {digest[:12]}); {mend}, or use another --workdir"
+            )
 
 
 def check_files(config: ConfigDict, workdir: Workdir) -> None:

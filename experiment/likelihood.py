@@ -31,7 +31,8 @@ def bits(
 
     What an example gets depends on its own key alone: its dequantisation, and the probes of the divergence. Grey levels
     are dequantised as ``eval.bpd_dequantization`` says, whatever the training did, since without noise they have no
-    density; their bits bound the code length of the stored levels. Bits of continuous data are differential.
+    density; their bits bound the code length of the stored levels. Bits of continuous data are differential; latents
+    are drawn of their posterior, and their bits are those of the scaled latents, not of pictures.
 
     Args:
       experiment: the run, whose ``config.eval`` has the tolerances and the probes.
@@ -39,19 +40,21 @@ def bits(
       batch: the data [b, ...] as they are stored, and what the network is told of them, by the names of their fields.
       keys: of the examples.
     """
-    config, levels = experiment.config.eval, experiment.source.levels
+    config, codec = experiment.config.eval, experiment.codec
     dequantize, probe = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
     x: Any
     extra: Any
-    sde, dimensions = experiment.process(variables), int(np.prod(experiment.source.shape))
-    if levels and config.bpd_dequantization == "process":
-        centres, offset = experiment.codec.centres(), 0.0
-        x0 = jnp.asarray(centres, np.float32)[batch[experiment.codec.field]]
+    sde, data, offset = experiment.process(variables), batch[codec.field], 0.0
+    if codec.levels and config.bpd_dequantization == "process":
+        centres = codec.pictures.centres()
+        x0 = jnp.asarray(centres, np.float32)[data]
         eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(dequantize)
         x, extra = dequantized(sde, x0, eps, centres)
+    elif codec.levels:
+        uniform = dataclasses.replace(codec.pictures, dequantization="uniform")
+        x, extra, offset = uniform.encode(data, dequantize), 0.0, uniform.bits_offset()
     else:
-        codec = dataclasses.replace(experiment.codec, dequantization="uniform")
-        x, extra, offset = codec.encode(batch[experiment.codec.field], dequantize), 0.0, codec.bits_offset()
+        x, extra = codec.encode(data, dequantize), 0.0
 
     def model(x: Array, t: Array, told: Any = None) -> Prediction:
         return experiment.predict_fn(variables, condition=told)(x, t)
@@ -68,5 +71,5 @@ def bits(
         rtol=config.rtol,
         atol=config.atol,
     )
-    found = bits_per_dim(result.nats, dimensions, offset) + extra
+    found = bits_per_dim(result.nats, int(np.prod(x.shape[1:])), offset) + extra
     return {"bits": found, "evaluations": result.evaluations, "converged": result.converged}

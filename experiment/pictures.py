@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from autoencoders.grey_levels import GreyLevels
+from autoencoders import Codec
 from experiment.experiment import Experiment
 from experiment.writing import replacing
 
@@ -47,7 +47,7 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     return grid
 
 
-def save_decoded(path: Path, examples: np.ndarray, codec: GreyLevels, facts: Facts, columns: int | None = None) -> None:
+def save_decoded(path: Path, examples: np.ndarray, codec: Codec, facts: Facts, columns: int | None = None) -> None:
     """Write grey levels as a grid so many `columns` wide, or points as a scatter.
 
     The caption of `facts` stands below the grid, or above the scatter; the PNG file carries all of `facts` as text.

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 import samplers
 import sde_lib
+from autoencoders import CODECS, of_one_space
 from data import Source
 from data.geometry import LABELS
 from experiment import ranges
@@ -128,18 +129,48 @@ def of_data(config: ConfigDict, source: Source) -> Broken:
         )
 
 
+def of_codec(config: ConfigDict, source: Source, run: Experiment) -> Broken:
+    """The rules of a config whose codec is a run."""
+    name = f"data.codec is {config.data.codec!r}"
+    if not run.compresses:
+        yield (
+            f"{name}, whose network is {run.config.model.name!r}; it must be {' or '.join(CODECS)}, or the folder of "
+            f"an autoencoder's run ({', '.join(AUTOENCODERS)})"
+        )
+    if len(source.shape) != 3 or source.levels is None:
+        yield f"{name}, an autoencoder of pictures; the examples of {source.name!r} are {source.shape}"
+    if source.shape[-1] != run.codec.shape[-1]:
+        yield f"{name}, of pictures of {run.codec.shape[-1]} channels; those of {source.name!r} have {source.shape[-1]}"
+    if not config.data.centered or config.data.uniform_dequantization:
+        yield (
+            f"{name}, whose pictures lie in [-1, 1] without noise: set data.centered to True and "
+            "data.uniform_dequantization to False"
+        )
+    if config.data.augment:
+        yield f"{name} and data.augment {config.data.augment}, which turns and stretches pictures; set it to 0"
+    if config.sampling.threshold != "none":
+        yield f"sampling.threshold is {config.sampling.threshold!r}, and latents have no range; set it to 'none'"
+    if config.model.name in AUTOENCODERS:
+        yield f"{name} and model.name {config.model.name!r}; an autoencoder is trained on pictures: set it to levels"
+
+
 def of_guide(experiment: Experiment, guide: Experiment) -> Broken:
     """The rules of an experiment and the run that guides its samples."""
     folder, settings = repr(experiment.settings.guide), experiment.settings
     if guide.compresses:
         yield f"sampling.guide {folder} is an autoencoder ({guide.config.model.name}), which guides nothing"
-    for key in ("image_size", "num_channels", "codec", "centered"):
+    for key in ("image_size", "num_channels", "centered"):
         ours, theirs = experiment.config.data.get(key), guide.config.data.get(key)
         if ours != theirs:
             yield (
                 f"sampling.guide {folder} has data.{key} {theirs}, and this run {ours}; a guide must have seen the "
                 "same kind of images"
             )
+    if not of_one_space(guide.codec, experiment.codec):
+        yield (
+            f"sampling.guide {folder} has data.codec {guide.config.data.codec!r}, and this run "
+            f"{experiment.config.data.codec!r}; a guide must have seen the same x: the same codec, scale and shift"
+        )
     if guide.num_classes and not guide.classifies and not experiment.num_classes:
         yield (
             f"sampling.guide {folder} is a model of {guide.num_classes} classes, of which this network knows none, so "
@@ -161,8 +192,8 @@ def of_guide(experiment: Experiment, guide: Experiment) -> Broken:
         )
 
 
-def of_samplers(experiment: Experiment, methods: Collection[str] = ()) -> Broken:
-    """The rules of these samplers, or else of those that the config names: what they ask for, the network must know."""
+def of_samplers(experiment: Experiment, methods: Collection[str]) -> Broken:
+    """The rules of these samplers with the config's settings: what they ask for, the network must know."""
     config, settings, classes = experiment.config, experiment.settings, experiment.sampled_classes
     if settings.label >= 0 and settings.label >= classes:
         allowed = f"0 to {classes - 1}, or -1 for each in turn" if classes else "-1: the network takes no classes"
@@ -178,7 +209,6 @@ def of_samplers(experiment: Experiment, methods: Collection[str] = ()) -> Broken
             f"sampling.guidance is {guidance}, and training.label_dropout 0: the network has not learned the "
             "unconditional score; leave it at 1, or give sampling.guide a weaker model"
         )
-    methods = {*methods} or {settings.method, *config.eval.samplers}
     drawn_by = [dataclasses.replace(settings, method=method) for method in methods]
     jumping = sorted(chosen.method for chosen in drawn_by if chosen.method in samplers.MAPS)
     leaps = experiment.parameterization.told_end or experiment.is_consistency_model

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 from ml_collections import ConfigDict
 
 import sde_lib
-from autoencoders.grey_levels import GreyLevels
+from autoencoders import Codec
 from experiment import fields, likelihood
 from experiment.build import build, of_run
 from experiment.config_files import canonical
@@ -54,7 +54,7 @@ class Run:
         return self.experiment.config
 
     @property
-    def codec(self) -> GreyLevels:
+    def codec(self) -> Codec:
         """Between stored data and the x of the process: ``encode(images, keys)`` and ``decode(x)``."""
         return self.experiment.codec
 
@@ -144,6 +144,7 @@ class Run:
           ValueError: examples of another shape or type than the data set's, or a consistency model.
         """
         likelihood.check(self.experiment)
+        self.codec.bits_offset()
         source, n, size = self.experiment.source, len(images), min(self.config.eval.batch_size, len(images))
         wanted = np.integer if source.levels else np.floating
         if np.shape(images)[1:] != source.shape or not np.issubdtype(images.dtype, wanted):

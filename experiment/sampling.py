@@ -48,6 +48,20 @@ class Drawn(NamedTuple):
     latents: Shaped[np.ndarray, "n *d2"] | None = None
 
 
+class Begun(NamedTuple):
+    """A batch that the devices are at work on.
+
+    Attributes:
+      began: when it was begun, of `time.perf_counter`.
+      out: its samples.
+      reconstructed: the floats of the stored data that they stand for (`Codec.reconstruct`).
+    """
+
+    began: float
+    out: samplers.Samples
+    reconstructed: Any
+
+
 class Drawer:
     """A sampler of one method, compiled once for batches of one size and type, which are spread over the devices.
 
@@ -94,31 +108,37 @@ class Drawer:
         kept = np.concatenate(latents)[:n] if self.experiment.config.sampling.keep_latents else None
         return Drawn(np.concatenate(x)[:n], np.concatenate(evaluations)[:n], sum(seconds), kept)
 
-    def start(self, key: Key[Array, ""], i: int, told: Told | None = None) -> tuple[float, samplers.Samples]:
+    def start(self, key: Key[Array, ""], i: int, told: Told | None = None) -> Begun:
         """Begin batch i for `fetch`. The host need not wait for it, and the next may begin before it is fetched."""
         key_prior, key_path = keys_of_batch(key, i)
         return self.carry(key_path, self._prior(key_prior), i, told)
 
-    def carry(
+    def carry(self, key: Key[Array, ""], z: Float[Array, "b *d"], i: int = 0, told: Told | None = None) -> Begun:
+        """Begin with these points of the prior, as batch i, for `fetch`."""
+        began, out = self.follow(key, z, i, told)
+        return Begun(began, out, self.experiment.codec.reconstruct(out.x))
+
+    def follow(
         self, key: Key[Array, ""], z: Float[Array, "b *d"], i: int = 0, told: Told | None = None
     ) -> tuple[float, samplers.Samples]:
-        """Begin with these points of the prior, as batch i, for `fetch`."""
+        """When batch i was begun with these points of the prior, and its samples, which nobody decodes."""
         told = self.experiment.told(i * self.size, self.size) if told is None else told
         arguments = self.variables, key, on_devices(z), jax.tree.map(on_devices, dict(told))
         kind = str(jax.tree.map(jax.typeof, arguments[1:]))  # a compiled program takes arguments of one type alone
         if kind not in self._compiled:
             with waiting(f"compiling {self.method}"):
                 self._compiled[kind] = self._sampler.lower(*arguments).compile()
+                jax.block_until_ready(self.experiment.codec.reconstruct(arguments[2]))
         return time.perf_counter(), self._compiled[kind](*arguments)
 
-    def fetch(self, begun: tuple[float, samplers.Samples]) -> Drawn:
+    def fetch(self, begun: Begun) -> Drawn:
         """The batch that was begun; batches are fetched in the order in which they were begun.
 
         Raises:
           Failure: a sample is not finite.
         """
-        began, out = begun
-        jax.block_until_ready(out)
+        began, out, reconstructed = begun
+        jax.block_until_ready(reconstructed)
         ended = time.perf_counter()
         seconds, self._free = ended - max(began, self._free), ended
         x = np.asarray(out.x)
@@ -126,7 +146,8 @@ class Drawer:
             remedy = self.experiment.settings_of(self.method).remedy
             raise Failure(f"samples of {self.method} are not finite; {remedy}")
         kept = x if self.experiment.config.sampling.keep_latents else None
-        return Drawn(np.asarray(self.experiment.codec.decode(x)), np.asarray(out.evaluations), seconds, kept)
+        decoded = self.experiment.codec.pictures.decode(np.asarray(reconstructed))
+        return Drawn(np.asarray(decoded), np.asarray(out.evaluations), seconds, kept)
 
 
 def key_of(seed: int, purpose: str) -> Key[Array, ""]:

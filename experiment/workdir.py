@@ -9,6 +9,7 @@ from typing import Any
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
+from autoencoders import CODECS
 from checkpoints.store import Store
 from configs import default
 from experiment import config_files, fields
@@ -18,7 +19,11 @@ from experiment.writing import replacing
 RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may differ when it is only used
 FREE_SECTIONS = ("sampling", "eval", "edit", "published")  # nothing that is trained depends on them
 MAY_MOVE = ("data.path", "data.test_path", "data.data_dir")  # where the data lie
-OTHER_RUNS = ("training.teacher", "training.teacher_checkpoint", "training.begin_with")  # where their weights lie
+OTHER_RUNS = (  # where their weights lie
+    *("training.teacher", "training.teacher_checkpoint", "training.begin_with"),
+    *("data.codec", "data.codec_checkpoint"),
+)
+MEASURED = ("data.latent_scale", "data.latent_shift")  # as a run begins, where they are None; the run has them then
 # nor on when it is told of,
 FREQUENCIES = ("log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption", "ema_snapshot_freq")
 OUTPUT = ("keep_checkpoints", "snapshot_sampling", "snapshot_fid_samples", "ema_stds")  # or on what is kept and drawn
@@ -26,6 +31,7 @@ MAY_CHANGE = (
     *(f"training.{name}" for name in FREQUENCIES + OUTPUT),
     *("training.parallelism", "training.remat", "training.accumulate"),  # nor on this, beyond rounding
     *("data.in_memory", "data.verify", "data.changed"),
+    *("data.latent_cache", "data.latent_tile"),
 )
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 FOR_ONE_START = {"data.changed": "refuse"}  # said to one start, and saved as it is without a word
@@ -59,6 +65,11 @@ def _lists(value: Any) -> Any:
 def _differ(saved: Any, given: Any) -> bool:
     """Whether two values differ; NaN, as older runs may have it, is the same as NaN."""
     return saved != given and (saved == saved or given == given)
+
+
+def _names_run(value: Any) -> bool:
+    """Whether a field names another run, or one of its checkpoints."""
+    return bool(value) and value not in CODECS
 
 
 def _lengthens(name: str, saved: dict[str, Any], given: dict[str, Any]) -> bool:
@@ -154,7 +165,8 @@ class Workdir:
             and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
             and (name not in MAY_MOVE or (training and not self.inputs_file.exists()))
             and name not in MAY_CHANGE
-            and not (name in OTHER_RUNS and saved.get(name) and given.get(name))
+            and not (name in OTHER_RUNS and _names_run(saved.get(name)) and _names_run(given.get(name)))
+            and not (name in MEASURED and given.get(name) is None)
             and not _lengthens(name, saved, given)
             and not (name not in saved and name in defaults and given[name] == defaults[name])
         ]
@@ -167,6 +179,16 @@ class Workdir:
                 f"{self.path} was begun with another config: {shown}{more}; use the saved values (all of them, where "
                 "--config is left out) or another --workdir"
             )
+
+    def measured(self, config: ConfigDict) -> ConfigDict:
+        """The config with what the run measured as it began in place of None; itself where there is no run."""
+        if not self.config_file.exists() or all(config.data[name.split(".")[1]] is not None for name in MEASURED):
+            return config
+        saved, config = self.config(), config.copy_and_resolve_references()
+        with config.ignore_type(), config.unlocked():
+            for name in (name.split(".")[1] for name in MEASURED):
+                config.data[name] = saved.data[name] if config.data[name] is None else config.data[name]
+        return config.lock()
 
     def _has_begun(self) -> bool:
         with self.store(read_only=True) as store:

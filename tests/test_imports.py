@@ -46,7 +46,7 @@ MAY_IMPORT = {
         "configs",
         "metrics",
     },
-    "editing": {"conditions", "sde_lib", "models", "data", "samplers", "inverse", "experiment"},
+    "editing": {"autoencoders", "conditions", "sde_lib", "models", "data", "samplers", "inverse", "experiment"},
     "metrics": {"sde_lib", "samplers"},
     "evaluation": {"autoencoders", "sde_lib", "samplers", "metrics", "data", "models", "checkpoints", "experiment"},
     "main": set(ROOMS) - {"main"},

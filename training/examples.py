@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from autoencoders import Codec
+from autoencoders.latents import MIRRORED
 from conditions import Condition, Conditioner, Together
 from data.augment import random_flip
 from data.geometry import augment
@@ -48,8 +49,11 @@ class Encoder:
 
     def __call__(self, batch: Batch, draws: Draws, train: bool) -> tuple[Examples, Condition]:
         """Return the examples of a batch and what the network is told of each."""
-        x0 = jnp.asarray(self.codec.encode(batch[self.codec.field], draws.dequantize))
-        if self.random_flips and train:
+        data, mirrored = batch[self.codec.field], batch.get(MIRRORED)
+        if mirrored is not None and train:  # what an encoder says of a mirrored picture is not that mirrored
+            data = random_flip(draws.flip, data, mirrored)
+        x0 = jnp.asarray(self.codec.encode(data, draws.dequantize))
+        if self.random_flips and mirrored is None and train:
             x0 = random_flip(draws.flip, x0)
         condition = self.conditioner.encode(batch, draws.condition)
         if self.dropout and train:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from absl import logging
 from tqdm import tqdm
 
 from data.pipeline import batches
-from experiment import Experiment, average_snapshots, inputs
+from experiment import Experiment, average_snapshots, encoded, inputs, latents
 from experiment.processes import to_host
 from experiment.progress import waiting
 from experiment.workdir import Workdir
@@ -36,6 +37,7 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
       Diverged: the loss became infinite or NaN; the checkpoints are from before.
       Failure: an example cannot be read; the state of the last finished step is saved.
     """
+    experiment = latents.measured(experiment)
     config, devices, loss = experiment.config.training, prepared.devices, prepared.loss
     root = jax.random.key(experiment.config.seed)
     key_init, key_train, key_eval, key_sample = (jax.random.fold_in(root, i) for i in range(4))
@@ -54,8 +56,10 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
         logging.warning("%s", doubt)
 
     if prepared.joining:
-        source = reflow.source(experiment, prepared.joining, workdir)
-        experiment = dataclasses.replace(experiment, source=source)
+        experiment = dataclasses.replace(experiment, ready=reflow.source(experiment, prepared.joining, workdir))
+    elif cache := experiment.config.data.latent_cache:
+        kept = encoded.kept(experiment.encoded, Path(cache), experiment.config.eval.batch_size)
+        experiment = dataclasses.replace(experiment, ready=kept)
     train_step = train_step_of(experiment, prepared)
     run = devices.compile_steps(train_step, config.n_jitted_steps, state)
     snapshots = Snapshots(
@@ -129,7 +133,7 @@ def _batches_of_calls(experiment: Experiment, loss: Loss, start: int) -> Iterato
     """This process's batches of each call, stacked: arrays [steps, b, ...]."""
     config = experiment.config.training
     data = batches(
-        experiment.source.train,
+        experiment.encoded.train,
         batch_size=config.batch_size,
         seed=experiment.config.seed,
         start_step=start,

@@ -1,12 +1,13 @@
 """What a training run begins with: its parts as the config names them, checked before anything compiles."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import optax
 
+from autoencoders import Codec, Latents
+from autoencoders.latents import MIRRORED
 from checkpoints.store import CheckpointMismatch
 from experiment import Experiment, inputs, rules
 from experiment.build import EMA_FIELDS
@@ -92,8 +93,8 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
     if teaching and loss.needs_pairs:
         reflow.check(experiment, teaching)
     perceptual = load_perceptual(experiment.config) if isinstance(loss, AutoencoderLoss) and loss.perceives else None
-    weights = {"training.teacher": teaching.digest} if teaching else {}
-    found = inputs.checked(experiment, workdir, weights | (perceptual.digests if perceptual else {}))
+    digests = inputs.codec_of(experiment) | ({"training.teacher": teaching.digest} if teaching else {})
+    found = inputs.checked(experiment, workdir, digests | (perceptual.digests if perceptual else {}))
     of_loss = _beginning_of(experiment, loss, adam)
 
     def begin(variables: Variables) -> TrainState:
@@ -149,8 +150,8 @@ def loss_of(experiment: Experiment) -> Loss:
     """Return the loss of ``config.training``; ValueError for a value that it does not take."""
     sde, codec = experiment.sde, experiment.codec
     process = NoiseLevels(sde, experiment.num_scales) if experiment.num_scales else sde
-    grey = codec.levels is not None and codec.dequantization == "none"
-    return losses.of_config(experiment.config.training, process, codec.centres() if grey else None)
+    grey = codec.levels is not None and codec.pictures.dequantization == "none"
+    return losses.of_config(experiment.config.training, process, codec.pictures.centres() if grey else None)
 
 
 def optimizers_of(
@@ -174,8 +175,9 @@ def scores_of(experiment: Experiment, loss: Loss, parts: int, teacher: Teacher |
 def _encoder(experiment: Experiment, loss: Loss) -> Encoder:
     """From stored records to the examples of the loss."""
     config, codec = experiment.config, experiment.codec
+    taken: Codec = codec.bare() if loss.needs_pairs else codec  # pairs hold x itself
     return Encoder(
-        dataclasses.replace(codec, levels=None) if loss.needs_pairs else codec,  # pairs hold x itself
+        taken,
         random_flips=config.data.random_flip,
         augment_probability=config.data.augment,
         conditioner=experiment.conditioner,
@@ -185,7 +187,10 @@ def _encoder(experiment: Experiment, loss: Loss) -> Encoder:
 
 def fields_of(experiment: Experiment, loss: Loss) -> tuple[str, ...]:
     """Return the fields of a record that the loss takes."""
-    return (*experiment.batch_fields, *([NOISE] if loss.needs_pairs else []))
+    mirrored: list[str] = (
+        [MIRRORED] if experiment.config.data.random_flip and isinstance(experiment.codec, Latents) else []
+    )
+    return (*experiment.batch_fields, *mirrored, *([NOISE] if loss.needs_pairs else []))
 
 
 def trained_network(experiment: Experiment) -> Network:

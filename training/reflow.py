@@ -6,12 +6,9 @@ the seed and j alone, whatever number of devices and processes draws it; the arr
 memory. They are records like any other, so that a run over them is resumed exactly.
 """
 
-import contextlib
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,15 +19,15 @@ from tqdm import tqdm
 
 import samplers
 from data import Arrays, Source
-from experiment import Experiment
+from experiment import Experiment, mapped
 from experiment.errors import Failure
-from experiment.processes import agreed, barrier, is_leader
+from experiment.processes import is_leader
 from experiment.sampling import Drawer, key_of
-from experiment.workdir import Workdir, write_text
+from experiment.workdir import Workdir
 from training.examples import NOISE
 from training.teacher import Teacher
 
-FOLDER, ABOUT = "reflow", "about.json"
+FOLDER = "reflow"
 
 
 def check(experiment: Experiment, teacher: Teacher) -> None:
@@ -56,7 +53,7 @@ def about(experiment: Experiment, teacher: Teacher) -> dict[str, Any]:
         "sampler": {"method": settings.method, **settings.used()},
         "seed": experiment.config.seed,
         "train": experiment.config.training.reflow_pairs,
-        "test": len(experiment.source.test),
+        "test": len(experiment.encoded.test),
     }
     return json.loads(json.dumps(found))
 
@@ -70,49 +67,19 @@ def source(experiment: Experiment, teacher: Teacher, workdir: Workdir) -> Source
     Raises:
       Failure: a sample of the teacher is not finite.
     """
-    folder, wanted = workdir.path / FOLDER, about(experiment, teacher)
-    if not agreed(_known(folder) == wanted):
-        _write(folder, wanted, experiment, teacher)
-        barrier("pairs of reflow")
-    arrays = {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
+    wanted = about(experiment, teacher)
+    total = wanted["train"] + wanted["test"]
+    pairs = mapped.arrays(workdir.path / FOLDER, wanted, total, lambda: _batches(experiment, teacher, total))
     train, test = (
-        Arrays({name: array[rows] for name, array in arrays.items()})
+        Arrays({name: array[rows] for name, array in pairs.items()})
         for rows in (slice(0, wanted["train"]), slice(wanted["train"], None))
     )
-    return dataclasses.replace(experiment.source, train=train, test=test)
+    return dataclasses.replace(experiment.encoded, train=train, test=test)
 
 
 def _settings(experiment: Experiment) -> samplers.Settings:
     config = experiment.config.training
     return samplers.Settings(method=config.reflow_sampler, evaluations=config.reflow_evaluations)
-
-
-def _known(folder: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((folder / ABOUT).read_text())
-    return None
-
-
-def _write(folder: Path, wanted: dict[str, Any], experiment: Experiment, teacher: Teacher) -> None:
-    """Draw the pairs into a folder beside, which takes the name in the end; process 0 writes."""
-    total, unfinished = wanted["train"] + wanted["test"], folder.with_name(f".{FOLDER}")
-    files: dict[str, np.memmap] = {}
-    if is_leader():
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-    for first, batch in _batches(experiment, teacher, total):
-        if is_leader():
-            for name, array in batch.items():
-                if name not in files:
-                    shape, path = (total, *array.shape[1:]), unfinished / f"{name}.npy"
-                    files[name] = np.lib.format.open_memmap(path, "w+", array.dtype, shape)
-                files[name][first : first + len(array)] = array[: total - first]
-    if is_leader():
-        for file in files.values():
-            file.flush()
-        write_text(unfinished / ABOUT, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
 
 
 def _batches(experiment: Experiment, teacher: Teacher, total: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -134,7 +101,7 @@ def _batches(experiment: Experiment, teacher: Teacher, total: int) -> Iterator[t
     ):
         own = first + process * size
         eps, told = noise(own + jnp.arange(size)), drawing.told(own, size)
-        _, drawn = drawer.carry(key, sde.prior_std * eps, told=told)
+        _, drawn = drawer.follow(key, sde.prior_std * eps, told=told)
         batch = {experiment.codec.field: np.asarray(drawn.x), NOISE: np.asarray(eps), **told}
         if not np.isfinite(batch[experiment.codec.field]).all():
             raise Failure(

@@ -96,7 +96,7 @@ class Snapshots:
 
     def _test_means(self, variables: dict[str, Any]) -> dict[str, float]:
         """The mean scores of the test set, with the same noise at every call."""
-        experiment, test = self._experiment, self._experiment.source.test
+        experiment, test = self._experiment, self._experiment.encoded.test
         total: dict[str, float] = {}
         for i, batch in enumerate(eval_batches(test, batch_size=min(experiment.config.eval.batch_size, len(test)))):
             given = {name: batch[name] for name in self._fields}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import samplers
+from autoencoders import of_one_space
 from checkpoints.layout import TRAINING
 from conditions import Condition
 from experiment import Experiment
@@ -56,6 +57,11 @@ def of_config(experiment: Experiment) -> Teacher | None:
         raise ValueError(f"{what}, which was trained on noise levels; take one trained in continuous time")
     if teacher.codec.shape != experiment.codec.shape:
         raise ValueError(f"{what}, whose examples are {teacher.codec.shape}, and here {experiment.codec.shape}")
+    if not of_one_space(teacher.codec, experiment.codec):
+        raise ValueError(
+            f"{what}, with data.codec={teacher.config.data.codec!r}, and here {experiment.config.data.codec!r}; its x "
+            "must be ours: the same autoencoder, scale and shift"
+        )
     if teacher.codec.centered != experiment.codec.centered:
         raise ValueError(f"{what}, with data.centered={teacher.codec.centered}; set it here to the same")
     config, taught = experiment.config.training, teacher.config.training

@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 
 import jax
 import numpy as np
+from jaxtyping import Array, Key
 
+from autoencoders import Codec
 from data.source import take
 from evaluation import ingredients
 from evaluation.rounds import Rounds
@@ -50,14 +52,14 @@ class Measure(ABC):
 
     def __init__(self, experiment: Experiment, most: int = 0, **settings: Any):
         self.experiment, self.settings = experiment, settings
-        examples = len(experiment.source.test)
+        examples = len(experiment.encoded.test)
         self.count = min(examples, most or examples)
 
     @classmethod
     def check(cls, experiment: Experiment) -> None:
         """Refuse, with a ValueError, an experiment of which this cannot be measured."""
         fields, kind = "eval.enable_bpd, eval.enable_vlb or eval.measures", kind_of(experiment)
-        if not len(experiment.source.test):
+        if not len(experiment.encoded.test):
             raise ValueError(f"there are no test images for {cls.what}; give the data set some, or change {fields}")
         if kind not in cls.kinds:
             raise ValueError(
@@ -134,7 +136,7 @@ class Measure(ABC):
         """Dispatch round i; copies of the last example fill up the last round."""
         index = np.minimum(np.arange(i * size, (i + 1) * size), self.count - 1)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-        examples = take(self.experiment.source.test, index)
+        examples = take(self.experiment.encoded.test, index)
         batch = {name: on_devices(examples[name]) for name in self.experiment.batch_fields}
         with waiting(f"compiling {self.what}"):  # later calls return at once
             return compute(spread(size), batch, keys)
@@ -153,13 +155,14 @@ def kind_of(experiment: Experiment) -> str:
     return "classifier" if experiment.classifies else "chain" if experiment.num_scales else "continuous"
 
 
-def bits_mean(each: np.ndarray, levels: int | None) -> dict[str, Any]:
-    """The mean over examples [n] of a number of bits/dim, its standard error and its unit, as all reports have them."""
-    n = len(each)
+def bits_mean(bits: np.ndarray, codec: Codec) -> dict[str, Any]:
+    """The mean over examples [n] of bits/dim, in the codec's unit, and its standard error, as all reports have them."""
+    unit, of_a_bit = codec.information
+    each, n = bits * of_a_bit, len(bits)
     return {
         "mean": float(each.mean()),
         "standard_error": float(each.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
-        "unit": "bits/dim" if levels else "bits/dim (differential)",
+        "unit": unit,
     }
 
 
@@ -173,6 +176,11 @@ def bits_rows(title: str, part: dict[str, Any], *terms: str) -> list[str]:
         f"{part['examples']} test examples){sum_of}.",
         "",
     ]
+
+
+def encoded(codec: Codec, data: jax.Array, keys: Key[Array, " b"]) -> Any:
+    """The x of continuous data and of latents, each drawn by a key of its own: none that `normal_noise` uses."""
+    return codec.encode(data, jax.vmap(jax.random.fold_in, (0, None))(keys, 2**31 - 1))
 
 
 def write_csv(path: Path, names: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -19,12 +19,12 @@ class Bits(Measure):
     what = "bits/dim"
 
     def __init__(self, experiment: Experiment):
-        config, source = experiment.config.eval, experiment.source
+        config, levels = experiment.config.eval, experiment.codec.levels
         super().__init__(
             experiment,
             config.bpd_max_examples,
-            dequantization=config.bpd_dequantization if source.levels else "none",
-            levels=source.levels,
+            dequantization=config.bpd_dequantization if levels else "none",
+            levels=levels,
             probe=config.bpd_probe,
             probes=config.bpd_probes,
             t_min=experiment.sde.t_min,
@@ -61,7 +61,7 @@ class Bits(Measure):
         """The mean with its standard error, what it was measured with, and the evaluations that the solves took."""
         spent = columns["evaluations"]
         return {
-            **bits_mean(columns["bits"].mean(axis=0, dtype=np.float64), self.settings["levels"]),
+            **bits_mean(columns["bits"].mean(axis=0, dtype=np.float64), self.experiment.codec),
             "examples": self.count,
             "repeats": len(spent),
             **self.settings,

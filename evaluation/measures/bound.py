@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evaluation.measures.base import Columns, Measure, bits_mean, bits_rows
+from evaluation.measures.base import Columns, Measure, bits_mean, bits_rows, encoded
 from experiment import Experiment
 from metrics.chain_bound import normal_noise
 from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
@@ -26,15 +26,15 @@ class ContinuousBound(Measure):
 
     def __init__(self, experiment: Experiment):
         config = experiment.config.eval
-        decoder = "softmax" if experiment.source.levels else "density"
+        decoder = "softmax" if experiment.codec.levels else "density"
         super().__init__(experiment, config.vlb_max_examples, times=config.vlb_times, decoder=decoder)
 
     def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
         """The columns diffusion, prior and reconstruction [b], in bits/dim."""
         experiment, n = self.experiment, self.settings["times"]
-        levels = experiment.codec.centres() if experiment.source.levels else None
-        sde, image = experiment.process(variables), batch[experiment.codec.field]
-        x0 = image if levels is None else jnp.asarray(levels, np.float32)[image]
+        codec, sde = experiment.codec, experiment.process(variables)
+        levels, data = codec.pictures.centres() if codec.levels else None, batch[codec.field]
+        x0 = encoded(codec, data, keys) if levels is None else jnp.asarray(levels, np.float32)[data]
         predict = experiment.predict_fn(variables, condition=experiment.condition(batch))
 
         noise, start = normal_noise(keys, x0), jax.vmap(jax.random.uniform)(keys)
@@ -48,10 +48,10 @@ class ContinuousBound(Measure):
     def numbers(self, columns: Columns, variables: dict) -> dict[str, Any]:
         """The bound with its standard error, its terms, and log SNR at both ends of the process."""
         terms = {name: columns[name][0].astype(np.float64) for name in Bound._fields}
-        sde = self.experiment.process(variables)
+        sde, codec = self.experiment.process(variables), self.experiment.codec
         return {
-            **bits_mean(sum(terms.values(), np.zeros(self.count)), self.experiment.source.levels),
-            **{name: float(values.mean()) for name, values in terms.items()},
+            **bits_mean(sum(terms.values(), np.zeros(self.count)), codec),
+            **{name: bits_mean(values, codec)["mean"] for name, values in terms.items()},
             "log_snr": [float(sde.log_snr(jnp.asarray(t))) for t in (sde.t_min, 1.0)],
             "examples": self.count,
             "settings": self.settings,

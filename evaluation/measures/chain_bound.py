@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from evaluation.measures.base import Columns, Measure, bits_mean, bits_rows, write_csv
+from evaluation.measures.base import Columns, Measure, bits_mean, bits_rows, encoded, write_csv
 from experiment import Experiment
 from experiment.writing import replacing
 from metrics.chain_bound import Curve, normal_noise, progressive_coding, variational_bound
@@ -25,7 +25,7 @@ class ChainBound(Measure):
     kinds = ("chain",)
 
     def __init__(self, experiment: Experiment):
-        config, levels = experiment.config.eval, experiment.source.levels
+        config, levels = experiment.config.eval, experiment.codec.levels
         super().__init__(
             experiment,
             config.vlb_max_examples,
@@ -49,14 +49,16 @@ class ChainBound(Measure):
 
     def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
         """The columns prior [b] and terms, x0_mse and eps_mse [b, levels], as `metrics.chain_bound.Bound` has them."""
-        experiment, x0 = self.experiment, batch[self.experiment.codec.field]
+        experiment, codec = self.experiment, self.experiment.codec
         options: dict[str, Any] = {"variance": self.settings["variance"]}
-        if levels := experiment.source.levels:
-            (low, high), half_bin = experiment.codec.bins()
-            x0 = low + (high - low) / (levels - 1) * x0.astype(np.float32)
+        if levels := codec.levels:
+            (low, high), half_bin = codec.pictures.bins()
+            x0 = low + (high - low) / (levels - 1) * batch[codec.field].astype(np.float32)
             options |= {"half_bin": half_bin, "bounds": (low, high), "decoder": self.settings["decoder"]}
             if self.settings["clip"]:
-                options["clip"] = (-1.0, 1.0) if experiment.codec.centered else (0.0, 1.0)
+                options["clip"] = (-1.0, 1.0) if codec.centered else (0.0, 1.0)
+        else:
+            x0 = encoded(codec, batch[codec.field], keys)
         model = experiment.predict_fn(variables, chain=True, condition=experiment.condition(batch))
         noise = normal_noise(keys, x0)
         return variational_bound(experiment.sde, experiment.num_scales, model, x0, noise, **options)._asdict()
@@ -64,11 +66,12 @@ class ChainBound(Measure):
     def numbers(self, columns: Columns, variables: dict) -> dict[str, Any]:
         """The bound with its standard error, its parts, and the training's simple loss."""
         prior, terms, eps_mse = (columns[name][0].astype(np.float64) for name in ("prior", "terms", "eps_mse"))
+        codec = self.experiment.codec
         return {
-            **bits_mean(prior + terms.sum(axis=1), self.experiment.source.levels),
-            "prior": float(prior.mean()),
-            "steps": float(terms[:, 1:].sum(axis=1).mean()),
-            "decoder": float(terms[:, 0].mean()),
+            **bits_mean(prior + terms.sum(axis=1), codec),
+            "prior": bits_mean(prior, codec)["mean"],
+            "steps": bits_mean(terms[:, 1:].sum(axis=1), codec)["mean"],
+            "decoder": bits_mean(terms[:, 0], codec)["mean"],
             "l_simple": float(eps_mse.mean()),
             "examples": self.count,
             "num_scales": self.experiment.num_scales,
@@ -80,9 +83,10 @@ class ChainBound(Measure):
         """Write progressive_coding.csv and progressive_coding.png."""
         prior, *at_level = (columns[name][0].astype(np.float64) for name in ("prior", "terms", "x0_mse", "eps_mse"))
         terms, x0_mse, _ = at_level
-        curve = progressive_coding(prior, terms, x0_mse, self.experiment.codec.display_scale())
+        codec = self.experiment.codec
+        curve = progressive_coding(prior, terms, x0_mse, codec.pictures.display_scale() if codec.levels else 1.0)
         _write(folder / part["progressive_coding"], curve, *(column.mean(axis=0) for column in at_level))
-        _draw(folder / "progressive_coding.png", curve, "of 255" if self.experiment.source.levels else "of the data")
+        _draw(folder / "progressive_coding.png", curve, "of 255" if codec.levels else "of x")
 
     @classmethod
     def rows(cls, part: dict[str, Any]) -> list[str]:

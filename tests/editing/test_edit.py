@@ -20,12 +20,13 @@ from data.images import load_image
 from data.source import take
 from editing import pictures
 from editing.run import _known
-from editing.tasks import TASK_INPUTS, inputs
+from editing.tasks import TASK_INPUTS, Inputs, inputs
 from experiment import Experiment, Refusal
 from experiment.build import build
 from experiment.workdir import Workdir
 from sde_lib import of_score
 from tests.data.test_folder import bilevel
+from tests.experiment.given_autoencoder import latent_config, write_autoencoder
 from tests.oracles import gaussian
 
 
@@ -365,12 +366,52 @@ def test_what_is_known_is_shown_as_an_image() -> None:
     middle = experiment.codec.centres().mean()
     whole = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)), jnp.float32)
     grey, small = inverse.grey(), inverse.downsample(2)
-    seen = _known(experiment, grey, np.asarray(grey.apply(whole)))
+    seen = _known(experiment, Inputs(None, None, grey), np.asarray(grey.apply(whole)))
     assert seen.shape == whole.shape and (seen == seen[..., :1]).all()
-    seen = _known(experiment, small, np.asarray(small.apply(whole)))
+    seen = _known(experiment, Inputs(None, None, small), np.asarray(small.apply(whole)))
     np.testing.assert_array_equal(seen[:, ::2, ::2], seen[:, 1::2, 1::2])
     np.testing.assert_allclose(small.apply(jnp.asarray(seen)), small.apply(whole), atol=1e-6)
     hidden = np.arange(64).reshape(8, 8) % 3 == 0
-    seen = _known(experiment, inverse.mask(~hidden), np.asarray(whole))
+    seen = _known(experiment, Inputs(np.asarray(whole), None, known=~hidden), np.asarray(whole))
     np.testing.assert_allclose(seen[:, hidden], middle, atol=1e-6)
     np.testing.assert_array_equal(seen[:, ~hidden], whole[:, ~hidden])
+
+
+@pytest.mark.slow
+def test_latents_are_edited_and_known_pixels_pasted_back(tmp_path: Path) -> None:
+    """The mask's latents are known to the number; what is measured in pixels has no counterpart."""
+    write_autoencoder(tmp_path / "codec")
+    config = latent_config(tmp_path / "codec")
+    config.data.latent_scale, config.data.latent_shift = 1.0, 0.0
+    config.edit.update(images=2, count=3)
+    workdir = begin(config, tmp_path / "run")
+    for task in ("inpaint", "vary", "interpolate"):
+        found = edited(workdir, config, task=task, method="replacement", mask="left", paste=task == "inpaint")
+        assert found.shape == (2, 3, 8, 8, 1) and found.dtype == np.uint8
+        if task == "inpaint":
+            truth = np.stack([build(config).source.test[i]["image"] for i in range(2)])
+            np.testing.assert_array_equal(found[:, :, :, :4], np.repeat(truth[:, None, :, :4], 3, axis=1))
+    free = edited(workdir, config, task="inpaint", method="replacement", mask="left", paste=False)
+    assert (free[:, :, :, :4] != truth[:, None, :, :4]).any()
+    read = inputs(build(config), config.edit)
+    experiment = build(config)
+    y = experiment.codec.pictures.encode(truth)
+    np.testing.assert_allclose(read.y[:, :, :2], experiment.codec.of_pictures(y)[:, :, :2], rtol=1e-5, atol=1e-6)
+    assert read.measurement.known.shape == (4, 4) and read.measurement.known.sum() == 8
+    config.edit.task = "super_resolve"
+    with pytest.raises(
+        ValueError, match=r"'super_resolve' measures pixels, .*of latents are inpaint, interpolate, vary"
+    ):
+        inputs(experiment, config.edit)
+
+
+def test_a_latent_is_known_where_all_its_pixels_are(tmp_path: Path) -> None:
+    write_autoencoder(tmp_path / "codec")
+    experiment = build(latent_config(tmp_path / "codec"))
+    known = np.ones((8, 8), bool)
+    known[3, 5] = known[6:, :3] = False
+    expected = np.ones((4, 4), bool)
+    expected[1, 2] = expected[3, :2] = False
+    np.testing.assert_array_equal(pictures.reduced(experiment, known), expected)
+    with pytest.raises(ValueError, match="each latent stands for 2 x 2 pixels, and nowhere are all of those known"):
+        pictures.reduced(experiment, np.indices((8, 8)).sum(axis=0) % 2 == 0)

@@ -35,9 +35,9 @@ def _one_device(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_samples_do_not_depend_on_the_number_of_devices(method: str, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment, variables = tiny
     drawer = Drawer(experiment, variables, method, 16)
-    began, out = drawer.start(jax.random.key(1), 3)
-    assert len(jax.local_devices()) == 8 and {s.data.shape for s in out.x.addressable_shards} == {(2, 2)}
-    eight = drawer.fetch((began, out))
+    begun = drawer.start(jax.random.key(1), 3)
+    assert len(jax.local_devices()) == 8 and {s.data.shape for s in begun.out.x.addressable_shards} == {(2, 2)}
+    eight = drawer.fetch(begun)
     _one_device(monkeypatch)
     alone = Drawer(experiment, variables, method, 16)
     one = alone.fetch(alone.start(jax.random.key(1), 3))
@@ -72,8 +72,9 @@ def test_a_broken_round_stops_what_follows_and_keeps_what_was_written(
 
         def start(self, key, i, told=None):
             drawn.append(i)
-            began, out = super().start(key, i, told)
-            return began, out._replace(x=out.x * jnp.nan) if self.broken and i == 2 else out
+            begun = super().start(key, i, told)
+            wrong = begun.out._replace(x=begun.out.x * jnp.nan)
+            return begun._replace(out=wrong) if self.broken and i == 2 else begun
 
     monkeypatch.setattr(samples, "Drawer", Counted)
     arguments = (experiment, variables, "euler_maruyama", jax.random.key(1), tmp_path / "rounds", {})

@@ -33,8 +33,11 @@ class Folded:
         y = self.inner.encode(data, keys).reshape(-1, 4, 2, 4, 2)
         return jnp.moveaxis(y, 2, 3).reshape(-1, 4, 4, 4)
 
+    def reconstruct(self, x: Any) -> Any:
+        return np.moveaxis(np.asarray(x).reshape(-1, 4, 4, 2, 2), 3, 2).reshape(-1, 8, 8, 1)
+
     def decode(self, x: Any) -> Any:
-        return np.moveaxis(self.inner.decode(x).reshape(-1, 4, 4, 2, 2), 3, 2).reshape(-1, 8, 8, 1)
+        return self.inner.decode(self.reconstruct(x))
 
     def bits_offset(self) -> float:
         return self.inner.bits_offset()

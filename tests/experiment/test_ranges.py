@@ -42,6 +42,7 @@ NEVER = (math.nan, -math.inf, "abc", True, None, *HUGE)
 """What no number of a config may be."""
 ALLOWED = {
     "negative": {
+        "data.codec_checkpoint": "-1 is the newest",
         "training.P_mean": "it is the mean of a logarithm",
         "training.logit_mean": "it is the mean of a logarithm",
         "training.teacher_checkpoint": "-1 is the newest",
@@ -59,6 +60,8 @@ ALLOWED = {
         "model.ema_halflife_images": "the average goes by its rate",
         "model.ema_rampup": "the half-life is constant",
         "data.augment": "no image is augmented",
+        "data.codec_checkpoint": "it is the checkpoint of step 0",
+        "data.latent_tile": "the whole is decoded at once",
         "training.P_mean": "it is the mean of a logarithm",
         "training.logit_mean": "it is the mean of a logarithm",
         "training.teacher_checkpoint": "it is the checkpoint of step 0",
@@ -112,6 +115,7 @@ ALLOWED = {
         "sampling.guidance_rescale": "no rescaling",
         "sampling.guide_checkpoint": "it is a step",
         "eval.seed": "it is the first seed",
+        "eval.frechet_size": "images as they are",
         "eval.checkpoint": "it is a step",
         "eval.ema_std": "it is the average of model.ema_rate or its half-life",
         "eval.begin_step": "it is a step",
@@ -312,7 +316,11 @@ def test_every_number_of_a_network(name: str) -> None:
         number = inner.each if several else getattr(inner, "side", inner)
         if not isinstance(number, Number):
             continue
-        values = [*NEVER, *([-1] if option != "fir_kernel" else []), *([1.5] if number.whole else [math.inf])]
+        values = [
+            *NEVER,
+            *([-1] if option not in ("fir_kernel", "shift_factor") else []),
+            *([1.5] if number.whole else [math.inf]),
+        ]
         for value in values:
             if value is None and isinstance(allowed, Maybe):
                 continue

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 import main
 import samplers
 from configs.vp import toy_mixture8_mlp
-from experiment import Experiment, Refusal, build
+from experiment import Experiment, Refusal, build, mapped
 from experiment.workdir import Workdir
 from samplers import flow_euler, sample
 from sde_lib import Flow, Plain
@@ -144,7 +144,7 @@ def test_they_are_drawn_again_where_anything_is_different(teacher: Teacher, tmp_
     for damage in ("", '{"weights": '):
         reflow.source(first, teacher, workdir)
         before = len(drawn)
-        (tmp_path / reflow.FOLDER / reflow.ABOUT).write_text(damage)
+        (tmp_path / reflow.FOLDER / mapped.ABOUT).write_text(damage)
         reflow.source(first, teacher, workdir)
         assert len(drawn) == before + 1
 
@@ -155,7 +155,7 @@ def test_they_are_drawn_again_where_anything_is_different(teacher: Teacher, tmp_
     monkeypatch.setattr(reflow, "_batches", killed)
     with pytest.raises(KeyboardInterrupt):
         reflow.source(student_of(reflow_pairs=50), teacher, workdir)
-    assert json.loads((tmp_path / reflow.FOLDER / reflow.ABOUT).read_text())["train"] == 40
+    assert json.loads((tmp_path / reflow.FOLDER / mapped.ABOUT).read_text())["train"] == 40
 
 
 def with_field(section: str, field: str, value, **training) -> ConfigDict:
