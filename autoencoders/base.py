@@ -57,6 +57,9 @@ class Codec(Protocol):
     def stretch(self, levels: Shaped[AnyArray, "*d"]) -> Shaped[AnyArray, "*d"]:
         """Stored levels stretched over 0..255, as uint8; ValueError for floats, whose range would be a guess."""
 
+    def to_uint8_display(self, x: Float[AnyArray, "*x"]) -> Shaped[AnyArray, "*d"]:
+        """The data of x stretched over 0..255, for image files and for eyes."""
+
     def bare(self) -> GreyLevels:
         """The codec of records that hold x itself under this one's field."""
 

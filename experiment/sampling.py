@@ -88,16 +88,14 @@ class Drawer:
         """
         keys = [key] if len(z) <= self.size else [jax.random.fold_in(key, i) for i in range(-(-len(z) // self.size))]
 
-        def start(i: int, own: Told | None) -> tuple[float, samplers.Samples]:
+        def start(i: int, own: Told | None) -> Begun:
             points = z[i * self.size : (i + 1) * self.size]
             whole = points if len(points) == self.size else np.resize(points, (self.size, *z.shape[1:]))
             return self.carry(keys[i], jnp.asarray(whole), i, own)
 
         return self._batches(len(z), start, told)
 
-    def _batches(
-        self, n: int, start: Callable[[int, Told | None], tuple[float, samplers.Samples]], told: Told | None
-    ) -> Drawn:
+    def _batches(self, n: int, start: Callable[[int, Told | None], Begun], told: Told | None) -> Drawn:
         batches, parts = -(-n // self.size), []
         for i in tqdm(range(batches), desc=self.method, unit="batch", disable=batches == 1 or not is_leader()):
             own = None if told is None else {name: of[i * self.size : (i + 1) * self.size] for name, of in told.items()}

@@ -201,7 +201,7 @@ def test_a_swapped_codec_is_refused_by_name(trained: Path, tmp_path: Path) -> No
     config = Workdir(trained).config()
     config.data.codec = str(tmp_path / "other")
     for mode in ("train", "sample", "evaluate"):
-        with pytest.raises(Refusal, match=r"data\.codec: the weights of that run are not those with which"):
+        with pytest.raises(Refusal, match=r"data\.codec: the weights that it names are not those with which"):
             main.run(mode, config, str(trained))
     config.data.codec = "levels"
     with pytest.raises(Refusal, match=r"data\.codec \(saved .*, now levels\)"):
