@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+    autoencoder,
     checkouts,
     data_pipeline,
     digits_control,
@@ -109,6 +110,23 @@ def test_a_benchmark_writes_its_record(benchmark, options: list[str], figures: s
     assert nats == pytest.approx(nats[:1] * len(nats), rel=1e-3)  # they solve the same ODE
     for ratio in found["times_faster_than_baseline"].values():
         assert 0 < ratio["min"] <= ratio["median"] <= ratio["max"] < math.inf
+
+
+@pytest.mark.slow
+def test_an_autoencoder_is_timed_whole_and_in_tiles(tmp_path: Path) -> None:
+    """In processes of their own; a decoder that sees the whole picture in its norms differs a little in tiles."""
+    sizes = "nf=8, ch_mult=(1, 2), num_res_blocks=1, num_groups=4"
+    (tmp_path / "tiny.py").write_text(
+        "from configs.autoencoders import kl_f8\n\n\ndef get_config():\n    config = kl_f8.get_config().unlock()\n"
+        f"    config.model.update({sizes})\n    return config.lock()\n"
+    )
+    options = [f"--config={tmp_path / 'tiny.py'}", "--size=32", "--tile=10", "--repeats=1"]
+    found = autoencoder.main([*options, f"--out={tmp_path / 'record.json'}"])["contenders"]
+    assert set(found) == set(autoencoder.WAYS)
+    for row in found.values():
+        assert row["median_seconds"] > 0 and row["peak_bytes"] > row["program_bytes"] > 0
+    assert found["tiled decode"]["program_bytes"] < found["decode"]["program_bytes"]
+    assert 0 < found["tiled decode"]["difference_rms"] < 0.5
 
 
 def _operations(jaxpr: Any) -> int:
