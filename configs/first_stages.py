@@ -25,13 +25,18 @@ def get_config(name: str, *, image_size: int = 256, batch_size: int, **model: ob
 
 
 def kl(*, batch_size: int, **model: object) -> ConfigDict:
-    """Regularised by the KL divergence of its posterior."""
-    return get_config("autoencoder_kl", batch_size=batch_size, **model)
+    """Regularised by the KL divergence of its posterior; the loss has its default options, and LPIPS."""
+    config = get_config("autoencoder_kl", batch_size=batch_size, **model)
+    config.training.perceptual = "lpips"
+    return config
 
 
-def vq(*, batch_size: int, **model: object) -> ConfigDict:
+def vq(*, batch_size: int, disc_start: int, disc_weight: float = 0.75, disc_layers: int = 3, **model: object):
     """Regularised by a codebook; diffusion models learn its latents as they are."""
-    return get_config("autoencoder_vq", batch_size=batch_size, scaling_factor=1.0, **model)
+    config = get_config("autoencoder_vq", batch_size=batch_size, scaling_factor=1.0, **model)
+    discriminator = {"disc_start": disc_start, "disc_weight": disc_weight, "disc_layers": disc_layers}
+    config.training.update(perceptual="lpips", **discriminator)
+    return config
 
 
 def record(config: ConfigDict, *, n_iters: int, data: str = "ImageNet, validation, 256 pixels", **numbers: float):

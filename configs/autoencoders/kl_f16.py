@@ -2,7 +2,8 @@ r"""kl-f16 of latent diffusion's model zoo: KL, 16 times smaller, 16 channels.
 
 Command:  python main.py --mode=import --config=configs/autoencoders/kl_f16.py \
           --workdir=runs/kl_f16 --checkpoint=model.ckpt
-          (of kl-f16.zip, or a folder of diffusers), or --mode=train --config.data.path=FOLDER of pictures.
+          (of kl-f16.zip, or a folder of diffusers), or --mode=train with --config.data.path=FOLDER of pictures and
+          the weights of LPIPS (eval.vgg16, eval.lpips_heads).
 Hardware: published with 6 pictures a GPU; one GPU reconstructs.
 Expected: rFID 0.87, PSNR 24.08 +- 4.22 behind 442,998 steps (published).
 """

@@ -2,7 +2,8 @@ r"""kl-f32 of latent diffusion's model zoo: KL, 32 times smaller, 64 channels.
 
 Command:  python main.py --mode=import --config=configs/autoencoders/kl_f32.py \
           --workdir=runs/kl_f32 --checkpoint=model.ckpt
-          (of kl-f32.zip, or a folder of diffusers), or --mode=train --config.data.path=FOLDER of pictures.
+          (of kl-f32.zip, or a folder of diffusers), or --mode=train with --config.data.path=FOLDER of pictures and
+          the weights of LPIPS (eval.vgg16, eval.lpips_heads).
 Hardware: published with 6 pictures a GPU; one GPU reconstructs.
 Expected: rFID 2.04, PSNR 22.27 +- 3.93 behind 406,763 steps (published).
 """

@@ -2,7 +2,8 @@ r"""kl-f4 of latent diffusion's model zoo: KL, 4 times smaller, 3 channels.
 
 Command:  python main.py --mode=import --config=configs/autoencoders/kl_f4.py \
           --workdir=runs/kl_f4 --checkpoint=model.ckpt
-          (of kl-f4.zip, or a folder of diffusers), or --mode=train --config.data.path=FOLDER of pictures.
+          (of kl-f4.zip, or a folder of diffusers), or --mode=train with --config.data.path=FOLDER of pictures and
+          the weights of LPIPS (eval.vgg16, eval.lpips_heads).
 Hardware: published with 10 pictures a GPU; one GPU reconstructs.
 Expected: rFID 0.27, PSNR 27.53 +- 4.54 behind 176,991 steps (published).
 """

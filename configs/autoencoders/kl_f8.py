@@ -2,7 +2,8 @@ r"""kl-f8 of latent diffusion's model zoo: KL, 8 times smaller, 4 channels.
 
 Command:  python main.py --mode=import --config=configs/autoencoders/kl_f8.py \
           --workdir=runs/kl_f8 --checkpoint=model.ckpt
-          (of kl-f8.zip, or a folder of diffusers), or --mode=train --config.data.path=FOLDER of pictures.
+          (of kl-f8.zip, or a folder of diffusers), or --mode=train with --config.data.path=FOLDER of pictures and
+          the weights of LPIPS (eval.vgg16, eval.lpips_heads).
 Hardware: published with 4 pictures a GPU; one GPU reconstructs.
 Expected: rFID 0.90, PSNR 24.19 +- 4.19 behind 246,803 steps (published).
 """
