@@ -32,6 +32,7 @@ YAML = {
 # disc_start, disc_weight, disc_num_layers; codebook_weight and kl_weight are 1 and 1e-6.
 DISCRIMINATORS = {
     "vq_f4": (0, 0.75, 3),
+    "vq_f4_noattn": (11, 0.75, 3),
     "vq_f8": (1, 0.6, 2),
     "vq_f8_n256": (250001, 0.75, 3),
     "vq_f16": (250001, 0.75, 2),
@@ -85,7 +86,7 @@ def test_it_says_what_the_public_files_say(name: str) -> None:
     assert model.get("scaling_factor", 0.0) == (0.18215 if name == "sd_kl_f8" else 1.0 if codes else 0.0)
     assert config.training.batch_size == batch and config.optim.lr == pytest.approx(4.5e-6 * batch)
     assert (config.optim.beta1, config.optim.beta2) == (0.5, 0.9) and config.training.loss == "autoencoder"
-    training, loss = config.training, DISCRIMINATORS.get(name, (0, 0.75, 3) if codes else (50001, 0.5, 3))
+    training, loss = config.training, DISCRIMINATORS.get(name, (50001, 0.5, 3))
     assert (training.disc_start, training.disc_weight, training.disc_layers) == loss
     assert (training.perceptual, training.perceptual_weight, training.pixel_loss) == ("lpips", 1.0, "l1")
     assert (training.codebook_weight, training.kl_weight, training.disc_factor) == (1.0, 1e-6, 1.0)
