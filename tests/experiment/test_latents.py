@@ -13,6 +13,7 @@ import main
 from autoencoders import GreyLevels, Latents, of_one_space
 from data.source import take
 from experiment import Refusal, build, encoded, load
+from experiment.weights import load_run
 from experiment.workdir import Workdir
 from tests.experiment.given_autoencoder import latent_config, write_autoencoder
 
@@ -85,8 +86,9 @@ def test_records_hold_what_the_encoder_says_of_each_picture_and_its_mirror_image
     experiment = build(config)
     found, places = experiment.encoded, np.array([5, 0, 3])
     batch, pictures = take(found.train, places), take(experiment.source.train, places)["image"]
-    own = load(codec)
-    module = own.experiment.network.module(own.variables)
+    own = Workdir(codec)
+    network = build(own.config()).network
+    module = network.module(load_run(own, network, own.config())[1])
     y = 2.0 * pictures / 16.0 - 1.0
     np.testing.assert_allclose(batch["encoded"], module.encode(y.astype(np.float32)), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(batch["mirrored"], module.encode(y[:, :, ::-1].astype(np.float32)), rtol=1e-4, atol=1e-5)
