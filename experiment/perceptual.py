@@ -15,7 +15,7 @@ from models import lpips, vgg16
 class Perceptual(NamedTuple):
     """The weights that `lpips.distance` takes, and the SHA-256 of the two files by the fields that name them."""
 
-    weights: dict[str, np.ndarray]
+    weights: dict[str, Any]
     digests: dict[str, str]
 
 
@@ -41,7 +41,8 @@ def load(config: ConfigDict) -> Perceptual | None:
         return None
     if empty:
         raise ValueError(f"{empty[0]} is empty, and LPIPS needs {' and '.join(paths)}; give {PARTS[empty[0]][1]}")
-    weights, digests = {}, {}
+    weights: dict[str, np.ndarray] = {}
+    digests: dict[str, str] = {}
     for field, (take, published) in PARTS.items():
         file = Path(paths[field])
         if not file.is_file():

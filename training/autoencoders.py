@@ -100,7 +100,10 @@ def reconstruction_scores(loss: AutoencoderLoss, network: Network, encoder: Enco
 
 def distances(loss: AutoencoderLoss, weights: Weights | None) -> Callable[[Images, Images], Float[Array, " b"]]:
     """Return the perceptual distance by these weights; that of a loss without one is 0."""
-    return partial(lpips.distance, weights) if loss.perceives else lambda x, y: jnp.zeros(len(x), x.dtype)
+    if not loss.perceives:
+        return lambda x, y: jnp.zeros(len(x), x.dtype)
+    assert weights  # which a training with such a loss has read
+    return partial(lpips.distance, weights)
 
 
 def make_autoencoder_step(

@@ -70,7 +70,8 @@ class Fsdp:
 
     def compile_steps(self, train_step: TrainStep, steps: int, state: TrainState) -> Call:
         """Return ``(state, batches, key) -> (state, metrics)``, each of the metrics [k] of k steps."""
-        lies, whole = jax.tree.map(lambda leaf: self.sharding(leaf.shape), state), self._along()
+        lies: Any = jax.tree.map(lambda leaf: self.sharding(leaf.shape), state)
+        whole: Any = self._along()
         kinds = {"state": lies, "batches": self._along(2), "metrics": whole, "whole": whole}
         kinds |= {
             gradient_of(i): Gradient(whole, phase.trained(lies), whole) for i, phase in enumerate(train_step.phases)

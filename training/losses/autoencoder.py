@@ -138,7 +138,7 @@ class AutoencoderLoss(Loss):
             usage = jnp.bincount(codes.reshape(-1), length=size) / codes.size
             return Compressed(y, self.codebook_term(encoded, vectors), usage)
         posterior = Posterior.of_moments(encoded)
-        y = module.decode(posterior.sample(draws.eps(posterior.mean)), keys=keys)
+        y = module.decode(posterior.sample(draws.eps(jnp.asarray(posterior.mean))), keys=keys)
         return Compressed(y, posterior.kl(), None)
 
     def codebook_term(self, h: Images, vectors: Images) -> Float[Array, " b"]:
