@@ -21,7 +21,7 @@ from data.geometry import LABELS
 from experiment import ranges
 from experiment.experiment import Experiment, image_shape
 from limits import SEED
-from models import AUTOENCODERS, CLASSIFIERS, MODELS
+from models import AUTOENCODERS, CLASSIFIERS, DISCRIMINATORS, MODELS
 from models.autoencoder import AutoencoderVQ
 from models.vgg16 import LEAST_SIDE
 
@@ -58,6 +58,11 @@ def of_config(config: ConfigDict) -> Broken:
         )
     if sampling.grid == "levels" and training.continuous:
         yield "sampling.grid 'levels' is for networks trained on noise levels (training.continuous=False); use uniform"
+    if model.name in DISCRIMINATORS:
+        yield (
+            f"model.name is {model.name!r}, which the training of an autoencoder makes for itself, by the fields "
+            f"training.disc_*; take one of {', '.join(name for name in MODELS if name not in DISCRIMINATORS)}"
+        )
     if model.name in CLASSIFIERS and model.preconditioning != "none":
         yield (
             f"model.preconditioning is {model.preconditioning!r}, and {model.name} is a classifier, whose input is "

@@ -44,6 +44,9 @@ MODELS: dict[str, type[Any]] = {
 CLASSIFIERS = ("noisy_classifier",)
 """Those whose answer is a class."""
 
+DISCRIMINATORS = ("patch_discriminator",)
+"""Those that a training makes for itself, beside the network of its config."""
+
 AUTOENCODERS = ("autoencoder_kl", "autoencoder_vq")
 """Those that take images to a smaller grid, and back: they have the methods `encode` and `decode` too."""
 

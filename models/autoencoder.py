@@ -178,7 +178,7 @@ class Autoencoder(nnx.Module):
             return Attention(c, **part) if mid_attention or place != "middle" else Same()
 
         plan = Plan(
-            sizes=level_sizes(image_size, widths, attn_resolutions, option=option),
+            sizes=level_sizes(image_size, tuple(ch_mult or channels), attn_resolutions, option=option),
             widths=widths,
             c_first=nf,
             num_res_blocks=num_res_blocks,

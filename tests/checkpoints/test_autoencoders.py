@@ -16,6 +16,7 @@ from configs.autoencoders import kl_f8
 from experiment import Refusal
 from experiment.build import build, network_of
 from experiment.importing import read_weights
+from experiment.rules import check, of_config
 from experiment.weights import load
 from experiment.workdir import Workdir
 from models.functional import Network
@@ -305,6 +306,15 @@ def test_a_folder_goes_in_and_out_without_a_config_of_its_own(tmp_path, capsys):
         ValueError, match=r"the folder is missing; write --config=configs/autoencoders/folder\.py:FOLDER"
     ):
         folder_config.get_config()
+
+
+def test_a_discriminator_is_the_network_of_no_config():
+    config = folder_config.get_config(str(KL))
+    with config.unlocked():
+        config.model.name = "patch_discriminator"
+    message = r"model\.name is 'patch_discriminator', which the training of an autoencoder makes .*; take one of ncsnpp"
+    with pytest.raises(ValueError, match=message):
+        check(of_config(config))
 
 
 def test_a_published_config_takes_a_folder_and_a_file_of_its_network(tmp_path):

@@ -215,7 +215,7 @@ def test_tanh_bounds_the_output_and_dropout_needs_keys():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ch_mult": (1, 2, 2, 2, 2)}, "image_size=8 cannot be halved 4 times, as ch_mult="),
+        ({"ch_mult": (1, 2, 2, 2, 2)}, "image_size=8 cannot be halved 4 times, as ch_mult=.1, 2, 2, 2, 2. asks"),
         ({"quant_conv": False, "embed_dim": 5}, "z_channels=4 and embed_dim=5: only a quant_conv"),
         ({"centered": False}, "data in \\[-1, 1\\]: set data.centered=True"),
         ({"num_groups": 3}, "8 channels cannot be normalised in 3 equal groups"),
