@@ -139,6 +139,7 @@ def of_run(config: ConfigDict, workdir: Workdir, *, needs_data: bool = False) ->
     experiment = build(_with_saved_scheduler(workdir.measured(config), workdir), needs_data=needs_data)
     inputs.check_classes(experiment, workdir)
     inputs.check_codec(experiment, workdir)
+    rules.check(rules.of_known_latents(experiment))
     return experiment
 
 
@@ -166,4 +167,6 @@ def of_folder(field: str, folder: str) -> Experiment:
         for section in ("sde", "model", "data", "training"):
             config[section] = saved[section]
     inputs.check_files(config, run)
-    return build(config, needs_data=False)
+    experiment = build(config, needs_data=False)
+    inputs.check_codec(experiment, run)
+    return experiment

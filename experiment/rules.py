@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 import samplers
 import sde_lib
-from autoencoders import CODECS, of_one_space
+from autoencoders import CODECS, Latents, of_one_space
 from data import Source
 from data.geometry import LABELS
 from experiment import ranges
@@ -157,6 +157,16 @@ def of_codec(config: ConfigDict, source: Source, run: Experiment) -> Broken:
         yield f"sampling.threshold is {config.sampling.threshold!r}, and latents have no range; set it to 'none'"
     if config.model.name in AUTOENCODERS:
         yield f"{name} and model.name {config.model.name!r}; an autoencoder is trained on pictures: set it to levels"
+
+
+def of_known_latents(experiment: Experiment) -> Broken:
+    """The rules of a run that is used: a training has measured what its config leaves open."""
+    codec, data = experiment.codec, experiment.config.data
+    if isinstance(codec, Latents) and None in (codec.scale, codec.shift):
+        yield (
+            f"data.latent_scale is {data.latent_scale} and data.latent_shift {data.latent_shift}, and the autoencoder "
+            f"of data.codec {data.codec!r} says neither; give both, as the model was trained with"
+        )
 
 
 def of_guide(experiment: Experiment, guide: Experiment) -> Broken:

@@ -13,6 +13,7 @@ import main
 from autoencoders import GreyLevels, Latents, of_one_space
 from data.source import take
 from experiment import Refusal, build, encoded, load
+from experiment.build import of_run
 from experiment.weights import load_run
 from experiment.workdir import Workdir
 from tests.experiment.given_autoencoder import latent_config, write_autoencoder
@@ -241,3 +242,15 @@ def test_a_continued_training_on_latents_is_the_uninterrupted_one(codec: Path, t
     jax.tree.map(np.testing.assert_array_equal, *trees)
     scales = {Workdir(tmp_path / folder).config().data.latent_scale for folder in ("whole", "parts")}
     assert len(scales) == 1 and (tmp_path / "cache").exists() == cached
+
+
+def test_a_run_that_is_used_knows_its_scale(codec: Path, tmp_path: Path) -> None:
+    """That of an import is not measured by anybody."""
+    config = latent_config(codec)
+    workdir = Workdir(tmp_path)
+    workdir.begin(config)
+    with pytest.raises(ValueError, match=r"data\.latent_scale is None .* says neither; give both"):
+        of_run(config, workdir)
+    config.data.latent_scale, config.data.latent_shift = 2.0, 0.5
+    Workdir(tmp_path / "other").begin(config)
+    assert of_run(config, Workdir(tmp_path / "other")).codec.scale == 2.0
