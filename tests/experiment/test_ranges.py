@@ -239,7 +239,10 @@ CONSTRUCTORS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "discrete": (partial(sde_lib.create, "discrete"), ("n", "beta_min", "beta_max", "t_min")),
     "vdm": (partial(sde_lib.create, "vdm"), ("gamma_min", "gamma_max", "features", "t_min")),
     "levels": (partial(sde_lib.NoiseLevels, SDE), ("n",)),
-    "settings": (samplers.Settings, tuple(n for n, o in declared(samplers.Settings).items() if o.kind is not str)),
+    "settings": (
+        samplers.Settings,
+        tuple(n for n, o in declared(samplers.Settings).items() if o.kind not in (str, bool)),
+    ),
     "churn": (samplers.Churn, ("s_churn", "s_min", "s_max", "s_noise")),
     "ddim": (partial(samplers.ddim, SDE, SCORE), ("eta",)),
     "langevin": (partial(samplers.langevin, SDE, SCORE), ("snr", "n_steps_each")),
