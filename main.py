@@ -63,7 +63,7 @@ def prepare(mode: str, config: ConfigDict, path: str, given: str | None = None) 
                 writing.check(workdir.path, *modes.PLACES[mode])
             if part:
                 stack.enter_context(lock.held(workdir.path, part, mode, create=mode in modes.BEGIN or bool(given)))
-            act = modes.MODES[mode](config, workdir, given and expand(given))
+            act = modes.MODES[mode](workdir.completed(config), workdir, given and expand(given))
         locked = stack.pop_all()
 
     def act_and_release() -> object:

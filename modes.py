@@ -35,7 +35,7 @@ Act = Callable[[], object]
 def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """From the newest checkpoint, or the beginning, to `training.n_iters`."""
     workdir.check(config, training=True)
-    experiment = build(workdir.measured(config))
+    experiment = build(config)
     evaluation.run.check(experiment, likelihood=False)
     measure = snapshot_fid.prepare(experiment)
     prepared = preparation.prepare(experiment, workdir)
@@ -208,7 +208,7 @@ LOCKS = {  # which part of the folder a mode writes, for one command at a time; 
 }
 PLACES = {  # what a mode writes in the folder, to be looked at before it computes; a name that ends in / is a folder
     "train": ("config.json", "metrics.jsonl", "inputs.json", "checkpoints/", "averages/", "samples/", "tensorboard/"),
-    "import": ("config.json", "checkpoints/"),
+    "import": ("config.json", "checkpoints/", "codec/"),
     "sample": ("samples/",),
     "evaluate": ("evaluation/", "report.json", "report.md"),
     "edit": ("edits/",),

@@ -1,8 +1,32 @@
-"""What the configs for diffusers' DDPMs share: Ho et al.'s network, its 1000 noise levels, their published numbers."""
+"""What the configs for diffusers' models share: those of a folder, and Ho et al.'s published ones."""
+
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import published
+from checkpoints.diffusers_scheduler import Scheduler
+from configs import default, published
+
+
+def of_folder(name: str, options: dict[str, Any], scheduler: Scheduler, **pictures: Any) -> ConfigDict:
+    """The config of a folder's network of that name and its scheduler, for `pictures` of a size and channels."""
+    centered, options = options["centered"], {key: value for key, value in options.items() if key != "centered"}
+    config = default.get_config()
+    with config.unlocked():
+        config.sde = ConfigDict(scheduler.sde)
+        config.data.update(dataset="folder", path="", test_fraction=0.0, centered=centered, **pictures)
+        config.model.update(name=name, prediction=scheduler.prediction, **options)
+        if scheduler.is_chain:
+            config.model.update(noise_label="index", num_scales=scheduler.num_levels)
+        else:
+            config.model.noise_label = "sigma"
+    config.training.continuous = not scheduler.is_chain
+    config.training.eval_freq = 0
+    config.sampling.update(scheduler.sampling, scheduler_config=scheduler.text)
+    config.eval.batch_size = 64
+    config.eval.samplers = (config.sampling.method,)
+    config.eval.enable_bpd = False
+    return config
 
 
 def ddpm(config: ConfigDict, **numbers: float) -> ConfigDict:

@@ -134,21 +134,14 @@ def of_run(config: ConfigDict, workdir: Workdir, *, needs_data: bool = False) ->
         other contents of a file that the config names.
       OSError: as `build`, or such a file is not there.
     """
+    config = workdir.completed(config)
     workdir.check(config, training=False)
     inputs.check_files(config, workdir)
-    experiment = build(_with_saved_scheduler(workdir.measured(config), workdir), needs_data=needs_data)
+    experiment = build(config, needs_data=needs_data)
     inputs.check_classes(experiment, workdir)
     inputs.check_codec(experiment, workdir)
     rules.check(rules.of_known_latents(experiment))
     return experiment
-
-
-def _with_saved_scheduler(config: ConfigDict, workdir: Workdir) -> ConfigDict:
-    """The config with the scheduler that the run's own config has kept, where this one has none."""
-    kept = workdir.config().sampling.scheduler_config
-    if config.sampling.scheduler_config or not kept:
-        return config
-    return fields.override(config, [("sampling.scheduler_config", kept)])
 
 
 def of_folder(field: str, folder: str) -> Experiment:

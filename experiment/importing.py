@@ -10,13 +10,17 @@ from ml_collections import ConfigDict
 from autoencoders import CODECS
 from checkpoints import diffusers, importing
 from checkpoints.published import Weights
+from configs.autoencoders import folder as autoencoder_folder
 from data.fingerprint import of_file
 from experiment import fields, inputs
-from experiment.build import network_of
+from experiment.build import build, network_of
 from experiment.progress import waiting
 from experiment.rules import check_config
 from experiment.scheduler import differences, sampling_differences
 from experiment.workdir import Workdir
+
+OF_PIPELINE = ""
+"""The ``data.codec`` of a config of a whole pipeline: its own autoencoder, in a run that the import makes."""
 
 
 def read_weights(config: ConfigDict, file: Path) -> Weights:
@@ -93,6 +97,19 @@ def _check_scheduler(config: ConfigDict, folder: Path) -> None:
         logging.warning("the config samples otherwise than %s: %s", scheduler.file, "; ".join(found))
 
 
+def _with_codec(config: ConfigDict, file: Path, workdir: Workdir) -> ConfigDict:
+    """The config whose codec is a run of the autoencoder beside the weights, which is imported into WORKDIR/codec."""
+    found = diffusers.autoencoder_of(file) if importing.detect(file, config.model.name) == "diffusers" else None
+    if found is None:
+        raise ValueError(
+            f"data.codec is {OF_PIPELINE!r}, which stands for the autoencoder of a pipeline, and {file} holds none; "
+            "give it the folder of an autoencoder's run"
+        )
+    codec = Workdir(workdir.path / "codec")
+    import_weights(autoencoder_folder.get_config(str(found)), found, codec)
+    return fields.override(config, [("data.codec", str(codec.path))])
+
+
 def _scheduler_text(file: Path) -> str:
     """What the scheduler beside the weights says, as JSON; "" where there is none."""
     scheduler = diffusers.scheduler_of(file) if importing.detect(file) == "diffusers" else None
@@ -108,6 +125,8 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
       ValueError: as `read_weights`, or a working folder of another config or run.
       FileExistsError: another checkpoint of this step.
     """
+    if config.data.codec == OF_PIPELINE:
+        config = _with_codec(config, file, workdir)
     if workdir.config_file.exists():
         workdir.check(config, training=False)
         inputs.check_files(config, workdir)
@@ -128,5 +147,8 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
         del weights, tree  # the store has its own copy, and is still writing
     if not workdir.config_file.exists():
         workdir.begin(config)
-        inputs.write(workdir, inputs.of_config(config))
+        record = inputs.of_config(config)
+        if config.data.codec not in CODECS:
+            record["files"] |= inputs.codec_of(build(config, needs_data=False))
+        inputs.write(workdir, record)
     return step

@@ -24,6 +24,7 @@ OTHER_RUNS = (  # where their weights lie
     *("data.codec", "data.codec_checkpoint"),
 )
 MEASURED = ("data.latent_scale", "data.latent_shift")  # as a run begins, where they are None; the run has them then
+LEFT_TO_THE_RUN = (*MEASURED, "data.codec", "sampling.scheduler_config")  # the latter where they are ''
 # nor on when it is told of,
 FREQUENCIES = ("log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption", "ema_snapshot_freq")
 OUTPUT = ("keep_checkpoints", "snapshot_sampling", "snapshot_fid_samples", "ema_stds")  # or on what is kept and drawn
@@ -180,14 +181,19 @@ class Workdir:
                 "--config is left out) or another --workdir"
             )
 
-    def measured(self, config: ConfigDict) -> ConfigDict:
-        """The config with what the run measured as it began in place of None; itself where there is no run."""
-        if not self.config_file.exists() or all(config.data[name.split(".")[1]] is not None for name in MEASURED):
+    def completed(self, config: ConfigDict) -> ConfigDict:
+        """The config with what the run's own has where this one leaves it to the run; itself where there is no run.
+
+        That is what the run measured as it began (None here), and the autoencoder and the scheduler that were imported
+        with it ("" here).
+        """
+        left = {name: config[name.split(".")[0]][name.split(".")[1]] for name in LEFT_TO_THE_RUN}
+        if not self.config_file.exists() or all(value not in (None, "") for value in left.values()):
             return config
         saved, config = self.config(), config.copy_and_resolve_references()
         with config.ignore_type(), config.unlocked():
-            for name in (name.split(".")[1] for name in MEASURED):
-                config.data[name] = saved.data[name] if config.data[name] is None else config.data[name]
+            for section, name in (field.split(".") for field, value in left.items() if value in (None, "")):
+                config[section][name] = saved[section][name]
         return config.lock()
 
     def _has_begun(self) -> bool:

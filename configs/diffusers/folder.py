@@ -14,7 +14,7 @@ Expected: what its publisher says of it.
 from ml_collections import ConfigDict
 
 from checkpoints import diffusers
-from configs import default
+from configs import hub
 
 
 def get_config(path: str = "") -> ConfigDict:
@@ -23,20 +23,4 @@ def get_config(path: str = "") -> ConfigDict:
         raise ValueError("the folder is missing; write --config=configs/diffusers/folder.py:FOLDER")
     name, options, scheduler = diffusers.describe(path)
     shape = {"image_size": options.pop("image_size"), "num_channels": options.pop("num_channels")}
-    centered = options.pop("centered")
-    config = default.get_config()
-    with config.unlocked():
-        config.sde = ConfigDict(scheduler.sde)
-        config.data.update(dataset="folder", path="", test_fraction=0.0, centered=centered, **shape)
-        config.model.update(name=name, prediction=scheduler.prediction, **options)
-        if scheduler.is_chain:
-            config.model.update(noise_label="index", num_scales=scheduler.num_levels)
-        else:
-            config.model.noise_label = "sigma"
-    config.training.continuous = not scheduler.is_chain
-    config.training.eval_freq = 0
-    config.sampling.update(scheduler.sampling, scheduler_config=scheduler.text)
-    config.eval.batch_size = 64
-    config.eval.samplers = (config.sampling.method,)
-    config.eval.enable_bpd = False
-    return config.lock()
+    return hub.of_folder(name, options, scheduler, **shape).lock()
