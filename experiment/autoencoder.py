@@ -38,6 +38,7 @@ class RunAutoencoder:
     picture: tuple[int, int, int]
     tile: int = 0
     _one: threading.Lock = dataclasses.field(default_factory=threading.Lock, repr=False)
+    _placed: dict[bool, Variables] = dataclasses.field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def variables(self) -> Variables:
@@ -90,7 +91,10 @@ class RunAutoencoder:
         most = max(1, PIXELS // (self.picture[0] * self.picture[1])) * jax.local_device_count()
         for first in range(0, len(rows), most):
             part = rows[first : first + most]
-            yield function(on_each(self.variables, len(part)), on_devices(part))
+            spread = len(part) % jax.local_device_count() == 0
+            if spread not in self._placed:  # copied to the devices once
+                self._placed[spread] = on_each(self.variables, len(part))
+            yield function(self._placed[spread], on_devices(part))
 
     def _encode(self, variables: Variables, pictures: Array) -> Array:
         return cast(Any, self.network.module(variables)).encode(pictures)
