@@ -7,13 +7,15 @@ alone does its work at once, since reading the file is its check.
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 import editing
 import evaluation.run
-from checkpoints import diffusers, diffusers_autoencoder
+from autoencoders import CODECS
+from checkpoints import diffusers, diffusers_autoencoder, diffusers_pipeline
 from evaluation import compare, given, grid, quality, reproduce, snapshot_fid, stats
 from evaluation import report as reports
 from experiment import Experiment, build, inputs, rules
@@ -26,6 +28,7 @@ from experiment.starting_points import starting_points
 from experiment.weights import load_run, suffix
 from experiment.workdir import Workdir
 from models import AUTOENCODERS, CLASSIFIERS
+from models.functional import Network
 from training import loop, preparation
 from training.best import FILE as BEST
 
@@ -147,6 +150,7 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     network, compresses = network_of(config), config.model.name in AUTOENCODERS
     layout = diffusers_autoencoder if compresses else diffusers
     layout.config_of(network)  # one that has no counterpart there is refused
+    write = _written_pipeline(config, workdir) if config.data.codec not in CODECS else layout.write
     step, variables = load_run(workdir, network, config)
     folder = workdir.path / f"diffusers_step_{step}{suffix(config)}"
     if folder.exists():
@@ -156,12 +160,28 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
         if is_leader():
             with tempfile.TemporaryDirectory(dir=workdir.path) as unfinished:
                 beside = () if compresses else (as_scheduler(config),)
-                layout.write(Path(unfinished) / folder.name, network, variables, *beside)
+                write(Path(unfinished) / folder.name, network, variables, *beside)
                 (Path(unfinished) / folder.name).rename(folder)
             print(folder)
         barrier("exported")
 
     return act
+
+
+def _written_pipeline(config: ConfigDict, workdir: Workdir) -> Callable[..., None]:
+    """What writes a model of latents, (folder, network, variables, scheduler), with the autoencoder beside it."""
+    codec: Any = of_run(config, workdir).codec
+    if as_scheduler(config) is None:
+        raise ValueError("diffusers has no scheduler of this run's noise, and its pipelines cannot be without")
+    autoencoder = codec.autoencoder
+    network = diffusers_pipeline.scaled(autoencoder.network, codec.scale, codec.shift)
+    diffusers_autoencoder.config_of(network)
+    beside = diffusers_pipeline.Part(network, autoencoder.variables)
+
+    def write(folder: Path, network: Network, variables: dict[str, Any], scheduler: dict[str, Any]) -> None:
+        diffusers_pipeline.write(folder, diffusers_pipeline.Part(network, variables), beside, scheduler)
+
+    return write
 
 
 def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:

@@ -70,6 +70,11 @@ def _codec(config: ConfigDict, source: data.Source) -> Codec:
     levels = CODECS.get(name, GreyLevels)(source.levels, config.data.centered, dequantization, source.shape)
     if name in CODECS:
         return levels
+    if not name or not Workdir(name).config_file.exists():
+        raise ValueError(
+            f"data.codec is {name!r}, which holds no run (no config.json); it must be {' or '.join(CODECS)}, or the "
+            "folder of an autoencoder's run"
+        )
     run = of_folder("data.codec", name)
     rules.check(rules.of_codec(config, source, run))
 

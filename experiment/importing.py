@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from autoencoders import CODECS
 from checkpoints import diffusers, importing
+from checkpoints.diffusers_scheduler import load_json
 from checkpoints.published import Weights
 from configs.autoencoders import folder as autoencoder_folder
 from data.fingerprint import of_file
@@ -47,13 +48,23 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
 
 
 def _check_space(config: ConfigDict, folder: Path) -> None:
-    """Refuse the network of a pipeline of latents for a model of pictures."""
+    """Refuse the network of a pipeline of latents for a model of pictures, or of latents of another scale."""
     beside = diffusers.autoencoder_of(folder)
     if beside and config.data.codec in CODECS:
         raise ValueError(
             f"the network of {folder} works on the latents of {beside}, and data.codec is {config.data.codec!r}; take "
             f"--config=configs/latent/folder.py:{folder}, which reads both"
         )
+    written = load_json(beside / "config.json") if beside else {}
+    factors = {"scaling_factor": "latent_scale", "shift_factor": "latent_shift"}
+    both = [(theirs, written.get(theirs), ours, config.data[ours]) for theirs, ours in factors.items()]
+    differing = [
+        f"{theirs} {said}, here data.{ours} {given}"
+        for theirs, said, ours, given in both
+        if said is not None and given is not None and not np.allclose(said, given, rtol=1e-4)
+    ]
+    if differing:
+        raise ValueError(f"the config is not that of {beside}: {'; '.join(differing)}; change it, or leave it at None")
 
 
 def _check_scaling(config: ConfigDict, file: Path, metadata: dict[str, Any]) -> None:

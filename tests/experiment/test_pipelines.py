@@ -13,13 +13,16 @@ import pytest
 
 import main
 import samplers
+from checkpoints import diffusers_pipeline, safetensors_file
 from configs.latent import folder as folder_config
 from experiment import Refusal, load
+from experiment.fields import override
 from experiment.sampling import guided
 from experiment.workdir import Workdir
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "latent" / "ldm_uncond"
 FOLDER = REFERENCE / "model"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def nhwc(array: np.ndarray) -> np.ndarray:
@@ -70,6 +73,23 @@ def test_the_config_of_the_folder_goes_on_with_the_run_and_importing_again_chang
     assert (imported / "config.json").read_bytes() == before
 
 
+@pytest.mark.slow
+def test_an_export_is_the_pipeline_again(imported: Path, tmp_path: Path) -> None:
+    """The same tensors and the same json fields, whatever is written beside them."""
+    main.run("export", load(imported).config, str(imported))
+    folder = imported / "diffusers_step_0"
+    for part in ("unet", "vqvae"):
+        there, back = (safetensors_file.load(root / part / WEIGHTS) for root in (FOLDER, folder))
+        assert there.keys() == back.keys()
+        for name, array in there.items():
+            np.testing.assert_array_equal(back[name], array, err_msg=name)
+    assert json.loads((folder / "model_index.json").read_text())["vqvae"] == ["diffusers", "VQModel"]
+    again, config = (folder_config.get_config(str(root)) for root in (folder, FOLDER))
+    assert again.to_dict() == config.to_dict()
+    with pytest.raises(ValueError, match=r"data\.latent_shift 0\.1; diffusers' LDMPipeline scales"):
+        diffusers_pipeline.scaled(load(imported).experiment.codec.autoencoder.network, 1.0, 0.1)
+
+
 def test_what_does_not_belong_together_is_named(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "model")
     config = folder_config.get_config(str(tmp_path / "model"))
@@ -77,6 +97,10 @@ def test_what_does_not_belong_together_is_named(tmp_path: Path) -> None:
     (tmp_path / "model" / "vqvae" / "config.json").write_text(json.dumps(fields | {"vq_embed_dim": 4}))
     with pytest.raises(ValueError, match=r"the network takes 3 channels, and .*vqvae has latents of 4"):
         folder_config.get_config(str(tmp_path / "model"))
+    (tmp_path / "model" / "vqvae" / "config.json").write_text(json.dumps(fields))
+    scaled = override(config, [("data.latent_scale", "0.5")])
+    with pytest.raises(Refusal, match=r"not that of .*vqvae: scaling_factor 1\.0, here data\.latent_scale 0\.5"):
+        main.run("import", scaled, str(tmp_path / "scaled"), str(tmp_path / "model"))
     shutil.rmtree(tmp_path / "model" / "vqvae")
     with pytest.raises(ValueError, match=r"has no autoencoder \(vae/ or vqvae/\) beside its network"):
         folder_config.get_config(str(tmp_path / "model"))
