@@ -238,7 +238,7 @@ def test_a_continued_run_is_that_of_one_piece(options: dict, tmp_path: Path, mon
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    """Killed behind its first checkpoint, in a process of its own."""
+    """Killed behind its first checkpoint, in a process of its own; and what is measured of both is the same."""
     config = [f"--config.{name}={value}" for name, value in TINY.items()]
     train = ("--mode=train", "--config=configs/autoencoders/photos.py", *config)
     code, _, err = run(*train, f"--workdir={tmp_path / 'whole'}", cache=tmp_path / "cache")
@@ -252,6 +252,12 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     code, _, err = run(*train, f"--workdir={killed}", cache=tmp_path / "cache")
     assert code == 0, err
     jax.tree.map(np.testing.assert_array_equal, _saved(tmp_path / "whole"), _saved(killed))
+    reports = []
+    for folder in (tmp_path / "whole", killed):
+        code, out, err = run("--mode=evaluate", f"--workdir={folder}", cache=tmp_path / "cache")
+        assert code == 0 and "## Reconstructions" in out and "SDE" not in out, err
+        reports.append(json.loads((folder / "report.json").read_text()))
+    assert reports[0] == reports[1] and np.isfinite(reports[0]["reconstruction"]["psnr"]["mean"])
 
 
 @pytest.mark.parametrize(
