@@ -74,6 +74,11 @@ def of_config(config: ConfigDict) -> Broken:
             f"{config.data.uniform_dequantization}, and {model.name} is an autoencoder, which takes them as they are: "
             "set these to 'none' and False"
         )
+    if model.name in AUTOENCODERS and config.data.codec not in CODECS:
+        yield (
+            f"data.codec is {config.data.codec!r}, and {model.name} is an autoencoder, which takes images as they are "
+            f"stored; set it to {' or '.join(CODECS)}"
+        )
     for bound in ("sigma_min", "sigma_max"):
         if model.get(bound) is not None and bound in config.sde and model[bound] != config.sde[bound]:
             yield (

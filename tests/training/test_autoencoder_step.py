@@ -132,6 +132,7 @@ def test_the_scan_of_gpu_and_tpu_gives_the_same(monkeypatch: pytest.MonkeyPatch)
     _compare(_train("pmap", 1, per_call=STEPS, learn_logvar=True), _one("batch"))
 
 
+@pytest.mark.slow
 def test_without_a_discriminator_a_batch_may_be_split() -> None:
     whole, parts = (_train("pmap", 1, micro_batches=n, disc_factor=0.0) for n in (1, 2))
     _compare(parts, whole)
@@ -149,6 +150,7 @@ def test_the_log_variance_learns_where_it_is_asked_to() -> None:
     np.testing.assert_allclose(fixed.told["nll_loss"], error * np.prod(SHAPE), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_second_phase_has_the_same_images_and_new_noise() -> None:
     """Its fakes are of the autoencoder that has moved: with neither, the logits would be those of the first phase."""
     still = _train("pmap", 1, disc_start=100)
@@ -273,6 +275,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
         ({"training.perceptual": "lpips"}, "training.perceptual is 'lpips', and eval.vgg16 is empty"),
         ({"training.perceptual": "lpips", "eval.vgg16": str(HEADS)}, "eval.lpips_heads is empty"),
         ({"data.centered": False}, "data.centered"),
+        ({"data.codec": "runs/another"}, "data.codec is 'runs/another', and autoencoder_kl is an autoencoder"),
         ({"data.uniform_dequantization": True}, "uniform_dequantization True, and autoencoder_kl is an autoencoder"),
         ({"eval.enable_bpd": True}, "an autoencoder, without likelihood or samples"),
         ({"training.weight": "edm"}, "training.weight is 'edm'"),
@@ -298,7 +301,7 @@ def test_the_loss_of_autoencoders_is_theirs_alone(tmp_path: Path) -> None:
     config.training.loss = "autoencoder"
     with config.unlocked():
         config.data.update(image_size=8, num_channels=1)
-        config.model.attn_resolutions = ()
+        config.model.update(nf=4, ch_mult=(1,), attn_resolutions=(), num_res_blocks=1)
     with pytest.raises(Refusal, match=r"'autoencoder' and model.name 'ncsnpp'; autoencoders \(autoencoder_kl"):
         main.prepare("train", config, str(tmp_path / "run"))
     usual = {name: value for name, value in default.get_config().training.items() if name.startswith("disc_")}

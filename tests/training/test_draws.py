@@ -17,7 +17,7 @@ from training.model import TrainedModel
 from training.times import Times
 
 N, CLASSES = 4096, 3
-NAMES = ("flip", "dequantize", "time", "noise", "dropout", "augment", "drop")
+NAMES = ("flip", "dequantize", "time", "noise", "dropout", "augment", "drop", "second")
 BATCH = {"image": jnp.tile(jnp.array([0, 8], jnp.uint8), (N, 2, 1))[..., None], "label": jnp.ones(N, jnp.int32)}
 NETWORK = Network.create("mlp", shape=(2, 2, 1), width=32, depth=1, dropout=0.5)
 WEIGHTS = {name: jnp.ones(leaf.shape) for name, leaf in NETWORK.abstract()["params"].items()}
@@ -46,6 +46,7 @@ def drawn(draws: Draws) -> dict[str, jax.Array]:
         "dropout": predict(x, t).eps[:, 0],
         "augment": augmented["augment"],
         "drop": condition["label"].sum(axis=1) == 0.0,
+        "second": examples.draws.again().eps(examples.x0),
     }
     return {name: jnp.asarray(value, jnp.float32).reshape(N, -1) for name, value in found.items()}
 
