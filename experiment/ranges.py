@@ -179,7 +179,7 @@ FIELDS: dict[str, Range] = {
     "eval.end_step": whole(0, note="0: no range of steps"),
     "eval.wait_minutes": whole(0, 1_000_000, note="for each checkpoint that is still to come"),
     "eval.num_samples": whole(2),
-    "eval.samplers": Several(OneOf(settings.METHODS), distinct=True),
+    "eval.samplers": Several(OneOf(settings.KNOWN), distinct=True),
     "eval.enable_bpd": Flag(),
     "eval.enable_sampling": Flag(),
     "eval.bpd_probe": OneOf(PROBES),

@@ -96,7 +96,7 @@ class Run:
         Each number of samples is compiled once. A draw raises a `Failure` where a sample is not finite.
 
         Args:
-          method: a name of `samplers.METHODS`; "": the run's own, ``sampling.method``.
+          method: a name of `samplers.METHODS` or `samplers.SCHEDULERS`; "": the run's own, ``sampling.method``.
           options: fields of the config's section sampling, such as evaluations=20.
 
         Raises:

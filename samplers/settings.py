@@ -16,7 +16,10 @@ from samplers.schedulers import SCHEDULERS
 from samplers.threshold import RANGES as OF_THRESHOLD
 
 OPTIONS = limits.declared(*STEPPERS.values())
-METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS, *MAPS, *SCHEDULERS)
+METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS, *MAPS)
+"""The methods of this project, which go with every process."""
+KNOWN = (*METHODS, *SCHEDULERS)
+"""These, and the schedulers of diffusers, which are built from a file of that program."""
 DENOISE = ("tweedie", "mean", "none")
 
 
@@ -70,7 +73,7 @@ class Settings:
       keep_latents: of the same, whether the x before decoding are kept beside the samples.
     """
 
-    method: Annotated[str, limits.OneOf(METHODS)] = "pc"
+    method: Annotated[str, limits.OneOf(KNOWN)] = "pc"
     predictor: Annotated[str, limits.OneOf((*PREDICTORS, "none"))] = "reverse_diffusion"
     corrector: Annotated[str, limits.OneOf((*CORRECTORS, "none"))] = "langevin"
     steps: Annotated[int, grids.RANGES["steps"]] = 1000

@@ -84,6 +84,20 @@ def test_the_analytic_runs_are_met(every: int, x64) -> None:
     check("diffusers", chosen, runs, 1e-9)
 
 
+def test_a_network_is_told_the_scheduler_s_levels_and_read_at_its_noise() -> None:
+    """On Karras' noise DPM-Solver tells the nearest level, whose own noise is another."""
+    text = '{"use_karras_sigmas": true, "beta_schedule": "scaled_linear"}'
+    process, times, found = course(latent(), "DPMSolverMultistepScheduler", text, 6)
+    alpha, sigma = latent().levels(1000)
+    own = (sigma / alpha)[found.told.astype(int)]
+    assert np.abs(own / found.noise[:-1] - 1.0).max() > 0.001
+    levels = sde_lib.NoiseLevels(process, 1000, exact=False)
+    says_level = sde_lib.parameterization("eps", "index").predict_fn(levels, lambda x, c: x + c[:, None])
+    said = says_level(jnp.zeros((6, 1)), jnp.asarray(times[:-1], jnp.float32))
+    np.testing.assert_allclose(said.eps[:, 0], found.told, atol=1e-3)
+    np.testing.assert_allclose(said.x0[:, 0], -found.noise[:-1] * found.told, rtol=1e-5)
+
+
 def follow(name: str, steps: int, model, x: np.ndarray, **fields: object) -> list[np.ndarray]:
     """The states after each evaluation of a scheduler on the linear chain, of a model (x, level) -> eps, in float64."""
     process, times, found = course(LINEAR, name, json.dumps(fields), steps)

@@ -38,7 +38,7 @@ def test_every_declared_option_is_a_field_with_its_default_and_range() -> None:
         assert (fields[name].default, RANGES[name]) == (option.default, option.range)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", (*METHODS, *SCHEDULERS))
 def test_what_a_method_declares_decides_whether_its_samples_are_used_again(method: str) -> None:
     """Method 'pc' uses the options of its predictor and its corrector; those of other methods are left out."""
     settings = Settings(method, predictor="ancestral", corrector="ald", s_churn=1.0)
