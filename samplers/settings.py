@@ -20,6 +20,8 @@ METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS, *MAPS)
 """The methods of this project, which go with every process."""
 KNOWN = (*METHODS, *SCHEDULERS)
 """These, and the schedulers of diffusers, which are built from a file of that program."""
+SCHEDULER = limits.OneOf((*SCHEDULERS, ""))
+"""What ``sampling.scheduler`` may be; with '' the sampler is that of ``sampling.method``."""
 DENOISE = ("tweedie", "mean", "none")
 
 
@@ -37,7 +39,6 @@ class Settings:
       predictor: of 'pc': one of PREDICTORS, or 'none' for the corrector alone.
       corrector: of 'pc': 'langevin', 'ald' (annealed Langevin) or 'none'.
       steps: grid steps of the stochastic methods, and of a scheduler.
-      scheduler: one of SCHEDULERS as the method, whatever `method` is; it becomes '' and that the method.
       scheduler_config: the text of the scheduler_config.json from which a scheduler is built.
       flow_steps: grid steps of the fixed-step flow methods.
       evaluations: score evaluations of a few-step solver, the step to data included; its grid gets as many points as
@@ -69,15 +70,15 @@ class Settings:
       guide: the folder of a run to guide with: a noise-conditional classifier, or a weaker model of the same data
         (autoguidance); '': the network's own unconditional score.
       guide_checkpoint: the step of that run; -1: its newest.
-      start: of a command that draws samples once, the file of noise at which they start; '': they are drawn.
-      keep_latents: of the same, whether the x before decoding are kept beside the samples.
+
+    Three more fields of the config are taken and not kept: `scheduler`, one of SCHEDULERS in place of `method`, and
+    `start` and `keep_latents`, which say where samples start and what of them is kept, and nothing of a sampler.
     """
 
     method: Annotated[str, limits.OneOf(KNOWN)] = "pc"
     predictor: Annotated[str, limits.OneOf((*PREDICTORS, "none"))] = "reverse_diffusion"
     corrector: Annotated[str, limits.OneOf((*CORRECTORS, "none"))] = "langevin"
     steps: Annotated[int, grids.RANGES["steps"]] = 1000
-    scheduler: Annotated[str, limits.OneOf((*SCHEDULERS, ""))] = ""
     scheduler_config: Annotated[str, limits.Text()] = ""
     flow_steps: Annotated[int, grids.RANGES["steps"]] = 50
     evaluations: Annotated[int, limits.whole(1)] = 20
@@ -100,14 +101,14 @@ class Settings:
     guidance_rescale: Annotated[float, OF_GUIDANCE["guidance_rescale"]] = 0.0
     guide: Annotated[str, limits.Text()] = ""
     guide_checkpoint: Annotated[int, limits.whole(-1, note="a step, or -1 for the newest")] = -1
-    start: Annotated[str, limits.Text()] = ""
-    keep_latents: Annotated[bool, limits.Flag()] = False
+    scheduler: dataclasses.InitVar[str] = ""
+    start: dataclasses.InitVar[str] = ""
+    keep_latents: dataclasses.InitVar[bool] = False
 
-    def __post_init__(self) -> None:
-        limits.check("sampling.", vars(self), RANGES)
-        if self.scheduler:
-            object.__setattr__(self, "method", self.scheduler)
-            object.__setattr__(self, "scheduler", "")  # so that another method may replace this one
+    def __post_init__(self, scheduler: str, start: str, keep_latents: bool) -> None:
+        limits.check("sampling.", vars(self) | {"scheduler": scheduler}, {**RANGES, "scheduler": SCHEDULER})
+        if scheduler:
+            object.__setattr__(self, "method", scheduler)
         if self.grid not in ("auto", *grids.GRIDS) and not spacings.known(self.grid):
             raise ValueError(f"sampling.{grids.unknown(self.grid)}")
         if self.predictor == self.corrector == "none":
@@ -257,10 +258,7 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "steps": lambda s: s.method == "ode" or _steps_of_flow(s) or s.few_step,
     "flow_steps": lambda s: not _steps_of_flow(s),
     "evaluations": lambda s: not s.few_step,
-    "scheduler": lambda s: True,  # which is the method by now
     "scheduler_config": lambda s: not s.scheduled,
-    "start": lambda s: True,  # these two say nothing of a sampler
-    "keep_latents": lambda s: True,
     "grid": lambda s: _without_grid(s),
     "karras_power": lambda s: _without_grid(s) or s.grid != "karras",
     "grid_shift": lambda s: _without_grid(s) or s.grid != "shifted",

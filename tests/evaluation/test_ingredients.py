@@ -337,6 +337,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], Any]] = {  # a setting under which the 
     "n_steps_each": (LANGEVIN, 2),
     "corrector_norm": (LANGEVIN, "batch"),
     "steps": ({"method": "euler_maruyama"}, 999),
+    "scheduler_config": (
+        {"method": "DDIMScheduler", "steps": 5, "scheduler_config": "{}"},
+        '{"timestep_spacing": "trailing"}',
+    ),
     "flow_steps": ({"method": "flow_heun"}, 49),
     "evaluations": ({"method": "dpmpp_2m"}, 19),
     "grid": ({"method": "dpmpp_2m"}, "log_snr"),
