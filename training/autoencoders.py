@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Key
 
+from autoencoders.codebook import usage_of
 from models import lpips
 from models.functional import Network
 from training.draws import AXIS, PLACE, Draws
@@ -23,7 +24,6 @@ from training.losses.autoencoder import (
     AutoencoderLoss,
     Compressed,
     Model,
-    perplexity,
     regulariser_name,
 )
 from training.model import Scores, Weights
@@ -180,10 +180,10 @@ def make_autoencoder_step(
         def forward(params: Weights) -> tuple[tuple[Array, Array], tuple[Array, Array | None]]:
             variables = {"params": params, "fixed": state.fixed}
             found, x = compress(variables, batch, step_key, False)
-            return (found.y, jnp.mean(found.regulariser)), (x, found.usage)
+            return (found.y, jnp.mean(found.regulariser)), (x, found.frequencies)
 
-        (y, regulariser), pull, (x, usage) = jax.vjp(forward, state.params, has_aux=True)
-        summed, beside = usage is None, state.loss
+        (y, regulariser), pull, (x, use) = jax.vjp(forward, state.params, has_aux=True)
+        summed, beside = use is None, state.loss
 
         def error(y: Images, logvar: Array) -> tuple[Array, Metrics]:
             apart = perceive(state.perceptual, (x, y))
@@ -196,7 +196,7 @@ def make_autoencoder_step(
         weight = jnp.asarray(loss.weight_of(summed), regulariser.dtype)
         total = nll + weight * regulariser
         terms |= {"nll_loss": nll, regulariser_name(summed): regulariser}
-        seen: dict[str, Any] = {"terms": terms, "usage": usage}
+        seen: dict[str, Any] = {"terms": terms, "frequencies": use}
         if discriminator:
             given = initialised(beside, y)
             fooled = _variables(beside._replace(params=beside.params | given))
@@ -222,8 +222,9 @@ def make_autoencoder_step(
         total, grads, seen = mean(gradient)
         moved, metrics = descended(state, grads, optimizer, ema, nan_to_num=nan_to_num)
         terms, beside = dict(seen["terms"]), state.loss
-        if seen["usage"] is not None:
-            terms |= {"perplexity": perplexity(seen["usage"]), "codes_used": jnp.sum(seen["usage"] > 0.0, dtype=float)}
+        if seen["frequencies"] is not None:
+            perplexity, used = usage_of(seen["frequencies"])
+            terms |= {"perplexity": perplexity, "codes_used": used.astype(float)}
         if loss.learn_logvar:
             steps, states = optimizer.update({LOGVAR: seen[LOGVAR]}, beside.logvar_state, beside.logvar)
             beside = beside._replace(logvar=optax.apply_updates(beside.logvar, steps), logvar_state=states)

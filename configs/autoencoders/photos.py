@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
         config.model.update(
             name="autoencoder_kl",
             nf=16,
-            ch_mult=(1, 2, 4),
+            ch_mult=(1, 2, 2),
             num_res_blocks=1,
             num_groups=8,
             z_channels=4,
@@ -28,14 +28,14 @@ def get_config() -> ConfigDict:
     config.data.random_flip = True
     config.model.ema_rate = 0.998
     config.training.loss = "autoencoder"
-    config.training.batch_size = 16
-    config.training.n_iters = 1200
-    config.training.disc_start = 600
+    config.training.batch_size = 8
+    config.training.n_iters = 600
+    config.training.disc_start = 300
     config.training.disc_layers = 2
     config.training.disc_channels = 16
-    config.training.eval_freq = 400
-    config.training.snapshot_freq = 600
-    config.training.snapshot_freq_for_preemption = 200
+    config.training.eval_freq = 200
+    config.training.snapshot_freq = 300
+    config.training.snapshot_freq_for_preemption = 100
     config.optim.lr = 1e-3
     config.optim.beta1 = 0.5
     config.optim.beta2 = 0.9

@@ -34,6 +34,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from autoencoders.codebook import frequencies
 from autoencoders.posterior import Posterior
 from experiment.ranges import FIELDS
 from models.autoencoder import AutoencoderVQ, straight_through
@@ -64,12 +65,12 @@ class Compressed(NamedTuple):
     Attributes:
       y: the reconstructions.
       regulariser: of each example the KL divergence of its posterior in nats, or its codebook loss.
-      usage: the share of the places that each vector of the codebook serves; None where there is no codebook.
+      frequencies: the share of the codes that each vector of the codebook has; None where there is no codebook.
     """
 
     y: Images
     regulariser: Float[Array, " b"]
-    usage: Float[Array, " n"] | None
+    frequencies: Float[Array, " n"] | None
 
 
 class Model(NamedTuple):
@@ -134,9 +135,8 @@ class AutoencoderLoss(Loss):
         if isinstance(module, AutoencoderVQ):
             vectors, codes = module.quantize(encoded)
             y = module.decode(straight_through(encoded, vectors), quantize=False, keys=keys)
-            size = len(module.codebook.embedding[...])
-            usage = jnp.bincount(codes.reshape(-1), length=size) / codes.size
-            return Compressed(y, self.codebook_term(encoded, vectors), usage)
+            use = frequencies(codes, len(module.codebook.embedding[...]))
+            return Compressed(y, self.codebook_term(encoded, vectors), use)
         posterior = Posterior.of_moments(encoded)
         y = module.decode(posterior.sample(draws.eps(jnp.asarray(posterior.mean))), keys=keys)
         return Compressed(y, posterior.kl(), None)
@@ -174,7 +174,7 @@ class AutoencoderLoss(Loss):
         The log-variance is the initial one.
         """
         x, found = examples.x0, self.compress(model.module, examples.x0, examples.draws)
-        distance, summed = model.distance(x, found.y), found.usage is None
+        distance, summed = model.distance(x, found.y), found.frequencies is None
         nll, rec = self.error(x, found.y, distance, self.logvar_init, summed=summed)
         terms = {"loss": nll + self.weight_of(summed) * found.regulariser, "nll_loss": nll, "rec_loss": rec}
         terms[regulariser_name(summed)] = found.regulariser
@@ -184,11 +184,6 @@ class AutoencoderLoss(Loss):
 def regulariser_name(summed: bool) -> str:
     """Return what the curves call the regulariser."""
     return "kl_loss" if summed else "quant_loss"
-
-
-def perplexity(usage: Float[Array, " n"]) -> Float[Array, ""]:
-    """Return e to the entropy of the vectors' use: how many of them would be used as much if they were used alike."""
-    return jnp.exp(-jnp.sum(usage * jnp.log(usage + 1e-10)))
 
 
 def _mean(values: Array) -> Float[Array, " b"]:
