@@ -31,7 +31,9 @@ def kl(*, batch_size: int, **model: object) -> ConfigDict:
     return config
 
 
-def vq(*, batch_size: int, disc_start: int, disc_weight: float = 0.75, disc_layers: int = 3, **model: object):
+def vq(
+    *, batch_size: int, disc_start: int, disc_weight: float = 0.75, disc_layers: int = 3, **model: object
+) -> ConfigDict:
     """Regularised by a codebook; diffusion models learn its latents as they are."""
     config = get_config("autoencoder_vq", batch_size=batch_size, scaling_factor=1.0, **model)
     discriminator = {"disc_start": disc_start, "disc_weight": disc_weight, "disc_layers": disc_layers}
@@ -39,7 +41,9 @@ def vq(*, batch_size: int, disc_start: int, disc_weight: float = 0.75, disc_laye
     return config
 
 
-def record(config: ConfigDict, *, n_iters: int, data: str = "ImageNet, validation, 256 pixels", **numbers: float):
+def record(
+    config: ConfigDict, *, n_iters: int, data: str = "ImageNet, validation, 256 pixels", **numbers: float
+) -> ConfigDict:
     """Write what was reached behind so many steps, and on which data, into ``config.published``, and lock the config.
 
     rfid; psnr and psnr_std, mean and deviation over the pictures; psim and psim_std, of a perceptual distance.
