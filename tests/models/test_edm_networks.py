@@ -46,7 +46,7 @@ def test_a_wrong_condition_is_named(name):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("edm_unet", {"centered": False}, r"takes data in \[-1, 1\], .* set data\.centered=True"),
+        ("edm_unet", {"centered": False}, r"takes data in \[-1, 1\].* set data\.centered=True"),
         ("adm", {"centered": False}, r"takes data in \[-1, 1\]"),
         ("adm", {"head_channels": 32}, "16 channels are less than one attention head of head_channels=32"),
         ("adm", {"head_channels": 6, "nf": 20, "ch_mult": (1, 1)}, "20 channels cannot attend in 3 heads"),
