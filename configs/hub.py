@@ -1,14 +1,12 @@
 """What the configs for diffusers' models share: those of a folder, and Ho et al.'s published ones."""
 
-from typing import Any
-
 from ml_collections import ConfigDict
 
 from checkpoints.diffusers_scheduler import Scheduler
 from configs import default, published
 
 
-def of_folder(name: str, options: dict[str, Any], scheduler: Scheduler, **pictures: Any) -> ConfigDict:
+def of_folder(name: str, options: dict, scheduler: Scheduler, **pictures: object) -> ConfigDict:
     """The config of a folder's network of that name and its scheduler, for `pictures` of a size and channels."""
     centered, options = options["centered"], {key: value for key, value in options.items() if key != "centered"}
     config = default.get_config()
