@@ -42,6 +42,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workdir
 
 
+@pytest.mark.slow
 def test_everything_is_read_from_the_folder(imported: Path) -> None:
     """Pictures have twice the size of the latents, the scale is the autoencoder's own, the noise the scheduler's."""
     run = load(imported)

@@ -111,7 +111,7 @@ def _compare(found: Run, expected: Run) -> None:
 @pytest.mark.parametrize(
     ("norm", "kind", "devices"),
     [
-        ("batch", "pmap", 4),
+        pytest.param("batch", "pmap", 4, marks=pytest.mark.slow),
         pytest.param("act", "pmap", 4, marks=pytest.mark.slow),
         pytest.param("batch", "fsdp", 4, marks=pytest.mark.slow),
     ],

@@ -69,6 +69,7 @@ def test_known_reconstructions_have_known_numbers(tmp_path: Path) -> None:
     assert "PSNR" in rows and "LPIPS was not measured (perceptual none)" in rows and "16 x 16 x 3 to 4 x 4 x 2" in rows
 
 
+@pytest.mark.slow
 def test_a_codebook_has_its_use_told(tmp_path: Path) -> None:
     """A codebook of two vectors far apart and of one that nothing is near."""
     config = config_of(**{"model.name": "autoencoder_vq"})
