@@ -2,12 +2,9 @@
 
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 from jaxtyping import Array, Float, Key, Shaped
 
-from autoencoders.grey_levels import GreyLevels
-
-AnyArray = Array | np.ndarray
+from autoencoders.grey_levels import AnyArray, GreyLevels
 
 
 @runtime_checkable
@@ -15,7 +12,6 @@ class Codec(Protocol):
     """The map between stored data and x, the space of the model.
 
     Training, samplers and likelihoods see x alone; pictures, files and Frechet distances see decoded data alone.
-
     """
 
     @property

@@ -83,13 +83,13 @@ class Latents:
         """The x of what the encoder says; a posterior is sampled with the key of each example, without one its mean."""
         data = jnp.asarray(data, jnp.float32)
         z: Any
-        if not self.autoencoder.has_posterior:
-            z = data
-        elif keys is None:
-            z = Posterior.of_moments(data).mean
+        if self.autoencoder.has_posterior:
+            posterior = Posterior.of_moments(data)
+            z = posterior.mean
+            if keys is not None:
+                z = posterior.sample(jax.vmap(lambda key: jax.random.normal(key, self.shape))(keys))
         else:
-            noise = jax.vmap(lambda key: jax.random.normal(key, self.shape))(keys)
-            z = Posterior.of_moments(data).sample(noise)
+            z = data
         return (z - jnp.asarray(self.shift)) * jnp.asarray(self.scale)
 
     def of_pictures(self, y: Float[AnyArray, "b H W C"]) -> Float[np.ndarray, "b h w c"]:

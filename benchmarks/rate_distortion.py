@@ -22,6 +22,7 @@ from benchmarks.common import RESULTS, path_of
 from evaluation.report import environment
 from experiment.workdir import Workdir, write_text
 from experiment.writing import replacing
+from limits import sides
 
 
 def report_of(run: Path, part: str) -> dict[str, Any]:
@@ -39,8 +40,7 @@ def curve_of(run: Path) -> dict[str, list[float]]:
     with file.open() as rows:
         table = [row for row in csv.DictReader(rows) if row["known"] != "data"]
     config = Workdir(run).config().data
-    dimensions = int(np.prod(config.image_size)) * config.num_channels
-    dimensions *= config.image_size if isinstance(config.image_size, int) else 1
+    dimensions = math.prod(sides(config.image_size)) * config.num_channels
     bits = [float(row["rate_bits_per_dim"]) * dimensions for row in table]
     return {"bits_an_image": bits, "rmse": [float(row["distortion_rmse"]) for row in table]}
 

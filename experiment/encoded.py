@@ -4,15 +4,11 @@
 """
 
 import dataclasses
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
-from tqdm import tqdm
 
 from autoencoders import Codec, Latents
 from autoencoders.latents import FIELD, MIRRORED
@@ -20,7 +16,6 @@ from data import Arrays, Source
 from data.fingerprint import of_facts, of_records
 from data.source import Example, Records, take
 from experiment import lock, mapped
-from experiment.processes import is_leader
 
 KEY_LETTERS = 16  # of a fingerprint, in the name of a folder
 
@@ -88,25 +83,17 @@ def kept(encoded: Source, folder: Path, batch_size: int) -> Source:
 def _kept(records: Any, folder: Path, batch_size: int) -> Records:
     if not len(records):
         return records
-    key = of_records(records)[:KEY_LETTERS]
-    about = {"examples": len(records), "fingerprint": of_records(records), "autoencoder": records.codec.about()}
+    length, fingerprint = len(records), of_records(records)
+    key, about = fingerprint[:KEY_LETTERS], {"examples": length, "fingerprint": fingerprint}
+    size = min(batch_size, -(-length // jax.process_count()))
+
+    def rows(own: int) -> dict[str, np.ndarray]:
+        return records.take(np.minimum(own + np.arange(size), length - 1))
+
     with lock.held(folder, key, "train", create=True):
-        wanted = json.loads(json.dumps(about))
-        arrays = mapped.arrays(folder / key, wanted, len(records), lambda: _batches(records, batch_size))
+        arrays = mapped.arrays(
+            folder / key, about, length, lambda: mapped.batches(length, size, "encoding the data set", rows)
+        )
     found = Arrays(arrays)
-    found._fingerprint = of_records(records)  # type: ignore[attr-defined]  # of what they were made of
+    found._fingerprint = fingerprint  # type: ignore[attr-defined]  # of what they were made of
     return found
-
-
-def _batches(records: Encoded, batch_size: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Yield the encoded records; each process encodes its own part of a batch."""
-    processes, process, length = jax.process_count(), jax.process_index(), len(records)
-    size = min(batch_size, -(-length // processes))
-    for first in tqdm(
-        range(0, length, processes * size), desc="encoding the data set", unit="batch", disable=not is_leader()
-    ):
-        own = np.minimum(first + process * size + np.arange(size), length - 1)
-        batch = records.take(own)
-        if processes > 1:
-            batch = multihost_utils.process_allgather(batch, tiled=True)
-        yield first, batch

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from jax.experimental import multihost_utils
+from tqdm import tqdm
 
 from experiment.processes import agreed, barrier, is_leader
 from experiment.workdir import write_text
@@ -37,6 +40,18 @@ def arrays(folder: Path, about: dict[str, Any], total: int, compute: Callable[[]
         _write(folder, about, total, compute())
         barrier(f"arrays of {folder.name}")
     return {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
+
+
+def batches(total: int, size: int, what: str, compute: Callable[[int], dict[str, np.ndarray]]) -> Batches:
+    """Yield the rows 0 to `total`, and beyond in the last batch, of which each process computes `size` at once.
+
+    `compute` makes the arrays of this process's own rows from the one that it is given on; `what` they are is said
+    beside the progress bar.
+    """
+    processes, process = jax.process_count(), jax.process_index()
+    for first in tqdm(range(0, total, processes * size), desc=what, unit="batch", disable=not is_leader()):
+        batch = compute(first + process * size)
+        yield first, multihost_utils.process_allgather(batch, tiled=True) if processes > 1 else batch
 
 
 def _known(folder: Path) -> dict[str, Any] | None:

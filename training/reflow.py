@@ -8,20 +8,16 @@ memory. They are records like any other, so that a run over them is resumed exac
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
-from tqdm import tqdm
 
 import samplers
 from data import Arrays, Source
 from experiment import Experiment, mapped
 from experiment.errors import Failure
-from experiment.processes import is_leader
 from experiment.sampling import Drawer, key_of
 from experiment.workdir import Workdir
 from training.examples import NOISE
@@ -82,12 +78,11 @@ def _settings(experiment: Experiment) -> samplers.Settings:
     return samplers.Settings(method=config.reflow_sampler, evaluations=config.reflow_evaluations)
 
 
-def _batches(experiment: Experiment, teacher: Teacher, total: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Yield the place of the first pair of each batch of all processes, and the batch."""
+def _batches(experiment: Experiment, teacher: Teacher, total: int) -> mapped.Batches:
+    """Return the batches of pairs."""
     config, shape = experiment.config.training, experiment.codec.shape
     drawing = dataclasses.replace(teacher.experiment, settings=_settings(experiment))
-    processes, process = jax.process_count(), jax.process_index()
-    size = config.batch_size // processes
+    size = config.batch_size // jax.process_count()
     drawer = Drawer(drawing, teacher.variables, config.reflow_sampler, size)
     sde, key = drawing.process(teacher.variables), key_of(experiment.config.seed, FOLDER)
 
@@ -96,10 +91,7 @@ def _batches(experiment: Experiment, teacher: Teacher, total: int) -> Iterator[t
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
         return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 
-    for first in tqdm(
-        range(0, total, processes * size), desc="pairs of the teacher's flow", unit="batch", disable=not is_leader()
-    ):
-        own = first + process * size
+    def pairs(own: int) -> dict[str, np.ndarray]:
         eps, told = noise(own + jnp.arange(size)), drawing.told(own, size)
         _, drawn = drawer.follow(key, sde.prior_std * eps, told=told)
         batch = {experiment.codec.field: np.asarray(drawn.x), NOISE: np.asarray(eps), **told}
@@ -108,6 +100,6 @@ def _batches(experiment: Experiment, teacher: Teacher, total: int) -> Iterator[t
                 f"samples of training.teacher by {config.reflow_sampler} are not finite; raise "
                 "training.reflow_evaluations, or take another training.reflow_sampler"
             )
-        if processes > 1:
-            batch = multihost_utils.process_allgather(batch, tiled=True)
-        yield first, batch
+        return batch
+
+    return mapped.batches(total, size, "pairs of the teacher's flow", pairs)

@@ -117,8 +117,9 @@ def test_a_cache_is_of_its_data_and_its_codec(codec: Path, tmp_path: Path, monke
     assert isinstance(first.train.arrays["encoded"], np.memmap)  # type: ignore[attr-defined]
     for name, values in whole.items():
         np.testing.assert_allclose(first.train.arrays[name], values, rtol=1e-4, atol=1e-5)  # type: ignore[attr-defined]
-    kept(small, experiment.codec)
-    assert calls == []
+    for same in (experiment.codec, dataclasses.replace(experiment.codec, scale=2.0, shift=0.5)):
+        kept(small, same)  # moments have no scale
+        assert calls == []
     kept(dataclasses.replace(small, test=encoded_part(experiment.source.test, 21)), experiment.codec)
     assert calls == [21]
     write_autoencoder(tmp_path / "other", seed=1)
