@@ -1,9 +1,10 @@
-"""State dicts of OpenAI's improved-diffusion, guided-diffusion and consistency_models: tensors by name.
+"""State dicts of OpenAI's improved- and guided-diffusion, consistency_models and GLIDE: tensors by name.
 
 They are `.pt` files, or `.safetensors`. Nothing in a file says what network it is of: its public README gives the
-flags, the config has them as options of `guided_unet`, and every tensor must find its place there. Two options leave no
-trace in names or shapes and are taken at the config's word: the number of heads and the order of attention. All three
-codes name their tensors alike. A file holds one set of weights, in what was published the averaged ones.
+flags, the config has them as options of `guided_unet`, of `glide` for a file with text embeddings, and every tensor
+must find its place there. Two options leave no trace in names or shapes and are taken at the config's word: the number
+of heads and the order of attention. All four codes name their tensors alike. A file holds one set of weights, in what
+was published the averaged ones.
 
 The noise label is the config's too, `model.noise_label`: "index" for guided-diffusion, whose network is told the index
 0 to n - 1; "index_1000" for improved-diffusion, which tells it 1000 / n of that, unless the flags say
@@ -37,6 +38,8 @@ OUTSIDE = {
     "conv_in": "input_blocks.0.0",
     "norm_out": "out.0",
     "conv_out": "out.2",
+    "transformer.norm": "final_ln",
+    "transformer.project": "transformer_proj",
 }
 PARTS = {
     "norm0": "in_layers.0",
@@ -48,10 +51,29 @@ PARTS = {
     "norm": "norm",
     "qkv": "qkv",
     "out": "proj_out",
+    "text": "encoder_kv",
+}
+LAYERS = {
+    "norm0": "ln_1",
+    "qkv": "attn.c_qkv",
+    "out": "attn.c_proj",
+    "norm1": "ln_2",
+    "widen": "mlp.c_fc",
+    "narrow": "mlp.c_proj",
+}
+"""Parts of GLIDE's transformer."""
+
+EMBEDDINGS = {
+    "token": "token_embedding.weight",
+    "position": "positional_embedding",
+    "padding": "padding_embedding",
 }
 
 
-ALONG_SEQUENCE = re.compile(r"\.(qkv|proj_out)\.")
+NETWORKS = ("guided_unet", "glide")
+"""The network of a file without GLIDE's text embeddings, and of one with them."""
+
+ALONG_SEQUENCE = re.compile(r"\.(qkv|encoder_kv|proj_out)\.")
 """Convolutions along the sequence of pixels; in consistency_models over the image."""
 
 
@@ -67,6 +89,8 @@ def places(network: Network) -> dict[str, Place]:
 
     def inside(module: str) -> str:
         way, number, *rest = module.split(".")
+        if way == "transformer":
+            return f"transformer.resblocks.{rest[0]}.{LAYERS[rest[1]]}"
         if way == "middle":
             return f"middle_block.{number}.{PARTS[rest[0]]}"
         level = int(number)
@@ -82,6 +106,8 @@ def places(network: Network) -> dict[str, Place]:
         return f"{blocks}.{index}.{rest[0] == 'attention':d}.{PARTS[rest[2]]}"
 
     def place(module: str, array: str) -> Place:
+        if array in EMBEDDINGS:
+            return Place(EMBEDDINGS[array])
         theirs = f"{OUTSIDE[module] if module in OUTSIDE else inside(module)}.{array}"
         ones = 1 if ALONG_SEQUENCE.search(theirs) else 2 if "skip_connection" in theirs else 0
         return Place(theirs, ones, table=module == "label")
@@ -93,11 +119,13 @@ def variables(file: str, network: Network, arrays: Mapping[str, np.ndarray]) -> 
     """The network's variables from a state dict, in float32; `file` is for the messages.
 
     Raises:
-      ValueError: another network than `guided_unet`; arrays without a place, places without one, other shapes, listed;
-        attention over images for a network with another order of attention than such files have.
+      ValueError: another network than `guided_unet`, or `glide` where there are text embeddings; arrays without a
+        place, places without one, other shapes, listed; attention over images for a network with another order of
+        attention than such files have.
     """
     over_images = {name for name, array in arrays.items() if ALONG_SEQUENCE.search(name) and array.ndim == 4}
-    check_network(file, network, "guided_unet", {"attention_order": "new"} if over_images else {})
+    kind = NETWORKS[any(name in EMBEDDINGS.values() for name in arrays)]
+    check_network(file, network, kind, {"attention_order": "new"} if over_images else {})
     given = {name: array[..., 0] if name in over_images else array for name, array in arrays.items()}
     return fill(file, network, places(network), given)
 

@@ -15,6 +15,7 @@ from models.adm import ADM
 from models.autoencoder import AutoencoderKL, AutoencoderVQ
 from models.ddpm import DDPM
 from models.edm_unet import EDMUNet
+from models.glide import GLIDE
 from models.guided_unet import GuidedUNet
 from models.layers import Keys
 from models.mlp import MLP
@@ -30,6 +31,7 @@ MODELS: dict[str, type[Any]] = {
     "edm_unet": EDMUNet,
     "adm": ADM,
     "guided_unet": GuidedUNet,
+    "glide": GLIDE,
     "mlp": MLP,
     "ncsn": NCSN,
     "ncsnv2_64": NCSNv2,

@@ -12,6 +12,33 @@ from models.blocks import recomputed, residual
 from models.layers import GroupNorm, Keys, linear
 
 
+def attend(
+    query: Float[Array, "b n h w"], key: Float[Array, "b m h w"], value: Float[Array, "b m h w"]
+) -> Float[Array, "b n c"]:
+    """softmax(q k / sqrt(w)) v of each head, their w features beside each other; logits are in at least float32."""
+    b, n, heads, width = query.shape
+
+    def by_head(features: Array) -> Array:
+        return features.swapaxes(1, 2).reshape(b * heads, -1, width)
+
+    query, key, value = by_head(query) * width**-0.5, by_head(key), by_head(value)
+    at_least_float32 = jnp.promote_types(query.dtype, jnp.float32)
+    logits = jnp.einsum("bqc,bkc->bqk", query, key, preferred_element_type=at_least_float32)
+    attended = jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(logits).astype(value.dtype), value)
+    return attended.reshape(b, heads, n, width).swapaxes(1, 2).reshape(b, n, heads * width)
+
+
+def of_heads(features: Float[Array, "b n c"], count: int, heads: int, order: str) -> list[Float[Array, "b n h w"]]:
+    """The `count` parts, such as query, key and value, that one map gives in its features.
+
+    `order` "legacy": those of the first head, then of the second; "new": the queries of all heads, then the keys.
+    """
+    if order == "new":
+        return [part.reshape(*part.shape[:-1], heads, -1) for part in jnp.split(features, count, axis=-1)]
+    beside = features.reshape(*features.shape[:-1], heads, count, -1)
+    return [beside[..., i, :] for i in range(count)]
+
+
 class Attention(nnx.Module):
     """Residual self-attention of DDPM (Ho et al. 2020, appendix B): x + out(softmax(q k / sqrt(c / heads)) v).
 
@@ -21,6 +48,9 @@ class Attention(nnx.Module):
 
     `fused`: one map gives query, key and value: "legacy", those of the first head, then of the second; "new", the
     queries of all heads, then the keys. None: three maps, the same function with its weights in three.
+
+    `c_text`: features of the words of a text, whose keys and values stand before those of the pixels (GLIDE, Nichol et
+    al. 2022, arXiv:2112.10741): pixels attend to words and pixels at once. One more map gives both. 0: there is none.
     """
 
     remat = False
@@ -34,6 +64,7 @@ class Attention(nnx.Module):
         skip_rescale: bool,
         heads: int = 1,
         fused: str | None = None,
+        c_text: int = 0,
         epsilon: float = 1e-6,
         dtype: DTypeLike | None,
         rngs: nnx.Rngs | Keys,
@@ -47,33 +78,24 @@ class Attention(nnx.Module):
             )
         else:  # the scale that gives the same variance: fan_avg is twice the channels
             self.qkv = linear(channels, 3 * channels, scale=0.2, dtype=dtype, rngs=rngs)
+        self.text = linear(c_text, 2 * channels, dtype=dtype, rngs=rngs) if c_text else None
         self.out = linear(channels, channels, scale=init_scale, dtype=dtype, rngs=rngs)
         self.skip_rescale, self.heads, self.fused = skip_rescale, heads, fused
 
     @recomputed
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """Attend."""
-        b, h, w, c = x.shape
-        tokens = self.norm(x).reshape(b, h * w, c)
-        width = c // self.heads
-
-        def by_head(features: Array) -> Array:
-            return features.reshape(b, h * w, self.heads, width).swapaxes(1, 2).reshape(-1, h * w, width)
-
-        query, key, value = map(by_head, self._query_key_value(tokens))
-        query = query * width**-0.5
-        at_least_float32 = jnp.promote_types(query.dtype, jnp.float32)
-        logits = jnp.einsum("bqc,bkc->bqk", query, key, preferred_element_type=at_least_float32)
-        weights = jax.nn.softmax(logits).astype(value.dtype)
-        attended = jnp.einsum("bqk,bkc->bqc", weights, value).reshape(b, self.heads, h * w, width)
-        attended = self.out(attended.swapaxes(1, 2).reshape(tokens.shape))
+    def __call__(
+        self, x: Float[Array, "b h w c"], text: Float[Array, "b n d"] | None = None
+    ) -> Float[Array, "b h w c"]:
+        """Attend, to the words of the text as well where there is one."""
+        tokens = self.norm(x).reshape(len(x), -1, x.shape[-1])
+        query, key, value = self._query_key_value(tokens)
+        if self.text is not None and text is not None:
+            words = of_heads(self.text(text), 2, self.heads, self.fused or "new")
+            key, value = (jnp.concatenate(pair, axis=1) for pair in zip(words, (key, value), strict=True))
+        attended = self.out(attend(query, key, value))
         return residual(x, attended.reshape(x.shape), self.skip_rescale)
 
     def _query_key_value(self, tokens: Array) -> list[Array]:
-        if self.fused is None:
-            return [part(tokens) for part in (self.query, self.key, self.value)]
-        features = self.qkv(tokens)
-        if self.fused == "new":
-            return jnp.split(features, 3, axis=-1)
-        beside = features.reshape(*tokens.shape[:-1], self.heads, 3, -1)
-        return [beside[..., i, :] for i in range(3)]
+        if self.fused is not None:
+            return of_heads(self.qkv(tokens), 3, self.heads, self.fused)
+        return [of_heads(part(tokens), 1, self.heads, "new")[0] for part in (self.query, self.key, self.value)]

@@ -11,6 +11,9 @@ from jaxtyping import Array
 
 import limits
 
+Sizes = Mapping[str, tuple[int, ...]]
+"""The shape of each condition that a network takes, of one example, by name."""
+
 LARGE = 10**6  # of channels, pixels and counts: no network is larger
 COUNT = limits.Number(1, LARGE)
 NUMBERS: dict[str, limits.Number] = {
@@ -49,6 +52,13 @@ NUMBERS: dict[str, limits.Number] = {
     "shift_factor": limits.Number(note="published: 0"),
     "num_layers": limits.Number(1, 16, note="published: 3"),
     "sigma_max": limits.positive(),
+    "vocabulary": limits.Number(1, LARGE, note="tokens that there are; GLIDE: 50257"),
+    "context": limits.Number(1, LARGE, note="tokens of a text; GLIDE: 128"),
+    "text_width": limits.Number(1, LARGE, note="GLIDE: 512"),
+    "text_layers": limits.Number(1, 1000, note="GLIDE: 16"),
+    "text_heads": limits.Number(1, LARGE, note="GLIDE: 8"),
+    "upsampling": limits.Number(0, 1024, note="how many times larger than the picture that it is told; 0: none"),
+    "low_res_noise": limits.not_negative(note="the largest deviation, of data in [-1, 1]; 0: none"),
 }
 """What each number among the networks' options may be, by name; whole numbers where the constructor's type is int."""
 
@@ -103,19 +113,21 @@ def check_call(
     condition: Mapping[str, Any] | None,
     keys: Array | None,
     shape: tuple[int, ...],
-    sizes: Mapping[str, int],
+    sizes: Sizes,
 ) -> None:
     """Raise ValueError unless the arguments fit a network whose examples have `shape`.
 
-    `sizes`: features of each condition the network takes, by name; any of them may be left out of `condition`.
+    `sizes`: the shape of each condition the network takes, of one example, by name; any of them may be left out of
+    `condition`.
     """
     if condition is not None and not sizes:
         raise ValueError("this network takes no condition: leave condition=None or choose a conditional network")
     for name, value in (condition or {}).items():
         limits.check_known("condition", name, sizes)
-        if value.shape != (x.shape[0], sizes[name]):
+        if value.shape != (x.shape[0], *sizes[name]):
+            held = " x ".join(map(str, sizes[name]))
             raise ValueError(
-                f"condition {name!r} holds {sizes[name]} numbers an example, shape {(x.shape[0], sizes[name])}; "
+                f"condition {name!r} holds {held} numbers an example, shape {(x.shape[0], *sizes[name])}; "
                 f"received {value.shape}"
             )
     if x.shape[1:] != shape:

@@ -79,7 +79,7 @@ class MLP(nnx.Module):
     ) -> Float[Array, "b *d"]:
         """The network's output for x at noise c_noise; dropout where `keys` gives each example its key."""
         sizes = {"label": self.label_dim, "end": int(self.end is not None)}
-        check_call(x, c_noise, condition, keys, self.shape, {name: size for name, size in sizes.items() if size})
+        check_call(x, c_noise, condition, keys, self.shape, {name: (size,) for name, size in sizes.items() if size})
         c_noise, condition = c_noise.astype(x.dtype), condition or {}
         slow = functools.partial(positional, features=self.time_features, fastest=0.01)
         time = (self.fourier or slow)(c_noise)

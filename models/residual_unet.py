@@ -47,6 +47,8 @@ class ResidualUNet(UNet):
       groups: of the norm over so many channels.
       heads: (channels, "down", "middle" or "up") -> the number of attention heads.
       fused: how one map gives query, key and value, see `Attention`.
+      in_channels: of what the first layer sees, where images are joined with others; None: num_channels.
+      c_text: features of the words that the attention sees too, see `Attention`; 0: there are none.
       scale_shift: the noise scales and shifts behind each block's second norm; False: it is added before it.
       resblock_updown: residual blocks double and halve; False: convolutions do.
 
@@ -66,6 +68,8 @@ class ResidualUNet(UNet):
         groups: Callable[[int], int],
         heads: Callable[[int, str], int],
         fused: str | None = None,
+        in_channels: int | None = None,
+        c_text: int = 0,
         scale_shift: bool = True,
         resblock_updown: bool = True,
         label_dim: int = 0,
@@ -105,21 +109,23 @@ class ResidualUNet(UNet):
                 resample_shortcut=False,
                 **part,
             ),
-            attend=lambda channels, way: Attention(channels, heads=heads(channels, way), fused=fused, **part),
+            attend=lambda c, way: Attention(c, heads=heads(c, way), fused=fused, c_text=c_text, **part),
             resize=None if resblock_updown else partial(Resample, conv=True, fir_kernel=None, padding=(1, 1), **make),
             norm=lambda channels: GroupNorm(channels, groups(channels), epsilon=EPSILON),
             make=make,
         )
-        skips = self.build_down(plan, num_channels)
+        skips = self.build_down(plan, in_channels or num_channels)
         if out_channels is not None:
             self.build_up(plan, skips, out_channels, init_scale=0.0)
 
     def embed(self, c_noise: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:
-        """The activated time embedding, class and augmentation in it."""
+        """The activated time embedding; class, augmentation and the "pooled" text of `read` are in it."""
         features = positional(c_noise, self.nf, adm=True)
         if self.augment is not None and "augment" in condition:
             features += self.augment(condition["augment"].astype(features.dtype))
         time = self.time1(self.act(self.time0(features)))
         if self.label is not None and "label" in condition:
             time += self.label(condition["label"].astype(time.dtype))
+        if "pooled" in condition:
+            time += condition["pooled"].astype(time.dtype)
         return self.act(time)

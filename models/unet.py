@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key, Num
 
 from models.attention import Attention
 from models.blocks import ResBlock, residual
-from models.checks import check_call
+from models.checks import Sizes, check_call
 from models.layers import GroupNorm, conv3x3, linear
 from models.resample import Resample
 
@@ -172,16 +172,27 @@ class UNet(nnx.Module):
     ) -> Float[Array, "b h w c2"]:
         """The network's output for images x at noise c_noise; dropout where `keys` gives each example its key."""
         check_call(x, c_noise, condition, keys, self.shape, self.condition_sizes)
-        c_noise = c_noise.astype(x.dtype)
-        time = self.embed(c_noise, condition or {})
-        h, skips = self.encode(x if self.centered else 2 * x - 1, time, keys)
-        return self.scaled(self.decode(h, skips, time, keys).astype(x.dtype), c_noise)
+        c_noise, told = c_noise.astype(x.dtype), self.read(condition or {}, len(x))
+        time, text = self.embed(c_noise, told), told.get("text")
+        h, skips = self.encode(self.joined(x if self.centered else 2 * x - 1, told), time, keys, text)
+        return self.scaled(self.decode(h, skips, time, keys, text).astype(x.dtype), c_noise)
+
+    def read(self, condition: Mapping[str, Array], batch: int) -> Mapping[str, Array]:
+        """What the parts are told, of the condition of so many examples: here it is that.
+
+        `embed` and `joined` see all of it, attention the entry "text", the words' features [b, n, d].
+        """
+        return condition
+
+    def joined(self, x: Float[Array, "b h w c"], told: Mapping[str, Array]) -> Float[Array, "b h w c2"]:
+        """The images with others that the network is told beside them, on the last axis: here the images alone."""
+        return x
 
     @property
-    def condition_sizes(self) -> dict[str, int]:
-        """Features of each condition it takes, by name."""
+    def condition_sizes(self) -> Sizes:
+        """The shape of each condition it takes, without that of the batch, by name."""
         sizes = {"label": self.label_dim, "augment": self.augment_dim, "end": int(self.end is not None)}
-        return {name: size for name, size in sizes.items() if size}
+        return {name: (size,) for name, size in sizes.items() if size}
 
     @abc.abstractmethod
     def embed(self, c_noise: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"] | None:
@@ -196,7 +207,11 @@ class UNet(nnx.Module):
         return h
 
     def encode(
-        self, x: Float[Array, "b h w c"], time: Float[Array, "b e"] | None, keys: Key[Array, " b"] | None
+        self,
+        x: Float[Array, "b h w c"],
+        time: Float[Array, "b e"] | None,
+        keys: Key[Array, " b"] | None,
+        text: Float[Array, "b n d"] | None = None,
     ) -> tuple[Float[Array, "b h2 w2 c2"], list[Array]]:
         """The middle's features, and every feature map on the way there; `time` as `embed` gives it."""
         pyramid, h = x, self.conv_in(self.first(x))
@@ -204,7 +219,7 @@ class UNet(nnx.Module):
         for level in self.down:
             for i, block in enumerate(level.blocks):
                 h = block(h, time, keys)
-                h = level.attention[i](h) if level.attention else h
+                h = level.attention[i](h, text) if level.attention else h
                 skips.append(h)
             if level.resize is None:
                 continue
@@ -218,7 +233,7 @@ class UNet(nnx.Module):
                 h = pyramid = residual(pyramid, h, self.skip_rescale)
             skips.append(h)
         first, attend, second = self.middle
-        return second(attend(first(h, time, keys)), time, keys), skips
+        return second(attend(first(h, time, keys), text), time, keys), skips
 
     def decode(
         self,
@@ -226,6 +241,7 @@ class UNet(nnx.Module):
         skips: list[Array],
         time: Float[Array, "b e"] | None,
         keys: Key[Array, " b"] | None,
+        text: Float[Array, "b n d"] | None = None,
     ) -> Float[Array, "b h w c"]:
         """What the last layer gives, from the middle's features and what was kept, which is taken off its list."""
         pyramid: Any = None
@@ -233,7 +249,7 @@ class UNet(nnx.Module):
             for i, block in enumerate(level.blocks):
                 h = block(jnp.concatenate([h, skips.pop()], axis=-1), time, keys)
                 if level.attention and (self.attend_each_block or i == len(level.blocks) - 1):
-                    h = level.attention[i if self.attend_each_block else 0](h)
+                    h = level.attention[i if self.attend_each_block else 0](h, text)
             if self.progressive == "output_skip":
                 image = level.conv(self.act(level.norm(h)))
                 pyramid = image if pyramid is None else level.pyramid(pyramid) + image
