@@ -135,8 +135,8 @@ def test_what_does_not_fit_is_listed_by_its_name_there(other, message):
 def test_a_file_with_text_is_of_this_network_alone():
     plain = ("image_size", "num_channels", "nf", "ch_mult", "num_res_blocks", "attn_resolutions", "head_channels")
     guided = Network.create("guided_unet", **{name: dict(network().options)[name] for name in plain})
-    with pytest.raises(ValueError, match="holds a network 'glide' and the config's .* is 'guided_unet'"):
+    with pytest.raises(ValueError, match=r"holds a network 'glide' and the config's .* is 'guided_unet'"):
         guided_diffusion.variables("base.pt", guided, arrays_of())
     without = {name: array for name, array in arrays_of().items() if "embedding" not in name}
-    with pytest.raises(ValueError, match="holds a network 'guided_unet' and the config's .* is 'glide'"):
+    with pytest.raises(ValueError, match=r"holds a network 'guided_unet' and the config's .* is 'glide'"):
         guided_diffusion.variables("file.pt", network(), without)
