@@ -41,7 +41,12 @@ class Mask(LinearMeasurement):
             return self.known
         if shape == x.shape[1:-1]:
             return self.known[..., None]
-        raise ValueError(f"mask: it has shape {shape} and x {x.shape}; needed is {x.shape[1:]}, or without channels")
+        if x.ndim == 4 and shape in (x.shape, (*x.shape[:-1], 1)):
+            return self.known
+        raise ValueError(
+            f"mask: it has shape {shape} and x {x.shape}; needed is {x.shape[1:]}, or without channels, or {x.shape} or "
+            f"{(*x.shape[:-1], 1)} where each example has its own"
+        )
 
     def apply(self, x: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
         """x where known, else 0."""
@@ -68,6 +73,8 @@ class Mask(LinearMeasurement):
 
 def mask(known: Any, *, noise: float = 0.0) -> Mask:
     """Inpainting: what is True of [height, width], of [height, width, channels], or of examples of any shape.
+
+    Each image may have its own, of [b, height, width, 1] or [b, height, width, channels].
 
     Raises:
       ValueError: numbers instead of booleans (of which a 0 could mean either), or a negative noise.

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 from limits import OneOf, check
 from samplers.base import State, Stepper, at, kernel_fn, normal_like, out_of_noise
 from samplers.nodes import kernel_plan
-from sde_lib.base import AffineSDE, Coefficient, Kernel
+from sde_lib.base import AffineSDE, Coefficient, Kernel, expand
 from sde_lib.chain import VARIANCES, interpolated_log_variance
 from sde_lib.prediction import Model, ScoreFn, as_prediction
 
@@ -24,7 +24,8 @@ def ancestral(
     """x_s = (x + q^2 score) / a + deviation z for the forward kernel x_t = a x_s + q z.
 
     The mean is that of p(x_s | x_t, x_0) with x_0 replaced by its Tweedie estimate (Ho et al. 2020, eq. 11; Song
-    et al. 2021, App. F). The deviation is q sigma_s / sigma_t (`variance` 'small', the posterior's: exact for a
+    et al. 2021, App. F); for an exact kernel it is computed as alpha_s x0 + a (sigma_s / sigma_t)^2 sigma_t eps, which
+    keeps its digits also where a is small, as in the first of few steps of a cosine chain. The deviation is q sigma_s / sigma_t (`variance` 'small', the posterior's: exact for a
     single data point; published for VE) or q ('large': exact for unit Gaussian data; published for VP). With
     'learned_range' and 'learned' it is made of the prediction's variance output: a place between the logarithms of the
     two (Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 15), or log variance itself; a step to data then adds no noise.
@@ -50,7 +51,11 @@ def ancestral(
                 "or large"
             )
         v = prediction.variance if learned else None
-        mean = (x + k.std**2 * predict.score_of(prediction, t)) / k.scale
+        if row is None and discretization is not None:
+            mean = (x + k.std**2 * predict.score_of(prediction, t)) / k.scale
+        else:  # the same, without the small difference of two numbers that is divided by a small scale
+            alpha, sigma = (expand(c, x) for c in (predict.process.alpha(t), predict.process.sigma(t)))
+            mean = alpha / k.scale * prediction.x0 + k.scale * k.std_ratio**2 * sigma * prediction.eps
         posterior, to_data = k.std * k.std_ratio, k.std_ratio == 0.0
         before = posterior if guide is None else state.memory  # the posterior's deviation in the step before
         if v is None:

@@ -1,68 +1,17 @@
 """GLIDE's networks against outputs computed by their code, through the importer, from a file as torch writes it."""
 
 import collections
-import functools
-import json
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from checkpoints import guided_diffusion, importing, safetensors_file
+from checkpoints import guided_diffusion, importing
 from checkpoints.layout import spill
 from models.functional import Network
 from tests import torch_writer
+from tests.models.glide_weights import FOLDER, arrays_of, network, nhwc, variables
 from tests.oracles import compiled
-
-FOLDER = Path(__file__).parents[1] / "reference" / "networks" / "glide"
-VARIANTS = {
-    "": {},
-    "inpaint": {"inpaint": True},
-    "superres": {"upsampling": 4},
-    "superres_inpaint": {"upsampling": 4, "inpaint": True},
-}
-
-
-def network(variant: str = "") -> Network:
-    """That of the flags which the public code was given."""
-    flags = json.loads((FOLDER / "flags.json").read_text())
-    return Network.create(
-        "glide",
-        image_size=flags["image_size"],
-        num_channels=flags["in_channels"],
-        nf=flags["model_channels"],
-        ch_mult=flags["channel_mult"],
-        num_res_blocks=flags["num_res_blocks"],
-        attn_resolutions=[flags["image_size"] // factor for factor in flags["attention_resolutions"]],
-        head_channels=flags["num_head_channels"],
-        scale_shift=flags["use_scale_shift_norm"],
-        resblock_updown=flags["resblock_updown"],
-        learned_variance=flags["out_channels"] == 2 * flags["in_channels"],
-        vocabulary=flags["n_vocab"],
-        context=flags["text_ctx"],
-        text_width=flags["xf_width"],
-        text_layers=flags["xf_layers"],
-        text_heads=flags["xf_heads"],
-        **VARIANTS[variant],
-    )
-
-
-@functools.cache
-def arrays_of(variant: str = "") -> dict:
-    arrays = safetensors_file.load(FOLDER / "text2im.safetensors")
-    others = safetensors_file.load(FOLDER / "variant_overrides.safetensors")
-    of_variant = {name.removeprefix(f"{variant}/"): a for name, a in others.items() if name.startswith(f"{variant}/")}
-    return arrays | of_variant
-
-
-def variables(variant: str) -> dict:
-    return guided_diffusion.variables(variant, network(variant), arrays_of(variant))
-
-
-def nhwc(image: np.ndarray) -> np.ndarray:
-    return image.transpose(0, 2, 3, 1)
-
 
 IO = dict(np.load(FOLDER / "io.npz"))
 TEXT = {"tokens": IO["tokens"].astype(np.int32), "mask": IO["mask"]}
@@ -92,7 +41,7 @@ def test_outputs_are_those_of_glide(output, variant, condition):
 
 def test_the_text_is_read_as_glide_reads_it():
     read = compiled(lambda v: network().module(v).transformer(TEXT["tokens"], TEXT["mask"]))
-    features, pooled = read(variables(""))
+    features, pooled = read(variables())
     close(features, IO["xf_out"].transpose(0, 2, 1))
     close(pooled, IO["xf_proj"])
 

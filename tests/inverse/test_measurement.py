@@ -26,6 +26,7 @@ def gradients(x):
 MEASUREMENTS = {
     "mask": inverse.mask(KNOWN),
     "mask of channels": inverse.mask(RNG.random(SHAPE) < 0.5),
+    "mask of each image": inverse.mask(np.random.default_rng(1).random((2, *SHAPE[:2], 1)) < 0.5),
     "grey": inverse.grey(),
     "downsample": inverse.downsample(2),
     "blur": inverse.blur(1.5),

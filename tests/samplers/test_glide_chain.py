@@ -1,0 +1,93 @@
+"""GLIDE's chains, step by step: guided text to image, inpainting and the upsampler, ancestral and by DDIM."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import inverse
+import samplers
+import sde_lib
+from samplers import grids
+from samplers.guidance import classifier_free
+from samplers.threshold import thresholded
+from tests.models.glide_weights import network, nhwc, variables
+from tests.oracles import compiled
+from tests.samplers.recorded import noise
+
+CHAIN = dict(np.load(Path(__file__).parents[1] / "reference" / "glide" / "chain.npz"))
+TEXT = {"tokens": jnp.asarray(CHAIN["chain/tokens"], jnp.int32), "mask": jnp.asarray(CHAIN["chain/mask"])}
+NONE = TEXT | {"mask": jnp.zeros_like(TEXT["mask"])}
+KNOWN = {"known_image": nhwc(CHAIN["inpaint/image"]), "known_mask": nhwc(CHAIN["inpaint/mask"])}
+LOW = {"low_res": nhwc(CHAIN["up/low_res"])}
+ANCESTRAL, DDIM = {"variance": "learned_range"}, {}
+CASES = {  # network, schedule, what it is told beside the text, scale of guidance, sampler
+    "base_cfg": ("", "cosine", {}, 3.0, ANCESTRAL),
+    "base_cfg_ddim": ("", "cosine", {}, 3.0, DDIM),
+    "base_noguidance": ("", "cosine", {}, 1.0, ANCESTRAL),
+    "inpaint_cfg": ("inpaint", "cosine", KNOWN, 5.0, ANCESTRAL),
+    "up_ddim": ("superres", "linear", LOW, 1.0, DDIM),
+    "up_ancestral": ("superres", "linear", LOW, 1.0, ANCESTRAL),
+    "up_inpaint": ("superres_inpaint", "linear", LOW | KNOWN, 1.0, ANCESTRAL),
+}
+
+
+def followed(case: str) -> tuple[np.ndarray, np.ndarray]:
+    """The states behind each step of the chain of 5 levels of 1000, and the denoised images that led there."""
+    variant, schedule, beside, scale, options = CASES[case]
+    sde, weights = sde_lib.create("discrete", schedule=schedule), variables(variant)
+    levels = sde_lib.NoiseLevels(sde, 1000, exact=True)
+    times = np.append(grids.create(sde, "5", 4, 1e-3, chain=1000), 0.0)
+
+    def predict(weights: dict) -> sde_lib.PredictFn:
+        def told(x, t, text):
+            run = lambda x, c: network(variant).apply(weights, x, c, text)  # noqa: E731
+            return sde_lib.Plain("eps", "index").predict_fn(levels, run)(x, t)
+
+        beside_all = {name: jnp.asarray(entry, jnp.float32) for name, entry in beside.items()}
+        model = classifier_free(levels, told, TEXT | beside_all, NONE | beside_all, scale)
+        if "known_mask" in beside:
+            mask = inverse.mask(beside["known_mask"] > 0.5)
+            model = inverse.consistent(levels, model, mask, beside_all["known_image"])
+        return thresholded(levels, model, "clip")
+
+    constructor = samplers.ancestral if options else samplers.ddim
+
+    def stepper(model: sde_lib.PredictFn) -> samplers.Stepper:
+        return constructor(sde, model, **options)
+
+    @compiled
+    def step(weights, state, row):
+        model = predict(weights)
+        return stepper(model).step(jax.random.key(0), state, *row), model(state.x, jnp.full(2, row_time(row))).x0
+
+    def row_time(row):
+        return row[0] if options else row[0].t
+
+    made = stepper(lambda x, t: x)
+    draws = nhwc_all(CHAIN["chain/noise"])
+    start = draws[0] * (0.997 if case.startswith("up") else 1.0)
+    rows, state = made.plan(times).rows, made.init(jnp.asarray(start))
+    states, denoised = [], []
+    with noise(draws[1:]) as left:
+        for i in range(5):
+            row = jax.tree.map(lambda a, i=i: jnp.asarray(a[i], jnp.float32), rows)
+            state, x0 = step(weights, state, row)
+            states.append(np.asarray(state.x))
+            denoised.append(np.asarray(x0))
+    assert len(left) == (0 if options else 5)
+    return np.stack(states), np.stack(denoised)
+
+
+def nhwc_all(images: np.ndarray) -> np.ndarray:
+    return np.moveaxis(images, -3, -1)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_step_is_glides(case: str) -> None:
+    states, denoised = followed(case)
+    wanted, x0 = (nhwc_all(CHAIN[f"{case}/{name}"]) for name in ("x", "pred_xstart"))
+    np.testing.assert_allclose(denoised, x0, rtol=0, atol=4e-4 if case.startswith("up") else 2e-4)
+    np.testing.assert_allclose(states, wanted, rtol=0, atol=2e-4)
