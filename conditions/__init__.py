@@ -8,7 +8,9 @@ from typing import Any
 
 from conditions.base import Condition, Conditioner, with_end
 from conditions.labels import NO_CLASS, Labels, one_hot
+from conditions.low_res import LowRes
 from conditions.together import Together
+from conditions.tokens import Tokens
 
 __all__ = [
     "CONDITIONERS",
@@ -16,18 +18,22 @@ __all__ = [
     "Condition",
     "Conditioner",
     "Labels",
+    "LowRes",
     "Together",
+    "Tokens",
     "of_network",
     "one_hot",
     "with_end",
 ]
 
 CONDITIONERS: dict[str, Callable[[Any], Conditioner]] = {
-    "label_dim": Labels,
+    "label_dim": lambda options: Labels(options["label_dim"]),
+    "tokens": lambda options: Tokens(),
+    "upsampling": lambda options: LowRes(options["upsampling"], options.get("low_res_noise", 0.0)),
 }
-"""Each kind by the option of a network that says how much of it the network takes, 0 for none."""
+"""Each kind, made of a network's options, by the option that says how much of it the network takes, 0 for none."""
 
 
-def of_network(options: Any) -> Conditioner:
+def of_network(options: Any) -> Together:
     """What a network of these options is told, all kinds together; a network that takes none is told nothing."""
-    return Together(tuple(make(options[name]) for name, make in CONDITIONERS.items() if options.get(name)))
+    return Together(tuple(make(options) for name, make in CONDITIONERS.items() if options.get(name)))

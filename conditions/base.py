@@ -19,7 +19,15 @@ def with_end(condition: Condition | None, end: Float[Array, " b"] | None = None)
 
 
 class Conditioner(abc.ABC):
-    """From the fields of records to a condition, and from a condition to one that tells nothing."""
+    """From the fields of records to a condition, and from a condition to one that tells nothing.
+
+    Attributes:
+      made_fields: those of the `fields` that no record needs to have, since training makes them of the data by `make`.
+      needed: whether a network that is to be told this cannot do without it.
+    """
+
+    made_fields: tuple[str, ...] = ()
+    needed: bool = False
 
     @property
     @abc.abstractmethod
@@ -29,6 +37,10 @@ class Conditioner(abc.ABC):
     @abc.abstractmethod
     def encode(self, batch: Mapping[str, Any], keys: Key[Array, " b"] | None = None) -> Condition:
         """The condition of records, arrays [b, ...] by name; one that is random draws example i's from keys[i]."""
+
+    def make(self, x0: Float[Array, "b *d"]) -> dict[str, Array]:
+        """The `made_fields` of examples of these data, as the model sees them."""
+        return {}
 
     @abc.abstractmethod
     def none(self, condition: Condition) -> Condition:

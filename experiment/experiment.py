@@ -81,20 +81,21 @@ class Experiment:
     @property
     def batch_fields(self) -> tuple[str, ...]:
         """The fields of an example that the training and the likelihood take."""
-        return (self.codec.field, *(("label",) if self.classifies else self.conditioner.fields))
+        told = [name for name in self.conditioner.fields if name not in self.conditioner.made_fields]
+        return (self.codec.field, *(("label",) if self.classifies else told))
 
     @property
-    def conditioner(self) -> conditions.Conditioner:
+    def conditioner(self) -> conditions.Together:
         """From the fields of records to what the network is told; a classifier is told nothing."""
         return conditions.of_network({} if self.classifies else self.config.model)
 
     def condition(self, fields: Mapping[str, Any]) -> conditions.Condition | None:
         """What the network is told of examples with these fields of records, arrays [b, ...].
 
-        It is None where the network takes no condition, or a field that it needs is missing or None.
+        A kind of condition is left out where a field that it is made of is missing or None; the condition is None where
+        there is none. Raises ValueError for a missing field without which the network cannot do.
         """
-        given = all(fields.get(name) is not None for name in self.conditioner.fields)
-        return self.conditioner.encode(fields) or None if given else None
+        return self.conditioner.of(fields).encode(fields) or None
 
     def told(self, first: int, count: int) -> dict[str, np.ndarray]:
         """The fields of records that the samples from number `first` on are drawn of, [count, ...].

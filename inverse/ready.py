@@ -44,8 +44,8 @@ class Mask(LinearMeasurement):
         if x.ndim == 4 and shape in (x.shape, (*x.shape[:-1], 1)):
             return self.known
         raise ValueError(
-            f"mask: it has shape {shape} and x {x.shape}; needed is {x.shape[1:]}, or without channels, or {x.shape} or "
-            f"{(*x.shape[:-1], 1)} where each example has its own"
+            f"mask: it has shape {shape} and x {x.shape}; needed is {x.shape[1:]}, or without channels, or {x.shape}, "
+            "or that with one channel, where each example has its own"
         )
 
     def apply(self, x: Float[Array, "b *d"]) -> Float[Array, "b *d"]:

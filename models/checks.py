@@ -53,7 +53,7 @@ NUMBERS: dict[str, limits.Number] = {
     "num_layers": limits.Number(1, 16, note="published: 3"),
     "sigma_max": limits.positive(),
     "vocabulary": limits.Number(1, LARGE, note="tokens that there are; GLIDE: 50257"),
-    "context": limits.Number(1, LARGE, note="tokens of a text; GLIDE: 128"),
+    "tokens": limits.Number(1, LARGE, note="of a text; GLIDE: 128"),
     "text_width": limits.Number(1, LARGE, note="GLIDE: 512"),
     "text_layers": limits.Number(1, 1000, note="GLIDE: 16"),
     "text_heads": limits.Number(1, LARGE, note="GLIDE: 8"),

@@ -88,7 +88,7 @@ class GLIDE(ResidualUNet):
     The defaults are those of the published base network: 385,030,726 parameters. `c_noise` is the index of the noise
     level, 0 to 999. The condition has these entries:
 
-      "tokens" [b, context], "mask" [b, context]: the numbers of the text's tokens, and where there is one. Without both
+      "tokens" [b, tokens], "mask" [b, tokens]: the numbers of the text's tokens, and where there is one. Without both
         the network is told no text, which is the published unconditional network: no token at all.
       "low_res" [b, height / upsampling, width / upsampling, num_channels]: with `upsampling`, the picture in [-1, 1]
         that is enlarged bilinearly and joined to the input. Without it the enlarged one is 0.
@@ -96,7 +96,7 @@ class GLIDE(ResidualUNet):
         and 1 where it is known; joined to the input are their product and the mask. Without both nothing is known.
 
     Args, beside those of `models.guided_unet.GuidedUNet` that it has too:
-      vocabulary, context: tokens that there are, and tokens of a text (text_ctx).
+      vocabulary, tokens: tokens that there are, and how many a text has (text_ctx).
       text_width, text_layers, text_heads: of the transformer (xf_width, xf_layers, xf_heads).
       upsampling: how many times larger than "low_res" its images are (super_res: 4); 0: it is told none.
       low_res_noise: the largest deviation of the noise on "low_res" in training (`conditions.low_res`), which the
@@ -121,7 +121,7 @@ class GLIDE(ResidualUNet):
         learned_variance: bool = True,
         num_groups: int = 32,
         vocabulary: int = 50257,
-        context: int = 128,
+        tokens: int = 128,
         text_width: int = 512,
         text_layers: int = 16,
         text_heads: int = 8,
@@ -141,7 +141,7 @@ class GLIDE(ResidualUNet):
                 f"low_res_noise={low_res_noise} is of the picture that an upsampler is told, and upsampling is 0; set "
                 "upsampling, or low_res_noise to 0"
             )
-        of_text = ("vocabulary", "context", "text_width", "text_layers", "text_heads")
+        of_text = ("vocabulary", "tokens", "text_width", "text_layers", "text_heads")
         own = (*of_text, "upsampling", "low_res_noise", "inpaint", "head_channels", "learned_variance", "num_groups")
         super().__init__(
             **{name: value for name, value in options.items() if name not in own},
@@ -152,7 +152,7 @@ class GLIDE(ResidualUNet):
             fused="legacy",
             c_text=text_width,
         )
-        self.context, self.upsampling, self.inpaint = context, upsampling, inpaint
+        self.tokens, self.upsampling, self.inpaint = tokens, upsampling, inpaint
         text = [options[name] for name in of_text]
         self.transformer = TextTransformer(*text, 4 * nf, dtype=dtype, rngs=rngs)
 
@@ -160,7 +160,7 @@ class GLIDE(ResidualUNet):
     def condition_sizes(self) -> Sizes:
         """The shape of each condition it takes, without that of the batch, by name."""
         height, width, channels = self.shape
-        sizes: dict[str, tuple[int, ...]] = {"tokens": (self.context,), "mask": (self.context,)}
+        sizes: dict[str, tuple[int, ...]] = {"tokens": (self.tokens,), "mask": (self.tokens,)}
         if self.upsampling:
             sizes["low_res"] = (height // self.upsampling, width // self.upsampling, channels)
         if self.inpaint:
@@ -170,7 +170,7 @@ class GLIDE(ResidualUNet):
     def read(self, condition: Mapping[str, Array], batch: int) -> dict[str, Array]:
         """The condition, with the words' features "text" and the vector "pooled" of the text in place of its tokens."""
         missing = {"tokens": jnp.int32, "mask": bool}.items()
-        tokens, mask = (condition.get(name, jnp.zeros((batch, self.context), kind)) for name, kind in missing)
+        tokens, mask = (condition.get(name, jnp.zeros((batch, self.tokens), kind)) for name, kind in missing)
         text, pooled = self.transformer(tokens, mask)
         return {**condition, "text": text, "pooled": pooled}
 

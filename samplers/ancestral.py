@@ -25,10 +25,11 @@ def ancestral(
 
     The mean is that of p(x_s | x_t, x_0) with x_0 replaced by its Tweedie estimate (Ho et al. 2020, eq. 11; Song
     et al. 2021, App. F); for an exact kernel it is computed as alpha_s x0 + a (sigma_s / sigma_t)^2 sigma_t eps, which
-    keeps its digits also where a is small, as in the first of few steps of a cosine chain. The deviation is q sigma_s / sigma_t (`variance` 'small', the posterior's: exact for a
-    single data point; published for VE) or q ('large': exact for unit Gaussian data; published for VP). With
-    'learned_range' and 'learned' it is made of the prediction's variance output: a place between the logarithms of the
-    two (Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 15), or log variance itself; a step to data then adds no noise.
+    keeps its digits also where a is small, as in the first of few steps of a cosine chain. The deviation is
+    q sigma_s / sigma_t (`variance` 'small', the posterior's: exact for a single data point; published for VE) or q
+    ('large': exact for unit Gaussian data; published for VP). With 'learned_range' and 'learned' it is made of the
+    prediction's variance output: a place between the logarithms of the two (Nichol and Dhariwal 2021, arXiv:2102.09672,
+    eq. 15), or log variance itself; a step to data then adds no noise.
     One evaluation a step. Any SDE, sub-VP included; `discretization` as in `reverse_diffusion`.
 
     A `guide` (`samplers.classifier_guide`) moves the mean by variance times its answer (Dhariwal and Nichol 2021,

@@ -55,7 +55,7 @@ class Encoder:
         x0 = jnp.asarray(self.codec.encode(data, draws.dequantize))
         if self.random_flips and mirrored is None and train:
             x0 = random_flip(draws.flip, x0)
-        condition = self.conditioner.encode(batch, draws.condition)
+        condition = self.conditioner.encode(self.conditioner.make(x0) | batch, draws.condition)
         if self.dropout and train:
             condition = self.conditioner.drop(draws.drop, condition, self.dropout)
         if self.augment_probability and train:

@@ -68,7 +68,7 @@ def test_a_file_of_torch_is_found_and_every_tensor_has_one_place(tmp_path):
     ("other", "message"),
     [
         ({"inpaint": True}, r"input_blocks\.0\.0\.weight \(32, 3, 3, 3\), expected \(32, 7, 3, 3\)"),
-        ({"context": 9}, r"padding_embedding \(8, 16\), expected \(9, 16\)"),
+        ({"tokens": 9}, r"padding_embedding \(8, 16\), expected \(9, 16\)"),
         ({"vocabulary": 41}, r"token_embedding\.weight \(40, 16\), expected \(41, 16\)"),
         ({"text_layers": 1}, r"left over in the file \(12\): transformer\.resblocks\.1\."),
         ({"text_width": 8}, r"input_blocks\.3\.1\.encoder_kv\.weight \(64, 16, 1\), expected \(64, 8, 1\)"),

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import conditions
-from conditions import NO_CLASS, Condition, Conditioner, Labels, Together
+from conditions import NO_CLASS, Condition, Conditioner, Labels, LowRes, Together, Tokens
 
 KEYS = jax.random.split(jax.random.key(0), 2000)
 BATCH = {"label": np.arange(2000) % 3, "image": np.zeros((2000, 2)), "caption": np.arange(4000.0).reshape(2000, 2, 1)}
+BATCH |= {"tokens": np.arange(6000).reshape(2000, 3), "mask": np.arange(6000).reshape(2000, 3) % 3 < 2}
+BATCH |= {"low_res": np.arange(8000.0, dtype=np.float32).reshape(2000, 2, 2, 1)}
 
 
 class Captions(Conditioner):
@@ -30,6 +32,7 @@ class Captions(Conditioner):
 
 
 KINDS = {"labels": Labels(3), "captions": Captions(), "both": Together((Labels(3), Captions())), "neither": Together()}
+KINDS |= {"tokens": Tokens(), "low_res": LowRes(2, 0.5), "upsampler": Together((Tokens(), LowRes(2)))}
 
 
 def test_labels_are_one_hot_and_nothing_is_zeros() -> None:
@@ -69,6 +72,52 @@ def test_an_example_is_told_all_or_nothing_as_often_as_asked_and_by_its_own_key(
 
 def test_a_network_is_told_what_its_options_say() -> None:
     assert conditions.of_network({"label_dim": 3, "nf": 8}) == Together((Labels(3),))
+    upsampler = {"tokens": 3, "upsampling": 2, "low_res_noise": 0.5}
+    assert conditions.of_network(upsampler) == Together((Tokens(), LowRes(2, 0.5)))
     for options in ({"label_dim": 0}, {"nf": 8}):
         conditioner = conditions.of_network(options)
         assert conditioner.fields == () and conditioner.encode(BATCH) == {}
+
+
+def test_a_text_is_dropped_by_its_mask_and_an_empty_one_tells_nothing() -> None:
+    tokens = Tokens()
+    condition = tokens.encode(BATCH)
+    assert condition["tokens"].dtype == jnp.int32 and condition["mask"].dtype == bool
+    dropped = tokens.drop(KEYS, condition, 0.3)
+    np.testing.assert_array_equal(dropped["tokens"], BATCH["tokens"])
+    told = np.asarray(tokens.told(dropped))
+    np.testing.assert_array_equal(dropped["mask"], BATCH["mask"] & told[:, None])
+    assert abs(told.mean() - 0.7) < 4 * np.sqrt(0.3 * 0.7 / 2000)
+
+
+def test_a_smaller_picture_is_noised_by_a_deviation_of_each_examples_own_in_training_alone() -> None:
+    """Deviations uniform up to 0.5: of 2000 their mean within 4 standard errors, none above; half is half."""
+    pictures = {"low_res": np.ones((2000, 8, 8, 3), np.float32)}
+    conditioner = LowRes(4, 0.5)
+    np.testing.assert_array_equal(conditioner.encode(pictures)["low_res"], pictures["low_res"])
+    np.testing.assert_array_equal(LowRes(4).encode(pictures, KEYS)["low_res"], pictures["low_res"])
+    noised = conditioner.encode(pictures, KEYS)
+    deviations = np.asarray(noised["low_res"]).reshape(2000, -1).std(axis=1)
+    assert abs(deviations.mean() - 0.25) < 4 * (0.5 / 12**0.5) / 2000**0.5
+    assert 0.48 < deviations.max() < 0.5 * (1 + 4 / (2 * 192) ** 0.5)
+    half = conditioner.encode({"low_res": pictures["low_res"][1000:]}, KEYS[1000:])
+    np.testing.assert_array_equal(half["low_res"], noised["low_res"][1000:])
+    np.testing.assert_array_equal(conditioner.none(noised)["low_res"], noised["low_res"])
+    assert not conditioner.told(noised).any()
+
+
+def test_training_makes_the_smaller_picture_of_the_data_unless_the_records_have_one() -> None:
+    x0 = np.arange(32.0).reshape(1, 4, 8, 1)
+    boxes = [[x0[0, i : i + 2, j : j + 2].mean() for j in (0, 2, 4, 6)] for i in (0, 2)]
+    conditioner = Together((Labels(3), LowRes(2)))
+    np.testing.assert_allclose(conditioner.make(jnp.asarray(x0))["low_res"][0, ..., 0], boxes)
+    assert conditioner.fields == ("label", "low_res") and conditioner.made_fields == ("low_res",)
+
+
+def test_what_is_not_given_is_left_out_unless_the_network_needs_it() -> None:
+    conditioner = Together((Tokens(), LowRes(2)))
+    assert conditioner.of({"low_res": BATCH["low_res"], "tokens": None}) == Together((LowRes(2),))
+    assert conditioner.of(BATCH) == conditioner
+    message = "needs the field 'low_res' of each example, and none was given; given are mask, tokens"
+    with pytest.raises(ValueError, match=message):
+        conditioner.of({"tokens": BATCH["tokens"], "mask": BATCH["mask"]})

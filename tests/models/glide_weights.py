@@ -34,7 +34,7 @@ def network(variant: str = "") -> Network:
         resblock_updown=flags["resblock_updown"],
         learned_variance=flags["out_channels"] == 2 * flags["in_channels"],
         vocabulary=flags["n_vocab"],
-        context=flags["text_ctx"],
+        tokens=flags["text_ctx"],
         text_width=flags["xf_width"],
         text_layers=flags["xf_layers"],
         text_heads=flags["xf_heads"],

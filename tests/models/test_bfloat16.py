@@ -15,7 +15,7 @@ from tests.models.published_weights import compiled
 
 SIZES = {"image_size": 8, "num_channels": 3}
 UNET = SIZES | {"nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (4,), "label_dim": 3}
-TEXT = {"head_channels": 16, "vocabulary": 6, "context": 3, "text_width": 8, "text_layers": 2, "text_heads": 2}
+TEXT = {"head_channels": 16, "vocabulary": 6, "tokens": 3, "text_width": 8, "text_layers": 2, "text_heads": 2}
 OPTIONS: dict[str, dict[str, Any]] = {
     "ncsnpp": UNET | {"progressive_input": "residual", "embedding_type": "fourier", "fir": True},
     "ddpm": UNET,

@@ -8,7 +8,7 @@ from models.functional import Network
 
 TINY = {"image_size": (8, 16), "num_channels": 3, "nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1}
 TINY |= {"attn_resolutions": (4,), "head_channels": 32}
-TINY |= {"vocabulary": 7, "context": 5, "text_width": 8, "text_layers": 2, "text_heads": 2}
+TINY |= {"vocabulary": 7, "tokens": 5, "text_width": 8, "text_layers": 2, "text_heads": 2}
 
 
 def shaped(*shape: int, dtype: jnp.dtype = jnp.float32) -> jax.ShapeDtypeStruct:
@@ -53,7 +53,7 @@ def test_a_condition_of_another_shape_is_refused(options, condition, message):
         ({"text_heads": 3}, "text_width=8 cannot attend in text_heads=3 heads"),
         ({"upsampling": 3}, r"image_size=\(8, 16\) is no multiple of upsampling=3"),
         ({"low_res_noise": 0.1}, "low_res_noise=0.1 is of the picture that an upsampler is told"),
-        ({"context": 0}, "context is 0; .*at least 1"),
+        ({"tokens": 0}, "tokens is 0; .*at least 1"),
         ({"num_heads": 2}, "unknown option of glide 'num_heads'"),
         ({"centered": False}, r"takes data in \[-1, 1\]"),
     ],
