@@ -172,6 +172,7 @@ def get_config() -> ConfigDict:
     sampling.s_min = 0.0
     sampling.s_max = float("inf")
     sampling.s_noise = 1.0
+    sampling.prior_scale = 1.0  # what points of the prior are multiplied by; GLIDE's upsampler: 0.997
     sampling.threshold = "none"  # or clip, dynamic
     sampling.threshold_quantile = 0.995
     sampling.rtol = 1e-5

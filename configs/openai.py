@@ -1,4 +1,4 @@
-"""What OpenAI's recipes share: improved-diffusion (arXiv:2102.09672) and guided-diffusion (arXiv:2105.05233).
+"""What OpenAI's recipes share: improved- and guided-diffusion (arXiv:2102.09672, arXiv:2105.05233), GLIDE (2112.10741).
 
 The options are the flags in the two README files, defaults from their code; batch, rate and length of training those of
 the papers' appendices. The published weights are averaged ones. Sampling is the papers': 250 steps of the chain,
@@ -59,6 +59,31 @@ def improved(*, image_size: int, schedule: str = "cosine", num_scales: int = 400
     config = get_config(image_size=image_size, schedule=schedule, num_scales=num_scales, **options | model)
     config.model.noise_label = "index_1000"
     config.training.batch_size = 128
+    return config
+
+
+def glide(*, image_size: int, schedule: str, guidance: float = 1.0, **model: object) -> ConfigDict:
+    """GLIDE (filtered), the networks of the published files: a folder of pictures with texts, 1000 steps.
+
+    Batch, length and the share of empty texts are those of the paper's sections 4.1 and 2.4, of its 3.5 B network;
+    those of the published small one are not known. `guidance`: of what is drawn with a text.
+    """
+    options = {"name": "glide", "tokens": 128, "dropout": 0.1}
+    config = get_config(image_size=image_size, schedule=schedule, num_scales=1000, **options | model)
+    config.data.dataset, config.data.random_flip = "folder", False  # a mirrored picture may not be what its text says
+    with config.unlocked():
+        del config.data.data_dir, config.data.test_split
+        config.data.path = "data/captioned"
+    config.training.update(batch_size=2048, n_iters=2_500_000, label_dropout=0.2)
+    config.sampling.guidance = guidance
+    return config
+
+
+def upsampled(config: ConfigDict, method: str) -> ConfigDict:
+    """How GLIDE's upsampler is published to sample: 27 levels by that method, of noise a little smaller, unguided."""
+    config.training.update(batch_size=512, n_iters=1_600_000, label_dropout=0.0)
+    config.sampling.update(method=method, grid="fast27", steps=26, evaluations=27, prior_scale=0.997)
+    config.eval.samplers = (method,)
     return config
 
 

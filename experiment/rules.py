@@ -219,10 +219,10 @@ def of_samplers(experiment: Experiment, methods: Collection[str]) -> Broken:
         allowed = f"0 to {classes - 1}, or -1 for each in turn" if classes else "-1: the network takes no classes"
         yield f"sampling.label is {settings.label}; allowed is {allowed}"
     guided, guidance = settings.guidance_scale != 1.0, f"{settings.guidance} ({settings.guidance_convention})"
-    if guided and not experiment.guide and not experiment.num_classes:
+    if guided and not experiment.guide and not experiment.conditioner.fields:
         yield (
             f"sampling.guidance is {guidance}, and the network takes no classes to be guided by (model.label_dim is "
-            "0); leave it at 1, or give sampling.guide the folder of a classifier or of a weaker model"
+            "0), nor anything else; leave it at 1, or give sampling.guide the folder of a classifier or of a weaker model"
         )
     if guided and not experiment.guide and not config.training.label_dropout:
         yield (

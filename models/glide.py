@@ -96,7 +96,7 @@ class GLIDE(ResidualUNet):
         and 1 where it is known; joined to the input are their product and the mask. Without both nothing is known.
 
     Args, beside those of `models.guided_unet.GuidedUNet` that it has too:
-      vocabulary, tokens: tokens that there are, and how many a text has (text_ctx).
+      tokens: how many a text has (text_ctx: 128). vocabulary: how many there are.
       text_width, text_layers, text_heads: of the transformer (xf_width, xf_layers, xf_heads).
       upsampling: how many times larger than "low_res" its images are (super_res: 4); 0: it is told none.
       low_res_noise: the largest deviation of the noise on "low_res" in training (`conditions.low_res`), which the
@@ -111,6 +111,7 @@ class GLIDE(ResidualUNet):
         *,
         image_size: Sides,
         num_channels: int,
+        tokens: int,
         nf: int = 192,
         ch_mult: Sequence[float] = (1, 2, 3, 4),
         num_res_blocks: int = 3,
@@ -121,7 +122,6 @@ class GLIDE(ResidualUNet):
         learned_variance: bool = True,
         num_groups: int = 32,
         vocabulary: int = 50257,
-        tokens: int = 128,
         text_width: int = 512,
         text_layers: int = 16,
         text_heads: int = 8,

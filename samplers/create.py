@@ -126,7 +126,7 @@ def create(
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], Samples]:
     """The sampler ``(key, z [b, ...]) -> Samples``, z drawn from the prior; jit it once.
 
-    Deterministic methods ignore the key. The adaptive ODE keeps no trajectory. A learned variance
+    The points z are first multiplied by `Settings.prior_scale`. Deterministic methods ignore the key. The adaptive ODE keeps no trajectory. A learned variance
     (`Settings.learned_variance`) needs a model that predicts one. A scheduler asks its model along `process_of`.
 
     Args:
@@ -138,6 +138,7 @@ def create(
     """
     settings = chosen(sde, settings)
     denoiser = tweedie(sde, model) if settings.denoised else None
+    scale = settings.prior_scale if start == 1.0 else 1.0
     if settings.method == "ode":
         if trajectory:
             raise ValueError("sampling.method 'ode' keeps no trajectory; use flow_heun")
@@ -146,7 +147,7 @@ def create(
         end = last_time(sde, settings)
 
         def run_ode(key: Key[Array, ""], z: Float[Array, "b *d"]) -> Samples:
-            flow = solve_flow(sde, model, z, start, end, rtol=settings.rtol, atol=settings.atol)
+            flow = solve_flow(sde, model, scale * z, start, end, rtol=settings.rtol, atol=settings.atol)
             # A solve that gave up must not pass for a sample.
             x = jnp.where(flow.converged.reshape(-1, *[1] * (z.ndim - 1)), flow.x, jnp.nan)
             if denoiser is None:
@@ -171,7 +172,7 @@ def create(
         return sample(
             stepper,
             key,
-            z,
+            scale * z,
             times,
             denoiser=denoiser,
             noiseless_end=settings.denoise == "mean" and not settings.scheduled,

@@ -56,6 +56,7 @@ class Settings:
         is to t = 0, one of its evaluations.
       discretization: 0 for exact kernels, N for those of the published N-step chain on its own grid; on any other grid
         they are exact too (`samplers.settled` says which).
+      prior_scale: what points of the prior are multiplied by before they are carried (a temperature).
       threshold: 'none', 'clip' or 'dynamic': how the denoised image is kept in the data's range.
       threshold_quantile: of 'dynamic'.
       rtol: of 'ode'.
@@ -89,6 +90,7 @@ class Settings:
     t_min: Annotated[float, grids.RANGES["t_min"]] = 1e-3
     denoise: Annotated[str, limits.OneOf(DENOISE)] = "tweedie"
     discretization: Annotated[int, limits.whole(0, note="0 is exact, N the published chain")] = 0
+    prior_scale: Annotated[float, limits.positive(note="1 is without; GLIDE's upsampler: 0.997")] = 1.0
     threshold: Annotated[str, OF_THRESHOLD["threshold"]] = "none"
     threshold_quantile: Annotated[float, OF_THRESHOLD["threshold_quantile"]] = 0.995
     rtol: Annotated[float, TOLERANCE] = 1e-5
@@ -255,6 +257,7 @@ def _steps_of_flow(s: Settings) -> bool:
 IDLE: dict[str, Callable[[Settings], bool]] = {
     "predictor": lambda s: s.method != "pc",
     "corrector": lambda s: s.method != "pc",
+    "prior_scale": lambda s: s.prior_scale == 1.0,
     "steps": lambda s: s.method == "ode" or _steps_of_flow(s) or s.few_step,
     "flow_steps": lambda s: not _steps_of_flow(s),
     "evaluations": lambda s: not s.few_step,
