@@ -222,7 +222,7 @@ def of_samplers(experiment: Experiment, methods: Collection[str]) -> Broken:
     if guided and not experiment.guide and not experiment.conditioner.fields:
         yield (
             f"sampling.guidance is {guidance}, and the network takes no classes to be guided by (model.label_dim is "
-            "0), nor anything else; leave it at 1, or give sampling.guide the folder of a classifier or of a weaker model"
+            "0), nor a text; leave it at 1, or give sampling.guide the folder of a classifier or of a weaker model"
         )
     if guided and not experiment.guide and not config.training.label_dropout:
         yield (

@@ -126,8 +126,9 @@ def create(
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], Samples]:
     """The sampler ``(key, z [b, ...]) -> Samples``, z drawn from the prior; jit it once.
 
-    The points z are first multiplied by `Settings.prior_scale`. Deterministic methods ignore the key. The adaptive ODE keeps no trajectory. A learned variance
-    (`Settings.learned_variance`) needs a model that predicts one. A scheduler asks its model along `process_of`.
+    Points z of the prior are first multiplied by `Settings.prior_scale`. Deterministic methods ignore the key. The
+    adaptive ODE keeps no trajectory. A learned variance (`Settings.learned_variance`) needs a model that predicts one.
+    A scheduler asks its model along `process_of`.
 
     Args:
       wrap: what is made of the stepper before it runs; the adaptive ODE has none.

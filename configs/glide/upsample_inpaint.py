@@ -3,8 +3,8 @@ r"""upsample_inpaint.pt of GLIDE (filtered): 64 to 256 pixels of which some are 
 Flags: the upsampler's defaults of glide-text2im's code, and inpaint. Sampling is that of its notebook on inpainting:
 the 27 levels "fast27", ancestral with the learned variance, noise of deviation 0.997, without guidance.
 
-Command:  python main.py --mode=import --config=configs/glide/upsample_inpaint.py --workdir=runs/glide_upsample_inpaint \
-          --checkpoint=upsample_inpaint.pt
+Command:  python main.py --mode=import --config=configs/glide/upsample_inpaint.py \
+          --workdir=runs/glide_upsample_inpaint --checkpoint=upsample_inpaint.pt
 Hardware: one GPU samples it.
 Expected: no number was published of this file.
 """
