@@ -9,6 +9,7 @@ import limits
 from data.digits import digits
 from data.folder import folder
 from data.photo_patches import photo_patches
+from data.scenes import scenes
 from data.source import Arrays, Source
 from data.tfds import tfds
 from data.toy import SHAPES, toy
@@ -19,6 +20,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "digits": digits,
     "folder": folder,
     "photo_patches": photo_patches,
+    "scenes": scenes,
     "tfds": tfds,
     **{f"toy_{shape}": partial(toy, shape) for shape in SHAPES},
 }
