@@ -61,9 +61,13 @@ class Member:
         return f"{self.archive.path}/{self.name}"
 
 
-def of_archive(path: Path) -> Listing:
-    """What lies in a zip file; ValueError where it cannot be read or holds no picture, or one name twice."""
-    archive, listing, seen = Archive(path), Listing(str(path)), set()
+def of_archive(path: Path, *, captioned: bool = False) -> Listing:
+    """What lies in a zip file, files of captions among it where they are wanted.
+
+    Raises:
+      ValueError: it cannot be read, or holds no picture, or one name twice.
+    """
+    archive, listing, seen = Archive(path), Listing(str(path), captioned), set()
     for info in archive.members():
         name = info.filename.removeprefix("./")
         if name in seen:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from data import labels
 from data.archive import of_archive
+from data.captions import of_listing as of_captions
 from data.fingerprint import Openable, of_facts, of_files
 from data.images import check_image, load_image
 from data.listing import Listing, of_folder
@@ -26,6 +27,7 @@ def folder(
     num_channels: int = 3,
     verify: bool = True,
     classes: bool = False,
+    captions: bool = False,
 ) -> Source:
     """The images below `path`, a folder or a zip file, all of one size.
 
@@ -34,7 +36,8 @@ def folder(
 
     Links to folders are followed, hidden files left out (`data.listing`). With `classes` the labels are those of the
     dataset.json there (`data.labels`), or where there is none the folders right below `path` are classes, numbered in
-    the order of their names.
+    the order of their names. With `captions` each picture has one, in a .txt file beside it or in a metadata.jsonl
+    (`data.captions`).
 
     The test set is `test_path`, or else those files whose relative path hashes below `test_fraction`, so that
     adding files moves none from one set to the other. Every file is decoded here once (unless `verify` is off), which
@@ -46,8 +49,8 @@ def folder(
         raise ValueError(
             f"folder: data.path is {str(path)!r}; give the folder of the pictures, as --config.data.path=FOLDER"
         )
-    listing = _listing(Path(path))
-    test_listing = _listing(Path(test_path)) if test_path else listing
+    listing = _listing(Path(path), captions)
+    test_listing = _listing(Path(test_path), captions) if test_path else listing
     train, test = list(listing.pictures), list(test_listing.pictures) if test_path else []
     if not test_path and test_fraction > 0:
         held_out = {name for name in train if _hash(name) < test_fraction}
@@ -59,9 +62,11 @@ def folder(
             )
     known, class_names = _classes(listing, test_listing, train, test) if classes else (None, ())
     shape, records = (*sides(image_size), num_channels), []
+    said = {of_set.root: of_captions(of_set) for of_set in (listing, test_listing)} if captions else {}
     for names, of_set, label_of in zip((train, test), (listing, test_listing), known or (None, None), strict=True):
         labels = None if label_of is None else [label_of[name] for name in names]
-        records.append(Files([of_set.pictures[name] for name in names], shape, labels))
+        texts = [said[of_set.root][name] for name in names] if captions else None
+        records.append(Files([of_set.pictures[name] for name in names], shape, labels, texts))
     if verify:
         with ThreadPoolExecutor() as pool:
             files = [*records[0].files, *records[1].files]
@@ -75,10 +80,16 @@ def folder(
 
 
 class Files:
-    """Records of image files, decoded when asked for; with their `labels` where they have classes."""
+    """Records of image files, decoded when asked for; with their `labels` and `captions` where they have any."""
 
-    def __init__(self, files: list[Openable], shape: tuple[int, int, int], labels: list[int] | None = None):
-        self.files, self.shape, self.labels = files, shape, labels
+    def __init__(
+        self,
+        files: list[Openable],
+        shape: tuple[int, int, int],
+        labels: list[int] | None = None,
+        captions: list[str] | None = None,
+    ):
+        self.files, self.shape, self.labels, self.captions = files, shape, labels, captions
 
     def __len__(self) -> int:
         return len(self.files)
@@ -88,20 +99,25 @@ class Files:
             image = load_image(_content(self.files[index]), channels=self.shape[2], size=self.shape[:2])
         except (ValueError, OSError) as error:
             raise Unreadable(f"cannot read the image {self.files[index]}: {error}") from error
-        return {"image": image} if self.labels is None else {"image": image, "label": np.int32(self.labels[index])}
+        label = {} if self.labels is None else {"label": np.int32(self.labels[index])}
+        caption = {} if self.captions is None else {"caption": self.captions[index]}
+        return {"image": image, **label, **caption}
 
     def fingerprint(self) -> str:
-        """The fingerprint is that of the files' content in their order, of labels and of the shape they are read to."""
-        return of_facts(["folder", self.shape, self.labels, of_files(self.files, "the image files")])
+        """The fingerprint is that of the files' content in their order, of labels, captions and the shape they are
+        read to.
+        """
+        facts = ["folder", self.shape, self.labels, of_files(self.files, "the image files")]
+        return of_facts(facts if self.captions is None else [*facts, self.captions])
 
 
-def _listing(path: Path) -> Listing:
-    """The pictures of a folder or a zip file."""
+def _listing(path: Path, captioned: bool) -> Listing:
+    """The pictures of a folder or a zip file, and the files of their captions where these are wanted."""
     if path.is_file():
-        return of_archive(path)
+        return of_archive(path, captioned=captioned)
     if not path.is_dir():
         raise ValueError(f"folder: {path} is not a folder, nor a zip file")
-    return of_folder(path)
+    return of_folder(path, captioned=captioned)
 
 
 def _classes(

@@ -18,6 +18,7 @@ from data.fingerprint import Openable
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 LABELS_FILE = "dataset.json"
+TEXT_SUFFIX, METADATA_FILE = ".txt", "metadata.jsonl"  # what captions are in
 
 
 @dataclass
@@ -28,13 +29,19 @@ class Listing:
     Attributes:
       pictures: the files of SUFFIXES.
       labels: the files called dataset.json.
+      captioned: whether captions are wanted; what they would be in is left out otherwise.
+      texts: the files of TEXT_SUFFIX.
+      metadata: the files called metadata.jsonl.
       left_out: how many files of each other kind there are.
       met_twice: linked folders that are read under another name.
     """
 
     root: str
+    captioned: bool = False
     pictures: dict[str, Openable] = field(default_factory=dict)
     labels: dict[str, Openable] = field(default_factory=dict)
+    texts: dict[str, Openable] = field(default_factory=dict)
+    metadata: dict[str, Openable] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     met_twice: list[str] = field(default_factory=list)
 
@@ -46,6 +53,10 @@ class Listing:
             self.pictures[name] = file
         elif base == LABELS_FILE:
             self.labels[name] = file
+        elif self.captioned and suffix == TEXT_SUFFIX:
+            self.texts[name] = file
+        elif self.captioned and base == METADATA_FILE:
+            self.metadata[name] = file
         else:
             self.left_out[suffix or "without a suffix"] += 1
 
@@ -74,13 +85,13 @@ class Listing:
         return self
 
 
-def of_folder(root: Path) -> Listing:
-    """What lies below a folder.
+def of_folder(root: Path, *, captioned: bool = False) -> Listing:
+    """What lies below a folder, files of captions among it where they are wanted.
 
     Raises:
       ValueError: it holds no picture, or a folder in it cannot be looked into.
     """
-    listing, seen = Listing(str(root)), set()
+    listing, seen = Listing(str(root), captioned), set()
     plain: list[tuple[str, str]] = [("", str(root))]
     linked: list[tuple[list[str], str, str]] = []  # a heap: the first by name is next, once no plain folder is left
     while plain or linked:

@@ -16,7 +16,7 @@ class Unreadable(ValueError):
 class Records(Protocol):
     """Random access to examples: `records[i]` is a dict, a pure function of i.
 
-    "image" is uint8 [h, w, c], or float32 [d] for points; "label" is an int where there is one.
+    "image" is uint8 [h, w, c], or float32 [d] for points; "label" is an int and "caption" a text where there is one.
     """
 
     def __len__(self) -> int:

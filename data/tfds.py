@@ -24,6 +24,7 @@ def tfds(
     test_split: str = "test",
     image_key: str = "image",
     label_key: str = "label",
+    caption_key: str = "",
     image_size: Sides | None = None,
     crop: Sides | None = None,
     in_memory: bool = False,
@@ -31,7 +32,8 @@ def tfds(
     """The TFDS image dataset `dataset` ("cifar10", "lsun/church_outdoor") below `data_dir` (None or "": TFDS's own).
 
     Splits are TFDS expressions ("train[:90%]"); an empty `test_split` means no test set. Labels come along where
-    `label_key` is a feature. `image_size` and `crop` are one side of a square or (height, width): `crop` cuts so many
+    `label_key` is a feature. `caption_key` names the feature of a text, the caption, with its parts after slashes: of
+    several texts ("captions/text" of COCO) the first is taken. `image_size` and `crop` are one side of a square or (height, width): `crop` cuts so many
     pixels out of the middle (140 of CelebA's), and `image_size`, which is required where the images vary in size, the
     largest rectangle of its proportions, which it resizes.
     `in_memory` decodes everything here and now: seconds for CIFAR-10, whose batches are then no work.
@@ -60,6 +62,8 @@ def tfds(
     feature = features[image_key]
     if not isinstance(feature, tfds.features.Image) or feature.np_dtype != np.uint8 or feature.shape[-1] not in (1, 3):
         raise ValueError(f"{image_key!r} of TFDS dataset {dataset!r} is not an 8-bit grey or RGB image: {feature}")
+    if caption_key:
+        _check_caption(dataset, caption_key, features)
     shape = feature.shape if image_size is None else (*sides(image_size), feature.shape[-1])
     if crop is not None:
         cut = sides(crop)
@@ -88,7 +92,7 @@ def tfds(
         decoding = {"channels": shape[-1], "size": image_size, "crop": crop}
         shards = builder.info.splits[name].file_instructions
         _check_files(shards)
-        records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, decoding, shards, shape)
+        records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, caption_key, decoding, shards, shape)
         return Decoded(records) if in_memory else records
 
     label = dict(features.items()).get(label_key)
@@ -129,6 +133,35 @@ def _check_files(shards: Sequence[Any]) -> None:
             )
 
 
+def _check_caption(dataset: str, key: str, features: Any) -> None:
+    """ValueError where `key` leads to no text, nor to a sequence of texts."""
+    import tensorflow_datasets as tfds
+
+    found = features
+    for part in key.split("/"):
+        found = _of_each(found)
+        if not isinstance(found, tfds.features.FeaturesDict) or part not in found:
+            raise ValueError(f"TFDS dataset {dataset!r} has no feature {key!r}; it has {', '.join(features)}")
+        found = found[part]
+    if not isinstance(_of_each(found), tfds.features.Text):
+        raise ValueError(f"{key!r} of TFDS dataset {dataset!r} is not a text: {found}")
+
+
+def _of_each(feature: Any) -> Any:
+    """The feature that a sequence has of each of its elements; another feature itself."""
+    import tensorflow_datasets as tfds
+
+    return feature.feature if isinstance(feature, tfds.features.Sequence) else feature
+
+
+def _caption(record: Any, key: str) -> str:
+    """The text of a record at `key`, or the first of several."""
+    for part in key.split("/"):
+        record = record[part]
+    text = record if isinstance(record, bytes | str) else record[0]
+    return text if isinstance(text, str) else text.decode()
+
+
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -144,6 +177,7 @@ class TfdsRecords:
     source: Any
     image_key: str
     label_key: str
+    caption_key: str
     decoding: dict[str, Any]
     shards: Sequence[Any]
     shape: tuple[int, ...]
@@ -162,7 +196,14 @@ class TfdsRecords:
                 f"cannot read image {index} of {self.name} in {self._file(index)}: {_line(error)}"
             ) from error
         label = {"label": np.int32(record[self.label_key])} if self.label_key in record else {}
-        return {"image": image, **label}
+        try:
+            caption = {"caption": _caption(record, self.caption_key)} if self.caption_key else {}
+        except (IndexError, UnicodeDecodeError) as error:
+            raise Unreadable(
+                f"example {index} of {self.name} in {self._file(index)} has no caption {self.caption_key!r} that can be "
+                f"read: {_line(error)}"
+            ) from error
+        return {"image": image, **label, **caption}
 
     def _file(self, index: int) -> str:
         """The name of the file that holds example `index`."""
@@ -177,7 +218,8 @@ class TfdsRecords:
         """
         contents = of_files([shard.filename for shard in self.shards], f"the files of {self.name}")
         taken = [(content, s.skip, s.take) for content, s in zip(contents, self.shards, strict=True)]
-        return of_facts(["tfds", self.image_key, self.label_key, self.decoding, taken])
+        facts = ["tfds", self.image_key, self.label_key, self.decoding, taken]
+        return of_facts([*facts, self.caption_key] if self.caption_key else facts)
 
 
 class Decoded(Arrays):
