@@ -32,10 +32,11 @@ def tfds(
     """The TFDS image dataset `dataset` ("cifar10", "lsun/church_outdoor") below `data_dir` (None or "": TFDS's own).
 
     Splits are TFDS expressions ("train[:90%]"); an empty `test_split` means no test set. Labels come along where
-    `label_key` is a feature. `caption_key` names the feature of a text, the caption, with its parts after slashes: of
-    several texts ("captions/text" of COCO) the first is taken. `image_size` and `crop` are one side of a square or (height, width): `crop` cuts so many
-    pixels out of the middle (140 of CelebA's), and `image_size`, which is required where the images vary in size, the
-    largest rectangle of its proportions, which it resizes.
+    `label_key` is a feature. `caption_key` names the feature that is the caption, and "captions/text" (of COCO) one
+    within another; of several texts the first is taken.
+    `image_size` and `crop` are one side of a square or (height, width): `crop` cuts so many pixels out of the middle
+    (140 of CelebA's), and `image_size`, which is required where the images vary in size, the largest rectangle of its
+    proportions, which it resizes.
     `in_memory` decodes everything here and now: seconds for CIFAR-10, whose batches are then no work.
     Raises FileNotFoundError where the dataset was not prepared there, ValueError where it cannot be used: its
     description cannot be read, or a file of its examples is missing, damaged or holds another number of them.
@@ -62,8 +63,7 @@ def tfds(
     feature = features[image_key]
     if not isinstance(feature, tfds.features.Image) or feature.np_dtype != np.uint8 or feature.shape[-1] not in (1, 3):
         raise ValueError(f"{image_key!r} of TFDS dataset {dataset!r} is not an 8-bit grey or RGB image: {feature}")
-    if caption_key:
-        _check_caption(dataset, caption_key, features)
+    caption_path = _caption_path(dataset, caption_key, features) if caption_key else ()
     shape = feature.shape if image_size is None else (*sides(image_size), feature.shape[-1])
     if crop is not None:
         cut = sides(crop)
@@ -92,7 +92,7 @@ def tfds(
         decoding = {"channels": shape[-1], "size": image_size, "crop": crop}
         shards = builder.info.splits[name].file_instructions
         _check_files(shards)
-        records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, caption_key, decoding, shards, shape)
+        records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, caption_path, decoding, shards, shape)
         return Decoded(records) if in_memory else records
 
     label = dict(features.items()).get(label_key)
@@ -133,31 +133,28 @@ def _check_files(shards: Sequence[Any]) -> None:
             )
 
 
-def _check_caption(dataset: str, key: str, features: Any) -> None:
-    """ValueError where `key` leads to no text, nor to a sequence of texts."""
+def _caption_path(dataset: str, key: str, features: Any) -> tuple[str, ...]:
+    """The names that lead to the text called `key`; ValueError where there is no such text or sequence of texts."""
     import tensorflow_datasets as tfds
 
-    found = features
-    for part in key.split("/"):
-        found = _of_each(found)
-        if not isinstance(found, tfds.features.FeaturesDict) or part not in found:
+    def of_each(feature: Any) -> Any:
+        return feature.feature if isinstance(feature, tfds.features.Sequence) else feature
+
+    path, found = (key,) if key in features else tuple(key.split("/")), features
+    for name in path:
+        found = of_each(found)
+        if not isinstance(found, tfds.features.FeaturesDict) or name not in found:
             raise ValueError(f"TFDS dataset {dataset!r} has no feature {key!r}; it has {', '.join(features)}")
-        found = found[part]
-    if not isinstance(_of_each(found), tfds.features.Text):
+        found = found[name]
+    if not isinstance(of_each(found), tfds.features.Text):
         raise ValueError(f"{key!r} of TFDS dataset {dataset!r} is not a text: {found}")
+    return path
 
 
-def _of_each(feature: Any) -> Any:
-    """The feature that a sequence has of each of its elements; another feature itself."""
-    import tensorflow_datasets as tfds
-
-    return feature.feature if isinstance(feature, tfds.features.Sequence) else feature
-
-
-def _caption(record: Any, key: str) -> str:
-    """The text of a record at `key`, or the first of several."""
-    for part in key.split("/"):
-        record = record[part]
+def _text(record: Any, path: tuple[str, ...]) -> str:
+    """The text of a record at the end of the path, or the first of several."""
+    for name in path:
+        record = record[name]
     text = record if isinstance(record, bytes | str) else record[0]
     return text if isinstance(text, str) else text.decode()
 
@@ -170,14 +167,15 @@ def _line(error: Exception) -> str:
 class TfdsRecords:
     """Records of a TFDS data source, their images decoded when asked for.
 
-    `decoding` are the options of `load_image`; `shards` TFDS's instructions: files and what of each is taken.
+    `caption_path` are the names that lead to a caption, none where there is none; `decoding` are the options of
+    `load_image`; `shards` TFDS's instructions: files and what of each is taken.
     """
 
     name: str
     source: Any
     image_key: str
     label_key: str
-    caption_key: str
+    caption_path: tuple[str, ...]
     decoding: dict[str, Any]
     shards: Sequence[Any]
     shape: tuple[int, ...]
@@ -197,11 +195,10 @@ class TfdsRecords:
             ) from error
         label = {"label": np.int32(record[self.label_key])} if self.label_key in record else {}
         try:
-            caption = {"caption": _caption(record, self.caption_key)} if self.caption_key else {}
+            caption = {"caption": _text(record, self.caption_path)} if self.caption_path else {}
         except (IndexError, UnicodeDecodeError) as error:
             raise Unreadable(
-                f"example {index} of {self.name} in {self._file(index)} has no caption {self.caption_key!r} that can be "
-                f"read: {_line(error)}"
+                f"cannot read the caption {index} of {self.name} in {self._file(index)}: {_line(error)}"
             ) from error
         return {"image": image, **label, **caption}
 
@@ -219,7 +216,7 @@ class TfdsRecords:
         contents = of_files([shard.filename for shard in self.shards], f"the files of {self.name}")
         taken = [(content, s.skip, s.take) for content, s in zip(contents, self.shards, strict=True)]
         facts = ["tfds", self.image_key, self.label_key, self.decoding, taken]
-        return of_facts([*facts, self.caption_key] if self.caption_key else facts)
+        return of_facts([*facts, self.caption_path] if self.caption_path else facts)
 
 
 class Decoded(Arrays):

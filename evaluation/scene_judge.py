@@ -30,7 +30,7 @@ RENDERINGS = 4  # of as many scenes as there are training digits
 
 
 class Found(NamedTuple):
-    """A thing in a picture: its box as top, left, bottom, right, its colour by name, and its coverage [h, w]."""
+    """A thing in a picture: its box as top, left, bottom, right, its colour by name, and what it covers of each pixel."""
 
     box: tuple[int, int, int, int]
     colour: str
@@ -155,7 +155,9 @@ def found(picture: UInt8[np.ndarray, "h w 3"]) -> tuple[str, list[Found]]:
     for box in _boxes(_without_specks(cover >= INKED)):
         inside = slice(box[0], box[2]), slice(box[1], box[3])
         colour = int(left_over[inside].sum(axis=(0, 1)).argmin())
-        things.append(Found(box, tuple(COLOURS)[colour], covers[..., colour]))
+        own = np.zeros_like(cover)
+        own[max(0, box[0] - 1) : box[2] + 1, max(0, box[1] - 1) : box[3] + 1] = 1.0  # a neighbour lies outside it
+        things.append(Found(box, tuple(COLOURS)[colour], own * covers[..., colour]))
     return tuple(GROUNDS)[ground], things
 
 
