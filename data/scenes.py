@@ -34,7 +34,7 @@ HEIGHTS = {16: (5, 7), 24: (7, 11), 32: (8, 14)}
 """By the side of the picture, the heights of a small and of a large digit, in pixels."""
 
 GAP = 2  # pixels at least between two digits, along the axis of their relation
-INK = 12.0  # of 16: the level of a handwritten digit from which a pixel is covered whole
+INK = 16.0  # the level of a handwritten digit that covers a pixel whole
 
 DRAWN = 9
 """What is drawn of a scene: its kind, its attributes, which name is first, two handwritings, two shifts of two axes."""
@@ -54,7 +54,7 @@ def scenes(*, size: int = 32, train_length: int = 100_000, test_length: int = 2_
         raise ValueError(f"scenes: data.size is {limits.shown(size)}; it must be {', '.join(map(str, HEIGHTS))}")
     written = digits()
     train = Scenes(written.train, size=size, length=train_length, seed=0)
-    test = Scenes(written.test, size=size, length=test_length, seed=1, unseen=unseen)
+    test = Scenes(written.test, size=size, length=test_length, seed=2 if unseen else 1, unseen=unseen)
     return Source("scenes", train, test, shape=(size, size, 3), levels=256)
 
 

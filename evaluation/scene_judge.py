@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from data.digits import digits
-from data.scene import COLOURS, GROUNDS, PLACES, SIZES, Scene, Thing, parse
-from data.scenes import HEIGHTS, Scenes
+from data.scene import COLOURS, GROUNDS, PLACES, RELATIONS, SIZES, Scene, Thing, parse
+from data.scenes import HEIGHTS, Scenes, render
 from data.source import take
 
 PARTS = ("count", "digit", "colour", "size", "place", "ground")
@@ -26,11 +26,11 @@ SPECK = 3  # fewer pixels that hang together are no digit nor a part of one
 SIDE, MARGIN = 14, 0.15  # of the picture of a digit that the classifier sees, in pixels; around it, in sides
 SHARPNESS = 2.0  # the factor of scikit-learn's usual gamma, 1 / (features x variance), in the kernel of the classifier
 BLURRED, NOISY = 0.7, 12.0  # at most so blurred (deviation in pixels) and noisy (in levels) are the renderings it saw
-RENDERINGS = 4  # of as many scenes as there are training digits
+RENDERINGS = 6  # of each training digit, half of them small
 
 
 class Found(NamedTuple):
-    """A thing in a picture: its box as top, left, bottom, right, its colour by name, and what it covers of each pixel."""
+    """A thing in a picture: its box as top, left, bottom, right; its colour by name; what it covers of each pixel."""
 
     box: tuple[int, int, int, int]
     colour: str
@@ -49,15 +49,12 @@ class SceneJudge:
         """The judge whose classifier is trained on so many renderings of each training digit; seconds on one core."""
         from sklearn.svm import SVC
 
-        written = digits().train
-        records = Scenes(written, size=size, length=renderings * len(written), seed=seed + 100)
-        pictures = spoilt(take(records, np.arange(len(records)))["image"], seed=seed)
+        scenes, pictures = _practice(size, renderings, seed)
         seen, labels = [], []
-        for i, (_, things) in enumerate(map(found, pictures)):
-            wanted = records.scene(i).things
-            if len(things) == len(wanted):
+        for scene, (_, things) in zip(scenes, map(found, spoilt(pictures, seed=seed)), strict=True):
+            if len(things) == len(scene.things):
                 seen += [_seen(thing) for thing in things]
-                labels += [thing.digit for thing in wanted]
+                labels += [thing.digit for thing in scene.things]
         features = np.stack(seen)
         return cls(size, SVC(C=10.0, gamma=SHARPNESS / (SIDE**2 * features.var())).fit(features, labels))
 
@@ -104,6 +101,21 @@ class SceneJudge:
             )
 
 
+def _practice(size: int, renderings: int, seed: int) -> tuple[list[Scene], UInt8[np.ndarray, "n size size 3"]]:
+    """Scenes of two things and their pictures, each training digit so many times and equally often in each size."""
+    rng, written = np.random.default_rng(seed), digits().train.arrays
+    scenes, pictures = [], []
+    for number in range(renderings):
+        for pair in rng.permutation(len(written["label"])).reshape(-1, 2):
+            size_of_both, colours = SIZES[number % len(SIZES)], rng.choice(list(COLOURS), 2)
+            things = tuple(
+                Thing(size_of_both, str(c), int(written["label"][i])) for c, i in zip(colours, pair, strict=True)
+            )
+            scenes.append(Scene(things, str(rng.choice(list(RELATIONS))), str(rng.choice(list(GROUNDS)))))
+            pictures.append(render(scenes[-1], written["image"][pair, ..., 0], size, rng.random((2, 2))))
+    return scenes, np.stack(pictures)
+
+
 def accuracy(
     judge: SceneJudge, count: int = 2000, *, unseen: bool = False, blur: float = 0.0, noise: float = 0.0
 ) -> dict:
@@ -115,7 +127,7 @@ def accuracy(
       unseen: whether they are of combinations that training never shows.
       blur, noise: how the pictures are spoilt, see `spoilt`.
     """
-    records = Scenes(digits().test, size=judge.size, length=count, seed=1, unseen=unseen)
+    records = Scenes(digits().test, size=judge.size, length=count, seed=2 if unseen else 1, unseen=unseen)
     real = take(records, np.arange(count))
     pictures = spoilt(real["image"], blur=(blur, blur), noise=(noise, noise))
     return {part: float(right.mean()) for part, right in judge.judge(real["caption"], pictures).items()}

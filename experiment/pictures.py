@@ -6,7 +6,7 @@ Each says how its samples were drawn, from which weights, and of which class and
 import json
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ IN_CAPTION = ("dataset", "task", "method", "evaluations", "class", "guidance", "
 """The facts that a caption tells people, in this order; a file carries all of them."""
 
 MIN_SIDE = 32  # smaller images are enlarged, pixel by pixel, so that a person can see them
+TOLD_SIDE = 112  # and larger those that have a text of their own, which stands below each in a few lines
 FONT_SIZE = 11
 
 
@@ -45,6 +46,28 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
         top, left = (i // columns) * step[0] + 2, (i % columns) * step[1] + 2
         grid[top : top + image.shape[0], left : left + image.shape[1]] = image
     return grid
+
+
+def captioned_grid(images: np.ndarray, captions: Sequence[str], columns: int | None = None) -> np.ndarray:
+    """uint8 images [n, h, w, 1 or 3] side by side, each with its own text below it: [H, W, c].
+
+    Raises:
+      ValueError: images of another type, or another number of texts.
+    """
+    if images.dtype != np.uint8 or len(images) != len(captions):
+        raise ValueError(
+            f"a grid is of uint8 images, each with its text; these are {len(images)} of {images.dtype} with "
+            f"{len(captions)} texts"
+        )
+    enlarge = max(1, math.ceil(TOLD_SIDE / images.shape[2]))
+    larger = images.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+    cells = [
+        np.asarray(_captioned(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), str(text)))
+        for image, text in zip(larger, captions, strict=True)
+    ]
+    height = max(len(cell) for cell in cells)
+    same = [np.pad(cell, [(0, height - len(cell)), *[(0, 0)] * (cell.ndim - 1)], constant_values=255) for cell in cells]
+    return image_grid(np.stack(same).reshape(len(images), height, larger.shape[2], -1), columns)
 
 
 def save_decoded(path: Path, examples: np.ndarray, codec: Codec, facts: Facts, columns: int | None = None) -> None:

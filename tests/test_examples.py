@@ -43,3 +43,10 @@ def test_the_example_train_learns_and_draws() -> None:
     assert losses.shape == (150,) and drawn.shape == (50, 2)
     assert np.mean(losses[-30:]) < 0.8 * np.mean(losses[:10])
     assert np.isfinite(np.array(drawn)).all() and np.abs(np.array(drawn)).max() < 4.0
+
+
+@pytest.mark.slow
+def test_the_example_scenes_writes_a_grid_and_judges_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    found = example("scenes")["main"](str(tmp_path / "grid.png"), size=24, pictures=4, renderings=2, judged=40)
+    assert found["ground"] == found["place"] == 1.0 and found["every"] > 0.85
+    assert (tmp_path / "grid.png").exists() and "of 40 scenes" in capsys.readouterr().out

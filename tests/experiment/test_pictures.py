@@ -9,7 +9,16 @@ from PIL import Image
 from autoencoders.grey_levels import GreyLevels
 from configs.vp import digits_classes
 from experiment.build import build
-from experiment.pictures import Facts, caption, facts_of, file_name, image_grid, save_array, save_decoded
+from experiment.pictures import (
+    Facts,
+    caption,
+    captioned_grid,
+    facts_of,
+    file_name,
+    image_grid,
+    save_array,
+    save_decoded,
+)
 
 FACTS = {
     "dataset": "digits",
@@ -35,6 +44,19 @@ def test_a_grid_holds_every_image_once_in_reading_order() -> None:
     assert (grid[44:, 70:] == 255).all()  # the empty place
     with pytest.raises(ValueError, match="uint8 images, and these are float64"):
         image_grid(images / 255.0)  # bytes of them would be black
+
+
+def test_each_image_has_its_own_text_below_it() -> None:
+    images = np.full((3, 16, 16, 3), 90, np.uint8)
+    grid = captioned_grid(images, ["short", "a text that takes far more than a single line of them", ""], columns=3)
+    assert grid.shape[1:] == (3 * 114 + 2, 3)
+    for left, written in ((2, True), (116, True), (230, False)):
+        assert (grid[2:114, left : left + 112] == 90).all()
+        assert (grid[114:, left : left + 112] < 200).any() == written
+    assert (grid[130:, 2:114] == 255).all() and (grid[130:, 116:228] < 200).any()
+    assert captioned_grid(images[..., :1], ["a"] * 3).shape[2] == 1
+    with pytest.raises(ValueError, match="3 of uint8 with 2 texts"):
+        captioned_grid(images, ["a", "b"])
 
 
 def test_small_images_are_enlarged_and_all_levels_shown(tmp_path: Path) -> None:
