@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from data.digits import digits
-from data.scene import COLOURS, GROUNDS, PLACES, RELATIONS, SIZES, Scene, Thing, parse
-from data.scenes import HEIGHTS, Scenes, render
-from data.source import take
+from data.scene import COLOURS, GROUNDS, PLACES, RELATIONS, SIZES, Scene, Thing, describe, parse
+from data.scenes import HEIGHTS, render
+from data.source import Arrays
 
 PARTS = ("count", "digit", "colour", "size", "place", "ground")
 EVERY = "every"
@@ -26,6 +26,7 @@ SPECK = 3  # fewer pixels that hang together are no digit nor a part of one
 SIDE, MARGIN = 14, 0.15  # of the picture of a digit that the classifier sees, in pixels; around it, in sides
 SHARPNESS = 2.0  # the factor of scikit-learn's usual gamma, 1 / (features x variance), in the kernel of the classifier
 BLURRED, NOISY = 0.7, 12.0  # at most so blurred (deviation in pixels) and noisy (in levels) are the renderings it saw
+BLURS = 8  # different ones among pictures that are spoilt
 RENDERINGS = 6  # of each training digit, half of them small
 
 
@@ -49,7 +50,7 @@ class SceneJudge:
         """The judge whose classifier is trained on so many renderings of each training digit; seconds on one core."""
         from sklearn.svm import SVC
 
-        scenes, pictures = _practice(size, renderings, seed)
+        scenes, pictures = rendered(digits().train, size, renderings, seed=seed)
         seen, labels = [], []
         for scene, (_, things) in zip(scenes, map(found, spoilt(pictures, seed=seed)), strict=True):
             if len(things) == len(scene.things):
@@ -101,36 +102,35 @@ class SceneJudge:
             )
 
 
-def _practice(size: int, renderings: int, seed: int) -> tuple[list[Scene], UInt8[np.ndarray, "n size size 3"]]:
-    """Scenes of two things and their pictures, each training digit so many times and equally often in each size."""
-    rng, written = np.random.default_rng(seed), digits().train.arrays
-    scenes, pictures = [], []
-    for number in range(renderings):
-        for pair in rng.permutation(len(written["label"])).reshape(-1, 2):
-            size_of_both, colours = SIZES[number % len(SIZES)], rng.choice(list(COLOURS), 2)
-            things = tuple(
-                Thing(size_of_both, str(c), int(written["label"][i])) for c, i in zip(colours, pair, strict=True)
-            )
-            scenes.append(Scene(things, str(rng.choice(list(RELATIONS))), str(rng.choice(list(GROUNDS)))))
-            pictures.append(render(scenes[-1], written["image"][pair, ..., 0], size, rng.random((2, 2))))
-    return scenes, np.stack(pictures)
-
-
-def accuracy(
-    judge: SceneJudge, count: int = 2000, *, unseen: bool = False, blur: float = 0.0, noise: float = 0.0
-) -> dict:
-    """How often the judge is right about renderings of real test digits, part by part.
+def accuracy(judge: SceneJudge, *, renderings: int = 4, blur: float = 0.0, noise: float = 0.0) -> dict[str, float]:
+    """How often the judge is right about pictures of real test digits, part by part, each digit as often as any other.
 
     Args:
       judge: the judge.
-      count: how many scenes are rendered.
-      unseen: whether they are of combinations that training never shows.
+      renderings: how often each of the 297 test digits is rendered; three of them make two pictures.
       blur, noise: how the pictures are spoilt, see `spoilt`.
     """
-    records = Scenes(digits().test, size=judge.size, length=count, seed=2 if unseen else 1, unseen=unseen)
-    real = take(records, np.arange(count))
-    pictures = spoilt(real["image"], blur=(blur, blur), noise=(noise, noise))
-    return {part: float(right.mean()) for part, right in judge.judge(real["caption"], pictures).items()}
+    scenes, pictures = rendered(digits().test, judge.size, renderings, seed=1)
+    pictures = spoilt(pictures, blur=(blur, blur), noise=(noise, noise))
+    return {part: float(right.mean()) for part, right in judge.judge(list(map(describe, scenes)), pictures).items()}
+
+
+def rendered(
+    written: Arrays, size: int, renderings: int, *, seed: int
+) -> tuple[list[Scene], UInt8[np.ndarray, "n size size 3"]]:
+    """Scenes of one and of two things in turn, and their pictures: each digit so many times, large every other time."""
+    rng, (images, labels) = np.random.default_rng(seed), (written.arrays["image"][..., 0], written.arrays["label"])
+    scenes, pictures = [], []
+    for number in range(renderings):
+        order = list(rng.permutation(len(labels)))
+        while order:
+            which = [order.pop() for _ in range(min(len(order), 1 + len(scenes) % 2))]
+            colours = [str(colour) for colour in rng.choice(list(COLOURS), len(which))]
+            things = tuple(Thing(SIZES[number % 2], c, int(labels[i])) for c, i in zip(colours, which, strict=True))
+            places = list(PLACES if len(which) == 1 else RELATIONS)
+            scenes.append(Scene(things, str(rng.choice(places)), str(rng.choice(list(GROUNDS)))))
+            pictures.append(render(scenes[-1], images[which], size, rng.random((2, 2))))
+    return scenes, np.stack(pictures)
 
 
 def spoilt(
@@ -140,14 +140,14 @@ def spoilt(
     noise: tuple[float, float] = (0.0, NOISY),
     seed: int = 0,
 ) -> UInt8[np.ndarray, "n h w c"]:
-    """Pictures with a little blur and noise, as generated ones have, each of a deviation drawn between two bounds."""
+    """Pictures with a little blur and noise, as generated ones have, the deviation of each between two bounds."""
     from scipy.ndimage import gaussian_filter
 
-    rng, found = np.random.default_rng(seed), []
-    for picture in pictures.astype(np.float32):
-        blurred = gaussian_filter(picture, (sigma := rng.uniform(*blur), sigma, 0.0), mode="nearest")
-        found.append(blurred + rng.uniform(*noise) * rng.standard_normal(picture.shape))
-    return np.clip(np.rint(np.stack(found)), 0, 255).astype(np.uint8)
+    rng, found = np.random.default_rng(seed), pictures.astype(np.float32)
+    for i, sigma in enumerate(np.linspace(*blur, BLURS)):
+        found[i::BLURS] = gaussian_filter(found[i::BLURS], (0.0, sigma, sigma, 0.0), mode="nearest")
+    found += rng.uniform(*noise, (len(found), 1, 1, 1)) * rng.standard_normal(found.shape, np.float32)
+    return np.clip(np.rint(found), 0, 255).astype(np.uint8)
 
 
 def found(picture: UInt8[np.ndarray, "h w 3"]) -> tuple[str, list[Found]]:

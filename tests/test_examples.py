@@ -47,6 +47,6 @@ def test_the_example_train_learns_and_draws() -> None:
 
 @pytest.mark.slow
 def test_the_example_scenes_writes_a_grid_and_judges_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    found = example("scenes")["main"](str(tmp_path / "grid.png"), size=24, pictures=4, renderings=2, judged=40)
+    found = example("scenes")["main"](str(tmp_path / "grid.png"), size=24, pictures=4, renderings=2, judged=1)
     assert found["ground"] == found["place"] == 1.0 and found["every"] > 0.85
-    assert (tmp_path / "grid.png").exists() and "of 40 scenes" in capsys.readouterr().out
+    assert (tmp_path / "grid.png").exists() and "the judge is right about" in capsys.readouterr().out

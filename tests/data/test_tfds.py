@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import data
+from data.fingerprint import of_records
 from data.pipeline import batches
 from data.source import Unreadable, take
 from experiment.build import _source as build_source
@@ -255,6 +256,33 @@ def test_training_from_it_through_the_command_line(cifar, tmp_path):
     ]
     assert len(losses) == 4 and np.all(np.isfinite(losses)) and max(losses) < 3
     assert any((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_captions_are_features_of_text(tmp_path):
+    """A text, the first of several within another feature as in COCO, and a name that has a slash itself."""
+    prepare(
+        tmp_path,
+        {"train": noise(2, 8, 8, 3)},
+        name="told",
+        shape=(8, 8, 3),
+        features=lambda f: {"title": f.Text(), "captions": f.Sequence({"text": f.Text()}), "image/name": f.Text()},
+        values={"title": "ein Hügel", "captions": {"text": ["a hill", "grass"]}, "image/name": "a.png"},
+    )
+
+    def of(key: str, **options) -> data.Source:
+        return data.create("tfds:told", data_dir=tmp_path, test_split="", caption_key=key, **options)
+
+    for key, said in (("title", "ein Hügel"), ("captions/text", "a hill"), ("image/name", "a.png")):
+        assert [of(key, in_memory=memory).train[1]["caption"] for memory in (False, True)] == [said] * 2
+    assert set(of("").train[1]) == {"image"}
+    assert len({of_records(of(key).train) for key in ("", "title", "captions/text")}) == 3
+    for key, message in (
+        ("text", "no feature 'text'; it has .*captions"),
+        ("captions/texts", "no feature"),
+        ("image", "not a text"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            of(key)
 
 
 def test_a_damaged_image_is_named(tmp_path, monkeypatch):

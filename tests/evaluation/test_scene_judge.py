@@ -66,9 +66,9 @@ def test_the_part_that_is_wrong_is_called_wrong_and_no_other(judge: SceneJudge) 
 
 @pytest.mark.slow
 def test_the_judge_is_right_about_digits_that_it_has_not_seen(judge: SceneJudge) -> None:
-    """300 scenes: a share of 0.98 has a standard error of 0.8 %."""
-    for unseen, blur, noise in ((False, 0.0, 0.0), (True, 0.5, 5.0)):
-        shares = accuracy(judge, 300, unseen=unseen, blur=blur, noise=noise)
+    """396 pictures: a share of 0.98 has a standard error of 0.7 %."""
+    for blur, noise in ((0.0, 0.0), (0.5, 5.0)):
+        shares = accuracy(judge, renderings=2, blur=blur, noise=noise)
         assert set(shares) == {*PARTS, EVERY}
         assert all(share >= (0.95 if part in ("digit", EVERY) else 0.985) for part, share in shares.items()), shares
 
