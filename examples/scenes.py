@@ -18,7 +18,15 @@ from experiment.pictures import captioned_grid
 
 
 def main(path: str, *, size: int = 32, pictures: int = 40, renderings: int = 6, judged: int = 4) -> dict[str, float]:
-    """Write a grid of `pictures` scenes, render each test digit so often to be `judged`, and return how often the judge is right, by part."""
+    """Write a grid of scenes, and return how often the judge is right, by part.
+
+    Args:
+      path: the PNG file.
+      size: the side of a scene.
+      pictures: how many the grid shows.
+      renderings: of each training digit, that the judge learns from.
+      judged: renderings of each test digit, that it is tried on.
+    """
     half = np.arange(pictures // 2)
     sets = [take(data.create("scenes", size=size, unseen=unseen).test, half) for unseen in (False, True)]
     both = {field: np.concatenate([of_set[field] for of_set in sets]) for field in ("image", "caption")}
