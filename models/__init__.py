@@ -13,6 +13,7 @@ from jaxtyping import Array, Key
 from limits import check_known
 from models.adm import ADM
 from models.autoencoder import AutoencoderKL, AutoencoderVQ
+from models.cross_attention_unet import CrossAttentionUNet
 from models.ddpm import DDPM
 from models.edm_unet import EDMUNet
 from models.glide import GLIDE
@@ -32,6 +33,7 @@ MODELS: dict[str, type[Any]] = {
     "adm": ADM,
     "guided_unet": GuidedUNet,
     "glide": GLIDE,
+    "cross_attention_unet": CrossAttentionUNet,
     "mlp": MLP,
     "ncsn": NCSN,
     "ncsnv2_64": NCSNv2,

@@ -48,7 +48,7 @@ class Encoder(nnx.Module):
         self.down: nnx.List = nnx.List()
         for size, width in zip(plan.sizes, plan.widths, strict=True):
             way = "down" if size != plan.sizes[-1] else None
-            self.down.append(_level(plan, c, width, plan.num_res_blocks, size in plan.attn_resolutions, way))
+            self.down.append(_level(plan, c, width, plan.num_res_blocks, size, way))
             c = width
         self.middle = _middle(plan, c)
         self.norm_out = plan.norm(c)
@@ -73,7 +73,7 @@ class Decoder(nnx.Module):
         self.up: nnx.List = nnx.List()
         for size, width in reversed(list(zip(plan.sizes, plan.widths, strict=True))):
             way = "up" if size != plan.sizes[0] else None
-            self.up.append(_level(plan, c, width, plan.num_res_blocks + 1, size in plan.attn_resolutions, way))
+            self.up.append(_level(plan, c, width, plan.num_res_blocks + 1, size, way))
             c = width
         self.norm_out = plan.norm(c)
         self.conv_out = conv3x3(c, c_image, scale=ENDS, **plan.make)
@@ -88,19 +88,19 @@ class Decoder(nnx.Module):
         return jnp.tanh(x) if self.tanh_out else x
 
 
-def _level(plan: Plan, c: int, width: int, blocks: int, attends: bool, way: str | None) -> Level:
+def _level(plan: Plan, c: int, width: int, blocks: int, size: int, way: str | None) -> Level:
     level = Level()
     for c_in in (c, *[width] * (blocks - 1)):
         level.blocks.append(plan.next_block(c_in, width))
-        if attends:
-            level.attention.append(plan.attend(width, "level"))
+        if size in plan.attn_resolutions:
+            level.attention.append(plan.attend(width, "level", size))
     if way:
         level.resize = plan.next_resize(width, way)
     return level
 
 
 def _middle(plan: Plan, c: int) -> nnx.List:
-    return nnx.List([plan.next_block(c, c), plan.attend(c, "middle"), plan.next_block(c, c)])
+    return nnx.List([plan.next_block(c, c), plan.attend(c, "middle", plan.sizes[-1]), plan.next_block(c, c)])
 
 
 def _through(level: Level, h: Array, keys: DropoutKeys) -> Array:
@@ -174,7 +174,7 @@ class Autoencoder(nnx.Module):
         make: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         part: dict[str, Any] = {"groups": lambda c: num_groups, "init_scale": ENDS, "skip_rescale": False, **make}
 
-        def attend(c: int, place: str) -> Any:
+        def attend(c: int, place: str, size: int) -> Any:
             return Attention(c, **part) if mid_attention or place != "middle" else Same()
 
         plan = Plan(

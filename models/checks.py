@@ -11,8 +11,8 @@ from jaxtyping import Array
 
 import limits
 
-Sizes = Mapping[str, tuple[int, ...]]
-"""The shape of each condition that a network takes, of one example, by name."""
+Sizes = Mapping[str, tuple[int | None, ...]]
+"""The shape of each condition that a network takes, of one example, by name; None is any length."""
 
 LARGE = 10**6  # of channels, pixels and counts: no network is larger
 COUNT = limits.Number(1, LARGE)
@@ -34,6 +34,13 @@ NUMBERS: dict[str, limits.Number] = {
     "num_heads_up": COUNT,
     "head_channels": COUNT,
     "time_features": limits.Number(4, LARGE, note="half sines, half cosines"),
+    "image_channels": limits.Number(0, LARGE, note="of an image that it is told; 9-channel inpainting: 5"),
+    "depths": limits.Number(0, 1000, note="of each level's transformers; 0: the level does not attend"),
+    "middle_depth": limits.Number(1, 1000, note="published: 1, 10"),
+    "text_dim": limits.Number(0, LARGE, note="features of a token; 0: it is told no text"),
+    "pooled_dim": limits.Number(0, LARGE, note="features of the pooled text; 0: it is told none"),
+    "size_features": limits.Number(4, LARGE, note="of each number; half cosines, half sines; published: 256"),
+    "label_features": limits.Number(1, LARGE, note="of the token that a class is; published: 512"),
     "label_dim": limits.Number(0, LARGE, note="the number of classes; 0: it is told none"),
     "augment_dim": limits.Number(0, LARGE, note="EDM: 9; 0: it is told of no augmentation"),
     "num_scales": limits.Number(0, LARGE, note="published: 1000"),
@@ -117,18 +124,21 @@ def check_call(
 ) -> None:
     """Raise ValueError unless the arguments fit a network whose examples have `shape`.
 
-    `sizes`: the shape of each condition the network takes, of one example, by name; any of them may be left out of
-    `condition`.
+    `sizes`: the shape of each condition the network takes, of one example, by name, in which None is any length; any of
+    them may be left out of `condition`.
     """
     if condition is not None and not sizes:
         raise ValueError("this network takes no condition: leave condition=None or choose a conditional network")
     for name, value in (condition or {}).items():
         limits.check_known("condition", name, sizes)
-        if value.shape != (x.shape[0], *sizes[name]):
-            held = " x ".join(map(str, sizes[name]))
+        expected = sizes[name]
+        received = value.shape[1:] if len(value.shape) == 1 + len(expected) else expected
+        fitting = [n if length is None else length for n, length in zip(received, expected, strict=True)]
+        if value.shape != (x.shape[0], *fitting):
+            words = ["n" if length is None else str(length) for length in expected]
             raise ValueError(
-                f"condition {name!r} holds {held} numbers an example, shape {(x.shape[0], *sizes[name])}; "
-                f"received {value.shape}"
+                f"condition {name!r} holds {' x '.join(words)} numbers an example, shape "
+                f"({', '.join([str(x.shape[0]), *words])}); received {value.shape}"
             )
     if x.shape[1:] != shape:
         raise ValueError(f"this network was built for examples of shape {shape}, received {x.shape[1:]}")

@@ -10,8 +10,6 @@ from flax import nnx
 from jaxtyping import Array, Float, Key, Num
 
 from models import create
-from models.attention import Attention
-from models.blocks import ResBlock
 from models.embeddings import Fixed
 
 Variables = dict[str, dict[str, Any]]
@@ -107,7 +105,7 @@ def _structure(network: Network) -> tuple[nnx.GraphDef, Variables, dict[str, tup
 def _create(network: Network, key: Array) -> nnx.Module:
     module = create(network.name, key=key, **dict(network.options))
     if network.remat:
-        blocks = [block for _, block in nnx.iter_modules(module) if isinstance(block, ResBlock | Attention)]
+        blocks = [block for _, block in nnx.iter_modules(module) if hasattr(block, "remat")]
         if not blocks:
             raise ValueError(f"{network.name} has none of the U-Nets' blocks, which are what can be recomputed")
         for block in blocks:

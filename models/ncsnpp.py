@@ -143,7 +143,7 @@ class NCSNpp(UNet):
         def groups(channels: int) -> int:
             return num_groups or quarter(channels)
 
-        def attend(channels: int, way: str) -> Attention:
+        def attend(channels: int, way: str, size: int) -> Attention:
             of_level = attention_groups if way != "middle" else None
             return Attention(channels, groups=lambda c: of_level or groups(c), **part)
 

@@ -109,7 +109,7 @@ class ResidualUNet(UNet):
                 resample_shortcut=False,
                 **part,
             ),
-            attend=lambda c, way: Attention(c, heads=heads(c, way), fused=fused, c_text=c_text, **part),
+            attend=lambda c, way, size: Attention(c, heads=heads(c, way), fused=fused, c_text=c_text, **part),
             resize=None if resblock_updown else partial(Resample, conv=True, fir_kernel=None, padding=(1, 1), **make),
             norm=lambda channels: GroupNorm(channels, groups(channels), epsilon=EPSILON),
             make=make,

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key, Num
 
-from models.attention import Attention
 from models.blocks import ResBlock, residual
 from models.checks import Sizes, check_call
 from models.layers import GroupNorm, conv3x3, linear
@@ -50,7 +49,7 @@ class Plan:
       num_res_blocks: residual blocks a level on the way down; one more on the way up.
       attn_resolutions: the sizes that attend.
       block: makes a residual block of (c_in, c_out, dropout_index=, resample=, groups0=).
-      attend: makes the attention of (channels, "down", "middle" or "up").
+      attend: makes the attention of (channels, "down", "middle" or "up", size).
       resize: makes what changes the size of (c_in, c_out, "up" or "down"); None: residual blocks do.
       norm: makes the norm over so many channels.
       make: the dtype and the source of keys of all that is made here.
@@ -64,7 +63,7 @@ class Plan:
     num_res_blocks: int
     attn_resolutions: Sequence[int]
     block: Callable[..., ResBlock]
-    attend: Callable[[int, str], Attention]
+    attend: Callable[[int, str, int], Any]
     resize: Callable[[int, int, str], Resample] | None
     norm: Callable[[int], GroupNorm]
     make: dict[str, Any]
@@ -112,7 +111,7 @@ class UNet(nnx.Module):
                 level.blocks.append(plan.next_block(c, width))
                 c = width
                 if size in plan.attn_resolutions:
-                    level.attention.append(plan.attend(c, "down"))
+                    level.attention.append(plan.attend(c, "down", size))
                 skips.append(c)
             if size != plan.sizes[-1]:
                 level.resize = plan.next_resize(c, "down")
@@ -126,7 +125,8 @@ class UNet(nnx.Module):
                     c_pyramid = c
                 skips.append(c)
             self.down.append(level)
-        self.middle = nnx.List([plan.next_block(c, c), plan.attend(c, "middle"), plan.next_block(c, c)])
+        attend = plan.attend(c, "middle", plan.sizes[-1])
+        self.middle = nnx.List([plan.next_block(c, c), attend, plan.next_block(c, c)])
         return skips
 
     def build_up(self, plan: Plan, skips: list[int], c_out: int, init_scale: float) -> None:
@@ -141,7 +141,7 @@ class UNet(nnx.Module):
                 level.blocks.append(plan.next_block(c + c_skip, width, groups0=groups0))
                 c = width
                 if attends and (self.attend_each_block or j == plan.num_res_blocks):
-                    level.attention.append(plan.attend(c, "up"))
+                    level.attention.append(plan.attend(c, "up", size))
             grow = {"way": "up", "fir_kernel": plan.fir_kernel, **plan.make}
             if self.progressive == "output_skip" or (self.progressive == "residual" and lowest):
                 level.norm = plan.norm(c)
@@ -171,11 +171,15 @@ class UNet(nnx.Module):
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b h w c2"]:
         """The network's output for images x at noise c_noise; dropout where `keys` gives each example its key."""
-        check_call(x, c_noise, condition, keys, self.shape, self.condition_sizes)
+        self.check(x, c_noise, condition, keys)
         c_noise, told = c_noise.astype(x.dtype), self.read(condition or {}, len(x))
         time, text = self.embed(c_noise, told), told.get("text")
         h, skips = self.encode(self.joined(x if self.centered else 2 * x - 1, told), time, keys, text)
         return self.scaled(self.decode(h, skips, time, keys, text).astype(x.dtype), c_noise)
+
+    def check(self, x: Array, c_noise: Array, condition: Mapping[str, Array] | None, keys: Array | None) -> None:
+        """Raise ValueError unless it can be called so."""
+        check_call(x, c_noise, condition, keys, self.shape, self.condition_sizes)
 
     def read(self, condition: Mapping[str, Array], batch: int) -> Mapping[str, Array]:
         """What the parts are told, of the condition of so many examples: here it is that.

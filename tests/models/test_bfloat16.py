@@ -1,5 +1,6 @@
 """Networks that compute in bfloat16: what stays in float32, and how far the output is from that of float32."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.models.published_weights import compiled
 SIZES = {"image_size": 8, "num_channels": 3}
 UNET = SIZES | {"nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (4,), "label_dim": 3}
 TEXT = {"head_channels": 16, "vocabulary": 6, "tokens": 3, "text_width": 8, "text_layers": 2, "text_heads": 2}
+TOKENS = SIZES | {"nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "depths": (0, 1), "num_heads": (2,), "text_dim": 6}
+TOKENS |= {"pooled_dim": 5, "size_features": 4}
 OPTIONS: dict[str, dict[str, Any]] = {
     "ncsnpp": UNET | {"progressive_input": "residual", "embedding_type": "fourier", "fir": True},
     "ddpm": UNET,
@@ -23,6 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "adm": UNET | {"head_channels": 16, "augment_dim": 9},
     "guided_unet": UNET,
     "glide": {name: UNET[name] for name in UNET if name != "label_dim"} | TEXT,
+    "cross_attention_unet": TOKENS,
     "noisy_classifier": UNET | {"head_channels": 16},
     "ncsn": SIZES | {"nf": 8, "num_scales": 4},
     "ncsnv2_64": SIZES | {"nf": 8, "num_scales": 4, "sigma_min": 0.1, "sigma_max": 1.0},
@@ -48,6 +52,9 @@ def network(name: str, dtype: str | None) -> Network:
 def condition_of(name: str) -> dict[str, jax.Array] | None:
     if name == "glide":
         return {"tokens": jnp.arange(6).reshape(2, 3), "mask": jnp.arange(6).reshape(2, 3) < 4}
+    if name == "cross_attention_unet":
+        sizes = {"text": (3, 6), "pooled": (5,), "size": (6,)}
+        return {entry: jnp.linspace(0, 1, 2 * math.prod(size)).reshape(2, *size) for entry, size in sizes.items()}
     sizes = {"label": 3} if "label_dim" in OPTIONS[name] and name != "noisy_classifier" else {}
     sizes |= {"augment": 9} if "augment_dim" in OPTIONS[name] else {}
     return {entry: jnp.linspace(0, 1, 2 * size).reshape(2, size) for entry, size in sizes.items()} or None
