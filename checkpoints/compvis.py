@@ -98,7 +98,7 @@ def read(path: str | Path, network: Network) -> Weights:
     if network.name not in AUTOENCODERS:
         raise ValueError(
             f"{path} is read for the autoencoder in it, and the config's model.name is {network.name!r}; take one of "
-            f"{', '.join(AUTOENCODERS)}"
+            f"{', '.join(AUTOENCODERS)}, or cross_attention_unet for the text-conditional U-Net"
         )
     saved = load(path)
     within = any(name.startswith(FIRST_STAGE) for name in saved)
@@ -111,7 +111,7 @@ def read(path: str | Path, network: Network) -> Weights:
     raw = {name: array for name, array in tensors.items() if name.startswith(PARTS)}
     where = places(network)
     variables = fill(str(path), network, where, raw)
-    averaged = {} if within else _averages(raw, saved)
+    averaged = {} if within else averages(raw, saved)
     average = fill(f"{path} ({AVERAGE})", network, where, averaged) if averaged else variables
     scale = saved.get(SCALE)
     metadata = {"scaling_factor": float(scale)} if isinstance(scale, np.ndarray) and scale.size == 1 else {}
@@ -134,7 +134,7 @@ def discriminator(network: Network, saved: Mapping[str, Any], file: str) -> dict
     return fill(file, network, where, arrays)
 
 
-def _averages(raw: Mapping[str, np.ndarray], saved: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The averaged weights under the names of the raw ones; none where the file has none."""
-    theirs = {name: AVERAGE + name.replace(".", "") for name in raw}
+def averages(raw: Mapping[str, np.ndarray], saved: Mapping[str, Any], within: str = "") -> dict[str, np.ndarray]:
+    """The averaged weights under the names of the raw ones, of which `within` is no part; none where there are none."""
+    theirs = {name: AVERAGE + name.removeprefix(within).replace(".", "") for name in raw}
     return {name: saved[average] for name, average in theirs.items() if average in saved}

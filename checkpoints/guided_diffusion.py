@@ -16,7 +16,7 @@ first, whatever its flag use_new_attention_order says: its code never reads the 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,33 +77,39 @@ ALONG_SEQUENCE = re.compile(r"\.(qkv|encoder_kv|proj_out)\.")
 """Convolutions along the sequence of pixels; in consistency_models over the image."""
 
 
-def places(network: Network) -> dict[str, Place]:
-    """Where these files keep each of the network's arrays.
+def numbered(module: str, num_res_blocks: int, attends: Sequence[bool]) -> tuple[str, str]:
+    """What these files call a block of ours, of a network whose levels attend so, and our name of the part in it.
 
     Both ways are numbered straight through: on the way down each block, and the halving behind a level's last, has a
-    number of its own; on the way up what doubles stands inside the last block's, behind its attention.
+    number of its own; on the way up what doubles stands inside the last block's, behind its attention. The convolution
+    that halves or doubles has its name there already.
     """
+    way, number, *rest = module.split(".")
+    if way == "middle":
+        return f"middle_block.{number}", ".".join(rest)
+    level, each = int(number), num_res_blocks + 1
+    if rest[0] == "resize":
+        part = rest[1]
+        if way == "down":
+            return f"input_blocks.{(level + 1) * each}.0", "op" if part == "conv" else part
+        return f"output_blocks.{(level + 1) * each - 1}.{1 + attends[-1 - level]}", part
+    index = level * each + int(rest[1]) + (way == "down")
+    blocks = {"down": "input_blocks", "up": "output_blocks"}[way]
+    return f"{blocks}.{index}.{rest[0] == 'attention':d}", ".".join(rest[2:])
+
+
+def places(network: Network) -> dict[str, Place]:
+    """Where these files keep each of the network's arrays."""
     options = effective_options(network)
-    each = options["num_res_blocks"] + 1
     sizes = shorter_sides(options["image_size"], len(options["ch_mult"]))
+    attends = [size in options["attn_resolutions"] for size in sizes]
 
     def inside(module: str) -> str:
-        way, number, *rest = module.split(".")
-        if way == "transformer":
-            return f"transformer.resblocks.{rest[0]}.{LAYERS[rest[1]]}"
-        if way == "middle":
-            return f"middle_block.{number}.{PARTS[rest[0]]}"
-        level = int(number)
-        if rest[0] == "resize":
-            part = "op" if way == "down" else "conv"  # a plain convolution, else a block's part
-            part = part if rest[1] == "conv" else PARTS[rest[1]]
-            if way == "down":
-                return f"input_blocks.{(level + 1) * each}.0.{part}"
-            behind = 1 + (sizes[-1 - level] in options["attn_resolutions"])
-            return f"output_blocks.{(level + 1) * each - 1}.{behind}.{part}"
-        index = level * each + int(rest[1]) + (way == "down")
-        blocks = {"down": "input_blocks", "up": "output_blocks"}[way]
-        return f"{blocks}.{index}.{rest[0] == 'attention':d}.{PARTS[rest[2]]}"
+        if module.startswith("transformer."):
+            _, _, number, layer = module.split(".")
+            return f"transformer.resblocks.{number}.{LAYERS[layer]}"
+        block, part = numbered(module, options["num_res_blocks"], attends)
+        return f"{block}.{PARTS.get(part, part)}"
 
     def place(module: str, array: str) -> Place:
         if array in EMBEDDINGS:

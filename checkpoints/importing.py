@@ -4,7 +4,7 @@ import importlib
 import json
 from pathlib import Path
 
-from checkpoints import compvis, diffusers_autoencoder, guided_diffusion
+from checkpoints import compvis, compvis_unet, diffusers_autoencoder, diffusers_text_unet, guided_diffusion
 from checkpoints.published import Weights
 from models import AUTOENCODERS
 from models.functional import Network
@@ -23,11 +23,15 @@ def detect(path: Path, network: str = "") -> str:
         alone = not (path / "unet").exists()
         if (network in AUTOENCODERS or alone) and diffusers_autoencoder.find(path):
             return "diffusers_autoencoder"
+        if diffusers_text_unet.find(path):
+            return "diffusers_text_unet"
         if (path / "config.json").exists() or (path / "unet" / "config.json").exists():
             return "diffusers"
         raise ValueError(f"{path} is a folder without a config.json; diffusers' folders hold one beside their weights")
     with open(path, "rb") as file:
         start = file.read(2**20)  # the names of tensors come before their numbers, in archives of torch too
+    if network == compvis_unet.NETWORK and compvis_unet.PREFIX.encode() in start:
+        return "compvis_unet"
     if any(mark in start for mark in compvis.MARKS):
         return "compvis"
     if guided_diffusion.FIRST in start:
@@ -41,8 +45,8 @@ def detect(path: Path, network: str = "") -> str:
         return "score_sde_jax"
     raise ValueError(
         f"{path} is none of the formats that can be imported: checkpoint_N of score_sde (flax msgpack), .pth of "
-        "score_sde_pytorch, .pkl of EDM, .pt of guided-diffusion, .ckpt and .safetensors of CompVis' autoencoders, or "
-        "a folder of diffusers"
+        "score_sde_pytorch, .pkl of EDM, .pt of guided-diffusion, .ckpt and .safetensors of CompVis, or a folder of "
+        "diffusers"
     )
 
 
