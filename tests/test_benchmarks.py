@@ -22,6 +22,7 @@ from benchmarks import (
     solvers,
     solvers_deviation,
     startup,
+    text_unet,
     train_step,
 )
 from benchmarks.common import first_calls, speedups, timed_in_turn
@@ -379,3 +380,16 @@ def test_steered_digits_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [row["method"] for row in found["inpainting"]][2:] == ["consistent"] and found["inpainting"][2][
         "known_exact"
     ]
+
+
+@pytest.mark.slow
+def test_a_text_conditional_network_is_timed_in_a_process_of_its_own(tmp_path: Path) -> None:
+    model = {"nf": 8, "ch_mult": [1, 2], "depths": [0, 1], "num_res_blocks": 1, "num_heads": [2], "text_dim": 6}
+    sizes = ["--size=8", "--tokens=3", "--repeats=2", "--dtypes", "float32"]
+    flags = [f"--model={json.dumps(model | {'num_groups': 4})}", *sizes, f"--out={tmp_path / 'out.json'}"]
+    result = text_unet.main(flags)
+    assert json.loads((tmp_path / "out.json").read_text()) == json.loads(json.dumps(result))
+    row = result["contenders"]["ours float32"]
+    assert row["parameters"] > 1000 and row["peak_bytes"] > row["program_bytes"] > 0
+    assert 0 < row["seconds"]["min"] <= row["median_seconds"] and row["processor_seconds"] > 0
+    assert ("diffusers float32" in result["contenders"]) != bool(result["libraries_without"])
