@@ -311,15 +311,8 @@ def test_every_number_of_a_constructor(name: str) -> None:
 def test_every_number_of_a_network(name: str) -> None:
     """Of the constructor itself, before any weight is drawn; counts take no fraction either."""
     needed = {"shape": (2,)} if name == "mlp" else {"image_size": 8, "num_channels": 1}
-    needed |= (
-        {"label_dim": 2}
-        if name == "noisy_classifier"
-        else {"num_scales": 9}
-        if name == "ncsn"
-        else {"tokens": 3}
-        if name == "glide"
-        else {}
-    )
+    more = {"noisy_classifier": {"label_dim": 2}, "ncsn": {"num_scales": 9}, "glide": {"tokens": 3}}
+    needed |= more.get(name, {})
     needed = {"num_channels": 1} if name == "patch_discriminator" else needed
     for option, allowed in ranges_of(MODELS[name]).items():
         inner = getattr(allowed, "given", allowed)
