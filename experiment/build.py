@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import os
 from typing import Any, cast
 
 import numpy as np
@@ -19,7 +20,8 @@ from experiment.schedule import joined
 from experiment.scheduler import check_sampler
 from experiment.weights import load
 from experiment.workdir import Workdir
-from models import MODELS
+from limits import Sides, sides
+from models import AUTOENCODERS, MODELS
 from models.functional import Network, Variables
 
 EMA_FIELDS = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup")
@@ -77,16 +79,60 @@ def _codec(config: ConfigDict, source: data.Source) -> Codec:
         )
     run = of_folder("data.codec", name)
     rules.check(rules.of_codec(config, source, run))
+    chosen = {"scale": config.data.latent_scale, "shift": config.data.latent_shift}
+    return _latents(run, name, levels, step=config.data.codec_checkpoint, tile=config.data.latent_tile, **chosen)
+
+
+def _latents(
+    run: Experiment, folder: str, pictures: GreyLevels, *, step: int, tile: int, scale: Any, shift: Any
+) -> Latents:
+    """The codec of an autoencoder's run for such pictures; its weights are read when they are first needed."""
 
     def weights() -> Variables:
-        with Workdir(name).store(read_only=True) as store:
-            return load(store, run.network, ema=True, step=config.data.codec_checkpoint)[1]
+        with Workdir(folder).store(read_only=True) as store:
+            return load(store, run.network, ema=True, step=step)[1]
 
-    autoencoder = RunAutoencoder(run.network, weights, cast(Any, source.shape), config.data.latent_tile)
     own = {"scale": run.config.model.get("scaling_factor", 0.0), "shift": run.config.model.get("shift_factor", 0.0)}
-    given = {"scale": config.data.latent_scale, "shift": config.data.latent_shift}
-    chosen = {name: own[name] if value is None and own["scale"] else value for name, value in given.items()}
-    return Latents(levels, autoencoder, **chosen)
+    chosen = {
+        name: own[name] if value is None and own["scale"] else value
+        for name, value in {"scale": scale, "shift": shift}.items()
+    }
+    autoencoder = RunAutoencoder(run.network, weights, cast(Any, pictures.shape), tile)
+    autoencoder.shape  # noqa: B018  (pictures of a size that it does not take are refused here)
+    return Latents(pictures, autoencoder, **chosen)
+
+
+def load_autoencoder(
+    folder: str | os.PathLike, *, image_size: Sides | None = None, checkpoint: int = -1, tile: int = 0
+) -> Latents:
+    """The codec of a run that has trained an autoencoder, or holds an imported one.
+
+    ``codec.of_pictures(codec.pictures.encode(images))`` are the latents x of stored pictures (uint8), at the means of
+    their posteriors, and ``codec.decode(x)`` the stored pictures of latents. They are scaled and shifted by the run's
+    ``model.scaling_factor`` and ``model.shift_factor``; where these are not known, as of a training, they are left
+    as they are.
+
+    Args:
+      folder: the --workdir of the run.
+      image_size: one side, or (height, width), of the pictures; None: of those that it was trained on.
+      checkpoint: the step, whose averaged weights are taken; -1: the newest.
+      tile: how many latents a side are decoded at once (`autoencoders.tiles`); 0: all.
+
+    Raises:
+      ValueError: a folder that holds no run, or another than an autoencoder's; a size that it does not take.
+      OSError: no checkpoint, or none of that step.
+    """
+    run = of_folder("the folder", os.fspath(folder))
+    if not run.compresses:
+        raise ValueError(
+            f"{folder} holds a run of model.name {run.config.model.name!r}, which is no autoencoder "
+            f"({', '.join(AUTOENCODERS)}); experiment.load reads the others"
+        )
+    shape = run.codec.shape if image_size is None else (*sides(image_size), run.codec.shape[2])
+    pictures = dataclasses.replace(cast(GreyLevels, run.codec), shape=shape)
+    codec = _latents(run, os.fspath(folder), pictures, step=checkpoint, tile=tile, scale=None, shift=None)
+    known = {"scale": 1.0, "shift": 0.0}
+    return dataclasses.replace(codec, **{name: value for name, value in known.items() if getattr(codec, name) is None})
 
 
 def _stand_in(config: ConfigDict, shape: tuple[int, ...]) -> data.Source:

@@ -216,7 +216,8 @@ def of_config(config: ConfigDict, workdir: Workdir) -> Run:
     if config.model.name in AUTOENCODERS:
         raise ValueError(
             f"{workdir.path} holds an autoencoder (model.name {config.model.name!r}), which has neither a score nor "
-            f"samples; load a run that was trained on its latents (data.codec={os.fspath(workdir.path)!r})"
+            f"samples; experiment.load_autoencoder reads it, and a run that was trained on its latents "
+            f"(data.codec={os.fspath(workdir.path)!r}) is loaded like any other"
         )
     experiment = of_run(config, workdir)
     return Run(experiment, *load_run(workdir, experiment.network, config))

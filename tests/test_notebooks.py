@@ -3,16 +3,15 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
-import jupytext
-import nbformat
 import pytest
 from ml_collections import ConfigDict
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 
-from configs.vp import digits, digits_classes, digits_classifier, photo_patches_16
+from configs.autoencoders import photos as autoencoders_photos
+from configs.latent import photos as latent_photos
+from configs.vp import digits, digits_classes, digits_classifier, photo_patches_16, photos_64
 from experiment.build import build
 from experiment.workdir import Workdir
 
@@ -24,8 +23,24 @@ MOST_BYTES = 700 * 1024
 STEERED = {"RUN_CLASSES": digits_classes, "RUN_CLASSIFIER": digits_classifier, "RUN_PHOTOS": photo_patches_16}
 
 
-def execute(notebook: nbformat.NotebookNode, **runs: Path) -> str:
+def stored(name: str) -> Any:
+    """The notebook as it is stored, with its outputs."""
+    import nbformat  # takes seconds, so that it is not imported where tests are collected
+
+    return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+
+
+def script(name: str) -> Any:
+    """The notebook of a script."""
+    import jupytext  # takes seconds too
+
+    return jupytext.read(NOTEBOOKS / f"{name}.py")
+
+
+def execute(notebook: Any, **runs: Path) -> str:
     """Run all cells as from the notebooks' own folder, with trained `runs` by their variables; what they printed."""
+    from nbclient import NotebookClient
+
     # One device, as at home; most of the time is compiling, so its last stage is kept short.
     flags = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PLATFORMS": "cpu"}
     folders = {variable: str(path) for variable, path in runs.items()}
@@ -38,10 +53,10 @@ def execute(notebook: nbformat.NotebookNode, **runs: Path) -> str:
     return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
 
 
-def tiny_run(path: Path, config: ConfigDict) -> None:
+def tiny_run(path: Path, config: ConfigDict, **options: Any) -> None:
     """A run as training leaves it: a config and a checkpoint, here of a tiny network and untrained weights."""
     with config.unlocked():
-        config.model.update(nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=())
+        config.model.update({"nf": 8, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()} | options)
         if "head_channels" in config.model:
             config.model.head_channels = 8
         config.sampling.update(steps=2, flow_steps=2, evaluations=8, rtol=0.1, atol=0.1)
@@ -53,22 +68,23 @@ def tiny_run(path: Path, config: ConfigDict) -> None:
 
 
 def test_there_are_notebooks() -> None:
-    assert NAMES == ["explore_maps", "explore_samplers", "steer_digits"]
+    assert NAMES == ["explore_latents", "explore_maps", "explore_samplers", "steer_digits"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_both_forms_are_the_same_notebook(name: str) -> None:
-    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    script = jupytext.read(NOTEBOOKS / f"{name}.py")
-    assert [(c.cell_type, c.source) for c in notebook.cells] == [(c.cell_type, c.source) for c in script.cells]
+    assert [(c.cell_type, c.source) for c in stored(name).cells] == [
+        (c.cell_type, c.source) for c in script(name).cells
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_stored_outputs_are_whole_small_and_free_of_errors(name: str) -> None:
-    path = NOTEBOOKS / f"{name}.ipynb"
-    notebook = nbformat.read(path, as_version=4)
+    import nbformat
+
+    notebook = stored(name)
     nbformat.validate(notebook)
-    assert path.stat().st_size < MOST_BYTES
+    assert (NOTEBOOKS / f"{name}.ipynb").stat().st_size < MOST_BYTES
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [o for cell in cells for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"]
@@ -78,14 +94,34 @@ def test_the_stored_outputs_are_whole_small_and_free_of_errors(name: str) -> Non
 @pytest.mark.slow
 def test_the_notebook_runs_and_reads_a_trained_run(tmp_path: Path) -> None:
     tiny_run(tmp_path / "run", digits.get_config())
-    printed = execute(jupytext.read(NOTEBOOKS / "explore_samplers.py"), RUN=tmp_path / "run")
+    printed = execute(script("explore_samplers"), RUN=tmp_path / "run")
     assert "digits, SDE vp, step 7" in printed
 
 
 @pytest.mark.slow
 def test_the_notebook_on_maps_runs() -> None:
     """It needs no run, and trains for few steps here."""
-    assert "from the exact ends" in execute(jupytext.read(NOTEBOOKS / "explore_maps.py"), STEPS=Path("30"))
+    assert "from the exact ends" in execute(script("explore_maps"), STEPS=Path("30"))
+
+
+@pytest.mark.slow
+def test_the_notebook_on_latents_runs_on_runs_of_its_configs(tmp_path: Path) -> None:
+    runs = {variable: tmp_path / variable for variable in ("RUN_AUTOENCODER", "RUN_LATENT", "RUN_PIXELS")}
+    tiny_run(runs["RUN_AUTOENCODER"], autoencoders_photos.get_config(), ch_mult=(1, 1, 1), num_groups=4)
+    of_latents = latent_photos.get_config(str(runs["RUN_AUTOENCODER"]))
+    of_latents.data.update(latent_scale=1.0, latent_shift=0.0, latent_cache="")
+    tiny_run(runs["RUN_LATENT"], of_latents)
+    tiny_run(runs["RUN_PIXELS"], photos_64.get_config())
+    printed = execute(script("explore_latents"), **runs, SAMPLES=Path("8"))
+    assert "12,288 numbers to 1,024: PSNR" in printed
+    assert [line.split()[0] for line in printed.splitlines()[-3:]] == ["latents", "pixels", "floor"]
+
+
+@pytest.mark.slow
+def test_without_runs_the_notebook_on_latents_says_how_to_train(tmp_path: Path) -> None:
+    runs = {variable: tmp_path / variable for variable in ("RUN_AUTOENCODER", "RUN_LATENT", "RUN_PIXELS")}
+    printed = execute(script("explore_latents"), **runs)
+    assert printed.count("`make latent` trains it") == 2 and "`python -m benchmarks.latent` trains it" in printed
 
 
 @pytest.mark.slow
@@ -93,7 +129,7 @@ def test_the_notebook_on_steering_runs_on_runs_of_its_configs(tmp_path: Path) ->
     for variable, config in STEERED.items():
         tiny_run(tmp_path / variable, config.get_config())
     runs = {variable: tmp_path / variable for variable in STEERED}
-    printed = execute(jupytext.read(NOTEBOOKS / "steer_digits.py"), **runs)
+    printed = execute(script("steer_digits"), **runs)
     assert printed.count("step 7") == 3
     assert "7 scales, 1 compilation" in printed
     assert "4 masks, 1 compilation" in printed
@@ -102,7 +138,7 @@ def test_the_notebook_on_steering_runs_on_runs_of_its_configs(tmp_path: Path) ->
     assert all(line.endswith("True") for line in halves)
 
 
-def sections(notebook: nbformat.NotebookNode, *, first: int, last: int) -> nbformat.NotebookNode:
+def sections(notebook: Any, *, first: int, last: int) -> Any:
     """The imports, so many sections from the beginning and so many from the end: all but what takes time."""
     heads = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## ")]
     notebook.cells = notebook.cells[: heads[first]] + notebook.cells[heads[-last] :]
@@ -112,21 +148,21 @@ def sections(notebook: nbformat.NotebookNode, *, first: int, last: int) -> nbfor
 @pytest.mark.slow
 def test_the_first_section_runs_and_a_trained_run_is_read(tmp_path: Path) -> None:
     tiny_run(tmp_path / "run", digits.get_config())
-    notebook = sections(jupytext.read(NOTEBOOKS / "explore_samplers.py"), first=1, last=1)
+    notebook = sections(script("explore_samplers"), first=1, last=1)
     assert notebook.cells.pop().source.startswith("if TRAINED:")  # draws with six samplers: their compiling is slow
     assert "digits, SDE vp, step 7" in execute(notebook, RUN=tmp_path / "run")
 
 
 @pytest.mark.slow
 def test_without_a_trained_run_the_notebook_says_how_to_make_one(tmp_path: Path) -> None:
-    notebook = sections(jupytext.read(NOTEBOOKS / "explore_samplers.py"), first=0, last=1)
+    notebook = sections(script("explore_samplers"), first=0, last=1)
     assert "`make demo`" in execute(notebook, RUN=tmp_path / "nothing")
 
 
 @pytest.mark.slow
 def test_without_runs_the_notebook_on_steering_judges_real_digits_and_says_how_to_train(tmp_path: Path) -> None:
     runs = {variable: tmp_path / variable for variable in STEERED}
-    printed = execute(jupytext.read(NOTEBOOKS / "steer_digits.py"), **runs)
+    printed = execute(script("steer_digits"), **runs)
     mark = next(line for line in printed.splitlines() if line.startswith("real digits, held out"))
     recognised, _, _, spread = (float(number) for number in mark.split()[-4:])
     assert recognised > 0.98
@@ -137,6 +173,9 @@ def test_without_runs_the_notebook_on_steering_judges_real_digits_and_says_how_t
 
 
 def test_a_cell_that_raises_fails_the_execution(tmp_path: Path) -> None:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("raise RuntimeError('planted')")])
+    from nbclient.exceptions import CellExecutionError
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    notebook = new_notebook(cells=[new_code_cell("raise RuntimeError('planted')")])
     with pytest.raises(CellExecutionError, match="planted"):
         execute(notebook)

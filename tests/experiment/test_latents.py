@@ -12,7 +12,7 @@ import pytest
 import main
 from autoencoders import GreyLevels, Latents, of_one_space
 from data.source import take
-from experiment import Refusal, build, encoded, load
+from experiment import Refusal, build, encoded, load, load_autoencoder
 from experiment.build import of_run
 from experiment.weights import load_run
 from experiment.workdir import Workdir
@@ -160,6 +160,37 @@ def test_a_codec_is_an_autoencoder(codec: Path, tmp_path: Path) -> None:
     Workdir(tmp_path).begin(diffusion)
     with pytest.raises(ValueError, match=r"whose network is 'ncsnpp'; it must be levels, or the folder"):
         build(latent_config(tmp_path))
+
+
+def test_an_autoencoder_is_loaded_by_itself(codec: Path) -> None:
+    found, experiment = load_autoencoder(codec), build(latent_config(codec))
+    pictures = take(experiment.source.train, np.arange(4))["image"]
+    x = found.of_pictures(found.pictures.encode(pictures))
+    np.testing.assert_array_equal(x, take(experiment.encoded.train, np.arange(4))["encoded"][..., :2])
+    assert found.decode(x).shape == pictures.shape and found.decode(x).dtype == np.uint8
+    assert (found.scale, found.shift) == (1.0, 0.0)
+    assert load_autoencoder(codec, image_size=(16, 12)).shape == (8, 6, 2)
+
+
+def test_a_loaded_autoencoder_keeps_the_factors_of_its_file(tmp_path: Path) -> None:
+    config = write_autoencoder(tmp_path / "scaled")
+    with config.unlocked():
+        config.model.update(scaling_factor=0.5, shift_factor=0.25)
+    Workdir(tmp_path / "scaled").begin(config)
+    found = load_autoencoder(tmp_path / "scaled")
+    assert (found.scale, found.shift) == (0.5, 0.25)
+
+
+def test_what_is_loaded_as_an_autoencoder_is_one(codec: Path, tmp_path: Path) -> None:
+    Workdir(tmp_path / "latent").begin(latent_config(codec))
+    with pytest.raises(ValueError, match=r"model\.name 'ncsnpp', which is no autoencoder"):
+        load_autoencoder(tmp_path / "latent")
+    with pytest.raises(ValueError, match=r"the folder is .*nothing', which holds no run"):
+        load_autoencoder(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="15"):
+        load_autoencoder(codec, image_size=15)
+    with pytest.raises(ValueError, match=r"load_autoencoder reads it"):
+        load(codec)
 
 
 @pytest.fixture(scope="module")
