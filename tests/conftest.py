@@ -1,5 +1,6 @@
 """Set before JAX computes: the CPU, eight virtual devices, run-time checks of the array annotations, a shared cache."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         from experiment import compilation_cache
 
         compilation_cache.sweep(CACHE, compilation_cache.LIMIT)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected is no garbage: passing over it again and again takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config = default.get_config()
     config.data.dataset = "photo_patches"
     with config.unlocked():
-        config.data.update(size=64, image_size=64, num_channels=3)
+        config.data.update(size=64, image_size=64, num_channels=3, test_length=500)
         config.model.update(
             name="autoencoder_kl",
             nf=16,
@@ -29,17 +29,18 @@ def get_config() -> ConfigDict:
     config.model.ema_rate = 0.998
     config.training.loss = "autoencoder"
     config.training.batch_size = 8
-    config.training.n_iters = 600
-    config.training.disc_start = 300
+    config.training.n_iters = 1200
+    config.training.disc_start = 600
     config.training.disc_layers = 2
     config.training.disc_channels = 16
-    config.training.eval_freq = 200
-    config.training.snapshot_freq = 300
+    config.training.eval_freq = 400
+    config.training.snapshot_freq = 600
     config.training.snapshot_freq_for_preemption = 100
-    config.optim.lr = 1e-3
+    config.optim.lr = 2e-3
     config.optim.beta1 = 0.5
     config.optim.beta2 = 0.9
     config.optim.warmup = 50
+    config.optim.decay_steps = 1200
     config.optim.grad_clip = 0.0  # the loss is a sum over an image's numbers, and as large as they are many
     config.eval.batch_size = 64
     config.eval.enable_bpd = False

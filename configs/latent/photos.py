@@ -18,8 +18,8 @@ def get_config(codec: str = "runs/photos_autoencoder") -> ConfigDict:
     with config.unlocked():
         config.data.update(train_length=10_000, test_length=500)
         config.model.attn_resolutions = (8,)
-    config.training.n_iters = 1500
-    config.training.eval_freq = 500
-    config.training.snapshot_freq = 750
-    config.optim.decay_steps = 1500
+    config.training.n_iters = 800
+    config.training.eval_freq = 400
+    config.training.snapshot_freq = 400
+    config.optim.decay_steps = 800
     return config

@@ -16,9 +16,9 @@ def get_config() -> ConfigDict:
         config.data.update(train_length=10_000, test_length=500)
         config.model.attn_resolutions = (16,)
     config.data.uniform_dequantization = True
-    config.training.n_iters = 1500
-    config.training.eval_freq = 500
-    config.training.snapshot_freq = 750
+    config.training.n_iters = 800
+    config.training.eval_freq = 400
+    config.training.snapshot_freq = 400
     config.training.snapshot_freq_for_preemption = 50
-    config.optim.decay_steps = 1500
+    config.optim.decay_steps = 800
     return config

@@ -71,7 +71,7 @@ def assert_close(actual, expected, tolerance):
 
 
 # Every day a network of each kind, in one precision; the others with all tests.
-EVERY_DAY = (("ve_ncsnpp_cont", "float32"), ("ve_ncsnpp_skip_cont", "float64"), ("vp_ddpm_cont", "float64"))
+EVERY_DAY = (("ve_ncsnpp_cont", "float32"), ("vp_ddpm_cont", "float64"))
 TORCH_CASES = [
     pytest.param(name, precision, marks=[] if (name, precision) in EVERY_DAY else pytest.mark.slow)
     for name in TORCH

@@ -68,7 +68,9 @@ SHORT = Discrete(schedule=TableBeta(tuple(LinearBeta().discrete_betas(200))), t_
 
 @pytest.mark.parametrize("name", ["uniform", "quadratic", "log_snr", "karras"])
 @pytest.mark.parametrize(
-    "sde", [VP(), VE(), EDM(sigma_max=80.0, t_min=2.5e-5), SHORT], ids=["vp", "ve", "edm", "chain"]
+    "sde",
+    [VP(), pytest.param(VE(), marks=pytest.mark.slow), EDM(sigma_max=80.0, t_min=2.5e-5), SHORT],
+    ids=["vp", "ve", "edm", "chain"],
 )
 def test_grids_fall_to_their_end(sde, name: str) -> None:
     """Also below the SDE's own t_min; a chain's end at its cleanest level, which is all its network has seen."""

@@ -88,6 +88,7 @@ def _draws(name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", [name for name in CHAINS if name.startswith("pc_")])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "float64"], indirect=True)
 def test_complete_chain(name: str, precision: str) -> None:
     case = CHAINS[name]
     sde, n = SDES[case["sde"]], case["N"]

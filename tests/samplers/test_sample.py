@@ -93,8 +93,9 @@ def test_denoise_choices() -> None:
     [
         *((method, "tweedie") for method in METHODS if method not in SOLVERS),
         *(pytest.param(method, "none", marks=pytest.mark.slow) for method in METHODS if method not in SOLVERS),
-        *((method, "tweedie") for method in ("ddim", "dpmpp_3s", "unipc_3", "dpmpp_sde", "heun")),
-        ("dpmpp_2m", "none"),
+        *((method, "tweedie") for method in ("ddim", "dpmpp_3s", "dpmpp_sde", "heun")),
+        pytest.param("unipc_3", "tweedie", marks=pytest.mark.slow),
+        pytest.param("dpmpp_2m", "none", marks=pytest.mark.slow),
         ("heun", "none"),
     ],
 )

@@ -211,7 +211,7 @@ def test_a_run_of_micro_batches_goes_on_bit_for_bit(runs: dict, case: tuple) -> 
 
 
 @pytest.mark.parametrize("then", [ONE, EIGHT, CUT, FOUR_CUT])
-@pytest.mark.parametrize("first", [EIGHT, CUT])
+@pytest.mark.parametrize("first", [pytest.param(EIGHT, marks=pytest.mark.slow), CUT])
 def test_a_checkpoint_goes_on_on_other_devices(runs: dict, first: tuple, then: tuple, tmp_path: Path) -> None:
     """Saved over eight after two steps; then the losses and the end of the run on one that nothing interrupted."""
     half = runs[first].half

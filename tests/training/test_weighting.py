@@ -100,7 +100,10 @@ def test_the_loss_of_edm_is_the_mean_square_of_its_network(sde, x64: None) -> No
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
-@pytest.mark.parametrize(("name", "stratified"), [("edm", False), ("vp", False), ("subvp", True), ("ve", True)])
+@pytest.mark.parametrize(
+    ("name", "stratified"),
+    [("edm", False), pytest.param("vp", False, marks=pytest.mark.slow), ("subvp", True), ("ve", True)],
+)
 def test_lognormal_times(name: str, stratified: bool) -> None:
     """ln(sigma / alpha) of 40 000 draws is N(-1.2, 1.2^2) within the process's range (Kolmogorov at 1e-3)."""
     sde, n, key = PROCESSES[name], 40_000, jax.random.key(1)
