@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.training.snapshot_freq_for_preemption = 200
     config.optim.lr = 1e-3
     config.optim.warmup = 100
-    config.sampling.update(method="dpmpp_2m", evaluations=20, grid="log_snr", rtol=1e-3, atol=1e-3)
-    config.eval.update(batch_size=100, num_samples=1000, samplers=("dpmpp_2m",), frechet_size=16)
+    config.sampling.update(method="dpmpp_2m", evaluations=10, grid="log_snr", rtol=1e-3, atol=1e-3)
+    config.eval.update(batch_size=100, num_samples=400, samplers=("dpmpp_2m",), frechet_size=16)
     config.eval.update(bpd_max_examples=200, rtol=1e-3, atol=1e-3)
     return config
