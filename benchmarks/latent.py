@@ -5,8 +5,9 @@ python -m benchmarks.latent --autoencoder=runs/photos_autoencoder --latent=runs/
 The runs of latents are those of ``make latent``. The model of pixels is trained here by ``main.py``'s own training, as
 many steps as take the seconds that the latents' training took, without compiling; with --autoencoder_too the seconds of
 the autoencoder's training count as well. Both are drawn of by the sampler of their config, and measured by the Frechet
-distance over pixels averaged down to 16x16, of so many samples as their configs say against two halves of the training set; half against half
-is the floor. The seconds of a sample are those of the evaluation, decoding among them.
+distance over pixels averaged down to 16x16 of as many samples as their configs say (`eval.num_samples`), against two
+halves of the training set; half against half is the floor. The seconds of a sample are those of the evaluation,
+decoding among them.
 """
 
 import argparse
