@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from benchmarks import (
     autoencoder,
@@ -18,6 +19,7 @@ from benchmarks import (
     flops,
     guidance,
     likelihood,
+    rate_distortion,
     sampling,
     solvers,
     solvers_deviation,
@@ -27,7 +29,7 @@ from benchmarks import (
 )
 from benchmarks.common import first_calls, speedups, timed_in_turn
 from configs.ve import cifar10_ncsnpp_continuous
-from configs.vp import cifar10_ddpmpp_continuous, digits_classes
+from configs.vp import cifar10_ddpmpp_continuous, digits, digits_classes
 from experiment import build
 from experiment.workdir import Workdir
 from limits import sides
@@ -393,3 +395,31 @@ def test_a_text_conditional_network_is_timed_in_a_process_of_its_own(tmp_path: P
     assert row["parameters"] > 1000 and row["peak_bytes"] > row["program_bytes"] > 0
     assert 0 < row["seconds"]["min"] <= row["median_seconds"] and row["processor_seconds"] > 0
     assert ("diffusers float32" in result["contenders"]) != bool(result["libraries_without"])
+
+
+def untrained(folder: Path, config: ConfigDict) -> Path:
+    """A run of that config, with drawn weights, as step 1."""
+    workdir = Workdir(folder)
+    variables = build(config).network.init(jax.random.key(0))
+    workdir.begin(config)
+    with workdir.store() as store:
+        store.save(1, {"ema": variables["params"], "fixed": variables["fixed"]})
+    return folder
+
+
+@pytest.mark.slow
+def test_an_autoencoder_is_put_beside_the_progressive_coding_of_pixels(tmp_path: Path) -> None:
+    """More bits, less error; an autoencoder whose bits lie within the curve has an error of pixels beside its own."""
+    config = digits.get_config()
+    config.model.update(nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=())
+    pixels, code = untrained(tmp_path / "pixels", config), tmp_path / "code"
+    code.mkdir()
+    (code / "report.json").write_text(json.dumps({"reconstruction": {"bits_an_image": 40.0, "rmse": 12.0}}))
+    arguments = [f"--pixels={pixels}", f"--autoencoder={code}", "--levels=24", "--examples=3"]
+    rate_distortion.main([*arguments, f"--out={tmp_path / 'found.json'}"])
+    found = json.loads((tmp_path / "found.json").read_text())
+    bits, errors = found["pixels"]["bits_an_image"], found["pixels"]["rmse"]
+    assert len(bits) == len(errors) == 24 and bits == sorted(bits) and found["pixels"]["lossless"] > bits[-1]
+    assert errors[-1] < errors[0] < 255.0
+    assert found["autoencoders"]["code"] == {"bits_an_image": 40.0, "rmse": 12.0}
+    assert (tmp_path / "found.png").stat().st_size > 1000
