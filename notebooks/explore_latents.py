@@ -157,8 +157,9 @@ plt.show()
 # ## 2. What lies in the latents
 #
 # Each channel is a picture of 16 x 16. **Look at** how much of the crop can be seen in them: an autoencoder compresses
-# texture and leaves composition where it was. The last column is what the KL divergence charges at each place: most
-# where the crop has edges.
+# texture and leaves composition where it was. The last column is what the KL divergence charges at each place. It asks
+# how far a latent is from zero and how exactly it must be known, and not what its neighbours say: a blank sky costs as
+# much as leaves. That neighbours are alike is left to the diffusion model.
 
 # %%
 if codec:
@@ -198,8 +199,9 @@ if codec:
     plt.show()
 
 # %% [markdown]
-# **Between two pictures.** Half of one crop's latents and half of another's decode to a picture, not to two that shine
-# through each other; nor is it a third photograph, which is what the second stage is for.
+# **Between two pictures.** Half of one crop's latents and half of another's do not decode to two pictures that shine
+# through each other, as half of their pixels do; nor to a third photograph. Where latents may lie, and where not, is
+# what the second stage learns.
 
 # %%
 if codec:
