@@ -13,6 +13,7 @@ from jaxtyping import Array, Key
 from limits import check_known
 from models.adm import ADM
 from models.autoencoder import AutoencoderKL, AutoencoderVQ
+from models.clip import CLIP
 from models.cross_attention_unet import CrossAttentionUNet
 from models.ddpm import DDPM
 from models.edm_unet import EDMUNet
@@ -25,6 +26,7 @@ from models.ncsnpp import NCSNpp
 from models.ncsnv2 import NCSNv2, NCSNv2_128, NCSNv2_256
 from models.noisy_classifier import NoisyClassifier
 from models.patch_discriminator import PatchDiscriminator
+from models.text_encoder import TextEncoder
 
 MODELS: dict[str, type[Any]] = {
     "ncsnpp": NCSNpp,
@@ -43,6 +45,8 @@ MODELS: dict[str, type[Any]] = {
     "autoencoder_kl": AutoencoderKL,
     "autoencoder_vq": AutoencoderVQ,
     "patch_discriminator": PatchDiscriminator,
+    "text_encoder": TextEncoder,
+    "clip": CLIP,
 }
 
 CLASSIFIERS = ("noisy_classifier",)
@@ -53,6 +57,12 @@ DISCRIMINATORS = ("patch_discriminator",)
 
 AUTOENCODERS = ("autoencoder_kl", "autoencoder_vq")
 """Those that take images to a smaller grid, and back: they have the methods `encode` and `decode` too."""
+
+TEXT_ENCODERS = ("text_encoder",)
+"""Those that read texts, and no images: their `module(variables)` is called with the numbers of tokens."""
+
+MATCHERS = ("clip",)
+"""Those that say how well images and texts fit: a logit for each image and each text."""
 
 
 def create(name: str, *, key: Key[Array, ""], **options: Any) -> nnx.Module:
