@@ -359,24 +359,30 @@ def read(path: str | Path, network: Network) -> Weights:
     return Weights(variables["params"], variables["params"], variables["fixed"], 0, {"config": config}, file)
 
 
-def load_weights(folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
+def load_weights(
+    folder: Path, *, safetensors: str = WEIGHTS, pickle: str = WEIGHTS
+) -> tuple[Path, dict[str, np.ndarray]]:
     """The tensors of a folder by name, and the file that holds them or lists the files that do.
 
-    Safetensors come before pickles, and whole precision, in one file or in several, before half.
+    Safetensors come before pickles, and whole precision, in one file or in several, before half. The files of the two
+    kinds are called as `safetensors` and `pickle` say.
 
     Raises:
       ValueError: there is none of these files, or one that is damaged.
       OSError: a file of the list is not there.
     """
     for variant in ("", ".fp16"):
-        for kind, load in (("safetensors", safetensors_file.load), ("bin", torch_file.load)):
-            file = folder / f"{WEIGHTS}{variant}.{kind}"
+        for called, kind, load in (
+            (safetensors, "safetensors", safetensors_file.load),
+            (pickle, "bin", torch_file.load),
+        ):
+            file = folder / f"{called}{variant}.{kind}"
             if file.exists():
                 return file, load(file)
             for name in dict.fromkeys((f"{kind}{variant}.index.json", f"{kind}.index{variant}.json")):
-                if (index := folder / f"{WEIGHTS}.{name}").exists():
+                if (index := folder / f"{called}.{name}").exists():
                     return index, {k: v for shard in _shards(index) for k, v in load(shard).items()}
-    raise ValueError(f"{folder} holds neither {WEIGHTS}.safetensors nor {WEIGHTS}.bin")
+    raise ValueError(f"{folder} holds neither {safetensors}.safetensors nor {pickle}.bin")
 
 
 def _shards(index: Path) -> list[Path]:

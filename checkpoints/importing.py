@@ -6,19 +6,24 @@ from pathlib import Path
 
 from checkpoints import compvis, compvis_unet, diffusers_autoencoder, diffusers_text_unet, guided_diffusion
 from checkpoints.published import Weights
-from models import AUTOENCODERS
+from models import AUTOENCODERS, MATCHERS, TEXT_ENCODERS
 from models.functional import Network
 
 
 def detect(path: Path, network: str = "") -> str:
     """The format of a file or folder: the name of the module here that reads it, for a network of that name.
 
-    Where a folder or file holds a diffusion model beside its autoencoder, the network says which of them is meant.
+    Where a folder or file holds a diffusion model beside its autoencoder or its text encoder, the network says which of
+    them is meant; files of CLIP are read for a network that is one.
 
     Raises:
       FileNotFoundError: nothing there.
       ValueError: none of the formats.
     """
+    if path.exists() and network in TEXT_ENCODERS:
+        return "text_encoder"
+    if path.exists() and network in MATCHERS:
+        return "glide_clip" if path.is_dir() else "openai_clip"
     if path.is_dir():
         alone = not (path / "unet").exists()
         if (network in AUTOENCODERS or alone) and diffusers_autoencoder.find(path):

@@ -143,7 +143,9 @@ class CLIP(nnx.Module):
         check_options(type(self), locals())
         check_centered(centered)
         if num_channels != len(PIXEL_MEAN):
-            raise ValueError(f"num_channels={num_channels}: CLIP looks at images of three channels, red, green and blue")
+            raise ValueError(
+                f"num_channels={num_channels}: CLIP looks at images of three channels, red, green and blue"
+            )
         if not projection_dim:
             raise ValueError("projection_dim=0: both towers of CLIP end in one space, which has at least one feature")
         if any(side % patch_size for side in sides(image_size)):
@@ -175,9 +177,7 @@ class CLIP(nnx.Module):
         self.logit_scale = nnx.Param(jnp.asarray(FIRST_SCALE, jnp.float32))
         self.shape, self.told = (*sides(image_size), num_channels), bool(num_scales)
 
-    def encode_image(
-        self, x: Float[Array, "b h w c"], c_noise: Num[Array, " b"] | None = None
-    ) -> Float[Array, "b e"]:
+    def encode_image(self, x: Float[Array, "b h w c"], c_noise: Num[Array, " b"] | None = None) -> Float[Array, "b e"]:
         """The features of images in [-1, 1], of any length, at noise c_noise where the network is told the noise.
 
         Raises ValueError for images of another shape, or a noise where it is told none or the other way round.
