@@ -73,9 +73,7 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     for start in FILES:
         files = [file for file in sorted(Path(path).glob(f"{start}*")) if file.suffix in KINDS]
         if not files:
-            raise FileNotFoundError(
-                f"{path} holds no {start}*.pt: GLIDE's CLIP is two files, one a tower, in one folder"
-            )
+            raise FileNotFoundError(f"{path} holds no {start}*.pt: GLIDE's CLIP is two files in one folder")
         if len(files) > 1:
             raise ValueError(f"{path} holds {len(files)} files {start}*, {', '.join(f.name for f in files)}: keep one")
         tower = start.removeprefix("clip_")

@@ -1,8 +1,8 @@
-"""CLIP (Radford et al. 2021, arXiv:2103.00020): how well an image and a text fit; plain, or of noisy images (GLIDE's).
+"""CLIP (Radford et al. 2021, arXiv:2103.00020): how well an image and a text fit; plain, or of noisy images.
 
-Both towers end in one space, where the logit of a pair is exp(logit_scale) times the cosine of their angle. GLIDE's CLIP
-(Nichol et al. 2022, arXiv:2112.10741, sec. 2.4) was trained on noised images and is told the noise level, so that its
-gradient guides at every level.
+Both towers end in one space, where the logit of a pair is exp(logit_scale) times the cosine of their angle. The CLIP of
+GLIDE (Nichol et al. 2022, arXiv:2112.10741, sec. 2.4) was trained on noised images and is told the noise level, so that
+its gradient guides at every level.
 """
 
 from collections.abc import Mapping
@@ -96,8 +96,8 @@ class ImageTower(nnx.Module):
 class CLIP(nnx.Module):
     """Two towers, of images and of texts, and the scale of their logits.
 
-    The defaults are those of OpenAI's ViT-B/32, 151,277,313 parameters. Images are in [-1, 1] and are normalised here by
-    the mean and deviation of those of the publication; noised ones likewise.
+    The defaults are those of OpenAI's ViT-B/32, 151,277,313 parameters. Images are in [-1, 1] and are normalised here
+    by the mean and deviation of those of the publication; noised ones likewise.
 
     Args:
       image_size, num_channels: images are [b, height, width, 3].
@@ -143,9 +143,7 @@ class CLIP(nnx.Module):
         check_options(type(self), locals())
         check_centered(centered)
         if num_channels != len(PIXEL_MEAN):
-            raise ValueError(
-                f"num_channels={num_channels}: CLIP looks at images of three channels, red, green and blue"
-            )
+            raise ValueError(f"num_channels={num_channels}: CLIP looks at images in red, green and blue")
         if not projection_dim:
             raise ValueError("projection_dim=0: both towers of CLIP end in one space, which has at least one feature")
         if any(side % patch_size for side in sides(image_size)):

@@ -41,8 +41,8 @@ class TextFeatures(NamedTuple):
 class TextEncoder(nnx.Module):
     """A causal transformer over the tokens of a text.
 
-    It is not called as networks of images are: `network.module(variables)(ids)`. The defaults are those of CLIP-L, which
-    Stable Diffusion 1 reads: 123,060,480 parameters.
+    It is not called as networks of images are: `network.module(variables)(ids)`. The defaults are those of CLIP-L,
+    which Stable Diffusion 1 reads: 123,060,480 parameters.
 
     Args:
       vocabulary: tokens that there are. context: the most tokens of a text.
@@ -118,7 +118,7 @@ class TextEncoder(nnx.Module):
           skip: how many of the last layers `text` leaves out.
           norm: whether `text` goes through the final norm.
 
-        Raises ValueError for more tokens than `context`, a mask of another shape, or more layers left out than there are.
+        Raises ValueError for more tokens than `context`, a mask of another shape, or a skip of more layers than it has.
         """
         self._check(ids, mask, skip)
         h = self.token[...].at[ids].get(mode="fill", fill_value=jnp.nan) + self.position[: ids.shape[1]]

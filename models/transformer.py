@@ -41,7 +41,7 @@ def layer_norm(width: int, *, dtype: DTypeLike | None, rngs: nnx.Rngs | Keys) ->
 class Layer(nnx.Module):
     """Attention of the tokens to each other, then a map of each token, both residual.
 
-    The bias of the keys moves all logits of a query alike and has no effect; published weights hold it, but for GLIDE's.
+    The bias of the keys moves all logits of a query alike and has no effect; GLIDE's CLIP is without it.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Layer(nnx.Module):
     def __call__(
         self, h: Float[Array, "b n d"], *, causal: bool, mask: Bool[Array, "b n"] | None = None
     ) -> Float[Array, "b n d"]:
-        """The next layer's tokens; `causal`: none looks at later ones, `mask`: none looks at those where it is False."""
+        """The next tokens; `causal`: none looks at later ones; `mask`: none looks at those where it is False."""
         normed = self.norm0(h)
         query, key, value = (
             part(normed).reshape(*h.shape[:2], self.heads, -1) for part in (self.query, self.key, self.value)
