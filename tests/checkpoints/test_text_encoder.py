@@ -183,14 +183,10 @@ def test_files_of_stable_diffusion_hold_their_towers_by_these_names(tmp_path):
     ]
     saved = first | second | {"conditioner.embedders.1.model.logit_scale": np.float32(4)}
     for each, network in zip(found, both, strict=True):
-        assert text_encoder.state_dict_options(saved, each, heads=heads[each]) == (
-            "text_encoder",
-            dict(network.options),
-        )
-        assert (
-            text_encoder.variables("the file", network, each, saved)["params"].keys()
-            == network.abstract()["params"].keys()
-        )
+        name, options = text_encoder.state_dict_options(saved, each, heads=dict(network.options)["text_heads"])
+        assert (name, options | {"dtype": None, "key_bias": True}) == ("text_encoder", effective_options(network))
+        read = text_encoder.variables("the file", network, each, saved)["params"]
+        assert read.keys() == network.abstract()["params"].keys()
     equal(text_encoder.variables("the file", both[0], found[0], saved)["params"], expected)
 
 
