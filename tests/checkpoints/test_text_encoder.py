@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from checkpoints import importing, openai_clip, safetensors_file, text_encoder
+from checkpoints.layout import effective_options
 from models.functional import Network
 from tests import torch_writer
 from tests.models.published_weights import compiled
