@@ -20,15 +20,16 @@ from typing import Any
 from conditions.byte_pairs import END, START, WORD_END, BytePairs, Pieces, imported, load_json, package
 
 CLIP_LENGTH, GLIDE_LENGTH = 77, 128
-CLIP_PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-"""What CLIP's pieces lie within: an English ending, letters, one digit, or signs."""
+CLIP_PIECES = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+"""What CLIP's pieces lie within: a special token, an English ending, letters, one digit, or signs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CLIPTokenizer(BytePairs):
     """CLIP's, as the transformers library has it today and folders of diffusers are run with it.
 
-    Start, end and padding are special: where a text spells them, they are read as their own numbers.
+    Start, end and padding are special: where a text spells them, they are read as their own numbers, in any case but
+    for the one that pads.
     """
 
     length: int = CLIP_LENGTH
@@ -44,11 +45,12 @@ class CLIPTokenizer(BytePairs):
         made = tokenizers.Tokenizer(model)
         made.normalizer = self._normalizer(tokenizers.normalizers, tokenizers.Regex)
         words = tokenizers.pre_tokenizers.Split(tokenizers.Regex(CLIP_PIECES), behavior="removed", invert=True)
-        as_bytes = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        as_bytes = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
         made.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([words, as_bytes])
         by_number = {number: piece for piece, number in self.pieces.numbers.items()}
-        special = [by_number[number] for number in dict.fromkeys((self.start, self.end, *self._special_padding()))]
-        made.add_special_tokens([tokenizers.AddedToken(piece, normalized=True) for piece in special])
+        for number in dict.fromkeys((self.start, self.end, *self._special_padding())):
+            any_case = number not in self._special_padding()
+            made.add_special_tokens([tokenizers.AddedToken(by_number[number], normalized=any_case)])
         return made
 
     def _special_padding(self) -> list[int]:
