@@ -21,7 +21,7 @@ from data.geometry import LABELS
 from experiment import ranges
 from experiment.experiment import Experiment, image_shape
 from limits import SEED
-from models import AUTOENCODERS, CLASSIFIERS, DISCRIMINATORS, MODELS
+from models import AUTOENCODERS, CLASSIFIERS, DISCRIMINATORS, MATCHERS, MODELS, TEXT_ENCODERS
 from models.autoencoder import AutoencoderVQ
 from models.vgg16 import LEAST_SIDE
 
@@ -58,10 +58,16 @@ def of_config(config: ConfigDict) -> Broken:
         )
     if sampling.grid == "levels" and training.continuous:
         yield "sampling.grid 'levels' is for networks trained on noise levels (training.continuous=False); use uniform"
+    trained = [name for name in MODELS if name not in (*DISCRIMINATORS, *TEXT_ENCODERS, *MATCHERS)]
     if model.name in DISCRIMINATORS:
         yield (
             f"model.name is {model.name!r}, which the training of an autoencoder makes for itself, by the fields "
-            f"training.disc_*; take one of {', '.join(name for name in MODELS if name not in DISCRIMINATORS)}"
+            f"training.disc_*; take one of {', '.join(trained)}"
+        )
+    if model.name in (*TEXT_ENCODERS, *MATCHERS):
+        yield (
+            f"model.name is {model.name!r}, which reads texts and comes from published files; what is trained is one "
+            f"of {', '.join(trained)}"
         )
     if model.name in CLASSIFIERS and model.preconditioning != "none":
         yield (

@@ -25,10 +25,11 @@ from configs import default
 from configs.vp import toy_mixture8_mlp
 from experiment import Refusal, build
 from experiment.ranges import FIELDS, check_config
+from experiment.rules import of_config
 from experiment.workdir import flatten
 from limits import MOST, Maybe, Number, OneOf, Several, declared, of_options, whole
 from metrics import inception
-from models import MODELS
+from models import DISCRIMINATORS, MATCHERS, MODELS, TEXT_ENCODERS
 from models.checks import ranges_of
 from samplers.settings import RANGES
 from training import losses, optimizer
@@ -307,6 +308,12 @@ def test_every_number_of_a_constructor(name: str) -> None:
                 assert OTHERWISE.get((name, option), option) in line
 
 
+@pytest.mark.parametrize("name", (*DISCRIMINATORS, *TEXT_ENCODERS, *MATCHERS))
+def test_what_no_run_trains_is_refused(name: str) -> None:
+    (line,) = (line for line in of_config(_config("model.name", name)) if line.startswith("model.name is "))
+    assert f"{name!r}, which " in line and "ncsnpp" in line and f", {name}" not in line
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_number_of_a_network(name: str) -> None:
     """Of the constructor itself, before any weight is drawn; counts take no fraction either."""
@@ -314,6 +321,7 @@ def test_every_number_of_a_network(name: str) -> None:
     more = {"noisy_classifier": {"label_dim": 2}, "ncsn": {"num_scales": 9}, "glide": {"tokens": 3}}
     needed |= more.get(name, {})
     needed = {"num_channels": 1} if name == "patch_discriminator" else needed
+    needed = {} if name == "text_encoder" else {"image_size": 32} if name == "clip" else needed
     for option, allowed in ranges_of(MODELS[name]).items():
         inner = getattr(allowed, "given", allowed)
         several = isinstance(inner, Several)
