@@ -24,7 +24,8 @@ class Place(NamedTuple):
       name: the array's name there.
       ones: how many axes of length 1 follow the outputs and inputs of a matrix: 2 where it is a convolution there, 1
         where it is one along a sequence.
-      table: whether it is an embedding there, one row a class, as our matrix for one-hot vectors has it.
+      table: whether it lies there as it does here: an embedding, one row a class, as our matrix for one-hot vectors has
+        it, or a matrix that multiplies from the right.
     """
 
     name: str
