@@ -98,10 +98,10 @@ def describe(
     ]
     if missing := [name for name in needed if name not in arrays]:
         raise ValueError(f"{path} does not hold GLIDE's CLIP: {', '.join(missing)} is missing")
-    (vocabulary, text), (context, _), (image, channels, patch, _), (levels, _), (tokens, _) = (
+    (vocabulary, text), (tokens, _), (image, channels, patch, _), (levels, _), (places, _) = (
         arrays[name].shape for name in needed
     )
-    side = patch * round((tokens - 1) ** 0.5)
+    side = patch * round((places - 1) ** 0.5)
     return "clip", {
         "image_size": side,
         "num_channels": channels,
@@ -110,7 +110,7 @@ def describe(
         "image_layers": _layers(arrays, "image"),
         "image_heads": image_heads or max(1, image // HEAD),
         "vocabulary": vocabulary,
-        "context": context,
+        "tokens": tokens,
         "text_width": text,
         "text_layers": _layers(arrays, "text"),
         "text_heads": text_heads or max(1, text // HEAD),

@@ -175,7 +175,7 @@ def network_options(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     end, width = given["eos_token_id"], given["hidden_size"]
     return NAME, {
         "vocabulary": given["vocab_size"],
-        "context": given["max_position_embeddings"],
+        "tokens": given["max_position_embeddings"],
         "text_width": width,
         "text_layers": given["num_hidden_layers"],
         "text_heads": given["num_attention_heads"],
@@ -200,7 +200,7 @@ def state_dict_options(
     layout = [in_tower(tower, module, array) for module, array in needed]
     if missing := [place.name for place in layout if place.name not in arrays]:
         raise ValueError(f"there is no whole text encoder of CLIP: {', '.join(missing)} is missing")
-    (vocabulary, width), (context, _), (mlp, _) = (arrays[place.name].shape for place in layout)
+    (vocabulary, width), (tokens, _), (mlp, _) = (arrays[place.name].shape for place in layout)
     if heads is None and width % HEAD:
         raise ValueError(f"a text encoder {width} wide has no whole heads of {HEAD} features: say how many it has")
     layers = 1
@@ -209,7 +209,7 @@ def state_dict_options(
     second, projection = tower.prefix == SECOND, arrays.get(tower.projection)
     return NAME, {
         "vocabulary": vocabulary,
-        "context": context,
+        "tokens": tokens,
         "text_width": width,
         "text_layers": layers - second,
         "text_heads": heads or width // HEAD,

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int
 from limits import shown
 
 
-class Tokens(NamedTuple):
+class Encoded(NamedTuple):
     """Texts as numbers.
 
     Attributes:
@@ -77,7 +77,7 @@ class Tokenizer(abc.ABC):
         settings = (type(self).__name__, self.length, self.padding, self.start, self.end, self.table)
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
-    def encode(self, texts: Sequence[str]) -> Tokens:
+    def encode(self, texts: Sequence[str]) -> Encoded:
         """The tokens of texts, at one length; a warning names what is cut off a text that is too long.
 
         The empty text has no tokens but those around it: it is what a network is told without a prompt.
@@ -92,7 +92,7 @@ class Tokenizer(abc.ABC):
             tokens = [*before, *self._within(text), *after]
             ids[i, : len(tokens)] = tokens
             mask[i, : len(tokens)] = True
-        return Tokens(ids, mask)
+        return Encoded(ids, mask)
 
     @property
     def _taken(self) -> int:

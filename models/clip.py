@@ -103,7 +103,7 @@ class CLIP(nnx.Module):
       image_size, num_channels: images are [b, height, width, 3].
       patch_size: side of a patch, which divides both sides of the image.
       image_width, image_layers, image_heads, image_mlp: of the image tower, as `models.text_encoder` has them.
-      vocabulary, context, text_width, text_layers, text_heads, text_mlp, end_token: of the text tower, likewise.
+      vocabulary, tokens, text_width, text_layers, text_heads, text_mlp, end_token: of the text tower, likewise.
       activation, key_bias: of both.
       projection_dim: features of the common space.
       num_scales: noise levels that it is told, c_noise being their index from 0, and between two levels a number
@@ -126,7 +126,7 @@ class CLIP(nnx.Module):
         image_heads: int = 12,
         image_mlp: int | None = None,
         vocabulary: int = 49408,
-        context: int = 77,
+        tokens: int = 77,
         text_width: int = 512,
         text_layers: int = 12,
         text_heads: int = 8,
@@ -163,7 +163,7 @@ class CLIP(nnx.Module):
         )
         self.text = TextEncoder(
             vocabulary=vocabulary,
-            context=context,
+            tokens=tokens,
             text_width=text_width,
             text_layers=text_layers,
             text_heads=text_heads,

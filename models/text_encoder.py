@@ -45,7 +45,7 @@ class TextEncoder(nnx.Module):
     which Stable Diffusion 1 reads: 123,060,480 parameters.
 
     Args:
-      vocabulary: tokens that there are. context: the most tokens of a text.
+      vocabulary: tokens that there are. tokens: the most tokens of a text.
       text_width, text_layers, text_heads: features, layers, and heads of equal width.
       text_mlp: features inside each layer's map; None for four times the width.
       activation: "quick_gelu" (OpenAI) or "gelu" (LAION's OpenCLIP), see `models.transformer`.
@@ -62,7 +62,7 @@ class TextEncoder(nnx.Module):
         self,
         *,
         vocabulary: int = 49408,
-        context: int = 77,
+        tokens: int = 77,
         text_width: int = 768,
         text_layers: int = 12,
         text_heads: int = 12,
@@ -79,7 +79,7 @@ class TextEncoder(nnx.Module):
             raise ValueError(f"end_token={end_token} is none of the vocabulary={vocabulary} tokens, counted from 0")
         make: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.token = nnx.Param(0.02 * jax.random.normal(rngs.params(), (vocabulary, text_width)))
-        self.position = nnx.Param(0.01 * jax.random.normal(rngs.params(), (context, text_width)))
+        self.position = nnx.Param(0.01 * jax.random.normal(rngs.params(), (tokens, text_width)))
         self.transformer = Transformer(
             text_width,
             text_layers,
@@ -96,7 +96,7 @@ class TextEncoder(nnx.Module):
             if projection_dim
             else None
         )
-        self.context, self.end_token, self.dtype = context, end_token, dtype
+        self.tokens, self.end_token, self.dtype = tokens, end_token, dtype
 
     def __call__(
         self,
@@ -113,12 +113,12 @@ class TextEncoder(nnx.Module):
         layer but one as they are: skip=1, norm=False. A `clip_skip` of diffusers is added to `skip`.
 
         Args:
-          ids: the tokens' numbers, at most `context` of them; a number beyond the vocabulary gives NaN.
+          ids: the tokens' numbers, at most `tokens` of them; a number beyond the vocabulary gives NaN.
           mask: where there is a token; the others are looked at by none. None: everywhere.
           skip: how many of the last layers `text` leaves out.
           norm: whether `text` goes through the final norm.
 
-        Raises ValueError for more tokens than `context`, a mask of another shape, or a skip of more layers than it has.
+        Raises ValueError for more tokens than `tokens`, a mask of another shape, or a skip of more layers than it has.
         """
         self._check(ids, mask, skip)
         h = self.token[...].at[ids].get(mode="fill", fill_value=jnp.nan) + self.position[: ids.shape[1]]
@@ -138,8 +138,8 @@ class TextEncoder(nnx.Module):
         return jax.tree.map(lambda part: part.astype(jnp.promote_types(part.dtype, jnp.float32)), found)
 
     def _check(self, ids: Array, mask: Array | None, skip: int) -> None:
-        if ids.ndim != 2 or ids.shape[1] > self.context:
-            raise ValueError(f"this tower takes the tokens of texts [b, {self.context} at most], received {ids.shape}")
+        if ids.ndim != 2 or ids.shape[1] > self.tokens:
+            raise ValueError(f"this tower takes the tokens of texts [b, {self.tokens} at most], received {ids.shape}")
         if mask is not None and mask.shape != ids.shape:
             raise ValueError(f"the mask says of each token whether it is one, {ids.shape}; received {mask.shape}")
         layers = len(self.transformer.layers)

@@ -85,7 +85,7 @@ def test_the_published_shapes_say_the_published_options(tmp_path):
         "image_layers": 3,
         "image_heads": 12,
         "vocabulary": 65536,
-        "context": 77,
+        "tokens": 77,
         "text_width": 512,
         "text_layers": 2,
         "text_heads": 8,

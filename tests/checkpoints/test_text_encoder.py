@@ -15,9 +15,9 @@ from tests import torch_writer
 from tests.models.published_weights import compiled
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "latent" / "text_encoder_clip"
-CLIP = {"vocabulary": 100, "context": 16, "text_width": 32, "text_layers": 2, "text_heads": 4, "projection_dim": 24}
+CLIP = {"vocabulary": 100, "tokens": 16, "text_width": 32, "text_layers": 2, "text_heads": 4, "projection_dim": 24}
 CLIP_IMAGE = {"image_size": 32, "patch_size": 8, "image_width": 64, "image_layers": 2, "image_heads": 1}
-OPEN = {"vocabulary": 100, "context": 16, "text_width": 40, "text_layers": 4, "text_heads": 5, "text_mlp": 96}
+OPEN = {"vocabulary": 100, "tokens": 16, "text_width": 40, "text_layers": 4, "text_heads": 5, "text_mlp": 96}
 OPEN |= {"activation": "gelu", "projection_dim": 28}
 MEAN, STD = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
 

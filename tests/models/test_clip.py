@@ -13,7 +13,7 @@ from models.transformer import ACTIVATIONS
 from tests.models.published_weights import compiled
 from tests.models.test_networks import variables_away_from_zero
 
-TEXT = {"vocabulary": 9, "context": 5, "text_width": 8, "text_layers": 2, "text_heads": 2}
+TEXT = {"vocabulary": 9, "tokens": 5, "text_width": 8, "text_layers": 2, "text_heads": 2}
 IMAGE = {"image_size": (4, 8), "patch_size": 4, "image_width": 12, "image_layers": 1, "image_heads": 2}
 SHARED = {"projection_dim": 6, "activation": "gelu"}
 IDS = jax.ShapeDtypeStruct((3, 5), jnp.int32)
