@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     # The data: `dataset` is a name of data.SOURCES or 'tfds:NAME'; keys not listed here are the source's options.
     config.data = data = ConfigDict()
     data.dataset = "digits"
+    data.tokenizer = ""  # of networks that read texts: words (of the data set), clip:FOLDER or glide:FOLDER
     data.codec = "levels"  # between stored data and what the model sees: levels, or the folder of an autoencoder's run
     data.codec_checkpoint = -1  # its step; -1: the newest
     data.latent_scale = (
@@ -177,6 +178,8 @@ def get_config() -> ConfigDict:
     sampling.threshold_quantile = 0.995
     sampling.rtol = 1e-5
     sampling.atol = 1e-5
+    sampling.prompt = ""  # of networks that read texts: one, or @FILE with one a line; "": the test set's captions
+    sampling.negative_prompt = ""  # what guidance leads away from, in place of no text
     sampling.label = -1  # the class, of networks with model.label_dim; -1: each in turn
     sampling.guidance = 1.0  # away from the unconditional score, or a weaker guide's; 1: without (a classifier: 0)
     sampling.guidance_convention = "scale"  # or weight: w = scale - 1

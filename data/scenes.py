@@ -55,7 +55,7 @@ def scenes(*, size: int = 32, train_length: int = 100_000, test_length: int = 2_
     written = digits()
     train = Scenes(written.train, size=size, length=train_length, seed=0)
     test = Scenes(written.test, size=size, length=test_length, seed=2 if unseen else 1, unseen=unseen)
-    return Source("scenes", train, test, shape=(size, size, 3), levels=256)
+    return Source("scenes", train, test, shape=(size, size, 3), levels=256, vocabulary=VOCABULARY)
 
 
 class Scenes:

@@ -31,7 +31,8 @@ class Source:
     """A dataset: `shape` is an example's, `levels` how many grey levels it has (None: continuous).
 
     `num_classes`: "label" counts from 0 to below it; 0 where examples have none. `class_names`: those of the labels in
-    their order; empty where they are not known.
+    their order; empty where they are not known. `vocabulary`: the words of every "caption", where they are
+    few and known.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Source:
     levels: int | None
     num_classes: int = 0
     class_names: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
 
 
 class Arrays:

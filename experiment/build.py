@@ -13,7 +13,7 @@ import samplers
 import sde_lib
 from autoencoders import CODECS, Codec, GreyLevels, Latents
 from configs import default
-from experiment import fields, inputs, ranges, rules
+from experiment import fields, inputs, ranges, rules, texts
 from experiment.autoencoder import RunAutoencoder
 from experiment.experiment import Experiment, image_shape, num_scales
 from experiment.schedule import joined
@@ -168,9 +168,16 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     shape, outside = image_shape(config), config.data.dataset.partition(":")[0] in ("tfds", "folder")
     source = _stand_in(config, shape) if shape and outside and not needs_data else _source(config)
     rules.check(rules.of_data(config, source))
+    tokenizer = texts.tokenizer_of(config.data.tokenizer, config.model.get("tokens", 0), source)
+    rules.check(rules.of_texts(config, tokenizer))
+    if tokenizer:
+        train, test = (texts.Read(records, tokenizer) for records in (source.train, source.test))
+        source = dataclasses.replace(source, train=train, test=test)
     codec = _codec(config, source)
     guide = of_folder("sampling.guide", config.sampling.guide) if config.sampling.guide else None
-    experiment = Experiment(config, sde, source, codec, network(config, sde, codec.shape), settings, guide)
+    made = network(config, sde, codec.shape)
+    prompts = texts.prompts_of(config.sampling.prompt) if tokenizer else ()
+    experiment = Experiment(config, sde, source, codec, made, settings, guide, tokenizer, prompts)
     if guide:
         rules.check(rules.of_guide(experiment, guide))
     rules.check(rules.of_samplers(experiment, {settings.method}))

@@ -15,7 +15,9 @@ import data
 import samplers
 import sde_lib
 from autoencoders import Codec
-from experiment import encoded
+from conditions.tokenizers import Tokenizer
+from data.source import take
+from experiment import encoded, texts
 from experiment.schedule import parameters_of
 from limits import sides
 from models import AUTOENCODERS, CLASSIFIERS
@@ -51,6 +53,8 @@ class Experiment:
       network: the network, without weights.
       settings: those of the samplers, ``config.sampling``.
       guide: the run of ``sampling.guide``; None where there is none.
+      tokenizer: what reads texts for the network; None of a network that reads none.
+      prompts: the texts of which samples are drawn, in turn; none: the captions of the test set.
       ready: what `encoded` is where that lies ready, kept or joined by another run; None where it does not.
     """
 
@@ -61,6 +65,8 @@ class Experiment:
     network: Network
     settings: samplers.Settings
     guide: "Experiment | None" = None
+    tokenizer: Tokenizer | None = None
+    prompts: tuple[str, ...] = ()
     ready: data.Source | None = None
 
     @functools.cached_property
@@ -100,12 +106,34 @@ class Experiment:
     def told(self, first: int, count: int) -> dict[str, np.ndarray]:
         """The fields of records that the samples from number `first` on are drawn of, [count, ...].
 
-        It is the "label" ``sampling.label``, or each class in turn, and nothing where samples have no classes.
+        It is the "label" ``sampling.label``, or each class in turn, and the tokens of `texts`; nothing where samples
+        have neither classes nor texts.
         """
+        told = texts.tokens_of(self.tokenizer, self.texts(first, count)) if self.tokenizer else {}
         if not self.sampled_classes:
-            return {}
+            return told
         drawn = np.arange(first, first + count) % self.sampled_classes
-        return {"label": np.full_like(drawn, self.settings.label) if self.settings.label >= 0 else drawn}
+        return told | {"label": np.full_like(drawn, self.settings.label) if self.settings.label >= 0 else drawn}
+
+    def texts(self, first: int, count: int) -> list[str]:
+        """The texts that the samples from number `first` on are drawn of: prompts or test captions, in turn."""
+        numbers = np.arange(first, first + count)
+        if self.prompts:
+            return [self.prompts[i] for i in numbers % len(self.prompts)]
+        captions = self.source.test
+        return [str(text) for text in take(captions, numbers % len(captions))[texts.CAPTION]]
+
+    def untold(self, fields: Mapping[str, Any]) -> conditions.Condition:
+        """What guidance leads away from, of examples with these fields: `condition` told of nothing at all.
+
+        Of a network that reads texts it is told of ``sampling.negative_prompt``, where there is one.
+        """
+        conditioner, negative = self.conditioner.of(fields), self.settings.negative_prompt
+        none = conditioner.none(conditioner.encode(fields))
+        if not (negative and self.tokenizer):
+            return none
+        said = texts.tokens_of(self.tokenizer, [negative] * len(jax.tree.leaves(none)[0]))
+        return none | self.conditioner.of(said).encode(said)
 
     @property
     def num_scales(self) -> int:

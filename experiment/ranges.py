@@ -59,6 +59,7 @@ FIELDS: dict[str, Range] = {
     "data.dataset": Text(),
     "data.image_size": Size(whole(1, int(NUMBERS["image_size"].high))),
     "data.num_channels": whole(1, int(NUMBERS["num_channels"].high)),
+    "data.tokenizer": Text(),
     "data.codec": Text(f"it must be {' or '.join(CODECS)}, or the folder of an autoencoder's run"),
     "data.codec_checkpoint": whole(-1, note="a step, or -1 for the newest"),
     "data.latent_scale": Maybe(positive(note="published: 0.18215")),

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 import samplers
 import sde_lib
 from autoencoders import CODECS, Latents, of_one_space
+from conditions.tokenizers import Tokenizer
 from data import Source
 from data.geometry import LABELS
 from experiment import ranges
@@ -145,6 +146,23 @@ def of_data(config: ConfigDict, source: Source) -> Broken:
         )
 
 
+def of_texts(config: ConfigDict, tokenizer: Tokenizer | None) -> Broken:
+    """The rules of a config and what reads its texts."""
+    tokens, named, network = config.model.get("tokens", 0), config.data.tokenizer, repr(config.model.name)
+    if tokenizer and not tokens:
+        yield f"data.tokenizer is {named!r}, and model.name {network} reads no texts; set it to ''"
+    if tokens and tokenizer and tokenizer.length != tokens:
+        yield f"model.tokens is {tokens}, and data.tokenizer {named!r} makes {tokenizer.length} of a text; set it so"
+    vocabulary = config.model.get("vocabulary", 0)
+    if vocabulary and tokenizer and tokenizer.size > vocabulary:
+        yield f"model.vocabulary is {vocabulary}, and data.tokenizer {named!r} knows {tokenizer.size} tokens; raise it"
+    for name in ("prompt", "negative_prompt"):
+        if config.sampling[name] and not tokens:
+            yield f"sampling.{name} is {config.sampling[name]!r}, and model.name {network} reads no texts; leave it ''"
+        elif config.sampling[name] and not tokenizer:
+            yield f"sampling.{name} is {config.sampling[name]!r}, and data.tokenizer ''; name what makes tokens of it"
+
+
 def of_codec(config: ConfigDict, source: Source, run: Experiment) -> Broken:
     """The rules of a config whose codec is a run."""
     name = f"data.codec is {config.data.codec!r}"
@@ -229,6 +247,11 @@ def of_samplers(experiment: Experiment, methods: Collection[str]) -> Broken:
         yield (
             f"sampling.guidance is {guidance}, and the network takes no classes to be guided by (model.label_dim is "
             "0), nor a text; leave it at 1, or give sampling.guide the folder of a classifier or of a weaker model"
+        )
+    if settings.negative_prompt and not guided:
+        yield (
+            f"sampling.negative_prompt is {settings.negative_prompt!r}, and without guidance nothing leads away from "
+            "it; set sampling.guidance to more than 1, or leave it ''"
         )
     if guided and not experiment.guide and not config.training.label_dropout:
         yield (

@@ -206,7 +206,7 @@ def guided(
         weak = guide.predict_fn(of_guide, chain=chain, condition=guide.condition(told), sde=along)
         predict = autoguidance(process, predict, weak, scale, **rescaled)
     elif scale != 1.0 and condition is not None:
-        none = experiment.conditioner.of(told).none(condition)
+        none = experiment.untold(told)
         predict = classifier_free(process, model, condition, none, scale, **rescaled)
     low, quantile = -1.0 if experiment.codec.centered else 0.0, settings.threshold_quantile
     return samplers.thresholded(process, predict, settings.thresholding, quantile=quantile, low=low)

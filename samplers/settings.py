@@ -61,6 +61,9 @@ class Settings:
       threshold_quantile: of 'dynamic'.
       rtol: of 'ode'.
       atol: of 'ode'.
+      prompt: the text that is drawn, of a network that reads texts, or @ and a file of them; '': captions of the test
+        set in turn.
+      negative_prompt: what guidance leads away from in place of no text.
       label: the class that is drawn; -1: every class in turn.
       guidance: how far the score is moved away from the unconditional one, or from a weaker `guide`'s; 1 (weight 0) is
         without. Of a classifier as `guide`, the scale of its gradient; 0 is without.
@@ -95,6 +98,8 @@ class Settings:
     threshold_quantile: Annotated[float, OF_THRESHOLD["threshold_quantile"]] = 0.995
     rtol: Annotated[float, TOLERANCE] = 1e-5
     atol: Annotated[float, TOLERANCE] = 1e-5
+    prompt: Annotated[str, limits.Text()] = ""
+    negative_prompt: Annotated[str, limits.Text()] = ""
     label: Annotated[int, limits.whole(-1, note="a class, or -1 for each in turn")] = -1
     guidance: Annotated[float, OF_GUIDANCE["guidance"]] = 1.0
     guidance_convention: Annotated[str, OF_GUIDANCE["guidance_convention"]] = "scale"
@@ -273,6 +278,8 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "threshold_quantile": lambda s: s.thresholding != "dynamic",
     "rtol": lambda s: s.method != "ode",
     "atol": lambda s: s.method != "ode",
+    "prompt": lambda s: not s.prompt,
+    "negative_prompt": lambda s: not s.negative_prompt or not _guided(s),
     "label": lambda s: s.label < 0,
     "guidance": lambda s: not _guided(s),
     "guidance_convention": lambda s: not _guided(s),

@@ -1,0 +1,53 @@
+"""Text to image on two cores: scenes of coloured digits of 24x24 pixels, by captions of a small grammar.
+
+Commands: python main.py --mode=train --config=configs/text/scenes.py --workdir=runs/scenes
+          python main.py --mode=sample --workdir=runs/scenes \\
+              --config.sampling.prompt="a small red three above a large blue seven on grey"
+Hardware: two CPU cores. `make text` trains, draws captions of combinations that no training has shown, and judges them.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.data.dataset, config.data.tokenizer = "scenes", "words"
+    with config.unlocked():
+        config.data.update(size=24, unseen=True, image_size=24, num_channels=3)
+        config.model = ConfigDict(
+            {name: config.model[name] for name in ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup")}
+            | {name: config.model[name] for name in ("prediction", "noise_label", "preconditioning")}
+            | {
+                "name": "glide",
+                "tokens": 14,
+                "vocabulary": 37,
+                "text_width": 64,
+                "text_layers": 2,
+                "text_heads": 4,
+                "nf": 32,
+                "ch_mult": (1, 2, 3),
+                "num_res_blocks": 1,
+                "attn_resolutions": (12, 6),
+                "head_channels": 32,
+                "num_groups": 8,
+                "learned_variance": False,
+                "dropout": 0.0,
+            }
+        )
+    config.data.uniform_dequantization = False
+    config.model.ema_rate = 0.999
+    config.training.batch_size = 64
+    config.training.stratified = True
+    config.training.n_iters = 4000
+    config.training.eval_freq = 1000
+    config.training.snapshot_freq = 2000
+    config.training.snapshot_freq_for_preemption = 200
+    config.training.label_dropout = 0.1
+    config.optim.lr = 1e-3
+    config.optim.warmup = 200
+    config.optim.decay_steps = 4000
+    config.sampling.update(method="dpmpp_2m", evaluations=20, grid="log_snr", guidance=3.0, threshold="clip")
+    config.eval.update(batch_size=100, num_samples=500, samplers=("dpmpp_2m",), enable_bpd=False)
+    return config

@@ -1,0 +1,108 @@
+"""What a network reads: the captions of a data set and the prompts of samples, as texts and as tokens."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from conditions.byte_pairs import Pieces
+from conditions.published_tokenizers import CLIPTokenizer, GLIDETokenizer
+from conditions.tokenizers import Tokenizer
+from conditions.word_tokenizer import WordTokenizer
+from data import Source
+from data.fingerprint import of_facts, of_records
+from data.source import Example, Records, take
+from experiment.config_files import expand
+
+CAPTION = "caption"
+"""The field of a record that holds its text."""
+
+WORDS = "words"
+"""The name of the tokenizer that knows the words of its data set, one token each."""
+
+FOLDERS: dict[str, Callable[[str, int], Tokenizer]] = {
+    "clip": lambda folder, length: CLIPTokenizer.in_folder(folder),
+    "glide": lambda folder, length: GLIDETokenizer.of_pieces(Pieces.in_folder(folder), length),
+}
+"""By the kind that stands ahead of the folder of a table of byte pairs: (folder, tokens of a text) -> its tokenizer."""
+
+LINES = "@"
+"""What stands ahead of a file of prompts, one on each line."""
+
+
+def tokenizer_of(name: str, length: int, source: Source) -> Tokenizer | None:
+    """The tokenizer of ``data.tokenizer`` for texts of this length: "words", "clip:FOLDER", "glide:FOLDER", "": none.
+
+    Raises:
+      ValueError: another name, "words" for a data set that does not say its own, or a damaged table.
+      OSError: there is no table of byte pairs in the folder.
+    """
+    kind, _, folder = name.partition(":")
+    if kind in FOLDERS and folder:
+        return FOLDERS[kind](expand(folder), length)
+    if name == WORDS and source.vocabulary:
+        return WordTokenizer(words=source.vocabulary, length=length)
+    if name == WORDS:
+        raise ValueError(
+            f"data.tokenizer is {name!r}, and {source.name!r} does not say which words its captions have; give the "
+            f"folder of a table of byte pairs: {', '.join(f'{kind}:FOLDER' for kind in FOLDERS)}"
+        )
+    if name:
+        kinds = ", ".join(f"{kind}:FOLDER" for kind in FOLDERS)
+        raise ValueError(f"data.tokenizer is {name!r}; it must be {WORDS}, {kinds}, or '' for none")
+    return None
+
+
+def prompts_of(text: str) -> tuple[str, ...]:
+    """The prompts that ``sampling.prompt`` names: the text itself, or the lines of @FILE; none of ''.
+
+    Raises:
+      ValueError: a file without a prompt, or that is not UTF-8.
+      OSError: the file is not there.
+    """
+    if not text.startswith(LINES):
+        return (text,) if text else ()
+    file = Path(expand(text.removeprefix(LINES)))
+    try:
+        found = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    except UnicodeDecodeError:
+        raise ValueError(f"sampling.prompt is {text!r}, which is no text in UTF-8; give a prompt a line") from None
+    if not found:
+        raise ValueError(f"sampling.prompt is {text!r}, which holds no prompt; give one a line")
+    return found
+
+
+def tokens_of(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """The fields of records, "tokens" [n, length] and "mask" [n, length], of these texts."""
+    ids, mask = tokenizer.encode([str(text) for text in texts])
+    return {"tokens": ids, "mask": mask}
+
+
+class Read:
+    """The records of captions, with the tokens of each beside it."""
+
+    def __init__(self, records: Records, tokenizer: Tokenizer):
+        self.records, self.tokenizer = records, tokenizer
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Example:
+        return {name: values[0] for name, values in self.take(np.array([index])).items()}
+
+    def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The examples at `indices`, read together."""
+        found = take(self.records, indices)
+        return found | tokens_of(self.tokenizer, found[CAPTION])
+
+    def fingerprint(self) -> str:
+        """It is that of the records and of how they are read."""
+        return of_facts([of_records(self.records), self.tokenizer.digest])
+
+
+def digest(texts: Sequence[str], tokenizer: Tokenizer) -> str:
+    """A text that is equal where these texts are, and are read alike."""
+    said = [*map(str, texts), tokenizer.digest]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
