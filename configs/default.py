@@ -206,6 +206,7 @@ def get_config() -> ConfigDict:
     evaluate.wait_minutes = 0  # for each checkpoint of the range that is still to come
     evaluate.num_samples = 50_000
     evaluate.samplers = ("pc", "ode")
+    evaluate.judge = ""  # of what samples show of their texts: scenes
     evaluate.enable_bpd = True
     evaluate.enable_sampling = True
     evaluate.bpd_probe = "rademacher"  # rademacher, gaussian or exact

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from data.fingerprint import of_records
-from experiment import Experiment
+from experiment import Experiment, texts
 from experiment.sampling import GUIDE
 from experiment.weights import fingerprint
 from experiment.workdir import MAY_CHANGE, MAY_MOVE
@@ -70,6 +70,12 @@ def of_sampler(settings: Settings) -> dict[str, Any]:
     """The method and every setting that changes its samples."""
     used = {name: value for name, value in settings.used().items() if name not in BY_CONTENT}
     return {"method": settings.method, "settings": used}
+
+
+def of_texts(experiment: Experiment, count: int) -> dict[str, Any]:
+    """The texts of which so many samples are drawn, and how they are read; nothing of a network that reads none."""
+    tokenizer = experiment.tokenizer
+    return {"texts": texts.digest(experiment.texts(0, count), tokenizer)} if tokenizer else {}
 
 
 def of_key(key: jax.Array) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from evaluation import ingredients
+from evaluation import adherence, ingredients
 from evaluation.grid import GRID_SAMPLES
 from evaluation.quality import Distance
 from evaluation.rounds import Rounds
@@ -34,6 +34,7 @@ def draw_rounds(
     """
     config = experiment.config.eval
     about = {**weights, **ingredients.of_sampler(experiment.settings_of(method)), **ingredients.of_key(key)}
+    about |= ingredients.of_texts(experiment, config.num_samples)
     size = min(config.batch_size, config.num_samples)
     drawer = Drawer(experiment, variables, method, size)
 
@@ -56,6 +57,8 @@ def report(
     part: dict[str, Any] = {"num_samples": config.num_samples, "samplers": {}}
     if distance and is_leader():
         part |= distance.facts
+    if (judge := adherence.judge_of(experiment)) and is_leader():
+        part["judge"] = adherence.of_real(experiment, judge, config.num_samples)
     for method in config.samplers:
         sets = []
         for seed in range(config.seed, config.seed + config.seeds):
@@ -70,6 +73,8 @@ def report(
         found = distance.row(sets) if distance else {}
         if is_leader():
             part["samplers"][method] = _row(experiment, method, sets) | found
+            if judge:
+                part["samplers"][method]["adherence"] = adherence.of_samples(experiment, judge, sets)
             seconds = sum(drawn.column("seconds")[:: drawn.size].sum() for drawn in sets)
             timing[method] = {"seconds": float(seconds), "samples": config.num_samples * config.seeds}
     if is_leader():
@@ -107,7 +112,7 @@ def rows(report: dict[str, Any]) -> list[str]:
         value = row.get("frechet_distance")
         distance = "" if floor is None else f" {value:.4f} | {value / floor:.2f} |"
         lines.append(f"| {name} |{distance} {row['evaluations']['mean']:.0f} | {listed(row['settings'])} |")
-    lines.append("")
+    lines += ["", *adherence.rows(report)]
     for name, row in samplers.items():
         if "inception" in row:
             lines += [f"### {name}", "", *(f"- {line}" for line in sample_set.describe(row["inception"]))]

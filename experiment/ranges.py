@@ -201,6 +201,7 @@ FIELDS: dict[str, Range] = {
     "eval.accuracy_levels": whole(2, note="the two ends among them"),
     "eval.rtol": TOLERANCE,
     "eval.atol": TOLERANCE,
+    "eval.judge": Text(),
     "eval.frechet_size": whole(0, 64, note="pixels a side; 0: images as they are"),
     "eval.inception": Text(),
     "eval.inception_sha256": Text(),

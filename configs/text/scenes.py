@@ -49,5 +49,5 @@ def get_config() -> ConfigDict:
     config.optim.warmup = 200
     config.optim.decay_steps = 4000
     config.sampling.update(method="dpmpp_2m", evaluations=20, grid="log_snr", guidance=3.0, threshold="clip")
-    config.eval.update(batch_size=100, num_samples=500, samplers=("dpmpp_2m",), enable_bpd=False)
+    config.eval.update(batch_size=100, num_samples=500, samplers=("dpmpp_2m",), enable_bpd=False, judge="scenes")
     return config

@@ -1,0 +1,74 @@
+"""How often samples show what their texts say, part by part, as a judge of such pictures sees them.
+
+A judge is a function from texts and pictures, uint8 [n, h, w, c], to which parts of each text are true: names to bool
+[n], the last of them of all parts at once. What it makes of real test pictures and their captions is its own accuracy.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from data.source import take
+from evaluation.rounds import Rounds
+from evaluation.scene_judge import SceneJudge
+from experiment import Experiment
+from limits import check_known
+
+Judge = Callable[[Sequence[str], UInt8[np.ndarray, "n h w c"]], dict[str, Bool[np.ndarray, " n"]]]
+
+JUDGES: dict[str, Callable[[Experiment], Judge]] = {
+    "scenes": lambda experiment: SceneJudge.of_size(experiment.source.shape[0]).judge,
+}
+"""By the name of ``eval.judge``: (experiment) -> its judge."""
+
+
+def judge_of(experiment: Experiment) -> Judge | None:
+    """The judge of ``eval.judge``; None for ''.
+
+    Raises:
+      ValueError: an unknown name, or a run whose network reads no texts.
+    """
+    name = experiment.config.eval.judge
+    if not name:
+        return None
+    check_known("eval.judge", name, JUDGES)
+    if not experiment.tokenizer:
+        raise ValueError(f"eval.judge is {name!r}, and the network reads no texts; leave it ''")
+    return JUDGES[name](experiment)
+
+
+def of_real(experiment: Experiment, judge: Judge, count: int) -> dict[str, float]:
+    """The judge's own accuracy: how often it finds in real test pictures what their captions say."""
+    numbers = np.arange(count) % len(experiment.source.test)
+    real = take(experiment.source.test, numbers)
+    return {
+        part: float(right.mean()) for part, right in judge([str(c) for c in real["caption"]], real["image"]).items()
+    }
+
+
+def of_samples(experiment: Experiment, judge: Judge, sets: Sequence[Rounds]) -> dict[str, float]:
+    """The share of samples, of every seed, in which each part of their texts is true."""
+    found = [
+        judge(experiment.texts(0, len(pictures)), pictures) for pictures in (drawn.column("samples") for drawn in sets)
+    ]
+    return {part: float(np.mean([right[part] for right in found])) for part in found[0]}
+
+
+def rows(report: dict[str, Any]) -> list[str]:
+    """The table of the section "Samples" on what samples show; nothing where no judge has seen them."""
+    judged = {name: row["adherence"] for name, row in report["samplers"].items() if "adherence" in row}
+    if not judged:
+        return []
+    parts = list(report["judge"])
+    shares = {**judged, "the judge, real test pictures": report["judge"]}
+    lines = [f"| {name} | {' | '.join(f'{share[part]:.1%}' for part in parts)} |" for name, share in shares.items()]
+    return [
+        f"How often {report['num_samples']} samples show what their texts say; the judge has seen real pictures alone.",
+        "",
+        f"| sampler | {' | '.join(parts)} |",
+        f"|---|{'---|' * len(parts)}",
+        *lines,
+        "",
+    ]
