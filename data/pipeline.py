@@ -52,7 +52,7 @@ def eval_batches(
 ) -> Iterator[Batch]:
     """The whole set once, in order, in batches of one shape: copies of the last example fill up the last one.
 
-    Adds "index" [b], the example's place in the set, and "mask" [b], False for the copies.
+    Adds "index" [b], the example's place in the set, and "counted" [b], False for the copies.
     """
     local = _local_slice(records, batch_size, process_index, process_count)
     length = len(records)
@@ -60,7 +60,7 @@ def eval_batches(
     def batch(step: int) -> Batch:
         places = np.arange(step * batch_size, (step + 1) * batch_size)[local]
         index = np.minimum(places, length - 1)
-        return {**take(records, index), "index": index, "mask": places < length}
+        return {**take(records, index), "index": index, "counted": places < length}
 
     return _prefetched(batch, 0, -(-length // batch_size))
 

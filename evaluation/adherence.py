@@ -14,6 +14,7 @@ from data.source import take
 from evaluation.rounds import Rounds
 from evaluation.scene_judge import SceneJudge
 from experiment import Experiment
+from experiment.texts import CAPTION
 from limits import check_known
 
 Judge = Callable[[Sequence[str], UInt8[np.ndarray, "n h w c"]], dict[str, Bool[np.ndarray, " n"]]]
@@ -24,28 +25,27 @@ JUDGES: dict[str, Callable[[Experiment], Judge]] = {
 """By the name of ``eval.judge``: (experiment) -> its judge."""
 
 
-def judge_of(experiment: Experiment) -> Judge | None:
-    """The judge of ``eval.judge``; None for ''.
+def check(experiment: Experiment) -> None:
+    """Refuse, with a ValueError, an unknown judge, and one of a network that reads no texts."""
+    if name := experiment.config.eval.judge:
+        check_known("eval.judge", name, JUDGES)
+        if not experiment.tokenizer:
+            raise ValueError(f"eval.judge is {name!r}, and the network reads no texts; leave it ''")
 
-    Raises:
-      ValueError: an unknown name, or a run whose network reads no texts.
-    """
+
+def judge_of(experiment: Experiment) -> Judge | None:
+    """The judge of ``eval.judge``, after `check`; None for ''."""
+    check(experiment)
     name = experiment.config.eval.judge
-    if not name:
-        return None
-    check_known("eval.judge", name, JUDGES)
-    if not experiment.tokenizer:
-        raise ValueError(f"eval.judge is {name!r}, and the network reads no texts; leave it ''")
-    return JUDGES[name](experiment)
+    return JUDGES[name](experiment) if name else None
 
 
 def of_real(experiment: Experiment, judge: Judge, count: int) -> dict[str, float]:
     """The judge's own accuracy: how often it finds in real test pictures what their captions say."""
     numbers = np.arange(count) % len(experiment.source.test)
     real = take(experiment.source.test, numbers)
-    return {
-        part: float(right.mean()) for part, right in judge([str(c) for c in real["caption"]], real["image"]).items()
-    }
+    found = judge([str(caption) for caption in real[CAPTION]], real[experiment.codec.pictures.field])
+    return {part: float(right.mean()) for part, right in found.items()}
 
 
 def of_samples(experiment: Experiment, judge: Judge, sets: Sequence[Rounds]) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """The files of `--mode=sample`: a hundred samples as a picture for eyes, with an array beside it."""
 
+import numpy as np
+
 from experiment import Experiment
 from experiment.pictures import facts_of, file_name, save_array, save_decoded
 from experiment.processes import barrier, is_leader
@@ -15,20 +17,22 @@ def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn)
 
     The names hold the step, the weights, the method and the seed, and class and guidance where they were chosen;
     earlier files are set aside. Both files say how the samples were drawn (`facts_of`), and from which file where
-    they started at given points. The array also holds the evaluations, what each sample was drawn of, such as the class
-    that "labels" has, and with ``sampling.keep_latents`` the "latents": the x of the process, of which the samples are
-    the decoded ones.
+    they started at given points. The array also holds the evaluations, what each sample was drawn of, the class that
+    "labels" has or the text of "texts", and with ``sampling.keep_latents`` the "latents": the x of the process, of
+    which the samples are the decoded ones.
     """
     method, config, spent = experiment.settings.method, experiment.config.eval, drawn.evaluations
     name = file_name(f"{method}_step_{step}{suffix(experiment.config)}_seed_{config.seed}", experiment)
     picture = workdir.path / "samples" / f"{name}.png"
     if is_leader():
         about = {"step": step, "seed": config.seed, "evaluations": spent.mean(), "weights": kind(experiment.config)}
-        facts, told = facts_of(experiment, method, **about), experiment.told(0, len(drawn.x))
+        facts, told = facts_of(experiment, method, **about), experiment.labels(0, len(drawn.x))
         start = experiment.config.sampling.start
         facts |= {"start": start} if start else {}
-        save_decoded(set_aside(picture), drawn.x, experiment.codec, facts)
+        texts = experiment.texts(0, len(drawn.x)) if experiment.tokenizer else None
+        save_decoded(set_aside(picture), drawn.x, experiment.codec, facts, texts=texts)
         each = {"evaluations_each": spent, **{f"{field}s": values for field, values in told.items()}}
+        each |= {"texts": np.array(texts)} if texts else {}
         each |= {} if drawn.latents is None else {"latents": drawn.latents}
         save_array(set_aside(picture.with_suffix(".npz")), facts, samples=drawn.x, **each)
     barrier("grid")

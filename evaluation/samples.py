@@ -69,7 +69,8 @@ def report(
                 spent = drawn.column("evaluations", GRID_SAMPLES).mean()
                 how = {"step": weights["step"], "seed": seed, "evaluations": spent, "weights": kind(experiment.config)}
                 facts, shown = facts_of(experiment, method, **how), drawn.column("samples", GRID_SAMPLES)
-                save_decoded(folder / f"{place.name}.png", shown, experiment.codec, facts)
+                texts = experiment.texts(0, len(shown)) if experiment.tokenizer else None
+                save_decoded(folder / f"{place.name}.png", shown, experiment.codec, facts, texts=texts)
         found = distance.row(sets) if distance else {}
         if is_leader():
             part["samplers"][method] = _row(experiment, method, sets) | found

@@ -109,11 +109,15 @@ class Experiment:
         It is the "label" ``sampling.label``, or each class in turn, and the tokens of `texts`; nothing where samples
         have neither classes nor texts.
         """
-        told = texts.tokens_of(self.tokenizer, self.texts(first, count)) if self.tokenizer else {}
+        read = texts.tokens_of(self.tokenizer, self.texts(first, count)) if self.tokenizer else {}
+        return read | self.labels(first, count)
+
+    def labels(self, first: int, count: int) -> dict[str, np.ndarray]:
+        """The "label" [count] of each of these samples; nothing where samples have no classes."""
         if not self.sampled_classes:
-            return told
+            return {}
         drawn = np.arange(first, first + count) % self.sampled_classes
-        return told | {"label": np.full_like(drawn, self.settings.label) if self.settings.label >= 0 else drawn}
+        return {"label": np.full_like(drawn, self.settings.label) if self.settings.label >= 0 else drawn}
 
     def texts(self, first: int, count: int) -> list[str]:
         """The texts that the samples from number `first` on are drawn of: prompts or test captions, in turn."""

@@ -19,7 +19,10 @@ from experiment.writing import replacing
 
 Facts = Mapping[str, Any]
 
-IN_CAPTION = ("dataset", "task", "method", "evaluations", "class", "guidance", "guide", "seed", "checkpoint", "weights")
+IN_CAPTION = (
+    *("dataset", "task", "prompt", "negative_prompt", "method", "evaluations", "class", "guidance", "guide"),
+    *("seed", "checkpoint", "weights"),
+)
 """The facts that a caption tells people, in this order; a file carries all of them."""
 
 MIN_SIDE = 32  # smaller images are enlarged, pixel by pixel, so that a person can see them
@@ -70,15 +73,25 @@ def captioned_grid(images: np.ndarray, captions: Sequence[str], columns: int | N
     return image_grid(np.stack(same).reshape(len(images), height, larger.shape[2], -1), columns)
 
 
-def save_decoded(path: Path, examples: np.ndarray, codec: Codec, facts: Facts, columns: int | None = None) -> None:
+def save_decoded(
+    path: Path,
+    examples: np.ndarray,
+    codec: Codec,
+    facts: Facts,
+    columns: int | None = None,
+    texts: Sequence[str] | None = None,
+) -> None:
     """Write grey levels as a grid so many `columns` wide, or points as a scatter.
 
     The caption of `facts` stands below the grid, or above the scatter; the PNG file carries all of `facts` as text.
+    Below each image stands its own of `texts`, where these differ.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
     if examples.ndim == 4:
-        grid = image_grid(np.asarray(codec.stretch(examples)), columns)
+        images = np.asarray(codec.stretch(examples))
+        told = texts is not None and len(set(texts)) > 1
+        grid = captioned_grid(images, texts or (), columns) if told else image_grid(images, columns)
         picture = _captioned(Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid), caption(facts))
         chunks = PngImagePlugin.PngInfo()
         for name, value in text.items():

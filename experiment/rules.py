@@ -323,6 +323,11 @@ def of_training(experiment: Experiment) -> Broken:
             f"training.eval_freq is {config.training.eval_freq}, but the data set {source.name!r} has no test images; "
             "set it to 0, or give the data set some"
         )
+    if config.model.get("tokens", 0) and not experiment.tokenizer:
+        yield (
+            f"model.name {config.model.name!r} reads texts, and data.tokenizer is ''; name what makes tokens of the "
+            "captions: words, or the folder of a table (clip:FOLDER, glide:FOLDER)"
+        )
     if config.data.augment and told != LABELS:
         yield (
             f"data.augment is {config.data.augment} and model.augment_dim {told}: a network that is not told of the "

@@ -101,7 +101,7 @@ class Snapshots:
         for i, batch in enumerate(eval_batches(test, batch_size=min(experiment.config.eval.batch_size, len(test)))):
             given = {name: batch[name] for name in self._fields}
             for name, values in self._scores(variables, given, jax.random.fold_in(self._of_noise, i)).items():
-                kept = np.asarray(values, np.float64)[batch["mask"]]
+                kept = np.asarray(values, np.float64)[batch["counted"]]
                 total[f"test_{name}"] = total.get(f"test_{name}", 0.0) + kept.sum()
         return {name: float(value / len(test)) for name, value in total.items()}
 

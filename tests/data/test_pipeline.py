@@ -85,11 +85,11 @@ def test_evaluation_sees_everything_once_in_batches_of_one_shape(length, count):
     assert all(batch["image"].shape == (4 // count, 2, 2, 1) for stream in streams for batch in stream)
     merged = {
         name: np.concatenate([part[name] for step in zip(*streams, strict=True) for part in step])
-        for name in ("index", "mask", "label")
+        for name in ("index", "counted", "label")
     }
-    np.testing.assert_array_equal(merged["index"][merged["mask"]], np.arange(length))
+    np.testing.assert_array_equal(merged["index"][merged["counted"]], np.arange(length))
     np.testing.assert_array_equal(merged["label"], merged["index"])
-    assert set(merged["index"][~merged["mask"]]) <= {length - 1}
+    assert set(merged["index"][~merged["counted"]]) <= {length - 1}
 
 
 def test_an_error_of_a_record_reaches_the_consumer():
