@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from checkpoints.store import Store
-from evaluation import ingredients, measures, quality, samples
+from evaluation import adherence, ingredients, measures, quality, samples
 from evaluation import report as reports
 from experiment import Experiment, rules
 from experiment.processes import barrier, is_leader
@@ -44,6 +44,7 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
         )
     if config.enable_sampling:
         rules.check(rules.of_samplers(experiment, config.samplers))
+        adherence.check(experiment)
     if likelihood and not (chosen or config.enable_sampling):
         raise ValueError(
             "eval.enable_bpd, eval.enable_vlb and eval.enable_sampling are all False, so there is nothing to evaluate; "
