@@ -95,7 +95,7 @@ class Read:
     def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The examples at `indices`, read together."""
         found = take(self.records, indices)
-        return found | tokens_of(self.tokenizer, found[CAPTION])
+        return found | tokens_of(self.tokenizer, found[CAPTION].tolist())
 
     def fingerprint(self) -> str:
         """It is that of the records and of how they are read."""
