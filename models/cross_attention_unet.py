@@ -114,7 +114,10 @@ class CrossAttentionUNet(UNet):
         c_added = pooled_dim + SIZE_NUMBERS * size_features
         self.added0 = linear(c_added, 4 * nf, **of_time) if pooled_dim else None
         self.added1 = linear(4 * nf, 4 * nf, **of_time) if pooled_dim else None
-        table = {"scale": (label_dim + 1 + label_features) / 2, "use_bias": False}  # the variance of each entry is 1
+        table: dict[str, Any] = {
+            "scale": (label_dim + 1 + label_features) / 2,
+            "use_bias": False,
+        }  # the variance of each entry is 1
         self.label = linear(label_dim + 1, label_features, **table, **of_time) if label_dim else None
 
         part: dict[str, Any] = {"groups": lambda channels: num_groups, **make}

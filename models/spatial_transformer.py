@@ -46,7 +46,7 @@ class TransformerBlock(nnx.Module):
 
     def __init__(self, channels: int, c_text: int, heads: int, *, dtype: DTypeLike | None, rngs: nnx.Rngs | Keys):
         make: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
-        norm = {"epsilon": 1e-5, "use_fast_variance": False, **make}
+        norm: dict[str, Any] = {"epsilon": 1e-5, "use_fast_variance": False, **make}
         self.norm0 = nnx.LayerNorm(channels, **norm)
         self.among = TokenAttention(channels, channels, heads, **make)
         self.norm1 = nnx.LayerNorm(channels, **norm)
