@@ -48,7 +48,8 @@ class CLIPTokenizer(BytePairs):
         as_bytes = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
         made.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([words, as_bytes])
         by_number = {number: piece for piece, number in self.pieces.numbers.items()}
-        for number in dict.fromkeys((self.start, self.end, *self._special_padding())):
+        special = dict.fromkeys((self.start, self.end, *self._special_padding()))
+        for number in (number for number in special if number is not None):
             any_case = number not in self._special_padding()
             made.add_special_tokens([tokenizers.AddedToken(by_number[number], normalized=any_case)])
         return made
