@@ -28,7 +28,7 @@ from data.scene import (
     combined_anew,
     describe,
 )
-from data.source import Arrays, Example, Source
+from data.source import Example, Records, Source, take
 
 HEIGHTS = {16: (5, 7), 24: (7, 11), 32: (8, 14)}
 """By the side of the picture, the heights of a small and of a large digit, in pixels."""
@@ -62,18 +62,18 @@ class Scenes:
     """Records of `length` random scenes, all kinds of one thing or two that are held out, or all that are not.
 
     Args:
-      written: the handwritten digits, "image" [n, 8, 8, 1] with levels to 16 and "label".
+      written: the handwritten digits, "image" [n, 8, 8, 1] with levels to 16, and "label".
       size: the side of a picture, one of HEIGHTS.
       length: how many scenes there are.
       seed: the seed of what is drawn.
       unseen: whether they are of combinations that training never shows.
     """
 
-    def __init__(self, written: Arrays, *, size: int, length: int, seed: int, unseen: bool = False):
+    def __init__(self, written: Records, *, size: int, length: int, seed: int, unseen: bool = False):
         self.size, self.unseen = size, unseen
-        self.images, labels = written.arrays["image"][..., 0], written.arrays["label"]
-        self.of_digit = [np.flatnonzero(labels == digit) for digit in range(10)]
-        self.labels = labels
+        every = take(written, np.arange(len(written)))
+        self.images, self.labels = every["image"][..., 0], every["label"]
+        self.of_digit = [np.flatnonzero(self.labels == digit) for digit in range(10)]
         # Row i of a table drawn row by row does not depend on how many rows follow.
         self.table = np.random.default_rng(seed).random((length, DRAWN))
 

@@ -16,7 +16,7 @@ from PIL import Image
 from data.digits import digits
 from data.scene import COLOURS, GROUNDS, PLACES, RELATIONS, SIZES, Scene, Thing, describe, parse
 from data.scenes import HEIGHTS, render
-from data.source import Arrays
+from data.source import Records, take
 
 PARTS = ("count", "digit", "colour", "size", "place", "ground")
 EVERY = "every"
@@ -87,7 +87,7 @@ class SceneJudge:
             raise ValueError(f"there are {len(captions)} captions of {len(pictures)} pictures; give each picture one")
         rows = [_right(parse(str(said)), read) for said, read in zip(captions, self.read(pictures), strict=True)]
         parts = np.array(rows, bool).reshape(len(rows), len(PARTS))
-        return {**dict(zip(PARTS, parts.T, strict=True)), EVERY: parts.all(axis=1)}
+        return {**dict(zip(PARTS, parts.T, strict=True)), EVERY: np.asarray(parts.all(axis=1))}
 
     def _size(self, thing: Found) -> str:
         small, large = HEIGHTS[self.size]
@@ -116,11 +116,11 @@ def accuracy(judge: SceneJudge, *, renderings: int = 4, blur: float = 0.0, noise
 
 
 def rendered(
-    written: Arrays, size: int, renderings: int, *, seed: int
+    written: Records, size: int, renderings: int, *, seed: int
 ) -> tuple[list[Scene], UInt8[np.ndarray, "n size size 3"]]:
     """Scenes of one and of two things in turn, and their pictures: each digit so many times, large every other time."""
-    rng, (images, labels) = np.random.default_rng(seed), (written.arrays["image"][..., 0], written.arrays["label"])
-    scenes, pictures = [], []
+    rng, every = np.random.default_rng(seed), take(written, np.arange(len(written)))
+    images, labels, scenes, pictures = every["image"][..., 0], every["label"], list[Scene](), []
     for number in range(renderings):
         order = list(rng.permutation(len(labels)))
         while order:
@@ -129,7 +129,7 @@ def rendered(
             things = tuple(Thing(SIZES[number % 2], c, int(labels[i])) for c, i in zip(colours, which, strict=True))
             places = list(PLACES if len(which) == 1 else RELATIONS)
             scenes.append(Scene(things, str(rng.choice(places)), str(rng.choice(list(GROUNDS)))))
-            pictures.append(render(scenes[-1], images[which], size, rng.random((2, 2))))
+            pictures.append(render(scenes[-1], list(images[which]), size, rng.random((2, 2))))
     return scenes, np.stack(pictures)
 
 
@@ -184,22 +184,23 @@ def _without_specks(inked: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 def _boxes(inked: Bool[np.ndarray, "h w"]) -> list[tuple[int, int, int, int]]:
     """The boxes of the things, parted by empty columns or, where there are none, by empty rows."""
-    columns, rows = _runs(inked.any(axis=0)), _runs(inked.any(axis=1))
+    columns, rows = _runs(inked, axis=0), _runs(inked, axis=1)
     if len(columns) > 1:
-        whole = [(_ends(inked[:, slice(*run)].any(axis=1)), run) for run in columns]
+        whole = [(_ends(inked[:, slice(*run)], axis=1), run) for run in columns]
     else:
-        whole = [(run, _ends(inked[slice(*run)].any(axis=0))) for run in rows]
+        whole = [(run, _ends(inked[slice(*run)], axis=0)) for run in rows]
     return [(top, left, bottom, right) for (top, bottom), (left, right) in whole]
 
 
-def _ends(occupied: Bool[np.ndarray, " n"]) -> tuple[int, int]:
-    places = np.flatnonzero(occupied)
+def _ends(inked: Bool[np.ndarray, "h w"], axis: int) -> tuple[int, int]:
+    """Where what is inked begins and ends, seen along an axis: its first and last column for 0, row for 1."""
+    places = np.flatnonzero(inked.any(axis=axis))
     return int(places[0]), int(places[-1]) + 1
 
 
-def _runs(occupied: Bool[np.ndarray, " n"]) -> list[tuple[int, int]]:
-    """Where occupied places begin and end, each run of them parted by two empty ones at least."""
-    places = np.flatnonzero(occupied)
+def _runs(inked: Bool[np.ndarray, "h w"], axis: int) -> list[tuple[int, int]]:
+    """Where each run of inked columns (axis 0) or rows (1) begins and ends, parted by two empty ones at least."""
+    places = np.flatnonzero(inked.any(axis=axis))
     if not len(places):
         return []
     cuts = np.flatnonzero(np.diff(places) > 2)
