@@ -48,7 +48,7 @@ WRONG = {
 def test_the_part_that_is_wrong_is_called_wrong_and_no_other(judge: SceneJudge) -> None:
     for scene in (TWO, ONE):
         verdict = judge.judge(
-            [describe(scene), describe(scene, backwards=len(scene.things) == 2)], [picture(scene)] * 2
+            [describe(scene), describe(scene, backwards=len(scene.things) == 2)], np.stack([picture(scene)] * 2)
         )
         assert all(right.all() for right in verdict.values())
     for part, scenes in WRONG.items():
