@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from conditions.base import Condition, Conditioner, with_end
+from conditions.known import Known
 from conditions.labels import NO_CLASS, Labels, one_hot
 from conditions.low_res import LowRes
 from conditions.together import Together
@@ -17,6 +18,7 @@ __all__ = [
     "NO_CLASS",
     "Condition",
     "Conditioner",
+    "Known",
     "Labels",
     "LowRes",
     "Together",
@@ -29,6 +31,7 @@ __all__ = [
 CONDITIONERS: dict[str, Callable[[Any], Conditioner]] = {
     "label_dim": lambda options: Labels(options["label_dim"]),
     "tokens": lambda options: Tokens(),
+    "inpaint": lambda options: Known(),
     "upsampling": lambda options: LowRes(options["upsampling"], options.get("low_res_noise", 0.0)),
 }
 """Each kind, made of a network's options, by the option that says how much of it the network takes, 0 for none."""

@@ -15,7 +15,7 @@ class Tokens(Conditioner):
     """The fields "tokens" [b, n] and "mask" [b, n] of a record as the entries of those names.
 
     Where the mask is False there is no token, and the number there does not matter. Without any token a network is told
-    nothing: the empty text of GLIDE (Nichol et al. 2022, arXiv:2112.10741, sec. 2.4), with which a fifth of the
+    nothing: the empty text of GLIDE (Nichol et al. 2022, arXiv:2112.10741, sec. 4.2), with which a fifth of the
     published training was.
     """
 

@@ -65,7 +65,7 @@ def improved(*, image_size: int, schedule: str = "cosine", num_scales: int = 400
 def glide(*, image_size: int, schedule: str, guidance: float = 1.0, **model: object) -> ConfigDict:
     """GLIDE (filtered), the networks of the published files: a folder of pictures with texts, 1000 steps.
 
-    Batch, length and the share of empty texts are those of the paper's sections 4.1 and 2.4, of its 3.5 B network;
+    Batch, length and the share of empty texts are those of the paper's sections 4.1 and 4.2, of its 3.5 B network;
     those of the published small one are not known. `guidance`: of what is drawn with a text.
     """
     options = {"name": "glide", "tokens": 128, "dropout": 0.1}

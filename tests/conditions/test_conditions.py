@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import conditions
-from conditions import NO_CLASS, Condition, Conditioner, Labels, LowRes, Together, Tokens
+from conditions import NO_CLASS, Condition, Conditioner, Known, Labels, LowRes, Together, Tokens
 
 KEYS = jax.random.split(jax.random.key(0), 2000)
 BATCH = {"label": np.arange(2000) % 3, "image": np.zeros((2000, 2)), "caption": np.arange(4000.0).reshape(2000, 2, 1)}
@@ -32,7 +32,11 @@ class Captions(Conditioner):
 
 
 KINDS = {"labels": Labels(3), "captions": Captions(), "both": Together((Labels(3), Captions())), "neither": Together()}
-KINDS |= {"tokens": Tokens(), "low_res": LowRes(2, 0.5), "upsampler": Together((Tokens(), LowRes(2)))}
+BATCH |= {
+    "known_image": np.ones((2000, 2, 3, 1), np.float32),
+    "known_mask": np.arange(12000).reshape(2000, 2, 3, 1) % 2,
+}
+KINDS |= {"known": Known(), "tokens": Tokens(), "low_res": LowRes(2, 0.5), "upsampler": Together((Tokens(), LowRes(2)))}
 
 
 def test_labels_are_one_hot_and_nothing_is_zeros() -> None:
@@ -72,8 +76,8 @@ def test_an_example_is_told_all_or_nothing_as_often_as_asked_and_by_its_own_key(
 
 def test_a_network_is_told_what_its_options_say() -> None:
     assert conditions.of_network({"label_dim": 3, "nf": 8}) == Together((Labels(3),))
-    upsampler = {"tokens": 3, "upsampling": 2, "low_res_noise": 0.5}
-    assert conditions.of_network(upsampler) == Together((Tokens(), LowRes(2, 0.5)))
+    glide = {"tokens": 3, "upsampling": 2, "low_res_noise": 0.5, "inpaint": True}
+    assert conditions.of_network(glide) == Together((Tokens(), Known(), LowRes(2, 0.5)))
     for options in ({"label_dim": 0}, {"nf": 8}):
         conditioner = conditions.of_network(options)
         assert conditioner.fields == () and conditioner.encode(BATCH) == {}
@@ -121,3 +125,31 @@ def test_what_is_not_given_is_left_out_unless_the_network_needs_it() -> None:
     message = "needs the field 'low_res' of each example, and none was given; given are mask, tokens"
     with pytest.raises(ValueError, match=message):
         conditioner.of({"tokens": BATCH["tokens"], "mask": BATCH["mask"]})
+
+
+def test_training_hides_one_rectangle_of_each_image_of_any_size() -> None:
+    """Lengths uniform from 1 to the side: of 2000 each as often as the others within 5 standard errors; by its key."""
+    images = np.random.default_rng(0).normal(size=(2000, 4, 5, 2)).astype(np.float32)
+    known = Known()
+    condition = known.encode(known.make(jnp.asarray(images)), KEYS)
+    mask = np.asarray(condition["known_mask"])
+    np.testing.assert_array_equal(condition["known_image"], images * mask)
+    hidden = mask[..., 0] == 0
+    rows, columns = hidden.any(axis=2), hidden.any(axis=1)
+    np.testing.assert_array_equal(hidden, rows[:, :, None] & columns[:, None, :])
+    for side in (rows, columns):
+        size = side.shape[1]
+        assert (np.abs(np.diff(np.pad(side, ((0, 0), (1, 1))).astype(int), axis=1)).sum(axis=1) == 2).all()
+        counts = np.bincount(side.sum(axis=1), minlength=size + 1)
+        assert counts[0] == 0 and np.all(np.abs(counts[1:] - 2000 / size) < 5 * (2000 / size) ** 0.5)
+    half = known.encode(known.make(jnp.asarray(images[1000:])), KEYS[1000:])
+    np.testing.assert_array_equal(half["known_mask"], mask[1000:])
+    assert not known.told(condition).any()
+
+
+def test_an_image_that_is_known_in_part_is_told_as_it_is_given() -> None:
+    known = Known()
+    condition = known.encode(BATCH)
+    np.testing.assert_array_equal(condition["known_mask"], BATCH["known_mask"])
+    np.testing.assert_array_equal(condition["known_image"], BATCH["known_mask"])  # the image is 1
+    assert Together((known,)).of({"known_image": BATCH["known_image"]}) == Together()
