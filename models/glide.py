@@ -74,8 +74,12 @@ class TextTransformer(nnx.Module):
     def __call__(
         self, tokens: Int[Array, "b n"], mask: Bool[Array, "b n"]
     ) -> tuple[Float[Array, "b n d"], Float[Array, "b e"]]:
-        """The features of all tokens, and the vector of the text; where `mask` is False there is no token."""
-        h = jnp.where(mask[..., None], self.token[...][tokens] + self.position[...], self.padding[...])
+        """The features of all tokens, and the vector of the text; where `mask` is False there is no token.
+
+        A number beyond the vocabulary gives NaN.
+        """
+        words = self.token[...].at[tokens].get(mode="fill", fill_value=jnp.nan)
+        h = jnp.where(mask[..., None], words + self.position[...], self.padding[...])
         for layer in self.layers:
             h = layer(h)
         h = self.norm(h)
@@ -88,8 +92,9 @@ class GLIDE(ResidualUNet):
     The defaults are those of the published base network: 385,030,726 parameters. `c_noise` is the index of the noise
     level, 0 to 999. The condition has these entries:
 
-      "tokens" [b, tokens], "mask" [b, tokens]: the numbers of the text's tokens, and where there is one. Without both
-        the network is told no text, which is the published unconditional network: no token at all.
+      "tokens" [b, tokens], "mask" [b, tokens]: the numbers of the text's tokens, and where there is one. Without the
+        mask there is one everywhere; without both the network is told no text, which is the published unconditional
+        network: no token at all.
       "low_res" [b, height / upsampling, width / upsampling, num_channels]: with `upsampling`, the picture in [-1, 1]
         that is enlarged bilinearly and joined to the input. Without it the enlarged one is 0.
       "known_image" [b, height, width, num_channels], "known_mask" [b, height, width, 1]: with `inpaint`, the picture
@@ -169,8 +174,9 @@ class GLIDE(ResidualUNet):
 
     def read(self, condition: Mapping[str, Array], batch: int) -> dict[str, Array]:
         """The condition, with the words' features "text" and the vector "pooled" of the text in place of its tokens."""
-        missing = {"tokens": jnp.int32, "mask": bool}.items()
-        tokens, mask = (condition.get(name, jnp.zeros((batch, self.tokens), kind)) for name, kind in missing)
+        shape = batch, self.tokens
+        tokens = condition.get("tokens", jnp.zeros(shape, jnp.int32))
+        mask = condition.get("mask", jnp.full(shape, "tokens" in condition)).astype(bool)
         text, pooled = self.transformer(tokens, mask)
         return {**condition, "text": text, "pooled": pooled}
 
