@@ -158,8 +158,9 @@ class GLIDE(ResidualUNet):
             c_text=text_width,
         )
         self.tokens, self.upsampling, self.inpaint = tokens, upsampling, inpaint
-        text = [options[name] for name in of_text]
-        self.transformer = TextTransformer(*text, 4 * nf, dtype=dtype, rngs=rngs)
+        self.transformer = TextTransformer(
+            vocabulary, tokens, text_width, text_layers, text_heads, 4 * nf, dtype=dtype, rngs=rngs
+        )
 
     @property
     def condition_sizes(self) -> Sizes:
