@@ -1,5 +1,6 @@
-"""GLIDE's chains, step by step: guided text to image, inpainting and the upsampler, ancestral and by DDIM."""
+"""GLIDE's chains, step by step: guided by text or CLIP, inpainting and the upsampler, ancestral and by DDIM."""
 
+import functools
 import importlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,17 @@ import pytest
 import inverse
 import samplers
 import sde_lib
+from checkpoints import glide_clip, importing
+from models.functional import Network, Variables
 from samplers import grids
 from samplers.guidance import classifier_free
 from samplers.threshold import thresholded
 from tests.models.glide_weights import network, nhwc, variables
 from tests.oracles import compiled
 
-CHAIN = dict(np.load(Path(__file__).parents[1] / "reference" / "glide" / "chain.npz"))
+REFERENCE = Path(__file__).parents[1] / "reference"
+CLIP_FOLDER = REFERENCE / "glide_clip"
+CHAIN = dict(np.load(REFERENCE / "glide" / "chain.npz"))
 TEXT = {"tokens": CHAIN["chain/tokens"].astype(np.int32), "mask": CHAIN["chain/mask"]}
 NONE = TEXT | {"mask": np.zeros_like(TEXT["mask"])}
 KNOWN = {"known_image": nhwc(CHAIN["inpaint/image"]), "known_mask": nhwc(CHAIN["inpaint/mask"])}
@@ -32,7 +37,25 @@ CASES = {  # network, schedule, what it is told beside the text, scale of guidan
     "up_ddim": ("superres", "linear", LOW, 1.0, DDIM),
     "up_ancestral": ("superres", "linear", LOW, 1.0, ANCESTRAL),
     "up_inpaint": ("superres_inpaint", "linear", LOW | KNOWN, 1.0, ANCESTRAL),
+    "clip_guided": ("", "cosine", {}, 1.0, ANCESTRAL),
+    "clip_guided_ddim": ("", "cosine", {}, 1.0, DDIM),
 }
+
+
+@functools.cache
+def clip() -> tuple[Network, Variables]:
+    name, options = glide_clip.describe(CLIP_FOLDER, text_heads=2, image_heads=2)
+    built = Network.create(name, **options)
+    return built, importing.read(CLIP_FOLDER, built).variables(ema=True)
+
+
+def log_prob(levels: sde_lib.NoiseLevels, x: jax.Array, t: jax.Array) -> jax.Array:
+    """How well CLIP finds that the noised images fit their texts, told the index of the level."""
+    built, numbers = clip()
+    module = built.module(jax.tree.map(cast(x.dtype), numbers))
+    text = module.encode_text(jnp.asarray(CHAIN["clip/tokens"], jnp.int32))
+    index = levels.sde.level_index(t, levels.n).astype(x.dtype)
+    return module.agreement(module.encode_image(x, index), text)
 
 
 def followed(case: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:
@@ -52,12 +75,16 @@ def followed(case: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:
         if "known_mask" in beside:
             mask = inverse.mask(beside["known_mask"] > 0.5)
             model = inverse.consistent(levels, model, mask, beside_all["known_image"])
-        return thresholded(levels, model, "clip")
+        model = thresholded(levels, model, "clip")
+        if case == "clip_guided_ddim":
+            return samplers.classifier_guided(levels, model, functools.partial(log_prob, levels), 3.0)
+        return model
 
-    constructor = samplers.ancestral if options else samplers.ddim
+    guided = case == "clip_guided"
+    guide = samplers.classifier_guide(levels, functools.partial(log_prob, levels), 3.0) if guided else None
 
     def stepper(model: sde_lib.PredictFn) -> samplers.Stepper:
-        return constructor(sde, model, **options)
+        return samplers.ancestral(sde, model, **options, guide=guide) if options else samplers.ddim(sde, model)
 
     @compiled
     def step(weights, state, row, z):
@@ -94,8 +121,10 @@ def nhwc_all(images: np.ndarray) -> np.ndarray:
 def compare(case: str, dtype: str, tolerance: float) -> None:
     states, denoised = followed(case, dtype)
     wanted, x0 = (nhwc_all(CHAIN[f"{case}/{name}"]) for name in ("x", "pred_xstart"))
-    np.testing.assert_allclose(denoised, x0, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(states, wanted, rtol=0, atol=tolerance)
+    # Of clip_guided_ddim they reach 10^5, and are compared with the largest of their step.
+    scale = np.abs(x0).max((1, 2, 3, 4), keepdims=True) if case == "clip_guided_ddim" else 1.0
+    np.testing.assert_allclose(denoised / scale, x0 / scale, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(states / scale, wanted / scale, rtol=0, atol=tolerance)
 
 
 @pytest.mark.slow
