@@ -78,7 +78,7 @@ class TextTransformer(nnx.Module):
 
         A number beyond the vocabulary gives NaN.
         """
-        words = self.token[...].at[tokens].get(mode="fill", fill_value=jnp.nan)
+        words = jnp.asarray(self.token[...]).at[tokens].get(mode="fill", fill_value=jnp.nan)
         h = jnp.where(mask[..., None], words + self.position[...], self.padding[...])
         for layer in self.layers:
             h = layer(h)

@@ -52,7 +52,7 @@ def clip() -> tuple[Network, Variables]:
 def log_prob(levels: sde_lib.NoiseLevels, x: jax.Array, t: jax.Array) -> jax.Array:
     """How well CLIP finds that the noised images fit their texts, told the index of the level."""
     built, numbers = clip()
-    module = built.module(jax.tree.map(cast(x.dtype), numbers))
+    module = built.module(jax.tree.map(lambda array: jnp.asarray(array, x.dtype), numbers))
     text = module.encode_text(jnp.asarray(CHAIN["clip/tokens"], jnp.int32))
     index = levels.sde.level_index(t, levels.n).astype(x.dtype)
     return module.agreement(module.encode_image(x, index), text)
@@ -130,8 +130,8 @@ def compare(case: str, dtype: str, tolerance: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_each_step_is_glides(case: str, x64) -> None:
-    """To the rounding of the recorded float32."""
-    compare(case, "float64", 2e-6)
+    """To the rounding of the recorded float32; CLIP's softmax is in float32 itself."""
+    compare(case, "float64", 2e-4 if case.startswith("clip") else 2e-6)
 
 
 @pytest.mark.slow
