@@ -121,10 +121,10 @@ def nhwc_all(images: np.ndarray) -> np.ndarray:
 def compare(case: str, dtype: str, tolerance: float) -> None:
     states, denoised = followed(case, dtype)
     wanted, x0 = (nhwc_all(CHAIN[f"{case}/{name}"]) for name in ("x", "pred_xstart"))
-    # Of clip_guided_ddim they reach 10^5, and are compared with the largest of their step.
-    scale = np.abs(x0).max((1, 2, 3, 4), keepdims=True) if case == "clip_guided_ddim" else 1.0
-    np.testing.assert_allclose(denoised / scale, x0 / scale, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(states / scale, wanted / scale, rtol=0, atol=tolerance)
+    for found, expected in ((denoised, x0), (states, wanted)):
+        # Those of clip_guided_ddim reach 10^5, and are compared with the largest of their step.
+        size = np.abs(expected).max((1, 2, 3, 4), keepdims=True) if case == "clip_guided_ddim" else 1.0
+        np.testing.assert_allclose(found / size, expected / size, rtol=0, atol=tolerance)
 
 
 @pytest.mark.slow
