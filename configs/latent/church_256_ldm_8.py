@@ -15,7 +15,13 @@ from configs import large, latent_diffusion
 
 
 def get_config(codec: str = "runs/kl_f8") -> ConfigDict:
-    options = {"nf": 192, "ch_mult": (1, 2, 2, 4, 4), "attn_resolutions": (32, 16, 8, 4), "num_heads": 8}
+    options = {
+        "attention_order": "new",
+        "nf": 192,
+        "ch_mult": (1, 2, 2, 4, 4),
+        "attn_resolutions": (32, 16, 8, 4),
+        "num_heads": 8,
+    }
     config = latent_diffusion.get_config(
         codec=codec, beta_max=15.5, num_res_blocks=2, scale_shift=True, resblock_updown=True, **options
     )
