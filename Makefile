@@ -24,7 +24,7 @@ demo: $(INSTALLED)  ## train on real digits, sample, evaluate: about ten minutes
 	$(RUN) main.py --mode=evaluate --config=configs/vp/digits.py --workdir=runs/digits
 	@echo "samples: runs/digits/evaluation/*/*.png   report: runs/digits/report.md"
 
-latent: $(INSTALLED)  ## train an autoencoder of photographs and a model of its latents, sample, evaluate
+latent: $(INSTALLED)  ## train an autoencoder of photographs and a model of its latents, sample, evaluate: half an hour on two cores
 	$(RUN) main.py --mode=train --config=configs/autoencoders/photos.py --workdir=runs/photos_autoencoder
 	$(RUN) main.py --mode=evaluate --workdir=runs/photos_autoencoder
 	$(RUN) main.py --mode=train --config=configs/latent/photos.py --workdir=runs/photos_latent
