@@ -155,7 +155,7 @@ def test_every_file_that_a_folder_may_hold(kind, tmp_path, expected):
         written(tmp_path / kind, tensors)
         (tmp_path / "unet").mkdir()
         (tmp_path / "unet" / "config.json").write_text('{"_class_name": "UNet2DConditionModel"}')
-        assert importing.detect(tmp_path) == "diffusers"
+        assert importing.detect(tmp_path) == "diffusers_text_unet"
     assert importing.detect(tmp_path, "autoencoder_kl") == "diffusers_autoencoder"
     assert_equal(importing.read(tmp_path, network()).ema, expected)
 
