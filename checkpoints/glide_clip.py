@@ -69,7 +69,7 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
       ValueError: a damaged file, or a folder with several of a tower.
       OSError: a folder that lacks one of them.
     """
-    arrays: dict[str, np.ndarray] = {"logit_scale": np.float32(LOGIT_SCALE)}
+    arrays: dict[str, np.ndarray] = {"logit_scale": np.asarray(LOGIT_SCALE, np.float32)}
     for start in FILES:
         files = [file for file in sorted(Path(path).glob(f"{start}*")) if file.suffix in KINDS]
         if not files:

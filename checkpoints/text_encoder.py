@@ -142,7 +142,7 @@ def in_tower(tower: Tower, module: str, array: str) -> Place:
 
 def apart(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays, OpenAI's rows of query, key and value each by a name of its own: `attn.in_proj.query.weight`."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         if joined := re.fullmatch(r"(.*\.attn\.in_proj)_(weight|bias)", name):
             parts = zip(("query", "key", "value"), np.split(array, 3), strict=True)
@@ -228,7 +228,8 @@ def variables(file: str, network: Network, tower: Tower, arrays: Mapping[str, np
     Raises:
       ValueError: tensors without a place, places without one, other shapes, listed.
     """
-    options, inside = effective_options(network), ("",)
+    options = effective_options(network)
+    inside: tuple[str, ...] = ("",)
     if tower.openai:
         inside = (TABLE, "positional_embedding", "transformer.", "ln_final.")
     left = [tower.prefix + name for name in BUFFERS]

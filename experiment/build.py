@@ -131,8 +131,8 @@ def load_autoencoder(
     shape = run.codec.shape if image_size is None else (*sides(image_size), run.codec.shape[2])
     pictures = dataclasses.replace(cast(GreyLevels, run.codec), shape=shape)
     codec = _latents(run, os.fspath(folder), pictures, step=checkpoint, tile=tile, scale=None, shift=None)
-    known = {"scale": 1.0, "shift": 0.0}
-    return dataclasses.replace(codec, **{name: value for name, value in known.items() if getattr(codec, name) is None})
+    scale, shift = (one if given is None else given for one, given in ((1.0, codec.scale), (0.0, codec.shift)))
+    return dataclasses.replace(codec, scale=scale, shift=shift)
 
 
 def _stand_in(config: ConfigDict, shape: tuple[int, ...]) -> data.Source:

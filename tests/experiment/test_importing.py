@@ -46,7 +46,9 @@ def config(size: int = 16, **model) -> ConfigDict:
     return config
 
 
-@pytest.mark.parametrize(("file", "size", "step"), [(FILE, 16, 400), (JAX_FILE, 8, 1_200_000)])
+@pytest.mark.parametrize(
+    ("file", "size", "step"), [(FILE, 16, 400), pytest.param(JAX_FILE, 8, 1_200_000, marks=pytest.mark.slow)]
+)
 def test_an_imported_run_gives_the_published_output(file, size, step, tmp_path, capsys):
     imported, workdir = config(size), Workdir(tmp_path / "run")
     main.run("import", imported, str(workdir.path), str(file))

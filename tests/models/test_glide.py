@@ -25,7 +25,12 @@ def shape_of(options: dict, condition: dict | None) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), [({}, {}), ({"upsampling": 4}, LOW), ({"inpaint": True, "upsampling": 4}, LOW | KNOWN)]
+    ("options", "told"),
+    [
+        pytest.param({}, {}, marks=pytest.mark.slow),
+        pytest.param({"upsampling": 4}, LOW, marks=pytest.mark.slow),
+        ({"inpaint": True, "upsampling": 4}, LOW | KNOWN),
+    ],
 )
 def test_any_entry_may_be_left_out_and_the_variance_doubles_the_output(options, told):
     for condition in (None, TEXT, told, TEXT | told):

@@ -108,6 +108,7 @@ def test_pytorch_checkpoint_gives_the_published_outputs(name, precision):
 
 
 @pytest.mark.parametrize("name", JAX)
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float64", marks=pytest.mark.slow)], indirect=True)
 def test_jax_checkpoint_gives_the_published_outputs(name, precision):
     network, ema, raw, config = load_network(name)
     with np.load(REFERENCE / name / "io.npz") as file:

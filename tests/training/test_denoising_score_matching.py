@@ -26,7 +26,7 @@ OUTPUT = {"ve": ("score", "sigma"), "vp": ("eps", "t999"), "subvp": ("eps", "t99
     [
         ("ve_ncsnpp_cont", "float32"),
         pytest.param("ve_ncsnpp_cont", "float64", marks=pytest.mark.slow),
-        ("vp_ddpmpp_cont", "float32"),
+        pytest.param("vp_ddpmpp_cont", "float32", marks=pytest.mark.slow),
         ("vp_ddpmpp_cont", "float64"),
     ],
     indirect=["precision"],
@@ -61,6 +61,7 @@ def test_losses_are_the_published_ones(network_name: str, precision: str) -> Non
 
 
 @pytest.mark.parametrize(("name", "prediction", "label"), [("smld", "score", "index_down"), ("ddpm", "eps", "index")])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "float64"], indirect=True)
 def test_discrete_losses_are_the_published_ones(name: str, prediction: str, label: str, precision: str) -> None:
     """SMLD (VE) and DDPM (VP) on 1000 noise levels, relative 1e-5 in float32, 1e-10 in float64.
 
