@@ -32,15 +32,16 @@ def pixels(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1).astype(np.float64)
 
 
-def by_scale(run: experiment.Run, scales: Sequence[float], count: int, seed: int) -> list[dict[str, Any]]:
+def by_scale(
+    run: experiment.Run, judge: adherence.Judge, scales: Sequence[float], count: int, seed: int
+) -> list[dict[str, Any]]:
     """For each scale how often samples show the parts of their texts, precision, recall and seconds a sample."""
-    of_run, judge = run.experiment, adherence.judge_of(run.experiment)
-    assert judge  # which is asked for by the config
+    of_run = run.experiment
     real, rows = pixels(take(of_run.source.test, np.arange(count))["image"]), []
     for scale in scales:
         drawn = run.sampler(guidance=scale)(jax.random.key(seed), count)
         near = precision_recall(pixels(drawn.x), real)
-        shown = {part: float(right.mean()) for part, right in judge(of_run.texts(0, count), drawn.x).items()}
+        shown = adherence.shares(judge, of_run.texts(0, count), drawn.x)
         spent = float(drawn.evaluations.mean()) * (1 if scale in (0.0, 1.0) else 2)
         rows.append({
             "scale": scale, "shown": shown, "precision": near.precision, "recall": near.recall, "evaluations": spent,
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(f"error: {arguments.workdir} has no judge (eval.judge), so nobody says what samples show")
     real = adherence.of_real(run.experiment, judge, arguments.samples)
     print(f"real pictures: {' '.join(f'{part} {share:.1%}' for part, share in real.items())}")
-    rows = by_scale(run, arguments.scales, arguments.samples, arguments.seed)
+    rows = by_scale(run, judge, arguments.scales, arguments.samples, arguments.seed)
     record = {"judge": real, "samples": arguments.samples, "step": run.step, "classifier_free": rows}
     write_text(arguments.out, json.dumps(record | {"environment": environment()}, indent=2) + "\n")
     print(f"wrote {arguments.out}")

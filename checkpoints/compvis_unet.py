@@ -25,7 +25,7 @@ ADDED = {"added0": "label_emb.0.0", "added1": "label_emb.0.2"}
 
 
 def places(network: Network) -> dict[str, Place]:
-    """Where these files keep each of the network's arrays."""
+    """Return where these files keep each of the network's arrays."""
     options = effective_options(network)
     attends = [depth > 0 for depth in options["depths"]]
     outside = guided_diffusion.OUTSIDE | ADDED

@@ -546,9 +546,15 @@ def write(
     """
     config = config_of(network)
     arrays = _apart(spill(network, places(network), variables))
+    save_folder(
+        path, arrays, {"config.json": config} | ({} if scheduler is None else {diffusers_scheduler.FILE: scheduler})
+    )
+
+
+def save_folder(path: str | Path, arrays: Mapping[str, np.ndarray], files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write weights as diffusers names their file, and beside them the fields of json files by their names."""
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     safetensors_file.save(folder / f"{WEIGHTS}.safetensors", arrays)
-    for name, fields in (("config.json", config), (diffusers_scheduler.FILE, scheduler)):
-        if fields is not None:
-            (folder / name).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
+    for name, fields in files.items():
+        (folder / name).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")

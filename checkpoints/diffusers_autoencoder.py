@@ -7,7 +7,6 @@ What config.json leaves out has diffusers' defaults but for the scaling factor o
 that of Stable Diffusion, and latent diffusion trained on the latents of its VQ models as they are.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from checkpoints import safetensors_file
-from checkpoints.diffusers import AUTOENCODERS, load_weights, renamed, their_module
+from checkpoints.diffusers import AUTOENCODERS, load_weights, renamed, save_folder, their_module
 from checkpoints.diffusers_scheduler import load_json
 from checkpoints.layout import Place, check_network, effective_options, fill, places_of, spill
 from checkpoints.published import Weights
@@ -239,11 +237,8 @@ def write(path: str | Path, network: Network, variables: Mapping[str, Mapping[st
     Raises:
       ValueError: a network that diffusers does not have, or variables that are not the network's.
     """
-    config, arrays = config_of(network), spill(network, places(network), variables)
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    safetensors_file.save(folder / "diffusion_pytorch_model.safetensors", arrays)
-    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    files = {"config.json": config_of(network)}  # which refuses what diffusers does not have, in words of its own
+    save_folder(path, spill(network, places(network), variables), files)
 
 
 def _network(folder: Path, image_size: Sides | None = None) -> tuple[str, dict[str, Any]]:

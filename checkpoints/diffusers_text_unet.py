@@ -7,7 +7,6 @@ level. Whether the maps at the ends of a transformer are matrices or 1x1 convolu
 says how half precision is computed (`upcast_attention`) are the same network.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from checkpoints import safetensors_file
-from checkpoints.diffusers import WEIGHTS, load_weights, their_module
+from checkpoints.diffusers import load_weights, save_folder, their_module
 from checkpoints.diffusers_scheduler import load_json
 from checkpoints.layout import Place, check_network, effective_options, fill, places_of, spill
 from checkpoints.published import Weights
@@ -293,7 +291,7 @@ def with_projections(arrays: Mapping[str, np.ndarray], network: Network) -> dict
 
 
 def places(network: Network) -> dict[str, Place]:
-    """Where diffusers keeps each of the network's arrays."""
+    """Return where diffusers keeps each of the network's arrays."""
 
     def place(module: str, array: str) -> Place:
         if inside := TRANSFORMER.fullmatch(module):
@@ -351,11 +349,8 @@ def write(path: str | Path, network: Network, variables: Mapping[str, Mapping[st
     Raises:
       ValueError: a network that diffusers does not have, or variables that are not the network's.
     """
-    config, arrays = config_of(network), spill(network, places(network), variables)
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    safetensors_file.save(folder / f"{WEIGHTS}.safetensors", arrays)
-    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    files = {"config.json": config_of(network)}  # which refuses what diffusers does not have, in words of its own
+    save_folder(path, spill(network, places(network), variables), files)
 
 
 def _folder(path: str | Path) -> Path:

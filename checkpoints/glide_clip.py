@@ -48,7 +48,7 @@ PARTS = {
 
 
 def place(module: str, array: str) -> Place:
-    """Where the two files keep an array of `models.clip.CLIP`; a name begins with its file's tower."""
+    """Return where the two files keep an array of `models.clip.CLIP`; a name begins with its file's tower."""
     if (bare := f"{module}.{array}".lstrip(".")) in OUTSIDE:
         return Place(OUTSIDE[bare])
     if module == "image.patches":

@@ -99,7 +99,7 @@ def numbered(module: str, num_res_blocks: int, attends: Sequence[bool]) -> tuple
 
 
 def places(network: Network) -> dict[str, Place]:
-    """Where these files keep each of the network's arrays."""
+    """Return where these files keep each of the network's arrays."""
     options = effective_options(network)
     sizes = shorter_sides(options["image_size"], len(options["ch_mult"]))
     attends = [size in options["attn_resolutions"] for size in sizes]

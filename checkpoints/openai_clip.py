@@ -26,7 +26,7 @@ FIRST = "visual.class_embedding"
 
 
 def place(module: str, array: str) -> Place:
-    """Where a file keeps an array of the module of that name in `models.clip.CLIP`."""
+    """Return where a file keeps an array of the module of that name in `models.clip.CLIP`."""
     tower, _, inside = module.partition(".")
     if not tower:
         return Place(array)

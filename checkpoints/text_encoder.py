@@ -118,12 +118,12 @@ def towers(names: Iterable[str]) -> list[Tower]:
 
 
 def places(network: Network, tower: Tower) -> dict[str, Place]:
-    """Where a file keeps each array of a text tower."""
+    """Return where a file keeps each array of a text tower."""
     return places_of(network, functools.partial(in_tower, tower))
 
 
 def in_tower(tower: Tower, module: str, array: str) -> Place:
-    """Where a file keeps an array of the module of that name in `models.text_encoder.TextEncoder`."""
+    """Return where a file keeps an array of the module of that name in `models.text_encoder.TextEncoder`."""
     prefix, openai = tower.prefix, tower.openai
     if not module:
         return Place(

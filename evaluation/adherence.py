@@ -40,20 +40,23 @@ def judge_of(experiment: Experiment) -> Judge | None:
     return JUDGES[name](experiment) if name else None
 
 
+def shares(judge: Judge, texts: Sequence[str], pictures: UInt8[np.ndarray, "n h w c"]) -> dict[str, float]:
+    """The share of pictures in which each part of their texts is true."""
+    return {part: float(right.mean()) for part, right in judge(texts, pictures).items()}
+
+
 def of_real(experiment: Experiment, judge: Judge, count: int) -> dict[str, float]:
     """The judge's own accuracy: how often it finds in real test pictures what their captions say."""
     numbers = np.arange(count) % len(experiment.source.test)
     real = take(experiment.source.test, numbers)
-    found = judge([str(caption) for caption in real[CAPTION]], real[experiment.codec.pictures.field])
-    return {part: float(right.mean()) for part, right in found.items()}
+    return shares(judge, [str(caption) for caption in real[CAPTION]], real[experiment.codec.pictures.field])
 
 
 def of_samples(experiment: Experiment, judge: Judge, sets: Sequence[Rounds]) -> dict[str, float]:
     """The share of samples, of every seed, in which each part of their texts is true."""
-    found = [
-        judge(experiment.texts(0, len(pictures)), pictures) for pictures in (drawn.column("samples") for drawn in sets)
-    ]
-    return {part: float(np.mean([right[part] for right in found])) for part in found[0]}
+    of_sets = (drawn.column("samples") for drawn in sets)
+    found = [shares(judge, experiment.texts(0, len(pictures)), pictures) for pictures in of_sets]
+    return {part: float(np.mean([of[part] for of in found])) for part in found[0]}
 
 
 def rows(report: dict[str, Any]) -> list[str]:
@@ -62,8 +65,8 @@ def rows(report: dict[str, Any]) -> list[str]:
     if not judged:
         return []
     parts = list(report["judge"])
-    shares = {**judged, "the judge, real test pictures": report["judge"]}
-    lines = [f"| {name} | {' | '.join(f'{share[part]:.1%}' for part in parts)} |" for name, share in shares.items()]
+    lines_of = {**judged, "the judge, real test pictures": report["judge"]}
+    lines = [f"| {name} | {' | '.join(f'{share[part]:.1%}' for part in parts)} |" for name, share in lines_of.items()]
     return [
         f"How often {report['num_samples']} samples show what their texts say; the judge has seen real pictures alone.",
         "",

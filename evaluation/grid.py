@@ -29,7 +29,7 @@ def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn)
         facts, told = facts_of(experiment, method, **about), experiment.labels(0, len(drawn.x))
         start = experiment.config.sampling.start
         facts |= {"start": start} if start else {}
-        texts = experiment.texts(0, len(drawn.x)) if experiment.tokenizer else None
+        texts = experiment.texts(0, len(drawn.x))
         save_decoded(set_aside(picture), drawn.x, experiment.codec, facts, texts=texts)
         each = {"evaluations_each": spent, **{f"{field}s": values for field, values in told.items()}}
         each |= {"texts": np.array(texts)} if texts else {}

@@ -69,7 +69,7 @@ def report(
                 spent = drawn.column("evaluations", GRID_SAMPLES).mean()
                 how = {"step": weights["step"], "seed": seed, "evaluations": spent, "weights": kind(experiment.config)}
                 facts, shown = facts_of(experiment, method, **how), drawn.column("samples", GRID_SAMPLES)
-                texts = experiment.texts(0, len(shown)) if experiment.tokenizer else None
+                texts = experiment.texts(0, len(shown))
                 save_decoded(folder / f"{place.name}.png", shown, experiment.codec, facts, texts=texts)
         found = distance.row(sets) if distance else {}
         if is_leader():

@@ -120,7 +120,12 @@ class Experiment:
         return {"label": np.full_like(drawn, self.settings.label) if self.settings.label >= 0 else drawn}
 
     def texts(self, first: int, count: int) -> list[str]:
-        """The texts that the samples from number `first` on are drawn of: prompts or test captions, in turn."""
+        """The texts that the samples from number `first` on are drawn of: prompts or test captions, in turn.
+
+        There are none where the network reads no texts.
+        """
+        if not self.tokenizer:
+            return []
         numbers = np.arange(first, first + count)
         if self.prompts:
             return [self.prompts[i] for i in numbers % len(self.prompts)]

@@ -79,7 +79,7 @@ def save_decoded(
     codec: Codec,
     facts: Facts,
     columns: int | None = None,
-    texts: Sequence[str] | None = None,
+    texts: Sequence[str] = (),
 ) -> None:
     """Write grey levels as a grid so many `columns` wide, or points as a scatter.
 
@@ -90,8 +90,7 @@ def save_decoded(
     text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
     if examples.ndim == 4:
         images = np.asarray(codec.stretch(examples))
-        told = texts is not None and len(set(texts)) > 1
-        grid = captioned_grid(images, texts or (), columns) if told else image_grid(images, columns)
+        grid = captioned_grid(images, texts, columns) if len(set(texts)) > 1 else image_grid(images, columns)
         picture = _captioned(Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid), caption(facts))
         chunks = PngImagePlugin.PngInfo()
         for name, value in text.items():

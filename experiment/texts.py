@@ -9,7 +9,7 @@ import numpy as np
 
 from conditions.byte_pairs import Pieces
 from conditions.published_tokenizers import CLIPTokenizer, GLIDETokenizer
-from conditions.tokenizers import Tokenizer
+from conditions.tokenizers import Tokenizer, prompts
 from conditions.word_tokenizer import WordTokenizer
 from data import Source
 from data.fingerprint import of_facts, of_records
@@ -63,7 +63,7 @@ def prompts_of(text: str) -> tuple[str, ...]:
       OSError: the file is not there.
     """
     if not text.startswith(LINES):
-        return (text,) if text else ()
+        return tuple(prompts(text)) if text else ()
     file = Path(expand(text.removeprefix(LINES)))
     try:
         found = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
