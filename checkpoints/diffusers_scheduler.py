@@ -71,6 +71,9 @@ CHAINS: dict[str, dict[str, Any]] = {
 }
 """The schedulers of a chain of noise levels, and the defaults in which each differs from CHAIN_DEFAULTS."""
 
+ZERO_SNR = ("DDPM", "DDIM", "EulerDiscrete", "EulerAncestral", "DPMSolverMultistep", "UniPC")
+"""Beginnings of the names of those that know the field rescale_betas_zero_snr."""
+
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 VARIANCES = {
     "fixed_small": "small",
@@ -160,7 +163,7 @@ class Scheduler:
 
     @functools.cached_property
     def betas(self) -> np.ndarray:
-        """The betas of the chain, float64 [num_levels]."""
+        """The betas of the chain, float64 [num_levels], before they are rescaled to no signal at the last level."""
         given = self.fields
         if given["trained_betas"] is not None:
             return np.asarray(given["trained_betas"], np.float64)
@@ -177,14 +180,15 @@ class Scheduler:
         given, n = self.fields, self.num_levels
         if not self.is_chain:
             return {"name": "ve", "sigma_min": float(given["sigma_min"]), "sigma_max": float(given["sigma_max"])}
-        chain = {"name": "discrete", "n": n}
+        shifted = {"zero_snr": True} if given["rescale_betas_zero_snr"] else {}
+        chain = {"name": "discrete", "n": n} | shifted
         named = {"linear": "linear", "scaled_linear": "sqrt_linear"}.get(given["beta_schedule"])
         if given["trained_betas"] is None and given["beta_schedule"] == "squaredcos_cap_v2":
             return chain | {"schedule": "cosine"}
         if given["trained_betas"] is None and named and given["beta_start"] <= given["beta_end"]:
             ends = {"beta_min": round(given["beta_start"] * n, 12), "beta_max": round(given["beta_end"] * n, 12)}
             return chain | {"schedule": named} | ends
-        return {"name": "discrete", "schedule": "table", "betas": tuple(map(float, self.betas))}
+        return {"name": "discrete", "schedule": "table", "betas": tuple(map(float, self.betas))} | shifted
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -317,8 +321,13 @@ def _misfits(name: str, given: Mapping[str, Any]) -> list[str]:
         wrong.append("trained_betas are not a list of numbers between 0 and 1")
     elif table is not None and len(table) != given["num_train_timesteps"]:
         wrong.append(f"there are {len(table)} trained_betas, and num_train_timesteps is {given['num_train_timesteps']}")
-    if given["rescale_betas_zero_snr"]:
-        wrong.append("rescale_betas_zero_snr is True: its last level has no signal, which no process here has")
+    if given["rescale_betas_zero_snr"] and given["prediction_type"] == "epsilon":
+        wrong.append(
+            "rescale_betas_zero_snr is True and prediction_type 'epsilon': of its last level, which has no signal, a "
+            "network that predicts eps says nothing; v_prediction and sample go with it"
+        )
+    if given["rescale_betas_zero_snr"] and not name.startswith(ZERO_SNR):
+        wrong.append(f"rescale_betas_zero_snr is True, which only {', '.join(ZERO_SNR)} of diffusers know")
     if given["use_flow_sigmas"]:
         wrong.append("use_flow_sigmas is True: the straight path of flow matching is no process here")
     return wrong

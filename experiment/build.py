@@ -156,6 +156,7 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     if config.sampling.scheduler:  # with its own steps, which need not go with other samplers
         config = fields.override(config, [("eval.samplers", repr((config.sampling.scheduler,)))])
     sde, settings = sde_lib.create(**config.sde), samplers.Settings(**config.sampling)
+    rules.check(rules.of_noise(config, sde))
     for method in dict.fromkeys((settings.method, *config.eval.samplers)):
         if method in samplers.SCHEDULERS:
             check_sampler(config, method)

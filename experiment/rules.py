@@ -25,6 +25,8 @@ from limits import SEED
 from models import AUTOENCODERS, CLASSIFIERS, DISCRIMINATORS, MATCHERS, MODELS, TEXT_ENCODERS
 from models.autoencoder import AutoencoderVQ
 from models.vgg16 import LEAST_SIDE
+from sde_lib.parameterization import BLIND_TO_NOISE
+from sde_lib.prediction import begins_in_noise
 
 Broken = Iterator[str]
 """The messages of the rules that are broken, in order."""
@@ -121,6 +123,15 @@ def of_config(config: ConfigDict) -> Broken:
         yield (
             f"eval.begin_step is {begin} and eval.wait_minutes {evaluate.wait_minutes} without an eval.end_step; "
             "a range needs its last step"
+        )
+
+
+def of_noise(config: ConfigDict, sde: sde_lib.AffineSDE) -> Broken:
+    """The rules of a config and its noise process."""
+    if sde.num_levels and begins_in_noise(sde) and config.model.prediction in BLIND_TO_NOISE:
+        yield (
+            f"model.prediction is {config.model.prediction!r}, and the last level of the chain has no signal "
+            "(sde.zero_snr), of which such a network says nothing; set it to 'v' or 'x0', or leave zero_snr False"
         )
 
 

@@ -193,7 +193,9 @@ def guided(
     condition = experiment.condition(told)
     of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
     interval = {"low": settings.guidance_low, "high": settings.guidance_high}
-    rescaled = {**interval, "rescale": settings.guidance_rescale}
+    model_config = experiment.config.model
+    output = model_config.prediction if model_config.preconditioning == "none" else "eps"
+    rescaled: dict[str, Any] = {**interval, "rescale": settings.guidance_rescale, "output": output}
 
     def model(x: Array, t: Array, condition: Condition) -> sde_lib.Prediction:
         return experiment.predict_fn(variables, chain=chain, condition=condition, sde=along)(x, t)

@@ -11,6 +11,7 @@ import sde_lib
 from checkpoints import diffusers_scheduler
 from checkpoints.diffusers_scheduler import Scheduler
 from experiment.experiment import num_scales
+from sde_lib.discrete import zero_terminal_snr
 
 SAMPLING = {
     "variance": "variance_type",
@@ -69,13 +70,16 @@ def _of_chain(config: ConfigDict, scheduler: Scheduler) -> list[str]:
         alpha, sigma = sde.levels(ours)
     except ValueError:
         return [f"{scheduler.name}, here sde.name {config.sde.name!r}, which has no such chain"]
-    alpha_bar = np.cumprod(1.0 - scheduler.betas)
+    zero_snr = bool(given["rescale_betas_zero_snr"])
+    alpha_bar = np.cumprod(1.0 - (zero_terminal_snr(scheduler.betas) if zero_snr else scheduler.betas))
     # diffusers computes in float32
     if ours == n and np.allclose(alpha**2, alpha_bar, rtol=1e-4) and np.allclose(sigma**2, 1.0 - alpha_bar, rtol=1e-4):
         return []
     found = [f"num_train_timesteps {n}, here sde.n {ours}"] if sde.num_levels not in (0, n) else []
     theirs = scheduler.sde
     schedule = config.sde.get("schedule", "linear")
+    if zero_snr != config.sde.get("zero_snr", False):
+        found.append(f"rescale_betas_zero_snr {zero_snr}, here sde.zero_snr {not zero_snr}")
     if theirs["schedule"] != schedule:
         name = "trained_betas" if given["trained_betas"] is not None else f"beta_schedule {given['beta_schedule']!r}"
         return [*found, f"{name}, here sde.schedule {schedule!r}"]
@@ -158,11 +162,11 @@ def _fields_of(config: ConfigDict) -> dict[str, Any] | None:
             "correct_steps": sampling.n_steps_each,
         }
     predictions = {ours: theirs for theirs, ours in diffusers_scheduler.PREDICTIONS.items()}
-    n = num_scales(config)
+    n, zero_snr = num_scales(config), config.sde.get("zero_snr", False)
     if not n or model.prediction not in predictions:
         return None
     try:
-        alpha, _ = sde_lib.create(**config.sde).levels(n)
+        alpha, _ = sde_lib.create(**(dict(config.sde) | ({"zero_snr": False} if zero_snr else {}))).levels(n)
     except ValueError:
         return None
     betas = 1.0 - (alpha / np.concatenate([[1.0], alpha[:-1]])) ** 2
@@ -174,7 +178,7 @@ def _fields_of(config: ConfigDict) -> dict[str, Any] | None:
         "clip_sample": sampling.threshold == "clip",
         "thresholding": sampling.threshold == "dynamic",
         "dynamic_thresholding_ratio": sampling.threshold_quantile,
-    }
+    } | ({"rescale_betas_zero_snr": True} if zero_snr else {})
     for name, schedule in diffusers_scheduler.SCHEDULES.items():
         start, end = round(float(betas[0]), 12), round(float(betas[-1]), 12)
         if np.allclose(schedule(start, end, n), betas, rtol=1e-6):

@@ -59,7 +59,7 @@ def create(
     if chosen.wraps == "stepper" and settings.method == "ode":
         others = ", ".join(name for name, other in METHODS.items() if other.wraps == "model")
         raise ValueError(f"inverse: {method!r} acts between steps, and sampling.method 'ode' has none; use {others}")
-    noises = process or sde
+    noises = samplers.process_of(sde, settings, start) if settings.scheduled else process or sde
 
     def sampler(measurement: LinearMeasurement, y: Any) -> Callable:
         if chosen.wraps == "model":

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from jaxtyping import Array
 
+from inverse.blend import blend
 from inverse.consistent import consistent
 from inverse.dps import dps
 from inverse.measurement import LinearMeasurement
@@ -70,5 +71,6 @@ METHODS: dict[str, Method] = {
     "dps": Method("stepper", True, "1 more a step of the grid, with its backward pass", dps),
     "mcg": Method("stepper", False, "as dps", mcg),
     "pigdm": Method("model", True, "1 and its backward pass", pigdm),
+    "blend": Method("stepper", False, "1", blend),
     "posterior": Method("model", True, "1 and up to `iterations` + 1 backward passes", posterior),
 }

@@ -17,6 +17,18 @@ from sde_lib.base import AffineSDE, Process
 from sde_lib.prediction import Model
 
 
+def noise_at_start(
+    sde: AffineSDE, settings: Settings, strength: float, *, process: Process | None = None
+) -> tuple[float, float]:
+    """alpha and sigma where a sampler with these settings starts, `strength` and `process` being those of `vary`."""
+    noises = samplers.process_of(sde, settings, strength) if settings.scheduled else process or sde
+    first = np.array([strength])
+    if settings.method != "ode":
+        first = grid(sde, stepper_of(sde, lambda x, t: x, settings, strength), settings, strength)[:1]
+    alpha, sigma = (float(host(f, first)[0]) for f in (noises.alpha, noises.sigma))
+    return alpha, sigma
+
+
 def vary(
     sde: AffineSDE,
     model: Model,
@@ -30,7 +42,8 @@ def vary(
 
     SDEdit (Meng et al. 2021, arXiv:2108.01073, Algorithm 1; published: VE, t of 0.3 to 0.6). At strength 1 little is
     left of x0, near 0 little changes. The settings' steps or evaluations are all spent below `strength`; a grid of a
-    chain's levels has those up to there and begins at the first of them. Also what a guide paints by hand, a sketch
+    chain's levels has those up to there and begins at the first of them. A scheduler of diffusers takes this share of
+    its steps, the last ones, as that program does. Also what a guide paints by hand, a sketch
     or a collage, becomes an image this way.
 
     Args:
@@ -46,8 +59,7 @@ def vary(
     """
     check("vary: ", {"strength": strength}, RANGES)
     sampler = samplers.create(sde, model, settings, trajectory=trajectory, start=strength)
-    first = strength if settings.method == "ode" else grid(sde, stepper_of(sde, model, settings), settings, strength)[0]
-    alpha, sigma = (float(host(f, np.array([first]))[0]) for f in ((process or sde).alpha, (process or sde).sigma))
+    alpha, sigma = noise_at_start(sde, settings, strength, process=process)
 
     def run(key: Key[Array, ""], x0: Float[Array, "b *d"]) -> Samples:
         key_noise, key_path = jax.random.split(key)

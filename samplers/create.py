@@ -23,24 +23,27 @@ from sde_lib.base import AffineSDE
 from sde_lib.prediction import Model
 
 
-def process_of(sde: AffineSDE, settings: Settings) -> AffineSDE:
+def process_of(sde: AffineSDE, settings: Settings, start: float = 1.0) -> AffineSDE:
     """The process along which the settings' sampler asks its model: `sde`, or a chain as a scheduler visits it.
+
+    A scheduler that starts below 1 takes so large a share of its steps, the last ones.
 
     Raises:
       ValueError: a scheduler that cannot be built, or cannot take so many steps.
     """
-    return _course(sde, settings)[0] if settings.scheduled else sde
+    return _course(sde, settings, start)[0] if settings.scheduled else sde
 
 
-def _course(sde: AffineSDE, settings: Settings) -> tuple[Visited, np.ndarray, Course]:
-    return course(sde, settings.method, settings.scheduler_config, settings.steps, **settings.options)
+def _course(sde: AffineSDE, settings: Settings, start: float) -> tuple[Visited, np.ndarray, Course]:
+    text, n = settings.scheduler_config, settings.steps
+    return course(sde, settings.method, text, n, start=start, **settings.options)
 
 
-def stepper_of(sde: AffineSDE, model: Model, settings: Settings) -> Stepper:
-    """The stepper of the settings; the adaptive ODE has none."""
+def stepper_of(sde: AffineSDE, model: Model, settings: Settings, start: float = 1.0) -> Stepper:
+    """The stepper of the settings; the adaptive ODE has none, and only a scheduler's depends on where it starts."""
     settings = chosen(sde, settings)
     if settings.scheduled:
-        process, _, found = _course(sde, settings)
+        process, _, found = _course(sde, settings, start)
         return found.solver(process, model)
     made = []
     for constructor in settings.constructors:
@@ -63,7 +66,7 @@ def grid(sde: AffineSDE, stepper: Stepper, settings: Settings, start: float = 1.
     """
     settings = chosen(sde, settings)
     if settings.scheduled:
-        return _course(sde, settings)[1]
+        return _course(sde, settings, start)[1]
     chain, end = settings.discretization or sde.num_levels, last_time(sde, settings)
 
     def times(n: int) -> np.ndarray:
@@ -132,7 +135,8 @@ def create(
 
     Args:
       wrap: what is made of the stepper before it runs; the adaptive ODE has none.
-      start: where the grid begins, at points z of that noise level; a chain's at its next level below.
+      start: where the grid begins, at points z of that noise level; a chain's at its next level below. Of a scheduler
+        the share of its steps that are taken, the last ones.
 
     Raises:
       ValueError: a setting out of range, before anything is traced.
@@ -158,12 +162,7 @@ def create(
         if not end < start <= 1.0:
             raise ValueError(f"sampling: it starts at {start} and ends at {end}; needed is t_min < start <= 1")
         return run_ode
-    if settings.scheduled and (wrap is not None or start != 1.0):
-        raise ValueError(
-            f"sampling.method {settings.method!r} steps as diffusers does from noise to data, and can be neither begun "
-            "halfway nor led; take ddim, dpmpp_2m or another method"
-        )
-    stepper = stepper_of(sde, model, settings)
+    stepper = stepper_of(sde, model, settings, start)
     times = grid(sde, stepper, settings, start)
     if wrap is not None:
         stepper = wrap(stepper)

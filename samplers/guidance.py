@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 import limits
 from sde_lib.base import Process, expand
+from sde_lib.parameterization import OUTPUTS
 from sde_lib.prediction import Model, PredictFn, Prediction, as_prediction
 
 CONVENTIONS = ("scale", "weight")
@@ -53,23 +54,25 @@ def classifier_free(
     low: float = 0.0,
     high: float = math.inf,
     rescale: float = 0.0,
+    output: str = "eps",
 ) -> PredictFn:
     """The predictions of a network with `condition`, away from its own with `none`; one evaluation of twice the batch.
 
     Only where low < sigma / alpha <= high; elsewhere they are the conditional ones alone, at the cost of one evaluation
-    (Kynkaanniemi et al. 2024, arXiv:2404.07724). `rescale` is the share phi in which the guided score gets back the
-    standard deviation of the conditional one, against saturation (Lin et al. 2023, arXiv:2305.08891, eq. 15 and 16);
-    `thresholded` comes after. A variance output is the conditional one (GLIDE's rule). Scale 1 or 0, as a Python
-    number, is evaluated once only; as an array it may be swept without compiling again.
+    (Kynkaanniemi et al. 2024, arXiv:2404.07724). `rescale` is the share phi in which the guided `output` of the network
+    gets back the standard deviation of the conditional one, against saturation (Lin et al. 2023, arXiv:2305.08891, eq.
+    15 and 16); `thresholded` comes after. A variance output is the conditional one (GLIDE's rule). Scale 1 or 0, as a
+    Python number, is evaluated once only; as an array it may be swept without compiling again.
 
     Args:
       process: what noises the data; gives sigma / alpha.
       model: the conditional network's predictions, or its score.
       condition, none: pytrees of arrays [b, ...], what the network is told, and what tells it nothing.
       scale: s; a weight w is the scale 1 + w.
+      output: what the network predicts, a name of `sde_lib.PREDICTIONS`; only `rescale` asks for it.
 
     Raises:
-      ValueError: an interval or share out of bounds.
+      ValueError: an interval or share out of bounds, or an unknown output.
     """
     known = known_scale(scale, low, high, rescale)
 
@@ -86,7 +89,7 @@ def classifier_free(
         answer = both(jnp.concatenate([x, x]), jnp.concatenate([t, t]))
         return jax.tree.map(lambda a: a[: len(x)], answer), jax.tree.map(lambda a: a[len(x) :], answer)
 
-    return _guided(process, told(condition), doubled, scale, low, high, rescale)
+    return _guided(process, told(condition), doubled, scale, low, high, _rescaled(process, rescale, output))
 
 
 def with_condition(process: Process, model: ConditionalFn, condition: Any) -> PredictFn:
@@ -104,6 +107,7 @@ def autoguidance(
     low: float = 0.0,
     high: float = math.inf,
     rescale: float = 0.0,
+    output: str = "eps",
 ) -> PredictFn:
     """A model's predictions, away from those of a weaker one of the same data.
 
@@ -111,12 +115,13 @@ def autoguidance(
     costs two evaluations, one of each network; options are as in `classifier_free`.
 
     Raises:
-      ValueError: an interval or share out of bounds.
+      ValueError: an interval or share out of bounds, or an unknown output.
     """
     strong, other = as_prediction(process, model), as_prediction(process, weak)
     if known_scale(scale, low, high, rescale) == 1.0:
         return strong
-    return _guided(process, strong, lambda x, t: (strong(x, t), other(x, t)), scale, low, high, rescale)
+    rescaled = _rescaled(process, rescale, output)
+    return _guided(process, strong, lambda x, t: (strong(x, t), other(x, t)), scale, low, high, rescaled)
 
 
 def inside(process: Process, t: Float[Array, " b"], low: float, high: float) -> Bool[Array, " b"]:
@@ -125,13 +130,40 @@ def inside(process: Process, t: Float[Array, " b"], low: float, high: float) -> 
     return (noise > low * process.alpha(t)) & (noise <= high * process.alpha(t))
 
 
+Rescaled = Callable[[Prediction, Prediction, Float[Array, " b"]], Prediction]
+"""(what is guided, what is wanted, t) -> what is guided, with less deviation."""
+
+
+def _rescaled(process: Process, share: float, output: str) -> Rescaled:
+    """That gives back, in this share, the deviation that the network's output a x0 + b eps has where it is wanted.
+
+    The output times r, at the same x = alpha x0 + sigma eps, moves x0 by -sigma k and eps by alpha k with
+    k = (r - 1) (a x0 + b eps) / (b alpha - a sigma), which is 0 where x says nothing of the output.
+    """
+    limits.check("guidance: ", {"output": output}, {"output": limits.OneOf(tuple(OUTPUTS))})
+
+    def rescaled(guided: Prediction, wanted: Prediction, t: Float[Array, " b"]) -> Prediction:
+        if not share:
+            return guided
+        x0, eps = guided.x0, guided.eps
+        alpha, sigma, a, b = (expand(c, x0) for c in (process.alpha(t), process.sigma(t), *OUTPUTS[output](process, t)))
+        said = a * x0 + b * eps
+        flat = ((a * p.x0 + b * p.eps).reshape(len(x0), -1) for p in (guided, wanted))
+        wide, narrow = (jnp.std(numbers, axis=1) for numbers in flat)
+        less = expand(share * (narrow / jnp.maximum(wide, jnp.finfo(x0.dtype).tiny) - 1.0), x0)
+        det = b * alpha - a * sigma
+        k = jnp.where(det != 0.0, less * said / jnp.where(det != 0.0, det, 1.0), 0.0)
+        return Prediction(x0 - sigma * k, eps + alpha * k, guided.variance)
+
+    return rescaled
+
+
 def _guided(
-    process: Process, alone: PredictFn, pair: Callable, scale: float | Array, low: float, high: float, rescale: float
+    process: Process, alone: PredictFn, pair: Callable, scale: float | Array, low: float, high: float, last: Rescaled
 ) -> PredictFn:
     """What `pair` (x, t) -> (what is wanted, what is not) gives within the interval, else what `alone` does.
 
-    x0 moves as eps does: both are linear in the score at a given x. With `rescale`, which shrinks the score, x0 is the
-    one that goes with the shrunk eps.
+    x0 moves as eps does: both are linear in the score at a given x. What is guided is `last` rescaled.
     """
 
     def within(x: Array, t: Array) -> Prediction:
@@ -141,15 +173,7 @@ def _guided(
             strength = jnp.where(inside(process, t, low, high), strength, 0.0)
         strength = expand(strength, x)
         x0, eps = (a + strength * (a - b) for a, b in zip(wanted[:2], other[:2], strict=True))
-        if rescale:
-            tiny = jnp.finfo(x.dtype).tiny
-            wide, narrow = (jnp.std(a.reshape(len(x), -1), axis=1) for a in (eps, wanted.eps))
-            share = expand(1.0 - rescale + rescale * narrow / jnp.maximum(wide, tiny), x)
-            alpha, sigma = expand(process.alpha(t), x), expand(process.sigma(t), x)
-            # x0 + (sigma / alpha) (1 - share) eps; where alpha is 0 the guided x0 stays.
-            x0 = x0 + jnp.where(alpha > 0.0, sigma / jnp.where(alpha > 0.0, alpha, 1.0), 0.0) * (1.0 - share) * eps
-            eps = share * eps
-        return Prediction(x0, eps, wanted.variance)
+        return last(Prediction(x0, eps, wanted.variance), wanted, t)
 
     if _everywhere(low, high):
         return PredictFn(process, within)

@@ -20,15 +20,15 @@ from samplers.ddim import ETA
 from samplers.linear import Method, Move, Row, linear
 from samplers.nodes import Node, ancestral_step
 from samplers.threshold import confined
-from samplers.visited import SPACINGS, Course, Scheduler
+from samplers.visited import SPACINGS, Course, Scheduler, preserving
 from sde_lib.base import AffineSDE
 from sde_lib.prediction import Model, PredictFn, Prediction, as_prediction
 
 
 def _node(noise: float) -> Node:
     """The level with this sigma / alpha of a variance-preserving chain; its time does not matter."""
-    alpha = 1.0 / math.hypot(1.0, noise)
-    return Node(math.nan, alpha, noise * alpha)
+    alpha, sigma = preserving(noise)
+    return Node(math.nan, float(alpha), float(sigma))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,21 +62,22 @@ class DDIMScheduler(_LevelScheduler):
         at most sample_max_value, and with the default of 1, the only one that there is here, by nothing.
     """
 
+    most_noise = math.inf
     clip_sample: Annotated[bool, Flag()] = True
     clip_sample_range: Annotated[float, positive()] = 1.0
     thresholding: Annotated[bool, Flag()] = False
     dynamic_thresholding_ratio: Annotated[float, share(above=True)] = 0.995
     sample_max_value: Annotated[float, positive()] = 1.0
 
-    def course(self, noise: np.ndarray, n: int, *, eta: Annotated[float, ETA] = 0.0) -> Course:
-        """The course of n steps."""
+    def course(self, noise: np.ndarray, n: int, *, skip: int = 0, eta: Annotated[float, ETA] = 0.0) -> Course:
+        """The course of n steps without the first `skip`."""
         self._refuse(
             (
                 self.thresholding and self.sample_max_value != 1.0,
                 f"thresholding with sample_max_value {self.sample_max_value} has no counterpart here; 1 has",
             )
         )
-        levels = np.round(self.spaced(len(noise), n)).astype(int)
+        levels = np.round(self.spaced(len(noise), n)).astype(int)[skip:]
         reach, stride = self._reach(noise), len(noise) // n
         ends = [reach(level - stride) for level in levels]
 
@@ -88,7 +89,8 @@ class DDIMScheduler(_LevelScheduler):
             return rows
 
         def solver(sde: AffineSDE, model: Model) -> Stepper:
-            return linear(sde, self._kept(sde, model), Method("eps", noisy=eta > 0.0), table)
+            method = Method("eps", noisy=eta > 0.0, out_of_noise=True)
+            return linear(sde, self._kept(sde, model), method, table)
 
         return Course(levels, np.append(noise[levels], self._end(noise)), solver)
 
@@ -137,15 +139,18 @@ class PNDMScheduler(_LevelScheduler):
     skip_prk_steps: Annotated[bool, Flag()] = False
     prediction_type: Annotated[str, OneOf(("epsilon", "v_prediction"))] = "epsilon"
 
-    def course(self, noise: np.ndarray, n: int) -> Course:
-        """The course of n steps."""
+    def course(self, noise: np.ndarray, n: int, *, skip: int = 0) -> Course:
+        """The course of n steps without the first `skip`; it begins with its own beginning wherever it does.
+
+        Departure: of a course begun halfway diffusers takes the first steps of its list, in which one stands twice.
+        """
         self._refuse(
             (
-                not self.skip_prk_steps and n < 4,
-                f"{n} steps with skip_prk_steps False, whose Runge-Kutta beginning needs 4; take more",
+                not self.skip_prk_steps and n - skip < 4,
+                f"{n - skip} steps with skip_prk_steps False, whose Runge-Kutta beginning needs 4; take more",
             )
         )
-        levels = np.round(self.spaced(len(noise), n)).astype(int)
+        levels = np.round(self.spaced(len(noise), n)).astype(int)[skip:]
         calls, reach = self._calls([int(level) for level in levels], len(noise) // n), self._reach(noise)
         told = np.array([call.told for call in calls])
         prediction = "v" if self.prediction_type == "v_prediction" else "eps"

@@ -65,6 +65,7 @@ class Method:
       multistep: whether a step uses answers of steps before it.
       noisy: whether any row adds noise.
       evaluations: of a step of the grid that does not end in data.
+      out_of_noise: whether its table divides by no alpha, and so leads out of a point where that is 0 by itself.
     """
 
     prediction: str = "x0"
@@ -73,6 +74,7 @@ class Method:
     multistep: bool = False
     noisy: bool = False
     evaluations: int = 1
+    out_of_noise: bool = False
 
 
 class _Coefficients(NamedTuple):
@@ -157,7 +159,7 @@ def _rows(table: Table, grid: list[Node], method: Method) -> list[Row]:
 
     There rho is infinite, and what every solver of order 1 does is x_s = alpha_s x0 + sigma_s eps.
     """
-    if grid[0].alpha > 0.0:
+    if grid[0].alpha > 0.0 or method.out_of_noise:
         return table(grid)
     t, s = grid[:2]
     keep = s.sigma / t.sigma

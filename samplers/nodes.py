@@ -72,8 +72,9 @@ def own_chain(sde: AffineSDE, n: int, times: Any) -> bool:
 
 def _check_chain(sde: AffineSDE, n: int, times: Any) -> None:
     """ValueError for a published chain of so few steps that one of them has no positive scale: Euler's of sub-VP."""
-    scale = host(lambda t: sde.discretization(n, t).scale, np.asarray(times)[:-1])
-    if not np.all(scale > 0.0):
+    t = np.asarray(times)[:-1]
+    scale, alpha = host(lambda t: sde.discretization(n, t).scale, t), host(sde.alpha, t)
+    if not np.all((scale > 0.0) | (alpha == 0.0)):
         raise ValueError(
             f"sampling.discretization is {n}, which is too few steps for the chain of {type(sde).__name__}: a step's "
             f"scale falls to {scale.min():.3g}, and must stay above 0; take more of them (published: 1000), or 0 for "

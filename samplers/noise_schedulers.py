@@ -14,7 +14,7 @@ from limits import Flag, Maybe, Number, OneOf, Several, Text, positive, share, w
 from samplers.base import Stepper
 from samplers.ddim import ddim
 from samplers.dpm_solver import dpm_solver
-from samplers.runge_kutta import euler, heun
+from samplers.runge_kutta import heun
 from samplers.threshold import thresholded
 from samplers.unipc import unipc
 from samplers.visited import Course, Scheduler
@@ -33,6 +33,10 @@ def _geometric(high: float, low: float, n: int) -> np.ndarray:
     return np.exp(np.linspace(np.log(high), np.log(low), n))
 
 
+ALMOST_NOISE = (2.0**24 - 1.0) ** 0.5
+"""The sigma / alpha that a level without signal has for schedulers that divide by alpha: alpha^2 is 2^-24 there."""
+
+
 def _start(spacing: str, noise: np.ndarray) -> float:
     """The deviation at which a scheduler in VE's scale begins, in this one: noise N or, 'leading', sqrt(N^2 + 1)."""
     return 1.0 if spacing == "leading" else float(noise[0] / np.hypot(1.0, noise[0]))
@@ -42,9 +46,11 @@ def _start(spacing: str, noise: np.ndarray) -> float:
 class EulerAncestralDiscreteScheduler(Scheduler):
     """Euler's steps with ancestral noise: DDIM with eta 1."""
 
-    def course(self, noise: np.ndarray, n: int) -> Course:
-        """The course of n steps."""
-        told = self.spaced(len(noise), n)
+    most_noise = ALMOST_NOISE
+
+    def course(self, noise: np.ndarray, n: int, *, skip: int = 0) -> Course:
+        """The course of n steps without the first `skip`."""
+        told = self.spaced(len(noise), n)[skip:]
         visited = np.interp(told, np.arange(len(noise)), noise)
         start = _start(self.timestep_spacing, visited)
         return Course(told, np.append(visited, 0.0), functools.partial(ddim, eta=1.0), start)
@@ -105,6 +111,8 @@ FINAL = OneOf(("zero", "sigma_min"))
 class EulerDiscreteScheduler(_VEScheduler):
     """Euler's method in sigma / alpha, without churn, which is DDIM; it tells the network fractions of levels.
 
+    It steps as `samplers.ddim` here, by x0, which keeps its digits where alpha is small.
+
     Attributes:
       final_sigmas_type: whether the last step is to data or to level 0.
       sigma_min, sigma_max: the ends of a noise that is not spaced by levels, in place of its own.
@@ -112,17 +120,19 @@ class EulerDiscreteScheduler(_VEScheduler):
       timestep_type: "discrete" alone.
     """
 
+    most_noise = ALMOST_NOISE
+
     final_sigmas_type: Annotated[str, FINAL] = "zero"
     sigma_min: Annotated[float | None, Maybe(positive())] = None
     sigma_max: Annotated[float | None, Maybe(positive())] = None
     interpolation_type: Annotated[str, OneOf(("linear",))] = "linear"
     timestep_type: Annotated[str, OneOf(("discrete",))] = "discrete"
 
-    def course(self, noise: np.ndarray, n: int) -> Course:
-        """The course of n steps."""
-        told, visited = self._points(noise, n, self.sigma_max, self.sigma_min)
+    def course(self, noise: np.ndarray, n: int, *, skip: int = 0) -> Course:
+        """The course of n steps without the first `skip`."""
+        told, visited = (points[skip:] for points in self._points(noise, n, self.sigma_max, self.sigma_min))
         end = 0.0 if self.final_sigmas_type == "zero" else float(noise[0])
-        return Course(told, np.append(visited, end), euler, _start(self.timestep_spacing, visited))
+        return Course(told, np.append(visited, end), ddim, _start(self.timestep_spacing, visited))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,9 +146,9 @@ class HeunDiscreteScheduler(_VEScheduler):
     clip_sample: Annotated[bool, Flag()] = False
     clip_sample_range: Annotated[float, positive()] = 1.0
 
-    def course(self, noise: np.ndarray, n: int) -> Course:
-        """The course of n steps."""
-        told, visited = self._points(noise, n)
+    def course(self, noise: np.ndarray, n: int, *, skip: int = 0) -> Course:
+        """The course of n steps without the first `skip`."""
+        told, visited = (points[skip:] for points in self._points(noise, n))
         most, rule = self.clip_sample_range, "clip" if self.clip_sample else "none"
 
         def solver(sde: AffineSDE, model: Model) -> Stepper:
@@ -159,6 +169,8 @@ class _MultistepScheduler(_NoiseScheduler):
         default of 1, the only one that there is here, it cuts off at plus and minus 1.
       use_flow_sigmas: whether the process is a flow's, which is refused.
     """
+
+    most_noise = ALMOST_NOISE
 
     solver_order: Annotated[int, whole(1, 4)] = 2
     final_sigmas_type: Annotated[str, FINAL] = "zero"
@@ -217,8 +229,8 @@ class DPMSolverMultistepScheduler(_MultistepScheduler):
     lambda_min_clipped: Annotated[float | None, Maybe(Number())] = None
     beta_schedule: Annotated[str, Text()] = "linear"
 
-    def course(self, noise: np.ndarray, n: int) -> Course:
-        """The course of n steps."""
+    def course(self, noise: np.ndarray, n: int, *, skip: int = 0) -> Course:
+        """The course of n steps without the first `skip`."""
         in_eps, to_data = self.algorithm_type == "dpmsolver", self.final_sigmas_type == "zero"
         self._refuse(
             (
@@ -232,7 +244,8 @@ class DPMSolverMultistepScheduler(_MultistepScheduler):
             ),
         )
         least = self.lambda_min_clipped
-        told, visited = self._points(noise, n, 0 if least is None else int(np.sum(-np.log(noise) >= least)))
+        reach = 0 if least is None else int(np.sum(-np.log(noise) >= least))
+        told, visited = (points[skip:] for points in self._points(noise, n, reach))
 
         def solver(sde: AffineSDE, model: Model) -> Stepper:
             return dpm_solver(
@@ -243,7 +256,7 @@ class DPMSolverMultistepScheduler(_MultistepScheduler):
                 eta=float(self.algorithm_type.startswith("sde")),
                 taylor=self.solver_type == "heun",
                 published=True,
-                lower_order_final=15 if self.lower_order_final else 0,
+                lower_order_final=15 if self.lower_order_final and n < 15 else 0,
             )
 
         return Course(told, np.append(visited, self._end(noise)), solver)
@@ -271,9 +284,9 @@ class UniPCMultistepScheduler(_MultistepScheduler):
     disable_corrector: Annotated[Sequence[int], Several(whole(0))] = ()
     solver_p: Annotated[None, Maybe(OneOf(()))] = None
 
-    def course(self, noise: np.ndarray, n: int) -> Course:
-        """The course of n steps."""
-        told, visited = self._points(noise, n)
+    def course(self, noise: np.ndarray, n: int, *, skip: int = 0) -> Course:
+        """The course of n steps without the first `skip`."""
+        told, visited = (points[skip:] for points in self._points(noise, n))
         to_data, without = self.final_sigmas_type == "zero", len(self.disable_corrector)
         self._refuse(
             (
@@ -299,7 +312,7 @@ class UniPCMultistepScheduler(_MultistepScheduler):
                 prediction="x0" if self.predict_x0 else "eps",
                 variant="bh1" if self.solver_type == "bh1" else "bh2",
                 lower_order_final=self.lower_order_final,
-                uncorrected=without,
+                uncorrected=max(without - skip, 0),
             )
 
         end = float(visited[-1]) if self._respaced(1.0, 0.5, n) is not None and not to_data else self._end(noise)

@@ -62,7 +62,9 @@ def of_json(name: str, text: str) -> Scheduler:
     return scheduler
 
 
-def course(sde: AffineSDE, name: str, text: str, n: int, **options: Any) -> tuple[Visited, np.ndarray, Course]:
+def course(
+    sde: AffineSDE, name: str, text: str, n: int, *, start: float = 1.0, **options: Any
+) -> tuple[Visited, np.ndarray, Course]:
     """The chain as n steps of the scheduler visit it, the times of its points and of the end, and the course.
 
     Args:
@@ -70,17 +72,20 @@ def course(sde: AffineSDE, name: str, text: str, n: int, **options: Any) -> tupl
       name: one of SCHEDULERS.
       text: a scheduler_config.json.
       n: steps.
+      start: the share of the steps that are taken, the last int(n start) of them.
       options: what a pipeline passes on: eta.
 
     Raises:
-      ValueError: as `of_json`; another number of levels than the process has; or what the scheduler refuses.
+      ValueError: as `of_json`; a share of less than a step; another number of levels than the process has; or what the
+        scheduler refuses.
     """
-    scheduler = of_json(name, text)
-    levels = scheduler.num_train_timesteps
-    if sde.num_levels not in (0, levels):
-        raise ValueError(f"{name}: num_train_timesteps is {levels}, and the chain has {sde.num_levels} levels")
-    alpha, sigma = sde.levels(levels)
-    found = scheduler.course(sigma / alpha, n, **options)
+    scheduler, taken = of_json(name, text), min(int(n * start), n)
+    if taken < 1:
+        raise ValueError(
+            f"{name}: of its {n} steps a share of {start} is less than one; raise the strength, or take more steps "
+            "(sampling.steps)"
+        )
+    found = scheduler.course(scheduler.noise(sde), n, skip=n - taken, **options)
     to_data = found.noise[-1] == 0.0
     noise = found.noise[:-1] if to_data else found.noise
     told = found.told if to_data else np.append(found.told, found.told[-1])

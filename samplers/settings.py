@@ -70,7 +70,7 @@ class Settings:
       guidance_convention: what that number is: 'scale' s, or 'weight' w = s - 1 (see `samplers.guidance`).
       guidance_low: the lowest sigma / alpha at which it is moved.
       guidance_high: the highest.
-      guidance_rescale: the share in which it gets its old deviation back.
+      guidance_rescale: the share in which the network's guided output gets its old deviation back.
       guide: the folder of a run to guide with: a noise-conditional classifier, or a weaker model of the same data
         (autoguidance); '': the network's own unconditional score.
       guide_checkpoint: the step of that run; -1: its newest.

@@ -10,7 +10,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,11 +25,12 @@ SPACINGS = ("linspace", "leading", "trailing")
 
 
 class Course(NamedTuple):
-    """What a scheduler makes of a number of steps.
+    """What a scheduler makes of a number of steps, or of the last of them.
 
     Attributes:
       told: the level that the network is told at each of its evaluations, a fraction where the program tells one.
-      noise: sigma / alpha at each evaluation and, one number more, at the end of the last step; 0 there is data.
+      noise: sigma / alpha at each evaluation and, one number more, at the end of the last step; 0 there is data, and
+        infinity a level without signal.
       solver: (sde, model) -> `Stepper`, on the grid of these points.
       start: the deviation of x at the first point, of unit-normal noise that the user gives.
     """
@@ -52,15 +53,43 @@ class Scheduler(abc.ABC):
       num_train_timesteps: the levels of the chain.
       timestep_spacing: how the levels are spaced: both ends, the clean end, or the noisy end.
       steps_offset: what is added to the levels of 'leading'.
+      most_noise: the sigma / alpha that it takes a level without signal to have; None where it steps from none.
     """
 
+    most_noise: ClassVar[float | None] = None
     num_train_timesteps: Annotated[int, whole(2)] = 1000
     timestep_spacing: Annotated[str, OneOf(SPACINGS)] = "linspace"
     steps_offset: Annotated[int, whole(0, 1_000_000)] = 0
 
+    def noise(self, sde: AffineSDE) -> np.ndarray:
+        """sigma / alpha of each level of the process's chain, the cleanest first, as this scheduler takes it.
+
+        Raises:
+          ValueError: another number of levels than the process has, or one without signal where it steps from none.
+        """
+        levels = self.num_train_timesteps
+        self._refuse(
+            (
+                sde.num_levels not in (0, levels),
+                f"num_train_timesteps is {levels}, and the chain has {sde.num_levels} levels",
+            )
+        )
+        alpha, sigma = sde.levels(levels)
+        signal = alpha > 0.0
+        self._refuse(
+            (
+                self.most_noise is None and not signal.all(),
+                "the chain's last level has no signal (zero terminal SNR), from which it cannot step; take "
+                "DDIMScheduler, EulerDiscreteScheduler or DPMSolverMultistepScheduler",
+            )
+        )
+        return np.where(signal, sigma / np.where(signal, alpha, 1.0), self.most_noise or 0.0)
+
     @abc.abstractmethod
-    def course(self, noise: np.ndarray, n: int) -> Course:
+    def course(self, noise: np.ndarray, n: int, *, skip: int = 0) -> Course:
         """The course of n steps over a chain with this sigma / alpha [levels], the cleanest first.
+
+        Of the first `skip` of them it is left out, so that it begins halfway, as it would begin anywhere.
 
         Raises:
           ValueError: fields with which this scheduler cannot step so, or whose steps have no counterpart here.
@@ -103,16 +132,24 @@ class Scheduler(abc.ABC):
         return found
 
 
+def preserving(noise: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """alpha and sigma with alpha^2 + sigma^2 = 1 and this sigma / alpha, which may be infinite."""
+    alpha = 1.0 / np.hypot(1.0, noise)
+    return alpha, np.where(alpha > 0.0, np.where(alpha > 0.0, noise, 0.0) * alpha, 1.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Visited(AffineSDE):
-    """A variance-preserving chain at the points of a course, evenly apart in time; sigma / alpha is linear between.
+    """A variance-preserving chain at the points of a course, evenly apart in time.
+
+    Between two points alpha and sigma are those of the straight line from one pair to the other, on the unit circle.
 
     The k-th of m points lies at t = 1 - k / m, and data at t = 0.
 
     Attributes:
       chain: the process whose levels they are.
       told: the level that a network is told at each point.
-      noise: sigma / alpha at each point.
+      noise: sigma / alpha at each point, infinite at one without signal.
       start: the deviation of its prior, the x at which it begins.
     """
 
@@ -127,19 +164,24 @@ class Visited(AffineSDE):
         """The times of the points, falling."""
         return 1.0 - np.arange(len(self.noise)) / len(self.noise)
 
-    def _at(self, t: Coefficient, values: tuple[float, ...]) -> Array:
+    def _at(self, t: Coefficient, values: Any, at_data: float = 0.0) -> Array:
         dtype = jnp.result_type(t, float)
-        rising = (jnp.asarray(np.append(0.0, numbers[::-1]), dtype) for numbers in (self.times, np.array(values)))
-        return jnp.interp(jnp.asarray(t, dtype), *rising)
+        rising = np.append(0.0, self.times[::-1]), np.append(at_data, np.array(values)[::-1])
+        return jnp.interp(jnp.asarray(t, dtype), *(jnp.asarray(numbers, dtype) for numbers in rising))
+
+    def _pair(self, t: Coefficient) -> tuple[Array, Array]:
+        alpha, sigma = preserving(np.array(self.noise))
+        a, s = self._at(t, alpha, at_data=1.0), self._at(t, sigma)
+        length = jnp.hypot(a, s)
+        return a / length, s / length
 
     def alpha(self, t: Coefficient) -> Coefficient:
-        """1 / sqrt(1 + noise^2)."""
-        return 1.0 / jnp.sqrt(1.0 + self._at(t, self.noise) ** 2)
+        """1 / sqrt(1 + noise^2) at a point."""
+        return self._pair(t)[0]
 
     def sigma(self, t: Coefficient) -> Coefficient:
-        """noise / sqrt(1 + noise^2)."""
-        noise = self._at(t, self.noise)
-        return noise / jnp.sqrt(1.0 + noise**2)
+        """noise / sqrt(1 + noise^2) at a point."""
+        return self._pair(t)[1]
 
     @property
     def prior_std(self) -> float:

@@ -71,7 +71,8 @@ class ChainTables:
     @functools.cached_property
     def noise_share(self) -> np.ndarray:
         """q_i^2 / sigma_i^2 = 1 - SNR_i / SNR_(i-1), without the cancellation of neighbouring levels."""
-        log_snr = 2.0 * (np.log(self.alpha) - np.log(self.sigma))
+        with np.errstate(divide="ignore"):  # of a last level without signal, whose share is 1
+            log_snr = 2.0 * (np.log(self.alpha) - np.log(self.sigma))
         return np.concatenate([[1.0], -np.expm1(np.diff(log_snr))])
 
     @functools.cached_property

@@ -58,6 +58,15 @@ PREDICTIONS: dict[str, Reading] = {"eps": of_eps, "x0": of_x0, "v": _v, "velocit
 """What a network may predict. Of "eps" and "score" nothing is known of x0 where alpha is 0."""
 BLIND_TO_NOISE = ("eps", "score")
 
+OUTPUTS: dict[str, Callable[[Process, Coefficient], tuple[Coefficient, Coefficient]]] = {
+    "eps": lambda process, t: (jnp.zeros_like(t), jnp.ones_like(t)),
+    "score": lambda process, t: (jnp.zeros_like(t), -1.0 / process.sigma(t)),
+    "x0": lambda process, t: (jnp.ones_like(t), jnp.zeros_like(t)),
+    "v": lambda process, t: (-process.sigma(t), process.alpha(t)),
+    "velocity": lambda process, t: process.rates(t),
+}
+"""The other way round: (process, t) -> a and b of the output a x0 + b eps of a network that predicts that."""
+
 
 END_LABEL = 999.0
 """A network that is told where a jump ends is told its length as this times t - s, whatever its noise label."""

@@ -136,25 +136,35 @@ class TableBeta(BetaSchedule):
     """The piecewise constant rate whose chain of n equal steps has exactly the n given beta_i.
 
     On (i/n, (i+1)/n] the rate is -n log(1 - beta_i), so that log alpha is linear between the levels of the chain
-    (Lu et al. 2022, arXiv:2206.00927, App. D.1).
+    (Lu et al. 2022, arXiv:2206.00927, App. D.1). The last beta may be 1, whose level has no signal: there the rate is
+    2 / (1 - t), so that alpha itself is linear in t, down to 0 at t = 1.
 
     Raises:
-      ValueError: fewer than two betas, or one outside (0, 1).
+      ValueError: fewer than two betas, or one outside (0, 1), but for a last one of 1.
     """
 
     betas: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        wrong = [beta for beta in self.betas if not 0.0 < beta < 1.0]
+        wrong = [beta for beta in self.betas[:-1] if not 0.0 < beta < 1.0]
+        wrong += [beta for beta in self.betas[-1:] if not 0.0 < beta <= 1.0]
         if len(self.betas) < 2 or wrong:
             received = f"{wrong[0]:.6g} among {len(self.betas)} betas" if wrong else f"{len(self.betas)} betas"
-            raise ValueError(f"sde: {received}; allowed are at least 2, each between 0 and 1")
+            raise ValueError(
+                f"sde: {received}; allowed are at least 2, each between 0 and 1, of which the last may be 1 (no signal)"
+            )
+
+    @property
+    def to_noise(self) -> bool:
+        """Whether nothing of the data is left at the last level."""
+        return self.betas[-1] == 1.0
 
     @functools.cached_property
     def _tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """The rate on each interval [n] and its integral up to each level [n + 1], float64."""
-        rate = -np.log1p(-np.asarray(self.betas)) * len(self.betas)
-        return rate, np.concatenate([[0.0], np.cumsum(rate) / len(self.betas)])
+        """The rate on each interval [n] and its integral up to each level [n + 1], float64; 0 on one `to_noise`."""
+        betas = np.asarray(self.betas)
+        rate = -np.log1p(-np.where(betas < 1.0, betas, 0.0)) * len(betas)
+        return rate, np.concatenate([[0.0], np.cumsum(rate) / len(betas)])
 
     def _interval(self, t: Coefficient) -> Array:
         """The i of (i/n, (i+1)/n] that t lies in; a time one rounding error above a level is on it."""
@@ -162,8 +172,13 @@ class TableBeta(BetaSchedule):
         return jnp.clip(jnp.ceil(t * n - 2.5e-7 * n).astype(int) - 1, 0, n - 1)
 
     def beta(self, t: Coefficient) -> Coefficient:
-        """The rate at t."""
-        return jnp.asarray(self._tables[0], jnp.result_type(t, float))[self._interval(t)]
+        """The rate at t; infinite where it leads `to_noise`, at t = 1."""
+        rate = jnp.asarray(self._tables[0], jnp.result_type(t, float))[self._interval(t)]
+        return jnp.where(self.in_last(t), 2.0 / (1.0 - t), rate) if self.to_noise else rate
+
+    def in_last(self, t: Coefficient) -> Array:
+        """Whether t lies in the last of the intervals."""
+        return self._interval(t) == len(self.betas) - 1
 
     def integral(self, s: Coefficient, t: Coefficient) -> Coefficient:
         """The rest of s's interval, the whole ones between and the beginning of t's: nothing cancels."""
@@ -171,7 +186,14 @@ class TableBeta(BetaSchedule):
         rate, total = (jnp.asarray(table, dtype) for table in self._tables)
         i, j = self._interval(s), self._interval(t)
         apart = rate[i] * ((i + 1) / n - s) + (total[j] - total[i + 1]) + rate[j] * (t - j / n)
-        return jnp.where(i == j, rate[i] * (t - s), apart)
+        found = jnp.where(i == j, rate[i] * (t - s), apart)
+        return found + self._to_noise(s, t) if self.to_noise else found
+
+    def _to_noise(self, s: Coefficient, t: Coefficient) -> Coefficient:
+        """-2 log((1 - t) / (1 - s)), of what of [s, t] lies in the last interval."""
+        first = 1.0 - 1.0 / len(self.betas)
+        s, t = jnp.maximum(s, first), jnp.maximum(t, first)
+        return jnp.where(s == t, 0.0, -2.0 * jnp.log1p((s - t) / jnp.where(s == t, 1.0, 1.0 - s)))
 
     def discrete_betas(self, n: int) -> np.ndarray:
         """The table; ValueError for another n than its length."""

@@ -65,7 +65,7 @@ class VP(Scheduled):
     def discretization(self, n: int, t: Coefficient) -> Kernel:
         """The DDPM chain of n steps at index floor(t (n - 1)): scale^2 = 1 - beta_i, std^2 = beta_i."""
         betas = self._betas(n)
-        variance = -np.expm1(np.cumsum(np.log1p(-betas)))
+        variance = -np.expm1(_log_alpha_bar(betas))
         ratio = np.sqrt(np.concatenate([[0.0], variance[:-1]]) / variance)
         i = self.level_index(t, n)
         tables = np.sqrt(1.0 - betas), np.sqrt(betas), ratio
@@ -73,7 +73,7 @@ class VP(Scheduled):
 
     def levels(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """DDPM's n levels: alpha_i^2 is the product of 1 - beta_j up to i (Ho et al. 2020, eq. 4)."""
-        log_alpha_bar = np.cumsum(np.log1p(-self._betas(n)))
+        log_alpha_bar = _log_alpha_bar(self._betas(n))
         return np.exp(0.5 * log_alpha_bar), np.sqrt(-np.expm1(log_alpha_bar))
 
     def _betas(self, n: int) -> np.ndarray:
@@ -86,3 +86,9 @@ class VP(Scheduled):
                 f"schedule needs at least {least} (published: 1000)"
             )
         return betas
+
+
+def _log_alpha_bar(betas: np.ndarray) -> np.ndarray:
+    """log of the products of 1 - beta up to each level; minus infinity at a level behind a beta of 1."""
+    with np.errstate(divide="ignore"):
+        return np.cumsum(np.log1p(-betas))

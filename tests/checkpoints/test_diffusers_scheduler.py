@@ -65,6 +65,7 @@ def test_every_class_has_a_sampler_here(name, tmp_path):
         ({"trained_betas": "many"}, "trained_betas are not a list"),
         ({"variance_type": "learned_range"}, "variance_type is 'learned_range'; known are fixed_small"),
         ({"use_flow_sigmas": True}, "use_flow_sigmas is True"),
+        ({"rescale_betas_zero_snr": True}, "True and prediction_type 'epsilon': of its last level.*; v_prediction and"),
         ({"num_train_timesteps": 1}, "num_train_timesteps is 1; it must be a whole number of at least 2"),
         ({"num_train_timesteps": True}, "num_train_timesteps is True"),
     ],

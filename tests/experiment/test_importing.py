@@ -285,7 +285,11 @@ def test_a_scheduler_that_contradicts_the_config_is_listed_whole(tmp_path):
         ({"beta_schedule": "sigmoid"}, "beta_schedule 'sigmoid', here sde.schedule 'linear'"),
         ({"trained_betas": [0.01] * 1000}, "trained_betas, here sde.schedule 'linear'"),
         ({"prediction_type": "sample"}, "prediction_type 'sample', here model.prediction 'eps'"),
-        ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is True"),
+        ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is True and prediction_type 'epsilon'"),
+        (
+            {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"},
+            "rescale_betas_zero_snr True, here sde.zero_snr False",
+        ),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "_class_name is 'FlowMatchEulerDiscreteScheduler'"),
         ({"_class_name": "ScoreSdeVeScheduler"}, "ScoreSdeVeScheduler, here sde.name 'discrete'"),
         ({"num_train_timesteps": "many"}, "num_train_timesteps is 'many'; it must be a whole number"),

@@ -262,9 +262,26 @@ def test_a_text_that_is_no_json_of_fields_is_named() -> None:
             samplers.create(latent(), lambda x, t: x, settings)
 
 
-def test_a_scheduler_is_neither_begun_halfway_nor_led() -> None:
-    settings = samplers.Settings(method="DDIMScheduler", steps=5, scheduler_config="{}")
-    for options in ({"start": 0.5}, {"wrap": lambda stepper: stepper}):
-        with pytest.raises(ValueError, match="can be neither begun halfway nor led"):
-            samplers.create(latent(), lambda x, t: x, settings, **options)
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_begun_halfway_it_takes_the_last_of_its_steps(name: str) -> None:
+    """Of 8 the last int(8 * 0.7) = 5, told the same levels at the same noise."""
+    _, times, whole = course(latent(), name, "{}", 8)
+    _, some, found = course(latent(), name, "{}", 8, start=0.7)
+    if name != "PNDMScheduler":  # which begins anew wherever it begins
+        assert len(times) - len(some) == 3
+        np.testing.assert_array_equal(found.told, whole.told[3:])
+        np.testing.assert_array_equal(found.noise, whole.noise[3:])
+    with pytest.raises(ValueError, match=f"{name}: of its 8 steps a share of 0.1 is less than one; raise"):
+        course(latent(), name, "{}", 8, start=0.1)
+
+
+def test_a_chain_without_signal_is_for_those_that_step_from_there() -> None:
+    sde = sde_lib.create("discrete", schedule="sqrt_linear", beta_min=0.85, beta_max=12.0, zero_snr=True)
+    fields = '{"timestep_spacing": "trailing", "prediction_type": "v_prediction"}'
+    for name in ("PNDMScheduler", "HeunDiscreteScheduler"):
+        with pytest.raises(ValueError, match=f"{name}: the chain's last level has no signal.*take DDIMScheduler"):
+            course(sde, name, fields, 5)
+    process, _, found = course(sde, "DDIMScheduler", fields, 5)
+    assert found.noise[0] == np.inf and float(process.alpha(jnp.ones(()))) == 0.0
+    assert float(process.sigma(jnp.ones(()))) == 1.0
     assert not SCHEDULERS.keys() & SOLVERS.keys()
