@@ -27,7 +27,7 @@ from experiment.scheduler import as_scheduler
 from experiment.starting_points import starting_points
 from experiment.weights import load_run, suffix
 from experiment.workdir import Workdir
-from models import AUTOENCODERS, CLASSIFIERS
+from models import AUTOENCODERS, CLASSIFIERS, MATCHERS
 from models.functional import Network
 from training import loop, preparation
 from training.best import FILE as BEST
@@ -187,7 +187,7 @@ def _written_pipeline(config: ConfigDict, workdir: Workdir) -> Callable[..., Non
 def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
     """Where a training's results lie, and the commands that come next."""
     pictures = "samples/*.png, " if (workdir.path / "samples").exists() else ""
-    modes = ["evaluate"] if experiment.classifies or experiment.compresses else ["sample", "evaluate"]
+    modes = ["sample", "evaluate"] if experiment.denoises else ["evaluate"]
     following = [f"  python main.py --mode={mode} --workdir={workdir.path}" for mode in modes]
     first = f"trained to step {step}; {workdir.path} holds checkpoints, {pictures}metrics.jsonl and tensorboard. Next:"
     best = workdir.path / BEST
@@ -198,7 +198,7 @@ def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
 def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True) -> Experiment:
     """The experiment of a run; its data may be absent where only public statistics are compared with."""
     compared = config.eval.enable_sampling and not (config.eval.inception and config.eval.reference_stats)
-    of_test_set = config.model.name in (*CLASSIFIERS, *AUTOENCODERS)  # what they are measured on
+    of_test_set = config.model.name in (*CLASSIFIERS, *AUTOENCODERS, *MATCHERS)  # what they are measured on
     measured = likelihood and (config.eval.enable_bpd or config.eval.enable_vlb or bool(config.eval.measures))
     experiment = of_run(config, workdir, needs_data=measured or compared or of_test_set)
     evaluation.run.check(experiment, likelihood=likelihood)

@@ -62,7 +62,7 @@ def get_config() -> ConfigDict:
     training.p2_gamma = 1.0
     training.sigma_data = 0.5  # of the weight edm
     training.loss = "simple"  # flow_matching; hybrid, variational: of noise levels; vdm: continuous; cross_entropy:
-    # classifier; of maps: mean_flow, continuous_consistency, progressive_distillation,
+    # classifier; contrastive: CLIP; of maps: mean_flow, continuous_consistency, progressive_distillation,
     # consistency, improved_consistency, easy_consistency; of compression: autoencoder
     training.coupling = "independent"  # of noise and data in flow_matching, mean_flow; optimal_transport or reflow
     training.coupling_size = 32  # examples among which optimal_transport assigns

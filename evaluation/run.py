@@ -34,10 +34,8 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
     """
     config = experiment.config.eval
     chosen = measures.chosen(experiment)
-    if (experiment.classifies or experiment.compresses) and (
-        config.enable_bpd or config.enable_vlb or config.enable_sampling
-    ):
-        kind = "a classifier" if experiment.classifies else "an autoencoder"
+    if not experiment.denoises and (config.enable_bpd or config.enable_vlb or config.enable_sampling):
+        kind = "an autoencoder" if experiment.compresses else "a classifier" if experiment.classifies else "a CLIP"
         raise ValueError(
             f"model.name is {experiment.config.model.name!r}, {kind}, without likelihood or samples; set "
             "eval.enable_bpd, eval.enable_vlb and eval.enable_sampling to False"

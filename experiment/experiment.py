@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from ml_collections import ConfigDict
@@ -15,12 +16,13 @@ import data
 import samplers
 import sde_lib
 from autoencoders import Codec
+from conditions import Tokens
 from conditions.tokenizers import Tokenizer
 from data.source import take
 from experiment import encoded, texts
 from experiment.schedule import parameters_of
 from limits import sides
-from models import AUTOENCODERS, CLASSIFIERS
+from models import AUTOENCODERS, CLASSIFIERS, MATCHERS
 from models.functional import Network
 from sde_lib.prediction import NetworkFn
 
@@ -87,13 +89,15 @@ class Experiment:
     @property
     def batch_fields(self) -> tuple[str, ...]:
         """The fields of an example that the training and the likelihood take."""
+        if self.classifies or self.matches:
+            return (self.codec.field, *(("label",) if self.classifies else Tokens.fields))
         told = [name for name in self.conditioner.fields if name not in self.conditioner.made_fields]
-        return (self.codec.field, *(("label",) if self.classifies else told))
+        return (self.codec.field, *told)
 
     @property
     def conditioner(self) -> conditions.Together:
-        """From the fields of records to what the network is told; a classifier is told nothing."""
-        return conditions.of_network({} if self.classifies else self.config.model)
+        """From the fields of records to what the network is told, which of a classifier and of a CLIP is nothing."""
+        return conditions.of_network({} if self.classifies or self.matches else self.config.model)
 
     def condition(self, fields: Mapping[str, Any]) -> conditions.Condition | None:
         """What the network is told of examples with these fields of records, arrays [b, ...].
@@ -178,9 +182,15 @@ class Experiment:
     @property
     def predicts_variance(self) -> bool:
         """Whether the network's output has twice the channels of the image: prediction and variance."""
+        if not self.denoises:
+            return False
         x, label = (jax.ShapeDtypeStruct((1, *shape), np.float32) for shape in (self.codec.shape, ()))
-        answer = jax.eval_shape(self.network.apply, self.network.abstract(), x, label)
-        return not (self.classifies or self.compresses) and answer.shape != x.shape
+        return jax.eval_shape(self.network.apply, self.network.abstract(), x, label).shape != x.shape
+
+    @property
+    def denoises(self) -> bool:
+        """Whether the network tells noise from data, so that samples can be drawn with it."""
+        return not (self.classifies or self.compresses or self.matches)
 
     @property
     def classifies(self) -> bool:
@@ -191,6 +201,11 @@ class Experiment:
     def compresses(self) -> bool:
         """Whether the network takes images to a smaller grid and back, rather than noise from data."""
         return self.config.model.name in AUTOENCODERS
+
+    @property
+    def matches(self) -> bool:
+        """Whether the network says how well images and texts fit, rather than telling noise from data."""
+        return self.config.model.name in MATCHERS
 
     @property
     def is_consistency_model(self) -> bool:
@@ -212,6 +227,19 @@ class Experiment:
     ) -> sde_lib.LogProbFn:
         """The classifier's log p(label | x_t) of a batch of as many labels [b]; it is 0 for the label -1."""
         return sde_lib.log_prob_fn(self.logits_fn(variables, chain=chain, sde=sde), labels)
+
+    def agreement_fn(
+        self, variables: dict[str, Any], tokens: Any, *, chain: bool = False, sde: sde_lib.AffineSDE | None = None
+    ) -> sde_lib.LogProbFn:
+        """A CLIP's logit of each example x_t with its own text, by the texts' tokens [b, n]: (x, t) -> [b].
+
+        It is exp(logit_scale) times the cosine of their features, of which `samplers.classifier_guide` takes the
+        gradient. `chain` and `sde` are as in `predict_fn`. One evaluation of the image tower a call.
+        """
+        process, module = self.noising(variables, chain=chain, sde=sde), self.network.module(variables)
+        seen = sde_lib.features_fn(process, module.encode_image, self.config.model.noise_label)
+        said = module.encode_text(jnp.asarray(tokens, jnp.int32))
+        return lambda x, t: module.agreement(seen(x, t), said)
 
     def _told(self, variables: dict[str, Any], condition: dict[str, Any] | None) -> NetworkFn:
         """The network with these variables, which is always told the same, but for the ends of jumps."""

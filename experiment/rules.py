@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 import samplers
@@ -61,22 +63,25 @@ def of_config(config: ConfigDict) -> Broken:
         )
     if sampling.grid == "levels" and training.continuous:
         yield "sampling.grid 'levels' is for networks trained on noise levels (training.continuous=False); use uniform"
-    trained = [name for name in MODELS if name not in (*DISCRIMINATORS, *TEXT_ENCODERS, *MATCHERS)]
+    trained = [name for name in MODELS if name not in (*DISCRIMINATORS, *TEXT_ENCODERS)]
     if model.name in DISCRIMINATORS:
         yield (
             f"model.name is {model.name!r}, which the training of an autoencoder makes for itself, by the fields "
             f"training.disc_*; take one of {', '.join(trained)}"
         )
-    if model.name in (*TEXT_ENCODERS, *MATCHERS):
+    if model.name in TEXT_ENCODERS:
         yield (
             f"model.name is {model.name!r}, which reads texts and comes from published files; what is trained is one "
             f"of {', '.join(trained)}"
         )
-    if model.name in CLASSIFIERS and model.preconditioning != "none":
+    if model.name in (*CLASSIFIERS, *MATCHERS) and model.preconditioning != "none":
+        kind = "a classifier" if model.name in CLASSIFIERS else "a CLIP"
         yield (
-            f"model.preconditioning is {model.preconditioning!r}, and {model.name} is a classifier, whose input is "
+            f"model.preconditioning is {model.preconditioning!r}, and {model.name} is {kind}, whose input is "
             "scaled in its own way; set it to 'none'"
         )
+    if model.name in MATCHERS and not model.get("tokens"):
+        yield f"model.tokens is missing; say how many tokens of a text {model.name} reads (published: 77)"
     if model.name in AUTOENCODERS and (model.preconditioning != "none" or config.data.uniform_dequantization):
         yield (
             f"model.preconditioning is {model.preconditioning!r} and data.uniform_dequantization "
@@ -294,9 +299,10 @@ def of_samplers(experiment: Experiment, methods: Collection[str]) -> Broken:
 
 def of_images(config: ConfigDict, mode: str) -> Broken:
     """The rules of a mode that draws images or measures them."""
-    if config.model.name in CLASSIFIERS:
+    if config.model.name in (*CLASSIFIERS, *MATCHERS):
+        kind = "a classifier" if config.model.name in CLASSIFIERS else "a CLIP"
         yield (
-            f"--mode={mode} is not for a classifier, and model.name is {config.model.name!r}; --mode=train and "
+            f"--mode={mode} is not for {kind}, and model.name is {config.model.name!r}; --mode=train and "
             "evaluate are, and sampling.guide=FOLDER lets it guide another run"
         )
     steps = config.sampling.scheduler or config.sampling.method
@@ -393,6 +399,19 @@ def of_loss(experiment: Experiment, loss: Any) -> Broken:
             f"{name} and model.name {model.name!r}; classifiers ({', '.join(CLASSIFIERS)}) have a loss of their own, "
             "cross_entropy, and no other network has it"
         )
+    if experiment.matches != loss.needs_matcher:
+        yield (
+            f"{name} and model.name {model.name!r}; networks of images and texts ({', '.join(MATCHERS)}) have a loss "
+            "of their own, contrastive, and no other network has it"
+        )
+    elif experiment.matches:
+        yield from _of_noise_told(experiment)
+    if loss.compares and (training.accumulate > 1 or training.batch_size < 2):
+        yield (
+            f"{name}, which compares the examples of a batch with each other, with training.accumulate "
+            f"{training.accumulate} and training.batch_size {training.batch_size}; set accumulate to 1, and batch_size "
+            "to 2 or more (published: 32768)"
+        )
     if experiment.compresses != loss.needs_autoencoder:
         yield (
             f"{name} and model.name {model.name!r}; autoencoders ({', '.join(AUTOENCODERS)}) have a loss of their own, "
@@ -400,6 +419,25 @@ def of_loss(experiment: Experiment, loss: Any) -> Broken:
         )
     elif experiment.compresses:
         yield from _of_autoencoder_loss(experiment, loss)
+
+
+def _of_noise_told(clip: Experiment) -> Broken:
+    """The rules of a CLIP of noisy images: of every noise there is it is told, by a number that it has tokens for."""
+    model, sde = clip.config.model, clip.sde
+    count = model.get("num_scales", 0)
+    if count < 2:
+        yield (
+            f"model.num_scales is {count}, and a CLIP of noisy images is told the noise by a token of each of so many "
+            "levels; set it to 2 or more (published: 1000)"
+        )
+    process = sde_lib.NoiseLevels(sde, clip.num_scales) if clip.num_scales else sde
+    ends = np.asarray(sde_lib.noise_label_fn(process, model.noise_label)(jnp.asarray([sde.t_min, 1.0])))
+    if np.abs(np.sort(ends) - (0, count - 1)).max() > 0.01 * count:
+        yield (
+            f"model.noise_label {model.noise_label!r} goes from {ends[0]:.3g} to {ends[1]:.3g}, and {model.name} has "
+            f"tokens for 0 to {count - 1} (model.num_scales {count}); take 't999' with 1000 of them, 't' with 2, or "
+            "'index' with training.continuous=False"
+        )
 
 
 def _of_autoencoder_loss(experiment: Experiment, loss: Any) -> Broken:
@@ -446,7 +484,7 @@ def of_snapshot_fid(experiment: Experiment) -> Broken:
     what = f"training.snapshot_fid_samples is {config.training.snapshot_fid_samples}"
     if config.training.snapshot_fid_samples < 2:
         yield f"{what}; a FID is of 2 samples or more (published: 50000), and 0 measures none"
-    if experiment.classifies or experiment.compresses:
+    if not experiment.denoises:
         yield f"{what}, and model.name is {config.model.name!r}, which draws no samples; set it to 0"
     if processes > 1:
         yield f"{what}, and {processes} processes train together; only one alone can, so set it 0"

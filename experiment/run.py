@@ -27,7 +27,7 @@ from experiment.sampling import Drawer, Drawn, key_of
 from experiment.weights import load_guide, load_run
 from experiment.workdir import Workdir, flatten
 from limits import check_known
-from models import AUTOENCODERS, CLASSIFIERS
+from models import AUTOENCODERS, CLASSIFIERS, MATCHERS
 from models.materialize import network_jit
 
 Draw = Callable[..., Drawn]
@@ -188,7 +188,8 @@ def load(
       sections: fields to change by section: sampling={"evaluations": 20}.
 
     Raises:
-      ValueError: a folder that holds no run, a classifier or an autoencoder, or a field or value that is not allowed.
+      ValueError: a folder that holds no run, a classifier, a CLIP or an autoencoder, or a field or value that is not
+        allowed.
       OSError: no checkpoint, or none of that step; a file that the config names and that is not there.
     """
     workdir = Workdir(folder)
@@ -208,9 +209,10 @@ def of_config(config: ConfigDict, workdir: Workdir) -> Run:
       ValueError: as `load`.
       OSError: as `load`.
     """
-    if config.model.name in CLASSIFIERS:
+    if config.model.name in (*CLASSIFIERS, *MATCHERS):
+        kind = "classifier" if config.model.name in CLASSIFIERS else "CLIP"
         raise ValueError(
-            f"{workdir.path} holds a classifier (model.name {config.model.name!r}), which has neither a score nor "
+            f"{workdir.path} holds a {kind} (model.name {config.model.name!r}), which has neither a score nor "
             f"samples; load another run, which it may guide (sampling.guide={os.fspath(workdir.path)!r})"
         )
     if config.model.name in AUTOENCODERS:

@@ -12,6 +12,7 @@ from sde_lib.discrete import Discrete
 from sde_lib.discrete import discrete as _discrete
 from sde_lib.edm import EDM
 from sde_lib.edm import edm as _edm
+from sde_lib.features import FeaturesFn, features_fn
 from sde_lib.flow import GVP, Flow
 from sde_lib.jump import JumpFn, jump_fn
 from sde_lib.learned import LearnedVP, learned_vp
@@ -22,6 +23,7 @@ from sde_lib.parameterization import (
     PREDICTIONS,
     Parameterization,
     Plain,
+    noise_label_fn,
     parameterization,
 )
 from sde_lib.preconditioning import PRECONDITIONINGS, Preconditioning

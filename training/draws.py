@@ -1,6 +1,7 @@
 """The random numbers of a training batch: each example's own, whatever the number of devices and micro-batches."""
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,16 @@ class Draws(NamedTuple):
     def again(self) -> "Draws":
         """Return those of a second pass over the same examples: all are the same but for the noise."""
         return self._replace(noise=self.second)
+
+    def whole(self, rows: Any) -> Any:
+        """Return the rows [b, ...] of all devices together, [size, ...], that of the example at place j as number j.
+
+        A device that has the whole batch has them already. Where the devices of a pmap share it they are gathered, and
+        the gradient of what is made of them goes back to the device that each came from. Micro-batches, of which a
+        device sees one at a time, cannot be put together.
+        """
+        gather = partial(jax.lax.all_gather, axis_name=AXIS, tiled=True)
+        return rows if len(self.place) == self.size else jax.tree.map(gather, rows)
 
     def eps(self, x0: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
         """Return standard normal noise in the shape and type of x0."""

@@ -9,7 +9,17 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from conditions import Condition, with_end
 from models.functional import Network
-from sde_lib import AffineSDE, LogitsFn, NoiseLevels, Parameterization, Plain, PredictFn, logits_fn
+from sde_lib import (
+    AffineSDE,
+    FeaturesFn,
+    LogitsFn,
+    NoiseLevels,
+    Parameterization,
+    Plain,
+    PredictFn,
+    features_fn,
+    logits_fn,
+)
 from training.draws import PLACE, Draws
 from training.examples import Batch, Encoder, Examples
 
@@ -37,6 +47,7 @@ class TrainedModel:
         without a gradient; None where there is none.
       step: the number of the training step, 0, 1, ...; None where the average is tested, as if behind the last one.
       told: whether the network is told anything of each example; None where it takes no condition.
+      module: weights by name -> the network's module, of a network that has further methods.
     """
 
     network: Callable[..., Array]
@@ -47,6 +58,7 @@ class TrainedModel:
     teacher: PredictFn | None = None
     step: Int[Array, ""] | None = None
     told: Bool[Array, " b"] | None = None
+    module: Callable[[Weights], Any] | None = None
 
     def predict_fn(
         self, process: AffineSDE | NoiseLevels, params: Weights | None = None, *, none: bool = False
@@ -62,6 +74,12 @@ class TrainedModel:
         """Return what a classifier says of noisy data; one network evaluation a call."""
         label = cast(Plain, self.parameterization).noise_label  # a classifier has no preconditioning
         return logits_fn(process, lambda x, c_noise: self.network(self.params, x, c_noise), label)
+
+    def features_fn(self, process: AffineSDE | NoiseLevels) -> FeaturesFn:
+        """Return what a CLIP sees in noisy images; one evaluation of its image tower a call."""
+        assert self.module
+        label = cast(Plain, self.parameterization).noise_label  # a CLIP has no preconditioning
+        return features_fn(process, self.module(self.params).encode_image, label)
 
 
 def batch_scores(
@@ -90,6 +108,9 @@ def batch_scores(
         keys = draws.dropout if train else None
         own = {name: value for name, value in variables.items() if name in ("params", "fixed")}
 
+        def module(params: Weights) -> Any:
+            return network.module({**own, "params": params})
+
         nothing = condition | encoder.conditioner.none(condition)
 
         def apply(params: Weights, x: Array, c_noise: Array, *end: Array, none: bool = False) -> Array:
@@ -100,7 +121,7 @@ def batch_scores(
         beside["told"] = encoder.conditioner.told(condition) if encoder.conditioner.fields else None
         if teacher:
             beside["teacher"] = teacher(variables["teacher"], condition)
-        model = TrainedModel(apply, variables["params"], parameterization, **beside)
+        model = TrainedModel(apply, variables["params"], parameterization, module=module, **beside)
         return loss(model, examples, state)
 
     return scores

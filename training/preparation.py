@@ -89,6 +89,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
     rules.check(rules.of_loss(experiment, loss))
     loss.check_part(config.batch_size // (devices.axis_size * config.accumulate))
     adam, ema = optimizers_of(experiment, config.batch_size)
+    adam = loss.bounded(adam)
     teaching = teacher_of(experiment)
     if teaching and loss.needs_pairs:
         reflow.check(experiment, teaching)

@@ -70,7 +70,8 @@ class Snapshots:
 
         `evaluate`: the test loss is due; `archive`: a checkpoint is kept for ever; `stopping`: a signal ends the run.
         """
-        pictured = archive and self._experiment.config.training.snapshot_sampling and not self._experiment.classifies
+        shows = self._experiment.denoises or self._experiment.compresses
+        pictured = archive and self._experiment.config.training.snapshot_sampling and shows
         measured = archive and self._measure is not None and not stopping
         takes_part = records is not None or self._devices.joint
         if not takes_part or not (evaluate or pictured or measured):

@@ -50,8 +50,8 @@ def of_config(experiment: Experiment) -> Teacher | None:
     if not folder:
         return None
     teacher, what = of_folder("training.teacher", folder), f"training.teacher is {folder!r}"
-    if teacher.classifies or teacher.compresses:
-        kind = "a classifier" if teacher.classifies else "an autoencoder"
+    if not teacher.denoises:
+        kind = "an autoencoder" if teacher.compresses else "a classifier" if teacher.classifies else "a CLIP"
         raise ValueError(f"{what}, {kind} ({teacher.config.model.name}); take a run that draws samples")
     if teacher.num_scales:
         raise ValueError(f"{what}, which was trained on noise levels; take one trained in continuous time")

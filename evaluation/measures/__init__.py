@@ -12,6 +12,7 @@ from evaluation.measures.base import Measure, kind_of
 from evaluation.measures.bits import Bits
 from evaluation.measures.bound import ContinuousBound
 from evaluation.measures.chain_bound import ChainBound
+from evaluation.measures.matching import Matching
 from evaluation.measures.reconstruction import Reconstruction
 from evaluation.measures.reconstruction_fid import ReconstructionFID
 from experiment import Experiment
@@ -24,6 +25,7 @@ MEASURES: dict[str, type[Measure]] = {
     "bound": ContinuousBound,
     "chain_bound": ChainBound,
     "accuracy": Accuracy,
+    "matching": Matching,
     "reconstruction": Reconstruction,
     "reconstruction_fid": ReconstructionFID,
 }
@@ -32,7 +34,7 @@ MEASURES: dict[str, type[Measure]] = {
 def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
     """The measures that ``config.eval`` asks for, by `enable_bpd`, `enable_vlb` or `measures`.
 
-    Those of a classifier and of an autoencoder, of which there is no choice, are among them; rFID where there is
+    Those of a classifier, a CLIP and an autoencoder, of which there is no choice, are among them; rFID where there is
     `inception`.
 
     Raises:
@@ -44,7 +46,7 @@ def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
     if unknown:
         raise ValueError(f"eval.measures has {unknown[0]!r}; known are {', '.join(MEASURES)}")
     bound = config.enable_vlb
-    fields = {"bits": config.enable_bpd, "bound": bound, "chain_bound": bound, "accuracy": True}
+    fields = {"bits": config.enable_bpd, "bound": bound, "chain_bound": bound, "accuracy": True, "matching": True}
     fields |= {"reconstruction": True, "reconstruction_fid": bool(config.inception)}
     suited = [name for name, asked in fields.items() if asked and kind in MEASURES[name].kinds]
     found = {name: each for name, each in MEASURES.items() if name in (*suited, *config.measures)}

@@ -24,14 +24,26 @@ class Accuracy(Measure):
     folder = "accuracy"
     what = "accuracy"
     kinds = ("classifier",)
+    answers = "classes"
 
     def __init__(self, experiment: Experiment):
         super().__init__(experiment, t=levels(experiment, experiment.config.eval.accuracy_levels).tolist())
 
+    @property
+    def count_of_answers(self) -> int:
+        """From how many answers the network chooses."""
+        return self.experiment.num_classes
+
+    def asked(
+        self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array
+    ) -> tuple[sde_lib.LogitsFn, jax.Array]:
+        """The logits [b, answers] of the noised images of a batch, and the number of the right answer of each, [b]."""
+        return self.experiment.logits_fn(variables, chain=True), batch["label"]
+
     def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
         """The columns cross_entropy (nats) and correct, [b, levels]."""
-        experiment = self.experiment
-        process, logits_fn = experiment.noising(variables, chain=True), experiment.logits_fn(variables, chain=True)
+        experiment, (logits_fn, right) = self.experiment, self.asked(variables, batch, keys)
+        process = experiment.noising(variables, chain=True)
         dequantize, noising = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
         x0 = jnp.asarray(experiment.codec.encode(batch[experiment.codec.field], dequantize))
         noise = normal_noise(noising, x0)
@@ -42,8 +54,8 @@ class Accuracy(Measure):
             mean, std = process.marginal(x0, times)
             x = mean + sde_lib.expand(std, x0) * noise(i)
             logits = logits_fn(x, times)
-            log_prob = sde_lib.log_prob_fn(lambda x, t: logits, batch["label"])(x, times)
-            return -log_prob, jnp.argmax(logits, axis=-1) == batch["label"]
+            log_prob = sde_lib.log_prob_fn(lambda x, t: logits, right)(x, times)
+            return -log_prob, jnp.argmax(logits, axis=-1) == right
 
         times = jnp.asarray(self.settings["t"], x0.dtype)
         cross_entropy, correct = jax.lax.map(at, (jnp.arange(len(times)), times))
@@ -61,25 +73,32 @@ class Accuracy(Measure):
             "cross_entropy": entropy.tolist(),
             "standard_error": np.sqrt(share * (1.0 - share) / self.count).tolist(),
             "examples": self.count,
-            "classes": self.experiment.num_classes,
+            self.answers: self.count_of_answers,
         }
 
     def illustrate(self, columns: Columns, part: dict[str, Any], folder: Path) -> None:
-        """Write accuracy.csv and accuracy.png."""
+        """Write the table and its picture under the measure's name, as accuracy.csv and accuracy.png."""
         names = ("t", "log_snr", "accuracy", "cross_entropy")
-        write_csv(folder / "accuracy.csv", names, zip(*(part[name] for name in names), strict=True))
-        _draw(folder / "accuracy.png", part)
+        write_csv(folder / f"{self.name}.csv", names, zip(*(part[name] for name in names), strict=True))
+        _draw(folder / f"{self.name}.png", part, part[self.answers])
 
     @classmethod
     def rows(cls, part: dict[str, Any]) -> list[str]:
         """The section "Accuracy"."""
-        columns = [part[name] for name in ("log_snr", "t", "accuracy", "standard_error", "cross_entropy")]
         return [
             "## Accuracy",
             "",
             f"Of {part['examples']} test examples of {part['classes']} classes, each noised once a level: the share "
             "whose likeliest class is their own, and the mean cross-entropy.",
             "",
+            *cls.table(part),
+        ]
+
+    @classmethod
+    def table(cls, part: dict[str, Any]) -> list[str]:
+        """A line a level."""
+        columns = [part[name] for name in ("log_snr", "t", "accuracy", "standard_error", "cross_entropy")]
+        return [
             "| log SNR | t | accuracy | cross-entropy (nats) |",
             "|---|---|---|---|",
             *(
@@ -101,15 +120,15 @@ def levels(experiment: Experiment, n: int) -> np.ndarray:
         return np.asarray(sde.time_of_log_snr(jnp.linspace(first, last, n)))
 
 
-def _draw(path: Path, part: dict[str, Any]) -> None:
-    """Draw accuracy and cross-entropy over log SNR, noise to the right, with what guessing gives."""
+def _draw(path: Path, part: dict[str, Any], answers: int) -> None:
+    """Draw accuracy and cross-entropy over log SNR, noise to the right, with what guessing among answers gives."""
     from matplotlib.figure import Figure  # slow to import
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axis, name, guess in zip(
         figure.subplots(1, 2),
         ("accuracy", "cross_entropy"),
-        (1.0 / part["classes"], np.log(part["classes"])),
+        (1.0 / answers, np.log(answers)),
         strict=True,
     ):
         axis.plot(part["log_snr"], part[name], marker="o", markersize=3)

@@ -149,9 +149,12 @@ class Measure(ABC):
 
 
 def kind_of(experiment: Experiment) -> str:
-    """ "classifier", "autoencoder"; or, of what denoises, "chain" where it knows noise levels, else "continuous"."""
-    if experiment.compresses:
-        return "autoencoder"
+    """The kind of a network: "classifier", "autoencoder", "matcher" of images and texts; or of what denoises.
+
+    That is "chain" where it knows noise levels, else "continuous".
+    """
+    if experiment.compresses or experiment.matches:
+        return "autoencoder" if experiment.compresses else "matcher"
     return "classifier" if experiment.classifies else "chain" if experiment.num_scales else "continuous"
 
 

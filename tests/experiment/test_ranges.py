@@ -29,7 +29,7 @@ from experiment.rules import of_config
 from experiment.workdir import flatten
 from limits import MOST, Maybe, Number, OneOf, Several, declared, of_options, whole
 from metrics import inception
-from models import DISCRIMINATORS, MATCHERS, MODELS, TEXT_ENCODERS
+from models import DISCRIMINATORS, MODELS, TEXT_ENCODERS
 from models.checks import ranges_of
 from samplers.settings import RANGES
 from training import losses, optimizer
@@ -308,7 +308,7 @@ def test_every_number_of_a_constructor(name: str) -> None:
                 assert OTHERWISE.get((name, option), option) in line
 
 
-@pytest.mark.parametrize("name", (*DISCRIMINATORS, *TEXT_ENCODERS, *MATCHERS))
+@pytest.mark.parametrize("name", (*DISCRIMINATORS, *TEXT_ENCODERS))
 def test_what_no_run_trains_is_refused(name: str) -> None:
     (line,) = (line for line in of_config(_config("model.name", name)) if line.startswith("model.name is "))
     assert f"{name!r}, which " in line and "ncsnpp" in line and f", {name}" not in line

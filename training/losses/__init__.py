@@ -16,6 +16,7 @@ from training.losses.autoencoder import AutoencoderLoss
 from training.losses.base import GreyLevels, Loss, Process
 from training.losses.consistency import Consistency
 from training.losses.continuous_consistency import ContinuousConsistency
+from training.losses.contrastive import Contrastive
 from training.losses.cross_entropy import CrossEntropy
 from training.losses.denoising_score_matching import DenoisingScoreMatching
 from training.losses.easy_consistency import EasyConsistency
@@ -40,6 +41,7 @@ LOSSES: dict[str, type[Loss]] = {
     "variational": Variational,
     "vdm": VariationalDiffusion,
     "cross_entropy": CrossEntropy,
+    "contrastive": Contrastive,
     "autoencoder": AutoencoderLoss,
 }
 

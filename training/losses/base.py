@@ -5,6 +5,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int
 
 from limits import check_declared
@@ -21,6 +22,8 @@ GreyLevels = Float[np.ndarray, " n"] | None
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loss(abc.ABC):
     """A training loss: pure, per example, and independent of how a batch is split over devices and micro-batches.
+
+    A loss that compares the examples of a batch with each other (`compares`) is independent of the devices alone.
 
     A loss that learns from what it sees has a state, a NamedTuple of arrays: `init` makes it, the scores of every part
     of a batch are computed with the same one, and `updated` is given those of the whole batch, in its order. So the
@@ -57,8 +60,12 @@ class Loss(abc.ABC):
     """What the network must predict; None: whatever."""
     needs_classifier: ClassVar[bool] = False
     """Whether the network is a classifier, which no other loss trains."""
+    needs_matcher: ClassVar[bool] = False
+    """Whether the network compares images with texts, which no other loss trains."""
     needs_autoencoder: ClassVar[bool] = False
     """Whether the network is an autoencoder, which no other loss trains."""
+    compares: ClassVar[bool] = False
+    """Whether it compares the examples of a batch with each other, so that a batch cannot be cut into micro-batches."""
     needs_grey_levels: ClassVar[bool] = False
     """Whether grey levels must come as they are, without uniform dequantisation."""
     ignores: ClassVar[tuple[str, ...]] = ()
@@ -104,6 +111,10 @@ class Loss(abc.ABC):
 
     def check_part(self, examples: int) -> None:  # noqa: B027  # most take any
         """Refuse, with a ValueError, a number of examples that a device takes at once; any will do but for some."""
+
+    def bounded(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+        """Return the optimiser whose steps keep the weights within what the loss allows them; most allow anything."""
+        return optimizer
 
     @abc.abstractmethod
     def __call__(self, model: TrainedModel, examples: Examples, state: Any = None) -> Scores:

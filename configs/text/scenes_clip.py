@@ -1,0 +1,46 @@
+"""A small CLIP of noisy scenes, to guide configs/text/scenes.py or a model that reads no texts.
+
+Commands: python main.py --mode=train --config=configs/text/scenes_clip.py --workdir=runs/scenes_clip
+          python main.py --mode=evaluate --workdir=runs/scenes_clip
+          python main.py --mode=sample --workdir=runs/scenes --config.sampling.guide=runs/scenes_clip \\
+              --config.sampling.guidance=2 --config.sampling.prompt="a small red three in the centre on grey"
+Hardware: two CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.text import scenes
+
+
+def get_config() -> ConfigDict:
+    config = scenes.get_config()
+    kept = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup", "prediction", "preconditioning")
+    with config.unlocked():
+        config.model = ConfigDict(
+            {name: config.model[name] for name in kept}
+            | {
+                "name": "clip",
+                "noise_label": "t999",
+                "num_scales": 1000,
+                "patch_size": 4,
+                "image_width": 96,
+                "image_layers": 3,
+                "image_heads": 3,
+                "tokens": config.model.tokens,
+                "vocabulary": config.model.vocabulary,
+                "text_width": 64,
+                "text_layers": 2,
+                "text_heads": 4,
+                "activation": "gelu",
+                "projection_dim": 64,
+            }
+        )
+    config.training.loss = "contrastive"
+    config.training.batch_size = 128
+    config.training.n_iters = config.optim.decay_steps = 3000
+    config.training.snapshot_freq = 1500
+    config.optim.optimizer = "AdamW"
+    config.optim.weight_decay = 0.01
+    config.sampling.guidance = 1.0
+    config.eval.update(enable_sampling=False, judge="", samplers=())
+    return config
