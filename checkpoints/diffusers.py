@@ -10,7 +10,7 @@ The weights are the averaged ones; the folders hold no others.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +371,18 @@ def load_weights(
       ValueError: there is none of these files, or one that is damaged.
       OSError: a file of the list is not there.
     """
+    file, load, shards = _weights(folder, safetensors, pickle)
+    return file, {name: array for shard in shards for name, array in load(shard).items()}
+
+
+def weight_files(folder: Path, *, safetensors: str = WEIGHTS, pickle: str = WEIGHTS) -> list[Path]:
+    """The files that `load_weights` reads; it raises what that does of files that are not there."""
+    file, _, shards = _weights(folder, safetensors, pickle)
+    return list(dict.fromkeys((file, *shards)))
+
+
+def _weights(folder: Path, safetensors: str, pickle: str) -> tuple[Path, Callable[[Path], dict], list[Path]]:
+    """The file that holds a folder's weights or lists the files that do, what reads one of these, and they."""
     for variant in ("", ".fp16"):
         for called, kind, load in (
             (safetensors, "safetensors", safetensors_file.load),
@@ -378,10 +390,10 @@ def load_weights(
         ):
             file = folder / f"{called}{variant}.{kind}"
             if file.exists():
-                return file, load(file)
+                return file, load, [file]
             for name in dict.fromkeys((f"{kind}{variant}.index.json", f"{kind}.index{variant}.json")):
                 if (index := folder / f"{called}.{name}").exists():
-                    return index, {k: v for shard in _shards(index) for k, v in load(shard).items()}
+                    return index, load, _shards(index)
     raise ValueError(f"{folder} holds neither {safetensors}.safetensors nor {pickle}.bin")
 
 

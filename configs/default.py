@@ -27,6 +27,8 @@ def get_config() -> ConfigDict:
     config.data = data = ConfigDict()
     data.dataset = "digits"
     data.tokenizer = ""  # of networks that read texts: words (of the data set), clip:FOLDER or glide:FOLDER
+    data.text_encoder = ""  # of networks that are told features of texts: a folder with text_encoder/ and tokenizer/
+    data.clip_skip = 0  # how many layers more than published are left out at the end of the text encoder
     data.codec = "levels"  # between stored data and what the model sees: levels, or the folder of an autoencoder's run
     data.codec_checkpoint = -1  # its step; -1: the newest
     data.latent_scale = (
@@ -179,7 +181,9 @@ def get_config() -> ConfigDict:
     sampling.rtol = 1e-5
     sampling.atol = 1e-5
     sampling.prompt = ""  # of networks that read texts: one, or @FILE with one a line; "": the test set's captions
-    sampling.negative_prompt = ""  # what guidance leads away from, in place of no text
+    sampling.negative_prompt = ""  # what guidance leads away from, in place of no text; or @FILE, as of prompts
+    sampling.told_size = ()  # of Stable Diffusion XL: height and width of the original, top and left of the crop,
+    # height and width that are asked for; (): those of the picture
     sampling.label = -1  # the class, of networks with model.label_dim; -1: each in turn
     sampling.guidance = 1.0  # away from the unconditional score, or a weaker guide's; 1: without (a classifier: 0)
     sampling.guidance_convention = "scale"  # or weight: w = scale - 1
@@ -192,6 +196,8 @@ def get_config() -> ConfigDict:
     # sampling.method and eval.samplers
     sampling.scheduler_config = ""  # the scheduler_config.json of an imported folder, from which it is built
     sampling.start = ""  # --mode=sample: an .npy of unit-normal noise [n, ...] to start at; "": drawn
+    sampling.height = 0  # --mode=sample: of the pictures, in pixels, where the network takes others than the run's; 0:
+    sampling.width = 0  # as the run's
     sampling.keep_latents = False  # --mode=sample: keep the x before decoding beside the samples
 
     config.eval = evaluate = ConfigDict()

@@ -22,7 +22,7 @@ from samplers import Settings
 FEEDING = (
     *("data.centered", "data.uniform_dequantization", "data.random_flip", "data.augment"),
     *("data.codec", "data.codec_checkpoint", "data.latent_scale", "data.latent_shift", "data.latent_cache"),
-    "data.latent_tile",
+    *("data.latent_tile", "data.text_encoder", "data.clip_skip"),
 )
 """Fields of the config that say how examples are fed to a network; they change no example."""
 BY_CONTENT = ("guide", "guide_checkpoint")
@@ -74,8 +74,11 @@ def of_sampler(settings: Settings) -> dict[str, Any]:
 
 def of_texts(experiment: Experiment, count: int) -> dict[str, Any]:
     """The texts of which so many samples are drawn, and how they are read; nothing of a network that reads none."""
-    tokenizer = experiment.tokenizer
-    return {"texts": texts.digest(experiment.texts(0, count), tokenizer)} if tokenizer else {}
+    reader = experiment.reader
+    if not reader:
+        return {}
+    away = {"negative": texts.digest(experiment.negative, reader)} if experiment.negative else {}
+    return {"texts": texts.digest(experiment.texts(0, count), reader)} | away
 
 
 def of_key(key: jax.Array) -> dict[str, Any]:

@@ -50,6 +50,10 @@ class RunAutoencoder:
         """The shape of a picture's latents; ValueError where the encoder does not take such pictures."""
         return *self._encoded[:2], cast(Any, self.network.module(self.network.abstract())).embed_dim
 
+    def of_picture(self, shape: tuple[int, int, int]) -> "RunAutoencoder":
+        """The same of pictures of another shape; the weights are read once for both."""
+        return dataclasses.replace(self, weights=lambda: self.variables, picture=shape)
+
     @property
     def has_posterior(self) -> bool:
         """Whether its encoder gives the moments of a posterior, mean and log-variance of each number."""

@@ -16,6 +16,7 @@ from configs import default
 from experiment import fields, inputs, ranges, rules, texts
 from experiment.autoencoder import RunAutoencoder
 from experiment.experiment import Experiment, image_shape, num_scales
+from experiment.readers import reader_of
 from experiment.schedule import joined
 from experiment.scheduler import check_sampler
 from experiment.weights import load
@@ -169,16 +170,16 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     shape, outside = image_shape(config), config.data.dataset.partition(":")[0] in ("tfds", "folder")
     source = _stand_in(config, shape) if shape and outside and not needs_data else _source(config)
     rules.check(rules.of_data(config, source))
-    tokenizer = texts.tokenizer_of(config.data.tokenizer, config.model.get("tokens", 0), source)
-    rules.check(rules.of_texts(config, tokenizer))
-    if tokenizer:
-        train, test = (texts.Read(records, tokenizer) for records in (source.train, source.test))
+    reader = reader_of(config, source)
+    rules.check(rules.of_texts(config, reader))
+    if reader:
+        train, test = (texts.Read(records, reader) for records in (source.train, source.test))
         source = dataclasses.replace(source, train=train, test=test)
     codec = _codec(config, source)
     guide = of_folder("sampling.guide", config.sampling.guide) if config.sampling.guide else None
     made = network(config, sde, codec.shape)
-    prompts = texts.prompts_of(config.sampling.prompt) if tokenizer else ()
-    experiment = Experiment(config, sde, source, codec, made, settings, guide, tokenizer, prompts)
+    asked = [texts.prompts_of(config.sampling[name], f"sampling.{name}") for name in ("prompt", "negative_prompt")]
+    experiment = Experiment(config, sde, source, codec, made, settings, guide, reader, *(asked if reader else ()))
     if guide:
         rules.check(rules.of_guide(experiment, guide))
     rules.check(rules.of_samplers(experiment, {settings.method}))
@@ -198,7 +199,7 @@ def of_run(config: ConfigDict, workdir: Workdir, *, needs_data: bool = False) ->
     inputs.check_files(config, workdir)
     experiment = build(config, needs_data=needs_data)
     inputs.check_classes(experiment, workdir)
-    inputs.check_codec(experiment, workdir)
+    inputs.check_frozen(experiment, workdir)
     rules.check(rules.of_known_latents(experiment))
     return experiment
 
@@ -220,5 +221,5 @@ def of_folder(field: str, folder: str) -> Experiment:
             config[section] = saved[section]
     inputs.check_files(config, run)
     experiment = build(config, needs_data=False)
-    inputs.check_codec(experiment, run)
+    inputs.check_frozen(experiment, run)
     return experiment

@@ -23,6 +23,7 @@ PATHS = (
     "sampling.guide",
     "data.codec",
     "data.latent_cache",
+    "data.text_encoder",
     "training.teacher",
     "training.begin_with",
     "edit.image",

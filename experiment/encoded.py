@@ -1,9 +1,10 @@
 """The data set as its codec takes it: of latents, what the encoder says of each picture, computed as it is asked for.
 
-`kept` computes it once, and maps it into memory.
+`kept` computes that once, and what is read of captions, and maps both into memory.
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from data import Arrays, Source
 from data.fingerprint import of_facts, of_records
 from data.source import Example, Records, take
 from experiment import lock, mapped
+from experiment.texts import CAPTION, Read
 
 KEY_LETTERS = 16  # of a fingerprint, in the name of a folder
 
@@ -62,14 +64,15 @@ def source(pictures: Source, codec: Codec, *, mirrored: bool = False) -> Source:
 
 
 def kept(encoded: Source, folder: Path, batch_size: int) -> Source:
-    """The encoded data set, kept in `folder`, where it is computed once for all runs with the same data and encoder.
+    """The data set with what its encoders say kept in `folder`, where it is computed once for all runs.
 
-    Each set lies in a folder of its own, named after its fingerprint: changed pictures or another encoder make others.
+    What an autoencoder says of pictures and what is read of captions lie apart, each in a folder named after the
+    fingerprint of all that it depends on: changed examples or another encoder make others.
 
     Args:
-      encoded: as `source` makes it, of latents.
+      encoded: as `source` makes it.
       folder: the folder of the sets; it is made where it is not there.
-      batch_size: how many pictures each process encodes at once.
+      batch_size: how many examples each process encodes at once.
 
     Raises:
       ValueError: another command encodes the same set at this moment.
@@ -80,15 +83,55 @@ def kept(encoded: Source, folder: Path, batch_size: int) -> Source:
     )
 
 
+class Joined:
+    """Records with further fields of the same examples beside their own."""
+
+    def __init__(self, records: Records, others: Arrays, fingerprint: str):
+        self.records, self.others, self._fingerprint = records, others, fingerprint
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Example:
+        return {name: values[0] for name, values in self.take(np.array([index])).items()}
+
+    def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The examples at `indices`, with all fields."""
+        return take(self.records, indices) | self.others.take(indices)
+
+    def fingerprint(self) -> str:
+        """It is that of what the fields were made of."""
+        return self._fingerprint
+
+
 def _kept(records: Any, folder: Path, batch_size: int) -> Records:
-    if not len(records):
+    within = records.records if isinstance(records, Encoded) else records
+    read = within if isinstance(within, Read) else None
+    if not len(records) or (read is None and within is records):
         return records
-    length, fingerprint = len(records), of_records(records)
+    bare: Any = read.records if read else within
+    if isinstance(records, Encoded):
+        pictures = Encoded(bare, records.codec, mirrored=records.mirrored)
+
+        def without_captions(index: np.ndarray) -> dict[str, np.ndarray]:  # which arrays do not hold
+            return {name: values for name, values in pictures.take(index).items() if name != CAPTION}
+
+        bare = _mapped(of_records(pictures), len(records), without_captions, folder, batch_size)
+    if read is None:
+        return bare
+    texts = _mapped(of_records(read), len(records), read.of_texts, folder, batch_size)
+    return Joined(bare, texts, of_records(records))
+
+
+def _mapped(
+    fingerprint: str, length: int, compute: Callable[[np.ndarray], dict[str, np.ndarray]], folder: Path, batch_size: int
+) -> Arrays:
+    """What is computed of examples by their numbers, of so many, mapped from its folder, where it is kept."""
     key, about = fingerprint[:KEY_LETTERS], {"examples": length, "fingerprint": fingerprint}
     size = min(batch_size, -(-length // jax.process_count()))
 
     def rows(own: int) -> dict[str, np.ndarray]:
-        return records.take(np.minimum(own + np.arange(size), length - 1))
+        return compute(np.minimum(own + np.arange(size), length - 1))
 
     with lock.held(folder, key, "train", create=True):
         arrays = mapped.arrays(

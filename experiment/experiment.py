@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+import inspect
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -17,12 +18,13 @@ import samplers
 import sde_lib
 from autoencoders import Codec
 from conditions import Tokens
-from conditions.tokenizers import Tokenizer
+from conditions.readers import Reader
+from conditions.sizes import of_picture
 from data.source import take
 from experiment import encoded, texts
 from experiment.schedule import parameters_of
 from limits import sides
-from models import AUTOENCODERS, CLASSIFIERS, MATCHERS
+from models import AUTOENCODERS, CLASSIFIERS, MATCHERS, MODELS
 from models.functional import Network
 from sde_lib.prediction import NetworkFn
 
@@ -38,6 +40,18 @@ def image_shape(config: ConfigDict) -> tuple[int, int, int] | None:
         return None
     return *sides(config.data.image_size), config.data.num_channels
 
+
+def options_of(config: ConfigDict) -> dict[str, Any]:
+    """The options of the network that a config names, those it leaves out by their defaults."""
+    if config.model.name not in MODELS:
+        return config.model.to_dict()
+    parameters = inspect.signature(MODELS[config.model.name].__init__).parameters
+    defaults = {name: each.default for name, each in parameters.items() if each.default is not inspect.Parameter.empty}
+    return defaults | config.model.to_dict()
+
+
+AWAY = "away_"
+"""Ahead of the name of a field that says what guidance leads away from."""
 
 CONSISTENCY_LOSSES = ("consistency", "improved_consistency", "easy_consistency", "continuous_consistency")
 """Losses of maps to the end of a path, whose networks say nothing of the flow's velocity."""
@@ -55,8 +69,9 @@ class Experiment:
       network: the network, without weights.
       settings: those of the samplers, ``config.sampling``.
       guide: the run of ``sampling.guide``; None where there is none.
-      tokenizer: what reads texts for the network; None of a network that reads none.
+      reader: what reads texts for the network; None of a network that reads none, or is given what it is told.
       prompts: the texts of which samples are drawn, in turn; none: the captions of the test set.
+      negative: the texts that guidance leads away from, in turn; none: it leads away from no text.
       ready: what `encoded` is where that lies ready, kept or joined by another run; None where it does not.
     """
 
@@ -67,8 +82,9 @@ class Experiment:
     network: Network
     settings: samplers.Settings
     guide: "Experiment | None" = None
-    tokenizer: Tokenizer | None = None
+    reader: Reader | None = None
     prompts: tuple[str, ...] = ()
+    negative: tuple[str, ...] = ()
     ready: data.Source | None = None
 
     @functools.cached_property
@@ -97,7 +113,18 @@ class Experiment:
     @property
     def conditioner(self) -> conditions.Together:
         """From the fields of records to what the network is told, which of a classifier and of a CLIP is nothing."""
-        return conditions.of_network({} if self.classifies or self.matches else self.config.model)
+        if self.classifies or self.matches:
+            return conditions.Together()
+        reader, beside = self.reader, {}
+        if reader:
+            beside["nothing"] = lambda: reader.nothing
+        return conditions.of_network({**options_of(self.config), "size": self._size, **beside})
+
+    @property
+    def _size(self) -> tuple[int, ...]:
+        """The six numbers of the pictures (`conditions.Sizes`); zeros where examples are points."""
+        shape = self.codec.pictures.shape
+        return of_picture(*shape[:2]) if len(shape) == 3 else (0,) * 6
 
     def condition(self, fields: Mapping[str, Any]) -> conditions.Condition | None:
         """What the network is told of examples with these fields of records, arrays [b, ...].
@@ -107,14 +134,27 @@ class Experiment:
         """
         return self.conditioner.of(fields).encode(fields) or None
 
-    def told(self, first: int, count: int) -> dict[str, np.ndarray]:
+    def told(self, first: int, count: int, *, given: Collection[str] = ()) -> dict[str, np.ndarray]:
         """The fields of records that the samples from number `first` on are drawn of, [count, ...].
 
-        It is the "label" ``sampling.label``, or each class in turn, and the tokens of `texts`; nothing where samples
-        have neither classes nor texts.
+        They are the "label" ``sampling.label``, or each class in turn; what is read of `texts`, and under names that
+        begin with `AWAY` what guidance leads away from (`untold`); and the "size" of the pictures. What samples have
+        none of is left out. No text is read where what is made of one is `given` otherwise.
         """
-        read = texts.tokens_of(self.tokenizer, self.texts(first, count)) if self.tokenizer else {}
-        return read | self.labels(first, count)
+        told = self.labels(first, count)
+        if "size" in self.conditioner.fields:
+            told["size"] = np.tile(np.asarray(self.settings.told_size or self._size, np.float32), (count, 1))
+        if self.reader and not set(given) & set(self.reader.fields):
+            told |= self.reader.read(self.texts(first, count))
+        if self.reader and self.settings.guidance_scale != 1.0 and not self.guide:
+            told |= {AWAY + name: array for name, array in self._away(self.reader, first, count).items()}
+        return told
+
+    def _away(self, reader: Reader, first: int, count: int) -> dict[str, np.ndarray]:
+        """What is read of the texts that guidance leads away from, of the samples from number `first` on."""
+        if self.negative:
+            return reader.read([self.negative[i % len(self.negative)] for i in range(first, first + count)])
+        return {name: np.repeat(array[None], count, axis=0) for name, array in reader.nothing.items()}
 
     def labels(self, first: int, count: int) -> dict[str, np.ndarray]:
         """The "label" [count] of each of these samples; nothing where samples have no classes."""
@@ -127,26 +167,34 @@ class Experiment:
         """The texts that the samples from number `first` on are drawn of: prompts or test captions, in turn.
 
         There are none where the network reads no texts.
+
+        Raises:
+          ValueError: there are neither prompts nor captions.
         """
-        if not self.tokenizer:
+        if not self.reader:
             return []
         numbers = np.arange(first, first + count)
         if self.prompts:
             return [self.prompts[i] for i in numbers % len(self.prompts)]
         captions = self.source.test
-        return [str(text) for text in take(captions, numbers % len(captions))[texts.CAPTION]]
+        if not len(captions):
+            raise ValueError(
+                "sampling.prompt is '', and there is no test set whose captions could stand for it; say in words what "
+                "the pictures are to show"
+            )
+        records = captions.records if isinstance(captions, texts.Read) else captions  # whose texts need not be read
+        return [str(text) for text in take(records, numbers % len(records))[texts.CAPTION]]
 
     def untold(self, fields: Mapping[str, Any]) -> conditions.Condition:
         """What guidance leads away from, of examples with these fields: `condition` told of nothing at all.
 
-        Of a network that reads texts it is told of ``sampling.negative_prompt``, where there is one.
+        Of a text it is told what the fields whose names begin with `AWAY` say, where there are any: the text of
+        ``sampling.negative_prompt``, or none.
         """
-        conditioner, negative = self.conditioner.of(fields), self.settings.negative_prompt
-        none = conditioner.none(conditioner.encode(fields))
-        if not (negative and self.tokenizer):
-            return none
-        said = texts.tokens_of(self.tokenizer, [negative] * len(jax.tree.leaves(none)[0]))
-        return none | self.conditioner.of(said).encode(said)
+        conditioner = self.conditioner.of(fields)
+        away = {name.removeprefix(AWAY): array for name, array in fields.items() if name.startswith(AWAY)}
+        said = conditioner.encode({**fields, **away})
+        return conditioner.none(said) | {name: said[name] for name in away}
 
     @property
     def num_scales(self) -> int:

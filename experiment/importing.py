@@ -160,6 +160,6 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
         workdir.begin(config)
         record = inputs.of_config(config)
         if config.data.codec not in CODECS:
-            record["files"] |= inputs.codec_of(build(config, needs_data=False))
+            record["files"] |= inputs.frozen_of(build(config, needs_data=False))
         inputs.write(workdir, record)
     return step

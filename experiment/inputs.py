@@ -19,6 +19,7 @@ from data.fingerprint import of_file, of_records
 from experiment import config_files
 from experiment.experiment import Experiment
 from experiment.ranges import FIELDS
+from experiment.text_encoder import FrozenReader
 from experiment.workdir import Workdir, write_text
 
 SHOWN = 3  # classes that one line names
@@ -78,15 +79,19 @@ def of_config(config: ConfigDict) -> Inputs:
     return {"files": {"sde.betas": of_file(betas)} if isinstance(betas, str) else {}}
 
 
-def codec_of(experiment: Experiment) -> dict[str, str]:
-    """The SHA-256 of the weights of the autoencoder whose latents are modelled, by the field that names its folder."""
-    codec = experiment.codec
-    return {"data.codec": codec.about()["autoencoder"]["weights"]} if isinstance(codec, Latents) else {}
+def frozen_of(experiment: Experiment) -> dict[str, str]:
+    """The SHA-256 of the weights of what stands frozen around the network, by the fields that name their folders.
+
+    That is the autoencoder whose latents are modelled, and the text encoder whose features it is told.
+    """
+    codec, reader = experiment.codec, experiment.reader
+    found = {"data.codec": codec.about()["autoencoder"]["weights"]} if isinstance(codec, Latents) else {}
+    return found | ({"data.text_encoder": reader.weights_digest} if isinstance(reader, FrozenReader) else {})
 
 
-def check_codec(experiment: Experiment, workdir: Workdir) -> None:
-    """Refuse, with a ValueError, an autoencoder with other weights than those with which the run was begun."""
-    check_weights(codec_of(experiment), workdir)
+def check_frozen(experiment: Experiment, workdir: Workdir) -> None:
+    """Refuse, with a ValueError, autoencoder or text encoder with other weights than those of the run's beginning."""
+    check_weights(frozen_of(experiment), workdir)
 
 
 def check_weights(weights: Mapping[str, str], workdir: Workdir) -> None:

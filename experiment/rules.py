@@ -7,7 +7,7 @@ is checked by their constructors.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -18,11 +18,13 @@ from ml_collections import ConfigDict
 import samplers
 import sde_lib
 from autoencoders import CODECS, Latents, of_one_space
+from conditions.readers import Reader, TokenReader
 from conditions.tokenizers import Tokenizer
 from data import Source
 from data.geometry import LABELS
 from experiment import ranges
-from experiment.experiment import Experiment, image_shape
+from experiment.experiment import Experiment, image_shape, options_of
+from experiment.text_encoder import FrozenReader
 from limits import SEED
 from models import AUTOENCODERS, CLASSIFIERS, DISCRIMINATORS, MATCHERS, MODELS, TEXT_ENCODERS
 from models.autoencoder import AutoencoderVQ
@@ -93,6 +95,7 @@ def of_config(config: ConfigDict) -> Broken:
             f"data.codec is {config.data.codec!r}, and {model.name} is an autoencoder, which takes images as they are "
             f"stored; set it to {' or '.join(CODECS)}"
         )
+    yield from _of_reader(config)
     for bound in ("sigma_min", "sigma_max"):
         if model.get(bound) is not None and bound in config.sde and model[bound] != config.sde[bound]:
             yield (
@@ -140,6 +143,28 @@ def of_noise(config: ConfigDict, sde: sde_lib.AffineSDE) -> Broken:
         )
 
 
+def _of_reader(config: ConfigDict) -> Broken:
+    """The rules of a network and of the field that names what reads texts for it."""
+    options, data, network = options_of(config), config.data, repr(config.model.name)
+    tokens, features = options.get("tokens", 0), options.get("text_dim", 0)
+    if data.text_encoder and data.tokenizer:
+        yield (
+            f"data.text_encoder is {data.text_encoder!r} and data.tokenizer {data.tokenizer!r}; a text encoder has a "
+            "tokenizer of its own: leave one of them ''"
+        )
+    if data.tokenizer and features:
+        yield (
+            f"data.tokenizer is {data.tokenizer!r}, and model.name {network} is told features of texts and not their "
+            "tokens; name a data.text_encoder, and leave it ''"
+        )
+    for field, reads in (("tokenizer", tokens), ("text_encoder", features)):
+        if data[field] and not reads:
+            other = (
+                "is told tokens: name a data.tokenizer, and leave it ''" if tokens else "reads no texts; set it to ''"
+            )
+            yield f"data.{field} is {data[field]!r}, and model.name {network} {other}"
+
+
 def of_data(config: ConfigDict, source: Source) -> Broken:
     """The rules of a config and its data set."""
     shape, told = image_shape(config), config.model.get("label_dim", 0)
@@ -162,21 +187,45 @@ def of_data(config: ConfigDict, source: Source) -> Broken:
         )
 
 
-def of_texts(config: ConfigDict, tokenizer: Tokenizer | None) -> Broken:
+def of_texts(config: ConfigDict, reader: Reader | None) -> Broken:
     """The rules of a config and what reads its texts."""
-    tokens, named, network = config.model.get("tokens", 0), config.data.tokenizer, repr(config.model.name)
-    if tokenizer and not tokens:
-        yield f"data.tokenizer is {named!r}, and model.name {network} reads no texts; set it to ''"
-    if tokens and tokenizer and tokenizer.length != tokens:
-        yield f"model.tokens is {tokens}, and data.tokenizer {named!r} makes {tokenizer.length} of a text; set it so"
-    vocabulary = config.model.get("vocabulary", 0)
-    if vocabulary and tokenizer and tokenizer.size > vocabulary:
-        yield f"model.vocabulary is {vocabulary}, and data.tokenizer {named!r} knows {tokenizer.size} tokens; raise it"
+    options, network = options_of(config), repr(config.model.name)
+    tokens, features = options.get("tokens", 0), options.get("text_dim", 0)
+    if isinstance(reader, FrozenReader):
+        yield from _of_features(config, options, reader)
+    elif isinstance(reader, TokenReader):
+        yield from _of_tokens(config, options, reader.tokenizer)
     for name in ("prompt", "negative_prompt"):
-        if config.sampling[name] and not tokens:
+        if config.sampling[name] and not (tokens or features):
             yield f"sampling.{name} is {config.sampling[name]!r}, and model.name {network} reads no texts; leave it ''"
-        elif config.sampling[name] and not tokenizer:
-            yield f"sampling.{name} is {config.sampling[name]!r}, and data.tokenizer ''; name what makes tokens of it"
+        elif config.sampling[name] and not reader:
+            field, made = ("text_encoder", "features") if features else ("tokenizer", "tokens")
+            yield f"sampling.{name} is {config.sampling[name]!r}, and data.{field} ''; name what makes {made} of it"
+    if config.sampling.told_size and not options.get("pooled_dim", 0):
+        yield (
+            f"sampling.told_size is {config.sampling.told_size}, and model.name {network} is told no size "
+            "(model.pooled_dim is 0); leave it ()"
+        )
+
+
+def _of_tokens(config: ConfigDict, options: Mapping[str, Any], tokenizer: Tokenizer) -> Broken:
+    """The rules of a network that reads tokens, and the tokenizer that makes them."""
+    named, tokens, vocabulary = config.data.tokenizer, options.get("tokens", 0), options.get("vocabulary", 0)
+    if tokens and tokenizer.length != tokens:
+        yield f"model.tokens is {tokens}, and data.tokenizer {named!r} makes {tokenizer.length} of a text; set it so"
+    if vocabulary and tokenizer.size > vocabulary:
+        yield f"model.vocabulary is {vocabulary}, and data.tokenizer {named!r} knows {tokenizer.size} tokens; raise it"
+
+
+def _of_features(config: ConfigDict, options: Mapping[str, Any], reader: FrozenReader) -> Broken:
+    """The rules of a network that is told features, and the text encoder that makes them."""
+    for option, field, where in (("text_dim", "text", -1), ("pooled_dim", "pooled", 0)):
+        wanted, made = options.get(option, 0), reader.shapes.get(field, (0,))[where]
+        if wanted and wanted != made:
+            yield (
+                f"model.{option} is {wanted}, and the text encoder of data.text_encoder {config.data.text_encoder!r} "
+                f"makes {made or 'no'} such features; give the one that the network was trained with"
+            )
 
 
 def of_codec(config: ConfigDict, source: Source, run: Experiment) -> Broken:
@@ -340,10 +389,21 @@ def of_training(experiment: Experiment) -> Broken:
             f"training.eval_freq is {config.training.eval_freq}, but the data set {source.name!r} has no test images; "
             "set it to 0, or give the data set some"
         )
-    if config.model.get("tokens", 0) and not experiment.tokenizer:
+    options = options_of(config)
+    if options.get("tokens", 0) and not experiment.reader:
         yield (
             f"model.name {config.model.name!r} reads texts, and data.tokenizer is ''; name what makes tokens of the "
             "captions: words, or the folder of a table (clip:FOLDER, glide:FOLDER)"
+        )
+    if options.get("text_dim", 0) and not experiment.reader:
+        yield (
+            f"model.name {config.model.name!r} is told features of texts, and data.text_encoder is ''; name the folder "
+            "of what makes features of the captions, with text_encoder/ and tokenizer/"
+        )
+    if options.get("image_channels", 0):
+        yield (
+            f"model.image_channels is {options['image_channels']}, of an image beside x that no data set has; such "
+            "networks are imported, and not trained: set it to 0"
         )
     if config.data.augment and told != LABELS:
         yield (
@@ -500,6 +560,12 @@ def of_evaluation(experiment: Experiment) -> Broken:
         yield (
             "eval.samplers is (), and eval.enable_sampling True; name at least one sampler, or set the latter to False"
         )
+    for name in ("height", "width"):
+        if experiment.config.sampling[name]:
+            yield (
+                f"sampling.{name} is {experiment.config.sampling[name]}, which is for --mode=sample; an evaluation "
+                "draws pictures as large as its data: leave it 0"
+            )
     if start := experiment.config.sampling.start:
         yield f"sampling.start is {start!r}, which is for --mode=sample; an evaluation draws its own: leave it ''"
 

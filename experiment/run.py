@@ -22,8 +22,9 @@ from autoencoders import Codec
 from experiment import fields, likelihood
 from experiment.build import build, of_run
 from experiment.config_files import canonical
-from experiment.experiment import Experiment
+from experiment.experiment import AWAY, Experiment
 from experiment.sampling import Drawer, Drawn, key_of
+from experiment.sizes import sized
 from experiment.weights import load_guide, load_run
 from experiment.workdir import Workdir, flatten
 from limits import check_known
@@ -107,7 +108,7 @@ class Run:
             chosen = {"method": method or self.config.sampling.method, **options}
             chosen |= {"scheduler": options.get("scheduler", "")} if method else {}
             changes = {"sampling": chosen, "eval.samplers": ()}  # which need not go with these options
-            experiment = build(_changed(self.config, changes), needs_data=False)
+            experiment = sized(build(_changed(self.config, changes), needs_data=False))
         variables, most = self.variables | load_guide(experiment), self.config.eval.batch_size
 
         @functools.cache
@@ -221,7 +222,7 @@ def of_config(config: ConfigDict, workdir: Workdir) -> Run:
             f"samples; experiment.load_autoencoder reads it, and a run that was trained on its latents "
             f"(data.codec={os.fspath(workdir.path)!r}) is loaded like any other"
         )
-    experiment = of_run(config, workdir)
+    experiment = sized(of_run(config, workdir))
     return Run(experiment, *load_run(workdir, experiment.network, config))
 
 
@@ -241,14 +242,14 @@ def _told(
     drawn = -(-n // rows) * rows
     if label is None and not others:
         return None
-    told = experiment.told(0, n)
+    told = experiment.told(0, n, given=tuple(others))
     if label is not None:
         told["label"], classes = np.broadcast_to(label, n), experiment.sampled_classes
         if n and (told["label"].min() < 0 or told["label"].max() >= classes):
             allowed = f"0 to {classes - 1}" if classes else "None: the network takes no classes"
             raise ValueError(f"label is {label}; allowed is {allowed}")
     for name, values in others.items():
-        check_known("field that the network is told", name, experiment.conditioner.fields)
+        check_known("field that the network is told", name.removeprefix(AWAY), experiment.conditioner.fields)
         if np.shape(values)[:1] != (n,):
             raise ValueError(f"{name} is of shape {np.shape(values)}; needed is one value for each of {n} samples")
     return {name: np.resize(values, (drawn, *np.shape(values)[1:])) for name, values in {**told, **others}.items()}

@@ -1,4 +1,4 @@
-"""What a network reads: the captions of a data set and the prompts of samples, as texts and as tokens."""
+"""What a network reads: the captions of a data set and the prompts of samples, and what reads them for it."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ import numpy as np
 
 from conditions.byte_pairs import Pieces
 from conditions.published_tokenizers import CLIPTokenizer, GLIDETokenizer
+from conditions.readers import Reader
 from conditions.tokenizers import Tokenizer, prompts
 from conditions.word_tokenizer import WordTokenizer
 from data import Source
@@ -55,8 +56,8 @@ def tokenizer_of(name: str, length: int, source: Source) -> Tokenizer | None:
     return None
 
 
-def prompts_of(text: str) -> tuple[str, ...]:
-    """The prompts that ``sampling.prompt`` names: the text itself, or the lines of @FILE; none of ''.
+def prompts_of(text: str, field: str = "sampling.prompt") -> tuple[str, ...]:
+    """The prompts that this field of a config names: the text itself, or the lines of @FILE; none of ''.
 
     Raises:
       ValueError: a file without a prompt, or that is not UTF-8.
@@ -68,23 +69,17 @@ def prompts_of(text: str) -> tuple[str, ...]:
     try:
         found = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
     except UnicodeDecodeError:
-        raise ValueError(f"sampling.prompt is {text!r}, which is no text in UTF-8; give a prompt a line") from None
+        raise ValueError(f"{field} is {text!r}, which is no text in UTF-8; give a prompt a line") from None
     if not found:
-        raise ValueError(f"sampling.prompt is {text!r}, which holds no prompt; give one a line")
+        raise ValueError(f"{field} is {text!r}, which holds no prompt; give one a line")
     return found
 
 
-def tokens_of(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, np.ndarray]:
-    """The fields of records, "tokens" [n, length] and "mask" [n, length], of these texts."""
-    ids, mask = tokenizer.encode([str(text) for text in texts])
-    return {"tokens": ids, "mask": mask}
-
-
 class Read:
-    """The records of captions, with the tokens of each beside it."""
+    """The records of captions, with what the network is told of each beside it."""
 
-    def __init__(self, records: Records, tokenizer: Tokenizer):
-        self.records, self.tokenizer = records, tokenizer
+    def __init__(self, records: Records, reader: Reader):
+        self.records, self.reader = records, reader
 
     def __len__(self) -> int:
         return len(self.records)
@@ -95,14 +90,18 @@ class Read:
     def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The examples at `indices`, read together."""
         found = take(self.records, indices)
-        return found | tokens_of(self.tokenizer, found[CAPTION].tolist())
+        return found | self.reader.read(found[CAPTION].tolist())
+
+    def of_texts(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """What is read of their captions alone."""
+        return self.reader.read(take(self.records, indices)[CAPTION].tolist())
 
     def fingerprint(self) -> str:
         """It is that of the records and of how they are read."""
-        return of_facts([of_records(self.records), self.tokenizer.digest])
+        return of_facts([of_records(self.records), self.reader.digest])
 
 
-def digest(texts: Sequence[str], tokenizer: Tokenizer) -> str:
+def digest(texts: Sequence[str], reader: Reader) -> str:
     """A text that is equal where these texts are, and are read alike."""
-    said = [*map(str, texts), tokenizer.digest]
+    said = [*map(str, texts), reader.digest]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()

@@ -21,10 +21,11 @@ FREE_SECTIONS = ("sampling", "eval", "edit", "published")  # nothing that is tra
 MAY_MOVE = ("data.path", "data.test_path", "data.data_dir")  # where the data lie
 OTHER_RUNS = (  # where their weights lie
     *("training.teacher", "training.teacher_checkpoint", "training.begin_with"),
-    *("data.codec", "data.codec_checkpoint"),
+    *("data.codec", "data.codec_checkpoint", "data.text_encoder"),
 )
 MEASURED = ("data.latent_scale", "data.latent_shift")  # as a run begins, where they are None; the run has them then
-LEFT_TO_THE_RUN = (*MEASURED, "data.codec", "sampling.scheduler_config")  # the latter where they are ''
+LEFT_TO_THE_RUN = (*MEASURED, "data.codec", "data.text_encoder", "sampling.scheduler_config")  # the latter where ''
+WHILE_TRAINED = ("data.clip_skip",)  # compared when a run is trained on; samples may be drawn with others
 # nor on when it is told of,
 FREQUENCIES = ("log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption", "ema_snapshot_freq")
 OUTPUT = ("keep_checkpoints", "snapshot_sampling", "snapshot_fid_samples", "ema_stds")  # or on what is kept and drawn
@@ -166,6 +167,7 @@ class Workdir:
             and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
             and (name not in MAY_MOVE or (training and not self.inputs_file.exists()))
             and name not in MAY_CHANGE
+            and (training or name not in WHILE_TRAINED)
             and not (name in OTHER_RUNS and _names_run(saved.get(name)) and _names_run(given.get(name)))
             and not (name in MEASURED and given.get(name) is None)
             and not _lengthens(name, saved, given)

@@ -22,6 +22,8 @@ KNOWN = (*METHODS, *SCHEDULERS)
 """These, and the schedulers of diffusers, which are built from a file of that program."""
 SCHEDULER = limits.OneOf((*SCHEDULERS, ""))
 """What ``sampling.scheduler`` may be; with '' the sampler is that of ``sampling.method``."""
+SIX = 6
+"""How many numbers say the size of a picture to a network (`told_size`)."""
 DENOISE = ("tweedie", "mean", "none")
 
 
@@ -63,7 +65,9 @@ class Settings:
       atol: of 'ode'.
       prompt: the text that is drawn, of a network that reads texts, or @ and a file of them; '': captions of the test
         set in turn.
-      negative_prompt: what guidance leads away from in place of no text.
+      negative_prompt: what guidance leads away from in place of no text; a text, or @ and a file of them.
+      told_size: of a network that is told the size of a picture, six numbers: height and width of the original, top and
+        left of its crop, height and width that are asked for; (): those of the picture that is drawn, whole.
       label: the class that is drawn; -1: every class in turn.
       guidance: how far the score is moved away from the unconditional one, or from a weaker `guide`'s; 1 (weight 0) is
         without. Of a classifier as `guide`, the scale of its gradient; 0 is without.
@@ -75,8 +79,9 @@ class Settings:
         (autoguidance); '': the network's own unconditional score.
       guide_checkpoint: the step of that run; -1: its newest.
 
-    Three more fields of the config are taken and not kept: `scheduler`, one of SCHEDULERS in place of `method`, and
-    `start` and `keep_latents`, which say where samples start and what of them is kept, and nothing of a sampler.
+    More fields of the config are taken and not kept: `scheduler`, one of SCHEDULERS in place of `method`, and `start`,
+    `keep_latents`, `height` and `width`, which say where samples start, what of them is kept and how large they are,
+    and nothing of a sampler.
     """
 
     method: Annotated[str, limits.OneOf(KNOWN)] = "pc"
@@ -100,6 +105,7 @@ class Settings:
     atol: Annotated[float, TOLERANCE] = 1e-5
     prompt: Annotated[str, limits.Text()] = ""
     negative_prompt: Annotated[str, limits.Text()] = ""
+    told_size: Annotated[tuple, limits.Several(limits.whole(0))] = ()
     label: Annotated[int, limits.whole(-1, note="a class, or -1 for each in turn")] = -1
     guidance: Annotated[float, OF_GUIDANCE["guidance"]] = 1.0
     guidance_convention: Annotated[str, OF_GUIDANCE["guidance_convention"]] = "scale"
@@ -111,8 +117,10 @@ class Settings:
     scheduler: dataclasses.InitVar[str] = ""
     start: dataclasses.InitVar[str] = ""
     keep_latents: dataclasses.InitVar[bool] = False
+    height: dataclasses.InitVar[int] = 0
+    width: dataclasses.InitVar[int] = 0
 
-    def __post_init__(self, scheduler: str, start: str, keep_latents: bool) -> None:
+    def __post_init__(self, scheduler: str, start: str, keep_latents: bool, height: int, width: int) -> None:
         limits.check("sampling.", vars(self) | {"scheduler": scheduler}, {**RANGES, "scheduler": SCHEDULER})
         if scheduler:
             object.__setattr__(self, "method", scheduler)
@@ -120,6 +128,11 @@ class Settings:
             raise ValueError(f"sampling.{grids.unknown(self.grid)}")
         if self.predictor == self.corrector == "none":
             raise ValueError("sampling.predictor and sampling.corrector are both 'none'; one of them must move")
+        if len(self.told_size) not in (0, SIX):
+            raise ValueError(
+                f"sampling.told_size is {self.told_size}; needed are six numbers (height and width of the original, "
+                "top and left of the crop, height and width that are asked for), or ()"
+            )
         if self.guidance_low >= self.guidance_high:
             raise ValueError(
                 f"sampling.guidance_low is {self.guidance_low} and sampling.guidance_high {self.guidance_high}; needed "
@@ -280,6 +293,7 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "atol": lambda s: s.method != "ode",
     "prompt": lambda s: not s.prompt,
     "negative_prompt": lambda s: not s.negative_prompt or not _guided(s),
+    "told_size": lambda s: not s.told_size,
     "label": lambda s: s.label < 0,
     "guidance": lambda s: not _guided(s),
     "guidance_convention": lambda s: not _guided(s),

@@ -94,7 +94,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
     if teaching and loss.needs_pairs:
         reflow.check(experiment, teaching)
     perceptual = load_perceptual(experiment.config) if isinstance(loss, AutoencoderLoss) and loss.perceives else None
-    digests = inputs.codec_of(experiment) | ({"training.teacher": teaching.digest} if teaching else {})
+    digests = inputs.frozen_of(experiment) | ({"training.teacher": teaching.digest} if teaching else {})
     found = inputs.checked(experiment, workdir, digests | (perceptual.digests if perceptual else {}))
     of_loss = _beginning_of(experiment, loss, adam)
 

@@ -365,6 +365,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], Any]] = {  # a setting under which the 
     "prior_scale": ({"method": "ddim"}, 0.997),
     "prompt": ({}, "a red fox"),
     "negative_prompt": (GUIDED, "a red fox"),
+    "told_size": ({}, (1024, 1024, 0, 0, 1024, 1024)),
     "label": (GUIDED, 0),
     "guidance": (GUIDED, 3.0),
     "guidance_convention": (GUIDED, "weight"),

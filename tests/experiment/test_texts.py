@@ -64,7 +64,7 @@ def test_guidance_leads_away_from_no_text_or_the_negative_prompt() -> None:
     experiment, negative = build(tiny()), build(tiny(negative_prompt="a small red three"))
     told = experiment.told(0, 2)
     assert not experiment.untold(told)["mask"].any()
-    away = negative.untold(told)
+    away = negative.untold(negative.told(0, 2))
     assert away["mask"].sum() == 2 * 5 and away["tokens"].shape == told["tokens"].shape
     np.testing.assert_array_equal(away["tokens"][0], away["tokens"][1])
 
