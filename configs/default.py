@@ -199,6 +199,8 @@ def get_config() -> ConfigDict:
     sampling.height = 0  # --mode=sample: of the pictures, in pixels, where the network takes others than the run's; 0:
     sampling.width = 0  # as the run's
     sampling.keep_latents = False  # --mode=sample: keep the x before decoding beside the samples
+    sampling.upsampler = ""  # --mode=sample, evaluate: folder of a run that enlarges the samples
+    sampling.upsampler_checkpoint = -1
 
     config.eval = evaluate = ConfigDict()
     evaluate.batch_size = 256

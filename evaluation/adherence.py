@@ -37,7 +37,7 @@ def judge_of(experiment: Experiment) -> Judge | None:
     """The judge of ``eval.judge``, after `check`; None for ''."""
     check(experiment)
     name = experiment.config.eval.judge
-    return JUDGES[name](experiment) if name else None
+    return JUDGES[name](experiment.finest) if name else None
 
 
 def shares(judge: Judge, texts: Sequence[str], pictures: UInt8[np.ndarray, "n h w c"]) -> dict[str, float]:

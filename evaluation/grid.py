@@ -19,7 +19,8 @@ def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn)
     earlier files are set aside. Both files say how the samples were drawn (`facts_of`), and from which file where
     they started at given points. The array also holds the evaluations, what each sample was drawn of, the class that
     "labels" has or the text of "texts", and with ``sampling.keep_latents`` the "latents": the x of the process, of
-    which the samples are the decoded ones.
+    which the samples are the decoded ones. Enlarged samples have those that they were made of beside them, "small",
+    with "small_latents"; of several enlargements in a row "small_small" as well.
     """
     method, config, spent = experiment.settings.method, experiment.config.eval, drawn.evaluations
     name = file_name(f"{method}_step_{step}{suffix(experiment.config)}_seed_{config.seed}", experiment)
@@ -30,11 +31,21 @@ def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn)
         start = experiment.config.sampling.start
         facts |= {"start": start} if start else {}
         texts = experiment.texts(0, len(drawn.x))
-        save_decoded(set_aside(picture), drawn.x, experiment.codec, facts, texts=texts)
+        save_decoded(set_aside(picture), drawn.x, experiment.finest.codec, facts, texts=texts)
         each = {"evaluations_each": spent, **{f"{field}s": values for field, values in told.items()}}
         each |= {"texts": np.array(texts)} if texts else {}
         each |= {} if drawn.latents is None else {"latents": drawn.latents}
+        each |= _small(drawn)
         save_array(set_aside(picture.with_suffix(".npz")), facts, samples=drawn.x, **each)
     barrier("grid")
     print(f"{len(drawn.x)} samples of {method}, {spent.mean():.0f} evaluations each, {drawn.seconds:.1f} s")
     return str(picture)
+
+
+def _small(drawn: Drawn) -> dict[str, np.ndarray]:
+    """The arrays of the samples of which these are enlargements."""
+    small = drawn.small
+    if small is None:
+        return {}
+    found = {"small": small.x} | ({} if small.latents is None else {"small_latents": small.latents})
+    return found | {f"small_{name}": array for name, array in _small(small).items()}

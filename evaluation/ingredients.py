@@ -7,13 +7,14 @@ So whole sections of the config are taken as they are, and nothing is picked out
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from data.fingerprint import of_records
-from experiment import Experiment, texts
+from experiment import Experiment, made, texts
 from experiment.sampling import GUIDE
 from experiment.weights import fingerprint
 from experiment.workdir import MAY_CHANGE, MAY_MOVE
@@ -79,6 +80,29 @@ def of_texts(experiment: Experiment, count: int) -> dict[str, Any]:
         return {}
     away = {"negative": texts.digest(experiment.negative, reader)} if experiment.negative else {}
     return {"texts": texts.digest(experiment.texts(0, count), reader)} | away
+
+
+def of_drawn(experiment: Experiment, count: int) -> dict[str, Any]:
+    """What so many samples depend on besides weights, sampler and key: what they are drawn of, and what enlarges them.
+
+    An upsampler that is drawn with alone enlarges the test set.
+    """
+    enlarges = bool(made.needed(experiment.conditioner).parts)
+    of_test_set = {"enlarged": of_examples(experiment, "test")} if enlarges else {}
+    return of_texts(experiment, count) | of_test_set | _of_upsampler(experiment, experiment.texts(0, count))
+
+
+def _of_upsampler(experiment: Experiment, said: Sequence[str]) -> dict[str, Any]:
+    """What enlarges samples of these texts, but for its weights, which `of_weights` has; nothing where nothing does."""
+    upsampler = experiment.upsampler
+    if upsampler is None:
+        return {}
+    found = _of_model(upsampler) | of_sampler(upsampler.settings_of(upsampler.settings.method))
+    if upsampler.reader:
+        found["texts"] = [texts.digest(of, upsampler.reader) for of in (said, upsampler.negative)]
+    if upsampler.guide:
+        found["guide"] = _of_model(upsampler.guide)
+    return {"upsampler": found | _of_upsampler(upsampler, said)}
 
 
 def of_key(key: jax.Array) -> dict[str, Any]:

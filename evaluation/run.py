@@ -20,7 +20,7 @@ from evaluation import report as reports
 from experiment import Experiment, rules
 from experiment.processes import barrier, is_leader
 from experiment.sampling import key_of
-from experiment.weights import load_guide, load_run, suffix
+from experiment.weights import load_others, load_run, suffix
 from experiment.workdir import Workdir, write_text
 
 POLL_SECONDS = 10.0
@@ -63,10 +63,10 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Callable[[], list[dict[
       OSError: a file or a checkpoint is not there.
     """
     config = experiment.config.eval
-    distance = quality.distance(experiment, workdir) if config.enable_sampling else None
-    guide = load_guide(experiment)
+    distance = quality.distance(experiment.finest, workdir) if config.enable_sampling else None
+    others = load_others(experiment)
     weights = None if config.end_step else load_run(workdir, experiment.network, experiment.config)
-    return partial(evaluate, experiment, workdir, distance, weights, guide)
+    return partial(evaluate, experiment, workdir, distance, weights, others)
 
 
 def evaluate(
@@ -74,7 +74,7 @@ def evaluate(
     workdir: Workdir,
     distance: quality.Distance | None,
     weights: tuple[int, dict[str, Any]] | None,
-    guide: dict[str, Any],
+    others: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """Evaluate the checkpoints that the config asks for and return their reports (on process 0).
 
@@ -90,7 +90,7 @@ def evaluate(
         for step in steps_to_evaluate(store, config, experiment.config.training.snapshot_freq):
             step, variables = weights or load_run(workdir, experiment.network, experiment.config, step)
             origin = store.metadata(step).get("imported")
-            report = evaluate_checkpoint(experiment, workdir, step, variables, distance, origin, guide)
+            report = evaluate_checkpoint(experiment, workdir, step, variables, distance, origin, others)
             if report is not None:
                 found.append(report)
                 if config.end_step:
@@ -145,13 +145,13 @@ def evaluate_checkpoint(
     variables: dict,
     distance: quality.Distance | None,
     origin: dict[str, Any] | None = None,
-    guide: dict[str, Any] | None = None,
+    others: dict[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Evaluate these weights in evaluation/step_N of the folder; process 0 returns the report, the others None.
 
     The report holds the fingerprints of the data that it is about: of the test set, and of what samples are compared
     with.
-    `origin` says which published file they were imported from; `guide` is what `experiment.weights.load_guide` gave.
+    `origin` says which published file they were imported from; `others` is what `experiment.weights.load_others` gave.
 
     Raises:
       Failure: a likelihood or a sample is not finite.
@@ -182,8 +182,8 @@ def evaluate_checkpoint(
         key = key_of(config.eval.seed, measure.folder)
         report[measure.name] = measure.report(variables, key, folder, about)
     if config.eval.enable_sampling:
-        together = variables | (guide or {})
-        about = ingredients.of_weights(experiment, step, together) if guide else about
+        together = variables | (others or {})
+        about = ingredients.of_weights(experiment, step, together) if others else about
         report |= samples.report(experiment, together, distance, folder, about)
     if not is_leader():
         return None

@@ -12,10 +12,11 @@ from evaluation import adherence, ingredients
 from evaluation.grid import GRID_SAMPLES
 from evaluation.quality import Distance
 from evaluation.rounds import Rounds
-from experiment import Experiment
+from experiment import Experiment, cascade
+from experiment.cascade import drawer_of
 from experiment.pictures import facts_of, save_decoded
 from experiment.processes import is_leader
-from experiment.sampling import Drawer, key_of
+from experiment.sampling import key_of
 from experiment.weights import kind
 from experiment.workdir import write_text
 from metrics import sample_set
@@ -34,9 +35,9 @@ def draw_rounds(
     """
     config = experiment.config.eval
     about = {**weights, **ingredients.of_sampler(experiment.settings_of(method)), **ingredients.of_key(key)}
-    about |= ingredients.of_texts(experiment, config.num_samples)
+    about |= ingredients.of_drawn(experiment, config.num_samples)
     size = min(config.batch_size, config.num_samples)
-    drawer = Drawer(experiment, variables, method, size)
+    drawer = drawer_of(experiment, variables, method, size)
 
     def finish(begun: Any, examples: range) -> dict[str, np.ndarray]:
         drawn, n = drawer.fetch(begun), len(examples)
@@ -58,7 +59,7 @@ def report(
     if distance and is_leader():
         part |= distance.facts
     if (judge := adherence.judge_of(experiment)) and is_leader():
-        part["judge"] = adherence.of_real(experiment, judge, config.num_samples)
+        part["judge"] = adherence.of_real(experiment.finest, judge, config.num_samples)
     for method in config.samplers:
         sets = []
         for seed in range(config.seed, config.seed + config.seeds):
@@ -70,7 +71,7 @@ def report(
                 how = {"step": weights["step"], "seed": seed, "evaluations": spent, "weights": kind(experiment.config)}
                 facts, shown = facts_of(experiment, method, **how), drawn.column("samples", GRID_SAMPLES)
                 texts = experiment.texts(0, len(shown))
-                save_decoded(folder / f"{place.name}.png", shown, experiment.codec, facts, texts=texts)
+                save_decoded(folder / f"{place.name}.png", shown, experiment.finest.codec, facts, texts=texts)
         found = distance.row(sets) if distance else {}
         if is_leader():
             part["samplers"][method] = _row(experiment, method, sets) | found
@@ -88,7 +89,7 @@ def _row(experiment: Experiment, method: str, sets: list[Rounds]) -> dict[str, A
     spent = np.concatenate([drawn.column("evaluations") for drawn in sets])
     row: dict[str, Any] = {
         "evaluations": {"mean": float(spent.mean()), "max": int(spent.max())},
-        "settings": experiment.settings_of(method).used(),
+        "settings": {**experiment.settings_of(method).used(), **cascade.about(experiment)},
     }
     if row["settings"].get("corrector_norm") == "batch":  # a sample depends on the others of its batch
         row["settings"]["batch_size"] = sets[0].size

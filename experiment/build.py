@@ -182,6 +182,9 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     experiment = Experiment(config, sde, source, codec, made, settings, guide, reader, *(asked if reader else ()))
     if guide:
         rules.check(rules.of_guide(experiment, guide))
+    if config.sampling.upsampler:
+        experiment = dataclasses.replace(experiment, upsampler=_upsampler(config, needs_data=needs_data))
+        rules.check(rules.of_upsampler(experiment))
     rules.check(rules.of_samplers(experiment, {settings.method}))
     return experiment
 
@@ -202,6 +205,37 @@ def of_run(config: ConfigDict, workdir: Workdir, *, needs_data: bool = False) ->
     inputs.check_frozen(experiment, workdir)
     rules.check(rules.of_known_latents(experiment))
     return experiment
+
+
+def _upsampler(config: ConfigDict, *, needs_data: bool) -> Experiment:
+    """The run of ``sampling.upsampler``, sampled as its own config says, but for what is drawn, and evaluated as this.
+
+    Raises:
+      ValueError: the folder holds no run, a run enlarges its own enlargements, or as `of_run`.
+      OSError: as `of_run`.
+    """
+    folder, seen = config.sampling.upsampler, list[str]()
+    while folder:
+        run = Workdir(folder)
+        if not run.config_file.exists():
+            raise ValueError(f"sampling.upsampler is {folder!r}, which holds no run (no config.json)")
+        if os.path.realpath(run.path) in seen:
+            raise ValueError(
+                f"sampling.upsampler is {folder!r}, which would enlarge what it has enlarged; name it once"
+            )
+        seen.append(os.path.realpath(run.path))
+        folder = run.config().sampling.upsampler
+    folder = config.sampling.upsampler
+    own = Workdir(folder).config()
+    with own.ignore_type(), own.unlocked():
+        own.eval = config.eval.copy_and_resolve_references()
+        own.eval.samplers = ()
+        own.sampling.update(prompt="", label=-1, start="", height=0, width=0)
+        own.sampling.keep_latents = config.sampling.keep_latents
+    try:
+        return of_run(own, Workdir(folder), needs_data=needs_data)
+    except ValueError as error:
+        raise ValueError(f"sampling.upsampler {folder!r}: {error}") from error
 
 
 def of_folder(field: str, folder: str) -> Experiment:

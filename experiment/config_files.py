@@ -21,6 +21,7 @@ PATHS = (
     "eval.inception",
     "eval.reference_stats",
     "sampling.guide",
+    "sampling.upsampler",
     "data.codec",
     "data.latent_cache",
     "data.text_encoder",

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from conditions import Tokens
 from conditions.readers import Reader
 from conditions.sizes import of_picture
 from data.source import take
-from experiment import encoded, texts
+from experiment import encoded, made, texts
 from experiment.schedule import parameters_of
 from limits import sides
 from models import AUTOENCODERS, CLASSIFIERS, MATCHERS, MODELS
@@ -57,6 +57,11 @@ CONSISTENCY_LOSSES = ("consistency", "improved_consistency", "easy_consistency",
 """Losses of maps to the end of a path, whose networks say nothing of the flow's velocity."""
 
 
+def _repeated(fields: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """The same fields of so many records."""
+    return {name: np.repeat(array[None], count, axis=0) for name, array in fields.items()}
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """One noise process, one data set, one network and the settings of its samplers; `experiment.build` makes it.
@@ -73,6 +78,7 @@ class Experiment:
       prompts: the texts of which samples are drawn, in turn; none: the captions of the test set.
       negative: the texts that guidance leads away from, in turn; none: it leads away from no text.
       ready: what `encoded` is where that lies ready, kept or joined by another run; None where it does not.
+      upsampler: the run of ``sampling.upsampler``, which enlarges the samples; None where nothing does.
     """
 
     config: ConfigDict
@@ -86,11 +92,17 @@ class Experiment:
     prompts: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
     ready: data.Source | None = None
+    upsampler: "Experiment | None" = None
 
     @functools.cached_property
     def encoded(self) -> data.Source:
         """The data set as the codec takes it: of latents what the encoder says of each picture, else `source`."""
         return self.ready or encoded.source(self.source, self.codec, mirrored=self.config.data.random_flip)
+
+    @property
+    def finest(self) -> "Experiment":
+        """The run whose pictures the samples are: the last of those that enlarge them, or itself."""
+        return self.upsampler.finest if self.upsampler else self
 
     @property
     def num_classes(self) -> int:
@@ -134,27 +146,43 @@ class Experiment:
         """
         return self.conditioner.of(fields).encode(fields) or None
 
-    def told(self, first: int, count: int, *, given: Collection[str] = ()) -> dict[str, np.ndarray]:
+    def condition_of(self, batch: Mapping[str, Any]) -> conditions.Condition | None:
+        """The `condition` of examples whose data are among the fields, of which it is made where training does so."""
+        return self.condition(made.of_data(self.conditioner, self.codec, batch[self.codec.field]) | dict(batch))
+
+    def told(
+        self, first: int, count: int, *, given: Collection[str] = (), said: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """The fields of records that the samples from number `first` on are drawn of, [count, ...].
 
         They are the "label" ``sampling.label``, or each class in turn; what is read of `texts`, and under names that
-        begin with `AWAY` what guidance leads away from (`untold`); and the "size" of the pictures. What samples have
-        none of is left out. No text is read where what is made of one is `given` otherwise.
+        begin with `AWAY` what guidance leads away from (`untold`); the "size" of the pictures; and of an upsampler what
+        it enlarges, the pictures of the test set in turn made smaller. What samples have none of is left out, and what
+        is `given` otherwise is neither read nor made. `said` are texts that are read in place of `texts`; without any
+        the network is told no text.
         """
-        told = self.labels(first, count)
-        if "size" in self.conditioner.fields:
+        told, conditioner = self.labels(first, count), self.conditioner
+        if "size" in conditioner.fields:
             told["size"] = np.tile(np.asarray(self.settings.told_size or self._size, np.float32), (count, 1))
         if self.reader and not set(given) & set(self.reader.fields):
-            told |= self.reader.read(self.texts(first, count))
+            texts_of_each = self.texts(first, count) if said is None else said
+            told |= self.reader.read(texts_of_each) if len(texts_of_each) else _repeated(self.reader.nothing, count)
         if self.reader and self.settings.guidance_scale != 1.0 and not self.guide:
             told |= {AWAY + name: array for name, array in self._away(self.reader, first, count).items()}
+        if not set(given) & set(made.needed(conditioner).fields):
+            told |= made.of_test_set(conditioner, self.codec, self.encoded, np.arange(first, first + count))
         return told
+
+    def reads_as(self, other: "Experiment") -> bool:
+        """Whether both read texts, and read the same in them."""
+        ours, theirs = self.reader, other.reader
+        return ours is not None and theirs is not None and ours.digest == theirs.digest
 
     def _away(self, reader: Reader, first: int, count: int) -> dict[str, np.ndarray]:
         """What is read of the texts that guidance leads away from, of the samples from number `first` on."""
         if self.negative:
             return reader.read([self.negative[i % len(self.negative)] for i in range(first, first + count)])
-        return {name: np.repeat(array[None], count, axis=0) for name, array in reader.nothing.items()}
+        return _repeated(reader.nothing, count)
 
     def labels(self, first: int, count: int) -> dict[str, np.ndarray]:
         """The "label" [count] of each of these samples; nothing where samples have no classes."""

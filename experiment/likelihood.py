@@ -64,7 +64,7 @@ def bits(
         model,
         x,
         probe,
-        condition=experiment.condition(batch),
+        condition=experiment.condition_of(batch),
         slots=config.bpd_slots,
         probe=config.bpd_probe,
         probes=config.bpd_probes,

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from autoencoders import Codec
+from experiment import cascade
 from experiment.experiment import Experiment
 from experiment.writing import replacing
 
@@ -21,7 +22,7 @@ Facts = Mapping[str, Any]
 
 IN_CAPTION = (
     *("dataset", "task", "prompt", "negative_prompt", "method", "evaluations", "class", "guidance", "guide"),
-    *("seed", "checkpoint", "weights"),
+    *("upsampler", "seed", "checkpoint", "weights"),
 )
 """The facts that a caption tells people, in this order; a file carries all of them."""
 
@@ -159,7 +160,7 @@ def facts_of(
     }
     if experiment.sampled_classes:
         facts["class"] = label if label >= 0 else "each in turn"
-    return {**settings, **facts}
+    return {**settings, **facts, **cascade.about(experiment)}
 
 
 def caption(facts: Facts) -> str:
@@ -170,8 +171,9 @@ def caption(facts: Facts) -> str:
 
 
 def file_name(stem: str, experiment: Experiment) -> str:
-    """The name `stem`, followed by the class where one was chosen, and by the guidance where there is any."""
+    """The name `stem`, followed by the class where one was chosen, the guidance, and whether samples are enlarged."""
     settings = experiment.settings
     stem += f"_label_{settings.label}" if settings.label >= 0 else ""
     guided = settings.guidance_scale != 1.0 or settings.guide
-    return stem + (f"_guidance_{settings.guidance:g}" if guided else "")
+    stem += f"_guidance_{settings.guidance:g}" if guided else ""
+    return stem + ("_upsampled" if experiment.upsampler else "")

@@ -176,6 +176,8 @@ FIELDS: dict[str, Range] = {
     "sampling.start": Text(),
     "sampling.keep_latents": Flag(),
     **dict.fromkeys(("sampling.height", "sampling.width"), whole(0, 100_000, note="pixels; 0: as the run's")),
+    "sampling.upsampler": Text(),
+    "sampling.upsampler_checkpoint": whole(-1, note="a step, or -1 for the newest"),
     "eval.batch_size": whole(1),
     "eval.seed": SEED,
     "eval.seeds": whole(1, 1_000_000),

@@ -301,6 +301,42 @@ def of_guide(experiment: Experiment, guide: Experiment) -> Broken:
         )
 
 
+def of_upsampler(experiment: Experiment) -> Broken:
+    """The rules of an experiment and the run that enlarges its samples."""
+    upsampler, folder = experiment.upsampler, repr(experiment.config.sampling.upsampler)
+    assert upsampler  # they are of such an experiment alone
+    ours, theirs, factor = experiment.source, upsampler.source, upsampler.config.model.get("upsampling", 0)
+    if "low_res" not in upsampler.conditioner.fields:
+        yield (
+            f"sampling.upsampler {folder} has model.name {upsampler.config.model.name!r}, which is told no smaller "
+            "picture; give a run that was trained with model.upsampling"
+        )
+    if isinstance(upsampler.codec, Latents):
+        yield f"sampling.upsampler {folder} enlarges latents (data.codec); give one that enlarges pictures"
+    if len(ours.shape) != 3 or ours.levels != theirs.levels or ours.shape[-1] != theirs.shape[-1]:
+        yield (
+            f"sampling.upsampler {folder} enlarges pictures of {theirs.shape[-1]} channels and {theirs.levels} levels, "
+            f"and the samples of this run are {ours.shape} with {ours.levels or 'no'} levels; they must be the same"
+        )
+    if theirs.shape[:2] != tuple(factor * side for side in ours.shape[:2]):
+        height, width = theirs.shape[:2]
+        yield (
+            f"sampling.upsampler {folder} enlarges pictures of {height // factor}x{width // factor} pixels {factor} "
+            f"times, and the samples of this run are {ours.shape[0]}x{ours.shape[1]}; they must be the same"
+        )
+    for name in ("height", "width"):
+        if experiment.config.sampling[name]:
+            yield (
+                f"sampling.{name} is {experiment.config.sampling[name]}, and sampling.upsampler {folder} enlarges "
+                "pictures as large as this run's; leave it 0"
+            )
+    if upsampler.num_classes not in (0, experiment.sampled_classes):
+        yield (
+            f"sampling.upsampler {folder} knows {upsampler.num_classes} classes, and this run "
+            f"{experiment.sampled_classes}"
+        )
+
+
 def of_samplers(experiment: Experiment, methods: Collection[str]) -> Broken:
     """The rules of these samplers with the config's settings: what they ask for, the network must know."""
     config, settings, classes = experiment.config, experiment.settings, experiment.sampled_classes
@@ -354,6 +390,11 @@ def of_images(config: ConfigDict, mode: str) -> Broken:
             f"--mode={mode} is not for {kind}, and model.name is {config.model.name!r}; --mode=train and "
             "evaluate are, and sampling.guide=FOLDER lets it guide another run"
         )
+    if mode in ("edit", "compare") and config.sampling.upsampler:
+        yield (
+            f"--mode={mode} is of a run's own samples, and sampling.upsampler is {config.sampling.upsampler!r}; leave "
+            "it ''"
+        )
     steps = config.sampling.scheduler or config.sampling.method
     if mode == "edit" and steps in samplers.SCHEDULERS:
         yield (
@@ -377,6 +418,8 @@ def of_training(experiment: Experiment) -> Broken:
     steps, told = config.training.n_jitted_steps, config.model.get("augment_dim", 0)
     if config.sampling.guide:
         yield "sampling.guide is for the samples of a trained run; leave it '' in training"
+    if config.sampling.upsampler:
+        yield "sampling.upsampler is for the samples of a trained run; leave it '' in training"
     frequencies = ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")
     for name in (*frequencies, *(("ema_snapshot_freq",) if config.training.ema_stds else ())):
         if config.training[name] % steps:
@@ -566,6 +609,12 @@ def of_evaluation(experiment: Experiment) -> Broken:
                 f"sampling.{name} is {experiment.config.sampling[name]}, which is for --mode=sample; an evaluation "
                 "draws pictures as large as its data: leave it 0"
             )
+    if experiment.upsampler and (config.enable_bpd or config.enable_vlb or config.measures):
+        yield (
+            f"sampling.upsampler is {experiment.config.sampling.upsampler!r}, and what enlarges samples has no part in "
+            "likelihoods and other measures of the test set; set eval.enable_bpd and eval.enable_vlb to False and "
+            "eval.measures to (), or evaluate each run alone"
+        )
     if start := experiment.config.sampling.start:
         yield f"sampling.start is {start!r}, which is for --mode=sample; an evaluation draws its own: leave it ''"
 

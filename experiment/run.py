@@ -21,11 +21,12 @@ import sde_lib
 from autoencoders import Codec
 from experiment import fields, likelihood
 from experiment.build import build, of_run
+from experiment.cascade import Cascade, drawer_of
 from experiment.config_files import canonical
 from experiment.experiment import AWAY, Experiment
 from experiment.sampling import Drawer, Drawn, key_of
 from experiment.sizes import sized
-from experiment.weights import load_guide, load_run
+from experiment.weights import load_others, load_run
 from experiment.workdir import Workdir, flatten
 from limits import check_known
 from models import AUTOENCODERS, CLASSIFIERS, MATCHERS
@@ -109,11 +110,11 @@ class Run:
             chosen |= {"scheduler": options.get("scheduler", "")} if method else {}
             changes = {"sampling": chosen, "eval.samplers": ()}  # which need not go with these options
             experiment = sized(build(_changed(self.config, changes), needs_data=False))
-        variables, most = self.variables | load_guide(experiment), self.config.eval.batch_size
+        variables, most = self.variables | load_others(experiment), self.config.eval.batch_size
 
         @functools.cache
-        def drawer(rows: int) -> Drawer:
-            return Drawer(experiment, variables, experiment.settings.method, rows)
+        def drawer(rows: int) -> Drawer | Cascade:
+            return drawer_of(experiment, variables, experiment.settings.method, rows)
 
         def draw(
             key: Key[Array, ""],
@@ -242,7 +243,10 @@ def _told(
     drawn = -(-n // rows) * rows
     if label is None and not others:
         return None
-    told = experiment.told(0, n, given=tuple(others))
+    told, upsampler = experiment.told(0, n, given=tuple(others)), experiment.upsampler
+    if upsampler and upsampler.reader and not experiment.reads_as(upsampler):
+        for name in set(others).intersection(experiment.reader.fields if experiment.reader else ()):
+            raise ValueError(f"{name} is given, which sampling.upsampler reads otherwise; set sampling.prompt")
     if label is not None:
         told["label"], classes = np.broadcast_to(label, n), experiment.sampled_classes
         if n and (told["label"].min() < 0 or told["label"].max() >= classes):

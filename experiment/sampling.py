@@ -28,6 +28,8 @@ from samplers.guidance import autoguidance, classifier_free
 
 GUIDE = "guide_"
 """Ahead of the names of the guide's variables among those of a run."""
+UPSAMPLER = "upsampler_"
+"""Ahead of those of the run that enlarges the samples, and of all that serves it."""
 
 Told = Mapping[str, Any]
 """What samples are drawn of: fields of records [b, ...] by name, such as "label"."""
@@ -39,13 +41,28 @@ class Drawn(NamedTuple):
     The seconds of a batch run from its call, or from the end of the batch before where that was later, until the host
     sees the samples on the device. So those of several add up to the time that they took, whatever the host did
     meanwhile. With ``sampling.keep_latents`` the x of the process [n, ...] from which the samples were decoded stay
-    beside them.
+    beside them. `small` are those of which a cascade has enlarged them (`experiment.cascade`); evaluations and seconds
+    are then of all stages together.
     """
 
     x: Shaped[np.ndarray, "n *d"]
     evaluations: Shaped[np.ndarray, " n"]
     seconds: float
     latents: Shaped[np.ndarray, "n *d2"] | None = None
+    small: "Drawn | None" = None
+
+    def first(self, n: int) -> "Drawn":
+        """The first n of them."""
+        latents, small = self.latents, self.small
+        kept = None if latents is None else latents[:n]
+        return Drawn(self.x[:n], self.evaluations[:n], self.seconds, kept, small and small.first(n))
+
+    def of(self, small: "Drawn | None") -> "Drawn":
+        """They as enlargements of these, or themselves where there are none."""
+        if small is None:
+            return self
+        spent, seconds = self.evaluations + small.evaluations, self.seconds + small.seconds
+        return self._replace(evaluations=spent, seconds=seconds, small=small)
 
 
 class Begun(NamedTuple):
@@ -68,14 +85,17 @@ class Drawer:
     Batch i of a key is the same whoever draws it: a command or Python, alone or with other processes.
     """
 
-    def __init__(self, experiment: Experiment, variables: dict[str, Any], method: str, batch_size: int):
-        self.experiment, self.method, self.size = experiment, method, batch_size
+    def __init__(
+        self, experiment: Experiment, variables: dict[str, Any], method: str, batch_size: int, *, what: str = ""
+    ):
+        """The drawer of that method; `what` names its samples in progress bars, and is the method where it is empty."""
+        self.experiment, self.method, self.size, self.what = experiment, method, batch_size, what or method
         self.variables, sde = on_each(variables, batch_size), experiment.process(variables)
         prior = samplers.process_of(experiment.sde, experiment.settings_of(method))
         self._prior = jax.jit(lambda key: prior.prior_sample(key, (batch_size, *experiment.codec.shape)))
         self._sampler: Any = network_jit(lambda v, key, z, told: sampler(experiment, v, method, sde, told)(key, z))
         self._compiled: dict[str, Callable[..., samplers.Samples]] = {}
-        self._free = 0.0
+        self.free = 0.0  # when the last batch that was fetched ended, of `time.perf_counter`
 
     def all_of(self, key: Key[Array, ""], n: int, told: Told | None = None) -> Drawn:
         """The n samples of a key; `told` is of as many as whole batches hold, None: what the experiment says."""
@@ -97,12 +117,12 @@ class Drawer:
 
     def _batches(self, n: int, start: Callable[[int, Told | None], Begun], told: Told | None) -> Drawn:
         batches, parts = -(-n // self.size), []
-        for i in tqdm(range(batches), desc=self.method, unit="batch", disable=batches == 1 or not is_leader()):
+        for i in tqdm(range(batches), desc=self.what, unit="batch", disable=batches == 1 or not is_leader()):
             own = None if told is None else {name: of[i * self.size : (i + 1) * self.size] for name, of in told.items()}
             begun = start(i, own)
-            with waiting(f"drawing {self.size} samples with {self.method}"):
+            with waiting(f"drawing {self.size} samples with {self.what}"):
                 parts.append(self.fetch(begun))
-        x, evaluations, seconds, latents = zip(*parts, strict=True)
+        x, evaluations, seconds, latents, _ = zip(*parts, strict=True)
         kept = np.concatenate(latents)[:n] if self.experiment.config.sampling.keep_latents else None
         return Drawn(np.concatenate(x)[:n], np.concatenate(evaluations)[:n], sum(seconds), kept)
 
@@ -124,7 +144,7 @@ class Drawer:
         arguments = self.variables, key, on_devices(z), jax.tree.map(on_devices, dict(told))
         kind = str(jax.tree.map(jax.typeof, arguments[1:]))  # a compiled program takes arguments of one type alone
         if kind not in self._compiled:
-            with waiting(f"compiling {self.method}"):
+            with waiting(f"compiling {self.what}"):
                 self._compiled[kind] = self._sampler.lower(*arguments).compile()
                 jax.block_until_ready(self.experiment.codec.reconstruct(arguments[2]))
         return time.perf_counter(), self._compiled[kind](*arguments)
@@ -138,11 +158,11 @@ class Drawer:
         began, out, reconstructed = begun
         jax.block_until_ready(reconstructed)
         ended = time.perf_counter()
-        seconds, self._free = ended - max(began, self._free), ended
+        seconds, self.free = ended - max(began, self.free), ended
         x = np.asarray(out.x)
         if not np.isfinite(x).all():
             remedy = self.experiment.settings_of(self.method).remedy
-            raise Failure(f"samples of {self.method} are not finite; {remedy}")
+            raise Failure(f"samples of {self.what} are not finite; {remedy}")
         kept = x if self.experiment.config.sampling.keep_latents else None
         decoded = self.experiment.codec.pictures.decode(np.asarray(reconstructed))
         return Drawn(np.asarray(decoded), np.asarray(out.evaluations), seconds, kept)

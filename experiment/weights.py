@@ -11,7 +11,7 @@ from data.fingerprint import of_arrays
 from experiment import average_snapshots
 from experiment.experiment import Experiment
 from experiment.power_averages import PowerAverages
-from experiment.sampling import GUIDE
+from experiment.sampling import GUIDE, UPSAMPLER
 from experiment.workdir import Workdir
 from models.functional import Network
 
@@ -103,3 +103,21 @@ def load_guide(experiment: Experiment) -> dict[str, Any]:
     with Workdir(settings.guide).store(read_only=True) as store:
         _, weights = load(store, experiment.guide.network, ema=True, step=settings.guide_checkpoint)
     return {GUIDE + name: values for name, values in weights.items()}
+
+
+def load_upsampler(experiment: Experiment) -> dict[str, Any]:
+    """The averaged weights of ``sampling.upsampler`` and of all that serves it, as collections of their own.
+
+    There is nothing where no run enlarges the samples.
+    """
+    upsampler, chosen = experiment.upsampler, experiment.config.sampling
+    if upsampler is None:
+        return {}
+    with Workdir(chosen.upsampler).store(read_only=True) as store:
+        _, weights = load(store, upsampler.network, ema=True, step=chosen.upsampler_checkpoint)
+    return {UPSAMPLER + name: values for name, values in (weights | load_others(upsampler)).items()}
+
+
+def load_others(experiment: Experiment) -> dict[str, Any]:
+    """The weights that samples take besides the run's own: its guide's, and those of what enlarges them."""
+    return load_guide(experiment) | load_upsampler(experiment)

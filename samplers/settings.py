@@ -80,8 +80,8 @@ class Settings:
       guide_checkpoint: the step of that run; -1: its newest.
 
     More fields of the config are taken and not kept: `scheduler`, one of SCHEDULERS in place of `method`, and `start`,
-    `keep_latents`, `height` and `width`, which say where samples start, what of them is kept and how large they are,
-    and nothing of a sampler.
+    `keep_latents`, `height`, `width`, `upsampler` and `upsampler_checkpoint`, which say where samples start, what of
+    them is kept, how large they are and what enlarges them, and nothing of a sampler.
     """
 
     method: Annotated[str, limits.OneOf(KNOWN)] = "pc"
@@ -119,8 +119,19 @@ class Settings:
     keep_latents: dataclasses.InitVar[bool] = False
     height: dataclasses.InitVar[int] = 0
     width: dataclasses.InitVar[int] = 0
+    upsampler: dataclasses.InitVar[str] = ""
+    upsampler_checkpoint: dataclasses.InitVar[int] = -1
 
-    def __post_init__(self, scheduler: str, start: str, keep_latents: bool, height: int, width: int) -> None:
+    def __post_init__(
+        self,
+        scheduler: str,
+        start: str,
+        keep_latents: bool,
+        height: int,
+        width: int,
+        upsampler: str,
+        upsampler_checkpoint: int,
+    ) -> None:
         limits.check("sampling.", vars(self) | {"scheduler": scheduler}, {**RANGES, "scheduler": SCHEDULER})
         if scheduler:
             object.__setattr__(self, "method", scheduler)

@@ -35,7 +35,7 @@ class ContinuousBound(Measure):
         codec, sde = experiment.codec, experiment.process(variables)
         levels, data = codec.pictures.centres() if codec.levels else None, batch[codec.field]
         x0 = encoded(codec, data, keys) if levels is None else jnp.asarray(levels, np.float32)[data]
-        predict = experiment.predict_fn(variables, condition=experiment.condition(batch))
+        predict = experiment.predict_fn(variables, condition=experiment.condition_of(batch))
 
         noise, start = normal_noise(keys, x0), jax.vmap(jax.random.uniform)(keys)
 

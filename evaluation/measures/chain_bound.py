@@ -59,7 +59,7 @@ class ChainBound(Measure):
                 options["clip"] = (-1.0, 1.0) if codec.centered else (0.0, 1.0)
         else:
             x0 = encoded(codec, batch[codec.field], keys)
-        model = experiment.predict_fn(variables, chain=True, condition=experiment.condition(batch))
+        model = experiment.predict_fn(variables, chain=True, condition=experiment.condition_of(batch))
         noise = normal_noise(keys, x0)
         return variational_bound(experiment.sde, experiment.num_scales, model, x0, noise, **options)._asdict()
 

@@ -76,7 +76,7 @@ def test_a_broken_round_stops_what_follows_and_keeps_what_was_written(
             wrong = begun.out._replace(x=begun.out.x * jnp.nan)
             return begun._replace(out=wrong) if self.broken and i == 2 else begun
 
-    monkeypatch.setattr(samples, "Drawer", Counted)
+    monkeypatch.setattr(samples, "drawer_of", Counted)
     arguments = (experiment, variables, "euler_maruyama", jax.random.key(1), tmp_path / "rounds", {})
     with pytest.raises(Failure, match="not finite"):
         draw_rounds(*arguments)

@@ -144,7 +144,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(accuracy, "_draw", lambda *_: None)
     monkeypatch.setattr(chain_bound, "_draw", lambda *_: None)
     monkeypatch.setattr(_Drawer, "asked", found, raising=False)
-    monkeypatch.setattr(drawing, "Drawer", _Drawer)
+    monkeypatch.setattr(drawing, "drawer_of", _Drawer)
     return found
 
 

@@ -17,6 +17,7 @@ from training import loop
 EVERY_PATH = (
     *("data.path", "data.test_path", "data.data_dir", "eval.inception", "eval.reference_stats", "sampling.guide"),
     *("edit.image", "edit.other", "edit.mask", "sde.betas", "training.teacher", "training.begin_with"),
+    "sampling.upsampler",
 )
 
 

@@ -53,6 +53,7 @@ ALLOWED = {
         "sampling.guidance": "a scale below 0 turns away from the condition",
         "sampling.label": "-1 is each class in turn",
         "sampling.guide_checkpoint": "-1 is the newest",
+        "sampling.upsampler_checkpoint": "-1 is the newest",
         "eval.checkpoint": "-1 is the newest",
     },
     "zero": {
@@ -118,6 +119,7 @@ ALLOWED = {
         "sampling.guidance_high": "the range allows it; `Settings` refuses the empty interval",
         "sampling.guidance_rescale": "no rescaling",
         "sampling.guide_checkpoint": "it is a step",
+        "sampling.upsampler_checkpoint": "it is a step",
         "eval.seed": "it is the first seed",
         "eval.frechet_size": "images as they are",
         "eval.checkpoint": "it is a step",
