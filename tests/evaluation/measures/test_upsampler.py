@@ -76,4 +76,4 @@ def test_the_smaller_picture_has_no_noise_of_dequantisation() -> None:
     uniform = GreyLevels(LEVELS, True, "uniform", SHAPE)
     x = np.asarray(uniform.encode(data, dequantize), np.float64)
     expected = nats_of(x, data / 1.5 - 1.0) / np.log(2) / x[0].size + np.log2(LEVELS / 2)
-    np.testing.assert_allclose(measured(own), expected, rtol=3e-4)
+    np.testing.assert_allclose(measured(own), expected, atol=3e-3)  # the flow ends at t_min
