@@ -273,15 +273,17 @@ def get_config() -> ConfigDict:
     # --mode=edit, with the sampler of `sampling`; seed and checkpoint are those of `eval`.
     config.edit = edit = ConfigDict()
     edit.task = "inpaint"  # or colorize, super_resolve, vary, interpolate
-    edit.image = ""  # a picture file of any size, whose central square is taken; "": images of the test set
+    edit.image = ""  # a picture of any size, whose central square is taken, or a folder of some; "": the test set's
     edit.other = ""  # of interpolate: the picture at the other end
     edit.images = 4  # how many of the test set
     edit.count = 8  # results of each
-    edit.mask = "upper"  # what is known, of inpaint: upper, lower, left, right, border; or a file, white or opaque
-    edit.paste = False  # of inpaint: known pixels are those of the picture, to the level, whatever was drawn there
+    edit.mask = "upper"  # what is known, of inpaint: upper, lower, left, right, border; or a file, white or opaque, or
+    # a folder with one for each picture
+    edit.paste = None  # of inpaint: known pixels are those of the picture, to the level; None: where a prompt edits
     edit.factor = 2  # of super_resolve
-    edit.strength = 0.5  # of vary: the time t that the picture is noised to
-    edit.method = "dps"  # how a measurement is followed, a name of inverse.METHODS
+    edit.strength = 0.5  # of vary: the time t that the picture is noised to; of a scheduler the share of its steps
+    edit.inpaint_strength = 1.0  # of inpaint, alike: below 1 it begins with the picture noised, in place of noise
+    edit.method = "auto"  # how a measurement is followed, a name of inverse.METHODS; auto: as suits the network
     edit.noise = 0.0  # deviation of what was measured, in the model's units; of dps, pigdm and posterior
     edit.iterations = 5  # of posterior
     edit.data_std = 1.0  # of pigdm

@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 
 from data.images import fitted, fitted_mask, largest_inside, load_image
+from data.listing import SUFFIXES
 from data.source import take
 from experiment import Experiment
 from inverse.ready import REC601
@@ -20,12 +21,22 @@ MASKS = ("upper", "lower", "left", "right", "border")
 OPAQUE = WHITE = 127  # alpha and grey above it
 
 
+def _in_folder(path: str) -> list[Path]:
+    """The picture files of a folder, by name; none where the path is no folder."""
+    folder = Path(path)
+    if not path or not folder.is_dir():
+        return []
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+
+
 def _read(path: str, field: str, channels: int | None = None) -> np.ndarray:
     """The file of ``edit.<field>``, uint8 [h, w, channels]; a ValueError, or an OSError, where it is none."""
     if not Path(path).exists():
         raise FileNotFoundError(f"edit.{field} is {path!r}, and there is no such file")
     if not Path(path).is_file():
-        raise ValueError(f"edit.{field} is {path!r}, which is not a file; give it a picture")
+        raise ValueError(
+            f"edit.{field} is {path!r}, which is not a file, nor a folder that holds some; give it a picture"
+        )
     try:
         return load_image(path, channels=channels)
     except ValueError as error:
@@ -35,15 +46,25 @@ def _read(path: str, field: str, channels: int | None = None) -> np.ndarray:
 def given(
     experiment: Experiment, path: str, count: int, field: str = "image", *, smaller: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Pictures [n, h, w, c] in [0, 1]: that of a file, or, of path '', the first `count` of the test set.
+    """Pictures [n, h, w, c] in [0, 1]: of a file, of all files of a folder, or, of path '', `count` of the test set.
 
-    The file's has one channel where it is grey, else three, and the model's size; or the size `smaller`, where that is
-    given and a side of the picture is shorter than the model's.
+    That of a file has one channel where it is grey, else three, and the model's size; or the size `smaller`, where that
+    is given and a side of the picture is shorter than the model's. Those of a folder come by their names, each as the
+    data's are.
 
     Raises:
-      ValueError: a count that the test set has not, or a file that is no picture.
+      ValueError: a count that the test set has not, a file that is no picture, or a folder without any.
       OSError: no such file.
     """
+    if field == "image" and (files := _in_folder(path)):
+        each = [given(experiment, str(file), 1, smaller=smaller) for file in files]
+        shapes = {one.shape for one in each}
+        if len({shape[1:3] for shape in shapes}) > 1:
+            raise ValueError(
+                f"edit.image is {path!r}, of whose pictures some are smaller than the model's and some are not; give "
+                "it those of one kind"
+            )
+        return np.concatenate([_as_data(experiment, one) for one in each] if len(shapes) > 1 else each)
     if path:
         picture = _read(path, field)
         size = experiment.source.shape[0], experiment.source.shape[1]
@@ -77,15 +98,35 @@ def encoded(experiment: Experiment, pictures: np.ndarray) -> np.ndarray:
 
     With the data's channels: a grey one thrice, a coloured one's luma.
     """
-    centres, channels = experiment.codec.pictures.centres(), experiment.source.shape[2]
-    if pictures.shape[3] != channels:
-        pictures = np.repeat(pictures, channels, axis=3) if pictures.shape[3] == 1 else luma(pictures)
-    return (centres[0] + (centres[-1] - centres[0]) * pictures).astype(np.float32)
+    centres = experiment.codec.pictures.centres()
+    return (centres[0] + (centres[-1] - centres[0]) * _as_data(experiment, pictures)).astype(np.float32)
+
+
+def _as_data(experiment: Experiment, pictures: np.ndarray) -> np.ndarray:
+    """The pictures with the data's channels."""
+    channels = experiment.source.shape[2]
+    if pictures.shape[3] == channels:
+        return pictures
+    return np.repeat(pictures, channels, axis=3) if pictures.shape[3] == 1 else luma(pictures)
 
 
 def luma(pictures: np.ndarray) -> np.ndarray:
     """One channel: that itself, or Rec. 601's sum of three."""
     return pictures if pictures.shape[3] == 1 else np.sum(pictures * np.array(REC601), axis=3, keepdims=True)
+
+
+def masks(experiment: Experiment, name: str, count: int) -> np.ndarray:
+    """The `mask` of that name, True [1, h, w], or those of the files of a folder, [count, h, w], by their names.
+
+    Raises:
+      ValueError: as `mask`, or a folder of another number of files.
+    """
+    files = _in_folder(name)
+    if not files:
+        return mask(experiment, name)[None]
+    if len(files) != count:
+        raise ValueError(f"edit.mask {name!r} holds {len(files)} masks, and there are {count} pictures; give each one")
+    return np.stack([mask(experiment, str(file)) for file in files])
 
 
 def mask(experiment: Experiment, name: str) -> np.ndarray:

@@ -4,7 +4,6 @@ Each row of the grid is a picture: itself, what is known of it, and `edit.count`
 results as levels, [n, count, h, w, c].
 """
 
-import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,21 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-import inverse
-import samplers
-import sde_lib
-from conditions.labels import NO_CLASS
+from editing.steps import edit_of, sampler_name
 from editing.tasks import MEASURED, Inputs, inputs
+from editing.telling import facts as of_edit
+from editing.telling import method_of, pastes, texts_of, told_of
 from experiment import Experiment, Failure
 from experiment.pictures import facts_of, file_name, save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
-from experiment.sampling import guided
 from experiment.weights import kind, load_guided
 from experiment.workdir import Workdir, set_aside
-from models.materialize import network_jit
-from samplers import Samples
-from sde_lib.prediction import Model
 
 
 def prepare(experiment: Experiment, workdir: Workdir) -> Callable[[], Path]:
@@ -42,7 +36,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Callable[[], Path]:
     """
     read = inputs(experiment, experiment.config.edit)
     step, variables = load_guided(workdir, experiment)
-    return partial(edit, experiment, workdir, read, step, partial(_apply(experiment, variables, read), variables))
+    return partial(edit, experiment, workdir, read, step, partial(edit_of(experiment, variables, read), variables))
 
 
 def edit(experiment: Experiment, workdir: Workdir, read: Inputs, step: int, apply: Callable) -> Path:
@@ -51,7 +45,8 @@ def edit(experiment: Experiment, workdir: Workdir, read: Inputs, step: int, appl
     Args:
       read: the pictures, and what is known of them.
       step: the training step of the weights.
-      apply: (key, inputs of one picture) -> images [count, h, w, c] and the evaluations spent on each.
+      apply: (key, what the network is told, inputs of one picture) -> images [count, h, w, c] and the evaluations
+        spent on each (`editing.steps.edit_of`).
 
     Raises:
       Failure: a result that is not finite.
@@ -60,8 +55,10 @@ def edit(experiment: Experiment, workdir: Workdir, read: Inputs, step: int, appl
     began, results, spent, broken = time.perf_counter(), [], [], []
     for i in tqdm(range(len(read)), desc=config.task, unit="picture", disable=not is_leader()):
         one = [None if a is None else jnp.asarray(a[i : i + 1]) for a in (read.originals, read.y, read.others)]
+        told = jax.tree.map(jnp.asarray, told_of(experiment, read, i))
         with waiting("compiling the edit and its first picture" if i == 0 else f"picture {i + 1}"):
-            x, evaluations = apply(jax.random.fold_in(jax.random.key(seed), i), *one)
+            key = jax.random.fold_in(jax.random.key(seed), i)
+            x, evaluations = apply(key, told, read.measurement_of(i), *one)
             broken += [] if np.isfinite(x).all() else [i]
         results.append(np.nan_to_num(x))
         spent.append(np.asarray(evaluations).mean())
@@ -71,100 +68,35 @@ def edit(experiment: Experiment, workdir: Workdir, read: Inputs, step: int, appl
         _write(experiment, read, levels, path, _facts(experiment, step, float(np.mean(spent))))
     barrier("edited")
     if broken:
-        mend = experiment.settings_of(_method(experiment)).remedy
+        mend = experiment.settings_of(sampler_name(experiment)).remedy
         raise Failure(f"edit.task {config.task!r}: results of picture {broken[0]} are not finite; {mend}")
     print(_summary(experiment, read, levels, float(np.mean(spent)), time.perf_counter() - began))
     return path
-
-
-def _method(experiment: Experiment) -> str:
-    """The sampler of the task: an interpolation follows the adaptive flow, whatever the config's method."""
-    return "ode" if experiment.config.edit.task == "interpolate" else experiment.settings.method
 
 
 def _facts(experiment: Experiment, step: int, spent: float) -> dict[str, Any]:
     """What the results say of themselves: the sampler's facts, and what of ``config.edit`` the task depends on."""
     edit, config = experiment.config.edit, experiment.config.eval
     about = {"step": step, "seed": config.seed, "evaluations": spent, "weights": kind(experiment.config)}
-    facts = facts_of(experiment, _method(experiment), **about)
+    facts = facts_of(experiment, sampler_name(experiment), **about)
     if experiment.sampled_classes and experiment.settings.label < 0:
         facts["class"] = "none"
-    own = {name: value for name, value in edit.items() if name not in ("task", "method")}
-    told = {"task": f"{edit.task} by {edit.method}" if edit.task in MEASURED else edit.task}
-    return facts | {f"edit.{name}": value for name, value in own.items()} | told
+    told = {"task": f"{edit.task} by {method_of(experiment)}" if edit.task in MEASURED else edit.task}
+    return facts | of_edit(experiment) | told
 
 
 def _write(experiment: Experiment, read: Inputs, levels: np.ndarray, path: Path, facts: dict[str, Any]) -> None:
     """Write the grid and the array; what was there before is set aside."""
     path.parent.mkdir(exist_ok=True)
     rows = np.stack([*_shown(experiment, read), *np.moveaxis(levels, 1, 0)], axis=1)
-    shown = rows.reshape(-1, *rows.shape[2:])
-    save_decoded(set_aside(path), shown, experiment.codec, facts, columns=rows.shape[1])
-    save_array(set_aside(path.with_suffix(".npz")), facts, results=levels)
-
-
-def _check_label(experiment: Experiment) -> None:
-    """ValueError where a class is needed and none is given."""
-    settings, guide = experiment.settings, experiment.guide
-    if settings.label >= 0 or not experiment.sampled_classes:
-        return
-    if experiment.num_classes and not experiment.config.training.label_dropout:
-        raise ValueError("sampling.label is -1, and the network has never been without a class; give it one")
-    if settings.guidance_scale != 1.0 and guide is None:
-        raise ValueError(
-            f"sampling.guidance is {settings.guidance}, and sampling.label -1: without a class there is nothing to be "
-            "guided to; give it one"
-        )
-    if guide and guide.num_classes:
-        raise ValueError("sampling.label is -1, and sampling.guide guides to a class; give it one")
-
-
-def _apply(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> Callable:
-    """The compiled edit of one picture; making it once of another model refuses what does not go together."""
-    config, sde, count = experiment.config.edit, experiment.process(variables), experiment.config.edit.count
-    chosen = dataclasses.replace(experiment.settings, method=_method(experiment))
-    settings = samplers.settled(sde, chosen, config.strength if config.task == "vary" else 1.0)
-    noising = experiment.noising(variables, chain=settings.on_chain)
-    _check_label(experiment)
-
-    def model(variables: dict[str, Any]) -> sde_lib.PredictFn:
-        def of_batch(x: jax.Array, t: jax.Array) -> sde_lib.Prediction:
-            label = settings.label if settings.label >= 0 else NO_CLASS
-            told = {"label": jnp.full(len(x), label)} if experiment.sampled_classes else {}
-            return guided(experiment, variables, settings, sde, told)(x, t)
-
-        return sde_lib.PredictFn(noising, of_batch)
-
-    def measured(model: Model) -> Callable[..., Samples]:
-        assert read.measurement  # every task of MEASURED has one
-        known = inverse.METHODS.get(config.method)
-        options = {name: config[name] for name in known.options if name in config} if known else {}
-        arguments = settings, read.measurement, config.method
-        sampler = inverse.create(sde, model, *arguments, process=noising, **options)
-
-        def run(key: jax.Array, _: Any, y: jax.Array, __: Any) -> Samples:
-            key_prior, key_path = jax.random.split(key)
-            return sampler(key_path, sde.prior_sample(key_prior, (count, *experiment.codec.shape)), y)
-
-        return run
-
-    def varied(model: Model) -> Callable[..., Samples]:
-        sampler = inverse.vary(sde, model, settings, config.strength, process=noising)
-        return lambda key, x0, *_: sampler(key, jnp.repeat(x0, count, axis=0))
-
-    def between(model: Model) -> Callable[..., Samples]:
-        samplers.create(sde, model, settings)
-        fractions, tolerances = np.linspace(0.0, 1.0, count).tolist(), {"rtol": settings.rtol, "atol": settings.atol}
-
-        def run(_: Any, a: jax.Array, __: Any, b: jax.Array) -> Samples:
-            found = inverse.interpolate(sde, model, a, b, fractions, **tolerances)
-            return Samples(found.x[:, 0], found.evaluations)
-
-        return run
-
-    make = {"vary": varied, "interpolate": between}.get(config.task, measured)
-    make(lambda x, t: x)
-    return network_jit(lambda variables, key, *given: make(model(variables))(key, *given)[:2])
+    shown, texts = rows.reshape(-1, *rows.shape[2:]), texts_of(experiment, len(read))
+    below: list[str] = []
+    if len(set(texts)) > 1:  # below each result its own; one for all stands in the caption
+        given = rows.shape[1] - levels.shape[1]
+        below = [text for each in texts for text in [""] * given + [each] * levels.shape[1]]
+    save_decoded(set_aside(path), shown, experiment.codec, facts, columns=rows.shape[1], texts=below)
+    read_texts = {"texts": np.array(texts)} if texts else {}
+    save_array(set_aside(path.with_suffix(".npz")), facts, results=levels, **read_texts)
 
 
 def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
@@ -188,11 +120,12 @@ def _known(experiment: Experiment, read: Inputs, y: np.ndarray) -> np.ndarray:
 
 
 def _pasted(experiment: Experiment, read: Inputs, levels: np.ndarray) -> np.ndarray:
-    """The results, levels [n, count, h, w, c], with ``edit.paste`` those of the pictures wherever they are known."""
-    if not experiment.config.edit.paste or read.known is None or read.pictures is None:
+    """The results, levels [n, count, h, w, c], where they are to be those of the pictures wherever they are known."""
+    if not pastes(experiment) or read.known is None or read.pictures is None:
         return levels
     truth = np.asarray(experiment.codec.pictures.decode(read.pictures))
-    return np.where(read.known[..., None], truth[:, None], levels)
+    known = np.broadcast_to(read.known, truth.shape[:3])[:, None, ..., None]
+    return np.where(known, truth[:, None], levels)
 
 
 def _summary(experiment: Experiment, read: Inputs, levels: np.ndarray, spent: float, seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,7 +27,8 @@ class Inputs:
       originals: the x of them, [n, ...]; the same where pictures themselves are modelled.
       measurement: of x, of those of MEASURED.
       y: what was measured of each, [n, ...].
-      known: of 'inpaint', True [height, width] where the images are known.
+      known: of 'inpaint', True [height, width] where the images are known, or [n, height, width], of each its own.
+      hidden: of 'inpaint', of a network that is told of it: the x of the images with grey where they are not known.
       other_pictures, others: of 'interpolate', the images at the other end, and the x of them.
     """
 
@@ -35,8 +37,21 @@ class Inputs:
     measurement: LinearMeasurement | None = None
     y: np.ndarray | None = None
     known: np.ndarray | None = None
+    hidden: np.ndarray | None = None
     other_pictures: np.ndarray | None = None
     others: np.ndarray | None = None
+
+    def measurement_of(self, i: int) -> LinearMeasurement | None:
+        """That of image i."""
+        if self.known is None or self.known.ndim == 2 or self.measurement is None:
+            return self.measurement
+        return inverse.mask(self.places_of(i), noise=self.measurement.noise)
+
+    def places_of(self, i: int) -> np.ndarray:
+        """True [h, w] at the numbers of x that are known of image i, of 'inpaint'."""
+        measurement: Any = self.measurement
+        places = np.asarray(measurement.known)
+        return places if places.ndim == 2 else places[i, ..., 0]
 
     def __len__(self) -> int:
         given = self.y if self.originals is None else self.originals
@@ -66,9 +81,18 @@ def _whole(experiment: Experiment, config: ConfigDict) -> Inputs:
 
 
 def _inpaint(experiment: Experiment, config: ConfigDict) -> Inputs:
-    known = pictures.mask(experiment, config.mask)
-    measurement = inverse.mask(pictures.reduced(experiment, known), noise=config.noise)
-    return dataclasses.replace(_measured(_whole(experiment, config), measurement), known=known)
+    whole = _whole(experiment, config)
+    known = pictures.masks(experiment, config.mask, len(whole))
+    places = np.stack([pictures.reduced(experiment, each) for each in known])
+    alike = len(known) == 1
+    measurement = inverse.mask(places[0] if alike else places[..., None], noise=config.noise)
+    found = dataclasses.replace(_measured(whole, measurement), known=known[0] if alike else known)
+    if "beside" not in experiment.conditioner.fields:
+        return found
+    grey = np.float32(experiment.codec.pictures.centres().mean())
+    hidden: Any = whole.pictures
+    hidden = np.where(known[..., None], hidden, grey).astype(np.float32)
+    return dataclasses.replace(found, hidden=np.asarray(experiment.codec.of_pictures(hidden)))
 
 
 def _colorize(experiment: Experiment, config: ConfigDict) -> Inputs:

@@ -395,12 +395,6 @@ def of_images(config: ConfigDict, mode: str) -> Broken:
             f"--mode={mode} is of a run's own samples, and sampling.upsampler is {config.sampling.upsampler!r}; leave "
             "it ''"
         )
-    steps = config.sampling.scheduler or config.sampling.method
-    if mode == "edit" and steps in samplers.SCHEDULERS:
-        yield (
-            f"--mode=edit leads a sampler on its way, and {steps} steps as diffusers does, from noise to data; leave "
-            "sampling.scheduler '' and take another sampling.method"
-        )
     if config.model.name in AUTOENCODERS and mode in NO_SAMPLES:
         yield (
             f"--mode={mode} draws samples, and model.name is {config.model.name!r}, an autoencoder, which has none to "

@@ -202,13 +202,14 @@ def guided(
     settings: samplers.Settings,
     sde: sde_lib.AffineSDE,
     told: Told | None,
+    start: float = 1.0,
 ) -> sde_lib.PredictFn:
     """The network's predictions, at the levels that the settings ask for, of what it is told, guided and thresholded.
 
-    The settings are those that are carried out (`samplers.settled`).
+    The settings are those that are carried out (`samplers.settled`), and `start` is where their sampler starts.
     """
     chain, guide, scale, told = settings.on_chain, experiment.guide, settings.guidance_scale, told or {}
-    along = samplers.process_of(sde, settings)
+    along = samplers.process_of(sde, settings, start)
     process = sde_lib.NoiseLevels(along, experiment.num_scales, exact=chain) if experiment.num_scales else along
     condition = experiment.condition(told)
     of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}

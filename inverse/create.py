@@ -30,7 +30,8 @@ def create(
 ) -> Callable[..., Samples]:
     """The sampler ``(key, z [b, ...], y [b, ...]) -> Samples``, z drawn from the prior; jit it once.
 
-    Where the measurement is exact, A x = y in the result (`LinearMeasurement.impose`; a mask's y bit for bit). y may
+    Where the measurement is exact, A x = y in the result (`LinearMeasurement.impose`; a mask's y bit for bit), but for
+    the method 'told', which leaves it to the network. y may
     be [1, ...], one for all. A fourth argument takes another measurement of the same kind: as an argument of what is
     compiled, another mask of the same shape does not compile again. Evaluations are counted without backward passes.
 
@@ -82,6 +83,8 @@ def create(
         y = jnp.asarray(y, z.dtype)
         jax.eval_shape(measurement.residual, z, y)  # shapes that do not fit, before they are met in a loop
         samples = sampler(measurement, y)(key, z)
-        return samples if measurement.noise else samples._replace(x=measurement.impose(samples.x, y))
+        if measurement.noise or not chosen.exact:
+            return samples
+        return samples._replace(x=measurement.impose(samples.x, y))
 
     return run

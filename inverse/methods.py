@@ -15,7 +15,7 @@ from inverse.repaint import repaint
 from inverse.replacement import replacement
 from samplers.base import Stepper
 from sde_lib.base import Process
-from sde_lib.prediction import Model, PredictFn
+from sde_lib.prediction import Model, PredictFn, as_prediction
 
 
 def mcg(
@@ -30,6 +30,11 @@ def pigdm(
 ) -> PredictFn:
     """`posterior_score` with the covariance of isotropic data."""
     return posterior_score(process, model, measurement, y, covariance="identity", data_std=data_std)
+
+
+def told(process: Process, model: Model, measurement: LinearMeasurement, y: Array) -> PredictFn:
+    """The predictions as they are, of a network that is told what is known and so is not led."""
+    return as_prediction(process, model)
 
 
 def posterior(
@@ -47,6 +52,7 @@ class Method:
       wraps: 'model': any sampler follows its predictions; 'stepper': it acts between steps, which the adaptive ODE has
         not.
       noisy: whether it takes noisy measurements.
+      exact: whether in the end what was measured without noise is made to be so to the last bit.
       cost: in evaluations of the network, those of the sampler without it being 1 each.
       function: the wrapper: of 'model' (process, model, measurement, y, **options) -> predictions, of 'stepper'
         (stepper, process, model, measurement, y, **options) -> stepper.
@@ -56,6 +62,7 @@ class Method:
     noisy: bool
     cost: str
     function: Callable
+    exact: bool = True
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -72,5 +79,6 @@ METHODS: dict[str, Method] = {
     "mcg": Method("stepper", False, "as dps", mcg),
     "pigdm": Method("model", True, "1 and its backward pass", pigdm),
     "blend": Method("stepper", False, "1", blend),
+    "told": Method("model", True, "1", told, exact=False),
     "posterior": Method("model", True, "1 and up to `iterations` + 1 backward passes", posterior),
 }

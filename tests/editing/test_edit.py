@@ -75,10 +75,10 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> str:
 def moderate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A score whose images hardly leave the range, in place of the network's."""
 
-    def score(experiment: Experiment, variables: dict, settings: Any, sde: Any, labels: Any) -> Any:
+    def score(experiment: Experiment, variables: dict, settings: Any, sde: Any, *told: Any) -> Any:
         return of_score(sde, gaussian(np.zeros(experiment.source.shape), 0.2).score(sde))
 
-    monkeypatch.setattr("editing.run.guided", score)
+    monkeypatch.setattr("editing.steps.guided", score)
 
 
 def edited(workdir: str, config: ConfigDict, **edit: object) -> np.ndarray:
@@ -181,7 +181,7 @@ def test_the_named_masks_are_what_they_say() -> None:
         ({"task": "super_resolve", "factor": 3}, {}, "edit.factor is 3, which does not divide"),
         ({"task": "interpolate", "image": "a.png"}, {}, "'interpolate' needs two files"),
         ({"image": "nowhere.png"}, {}, "nowhere.png"),
-        ({"method": "magic"}, {}, f"method is 'magic'; known are {', '.join(inverse.METHODS)}"),
+        ({"method": "magic"}, {}, f"method is 'magic'; known are auto, {', '.join(inverse.METHODS)}"),
         ({"method": "replacement"}, {"method": "ode"}, "acts between steps"),
         ({"noise": 0.1}, {}, "noise"),
         ({"count": 0}, {}, "edit.count is 0"),

@@ -30,7 +30,7 @@ def tiny(**sampling) -> ConfigDict:
     config.training.update(batch_size=8, n_iters=2, log_freq=1, eval_freq=0, snapshot_freq=2, n_jitted_steps=1)
     config.training.update(snapshot_freq_for_preemption=2, snapshot_sampling=False)
     config.optim.update(warmup=0, decay_steps=0)
-    config.sampling.update(method="ddim", grid="uniform", evaluations=2, **sampling)
+    config.sampling.update({"method": "ddim", "grid": "uniform", "evaluations": 2, **sampling})
     config.eval.update(batch_size=8, num_samples=16, samplers=("ddim",))
     return config
 
