@@ -44,7 +44,7 @@ def measured(options, picture: Path) -> dict:
         return decode_tiled(module.decode, x, options.tile) if way == "tiled decode" else module.decode(x)
 
     began = time.perf_counter()
-    program = network_jit(compute).lower(variables, x).compile()
+    program = network_jit(compute, network.dtype).lower(variables, x).compile()
     compiled = time.perf_counter() - began
 
     seconds, processors = [], []

@@ -57,7 +57,9 @@ def ours(network: Network, options: argparse.Namespace, dtype: str) -> tuple[Cal
     if dtype != "float32":
         network = Network.create(NETWORK, **dict(network.options), dtype=dtype)
     began = time.perf_counter()
-    evaluate = network_jit(lambda variables, x, c_noise, text: network.apply(variables, x, c_noise, {"text": text}))
+    evaluate = network_jit(
+        lambda variables, x, c_noise, text: network.apply(variables, x, c_noise, {"text": text}), dtype
+    )
     variables = {collection: _drawn(named, dtype) for collection, named in network.abstract().items()}
     program = evaluate.lower(variables, x, c_noise, text).compile()
     memory = program.memory_analysis()

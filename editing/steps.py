@@ -85,4 +85,6 @@ def edit_of(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> 
     make = {"vary": varied, "interpolate": between}.get(config.task, measured)
     make(lambda x, t: x)
     told_of(experiment, read, 0)  # what cannot be read is refused
-    return network_jit(lambda variables, key, told, *given: make(model(variables, told))(key, *given)[:2])
+    return network_jit(
+        lambda variables, key, told, *given: make(model(variables, told))(key, *given)[:2], experiment.network.dtype
+    )

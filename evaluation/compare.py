@@ -260,7 +260,7 @@ class _Draws:
         program = name, dataclasses.replace(settings, **IN_ROWS), jax.tree.structure(arguments)
         if program not in self._compiled:
             with waiting(f"compiling {name}"):
-                jitted: Any = network_jit(draw)
+                jitted: Any = network_jit(draw, self.experiment.network.dtype)
                 self._compiled[program] = jitted.lower(self.variables, *arguments).compile()
         began = time.perf_counter()
         result = jax.block_until_ready(self._compiled[program](self.variables, *arguments))

@@ -109,8 +109,8 @@ class RunAutoencoder:
 
     @functools.cached_property
     def _encoding(self) -> Callable[..., Array]:
-        return network_jit(self._encode)
+        return network_jit(self._encode, self.network.dtype)
 
     @functools.cached_property
     def _decoding(self) -> Callable[..., Array]:
-        return network_jit(self._decode)
+        return network_jit(self._decode, self.network.dtype)

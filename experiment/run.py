@@ -165,7 +165,7 @@ class Run:
 
     @functools.cached_property
     def _bits(self) -> Callable[..., dict[str, jax.Array]]:
-        return network_jit(functools.partial(likelihood.bits, self.experiment))
+        return network_jit(functools.partial(likelihood.bits, self.experiment), self.experiment.network.dtype)
 
 
 def load(

@@ -93,7 +93,9 @@ class Drawer:
         self.variables, sde = on_each(variables, batch_size), experiment.process(variables)
         prior = samplers.process_of(experiment.sde, experiment.settings_of(method))
         self._prior = jax.jit(lambda key: prior.prior_sample(key, (batch_size, *experiment.codec.shape)))
-        self._sampler: Any = network_jit(lambda v, key, z, told: sampler(experiment, v, method, sde, told)(key, z))
+        self._sampler: Any = network_jit(
+            lambda v, key, z, told: sampler(experiment, v, method, sde, told)(key, z), experiment.network.dtype
+        )
         self._compiled: dict[str, Callable[..., samplers.Samples]] = {}
         self.free = 0.0  # when the last batch that was fetched ended, of `time.perf_counter`
 

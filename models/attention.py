@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from models.blocks import recomputed, residual
 from models.layers import GroupNorm, Keys, linear
+from models.materialize import summed_in
 
 AT_ONCE = 2**21
 """Logits that are computed at once on CPU, where they stay in the cache, if a head has half as many or more.
@@ -42,7 +43,8 @@ def attend(
 def _of_head(query: Float[Array, "n w"], key: Float[Array, "m w"], value: Float[Array, "m w"]) -> Float[Array, "n w"]:
     at_least_float32 = jnp.promote_types(query.dtype, jnp.float32)
     logits = jnp.einsum("qc,kc->qk", query, key, preferred_element_type=at_least_float32)
-    return jnp.einsum("qk,kc->qc", jax.nn.softmax(logits).astype(value.dtype), value)
+    weights = jax.nn.softmax(logits).astype(value.dtype)
+    return jnp.einsum("qk,kc->qc", weights, value, preferred_element_type=summed_in(value)).astype(value.dtype)
 
 
 def of_heads(features: Float[Array, "b n c"], count: int, heads: int, order: str) -> list[Float[Array, "b n h w"]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
 from models import create
@@ -82,6 +83,11 @@ class Network:
     def abstract(self) -> Variables:
         """Shapes and dtypes of the variables, as jax.ShapeDtypeStruct; nothing is compiled."""
         return {collection: dict(named) for collection, named in _structure(self)[1].items()}
+
+    @property
+    def dtype(self) -> DTypeLike | None:
+        """What it computes in; None: float32."""
+        return dict(self.options).get("dtype")
 
     def count(self) -> int:
         """The number of parameters as publications count them: trained and fixed values."""

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from models.convolution import convolve
-from models.materialize import materialized
+from models.materialize import materialized, summed_in
 
 NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
     "swish": jax.nn.silu,
@@ -82,7 +82,8 @@ def linear(
 
 
 def _dot(x: Array, kernel: Array, *arguments: Any, **options: Any) -> Array:
-    return materialized(lax.dot_general(materialized(x), kernel, *arguments, **options))
+    options.setdefault("preferred_element_type", summed_in(x))
+    return materialized(lax.dot_general(materialized(x), kernel, *arguments, **options).astype(x.dtype))
 
 
 def conv3x3(

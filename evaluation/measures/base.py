@@ -124,7 +124,8 @@ class Measure(ABC):
         Raises:
           Failure: `wrong` finds something amiss.
         """
-        compute, spread = network_jit(self.compute), functools.cache(lambda size: on_each(variables, size))
+        compute = network_jit(self.compute, self.experiment.network.dtype)
+        spread = functools.cache(lambda size: on_each(variables, size))
         kept = []
         for place, key_of in self.keys(key).items():
             size = min(self.experiment.config.eval.batch_size, self.count)

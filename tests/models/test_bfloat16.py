@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from models import MATCHERS, MODELS, TEXT_ENCODERS
+from models.convolution import MANY, convolve
 from models.functional import Network
 from tests.models.published_weights import compiled
 
@@ -148,3 +150,23 @@ def test_the_output_is_that_of_float32_to_roundings_of_bfloat16(name: str) -> No
     error = np.sqrt(np.mean((coarse - fine) ** 2) / np.var(fine))
     print(name, error)
     assert 2**-12 < error < 2**-4
+
+
+@pytest.mark.parametrize("b, h, w, d", [(2, 6, 5, 8), (1, 3, 3, 64)])
+def test_a_convolution_sums_in_float32_and_rounds_once(b: int, h: int, w: int, d: int) -> None:
+    """Many channels are nine products, and few pixels one of their patches; XLA's is of the same numbers in float32."""
+    random, numbers = np.random.default_rng(0), ("NHWC", "HWIO", "NHWC")
+    x = jnp.asarray(random.standard_normal((b, h, w, MANY)), jnp.bfloat16)
+    kernel = jnp.asarray(random.standard_normal((3, 3, MANY, d)), jnp.bfloat16)
+
+    def xla(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
+
+    exact, pull = jax.vjp(xla, x.astype(jnp.float32), kernel.astype(jnp.float32))
+    found, pull_half = jax.vjp(convolve, x, kernel)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(jnp.float32), exact, rtol=2**-8, atol=1e-4)
+    ct = jnp.cos(exact).astype(jnp.bfloat16)
+    for coarse, fine in zip(pull_half(ct), pull(ct.astype(jnp.float32)), strict=True):
+        scale = float(jnp.abs(fine).max())
+        np.testing.assert_allclose(coarse.astype(jnp.float32), fine, rtol=0, atol=0.02 * scale)
