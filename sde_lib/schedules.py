@@ -181,11 +181,15 @@ class TableBeta(BetaSchedule):
         return self._interval(t) == len(self.betas) - 1
 
     def integral(self, s: Coefficient, t: Coefficient) -> Coefficient:
-        """The rest of s's interval, the whole ones between and the beginning of t's: nothing cancels."""
+        """The rest of s's interval, the whole ones between and the beginning of t's: nothing cancels.
+
+        The times are counted in intervals, which at a level gives its own number in float32 too: j / n is rounded, and
+        the rate of a cosine's last interval is 6900.
+        """
         n, dtype = len(self.betas), jnp.result_type(s, t, float)
         rate, total = (jnp.asarray(table, dtype) for table in self._tables)
         i, j = self._interval(s), self._interval(t)
-        apart = rate[i] * ((i + 1) / n - s) + (total[j] - total[i + 1]) + rate[j] * (t - j / n)
+        apart = rate[i] * ((i + 1 - s * n) / n) + (total[j] - total[i + 1]) + rate[j] * ((t * n - j) / n)
         found = jnp.where(i == j, rate[i] * (t - s), apart)
         return found + self._to_noise(s, t) if self.to_noise else found
 

@@ -138,6 +138,15 @@ def test_the_tables_are_float32_safe() -> None:
     assert np.abs(found - exact).max() < 3e-7 * np.abs(exact).max()
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_float32_meets_the_levels_own_numbers(schedule: str) -> None:
+    """The rate of a cosine's last interval is 6900, so that a rounded time would err by 5e-5 of alpha there."""
+    sde = sde_lib.create("discrete", schedule=schedule)
+    t = jnp.asarray((np.arange(1000) + 1) / 1000, jnp.float32)
+    for found, table in zip((sde.alpha(t), sde.sigma(t)), sde.levels(1000), strict=True):
+        np.testing.assert_allclose(found, table, rtol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("variance", "message"),
     [("fixed", "'fixed'; allowed are small, large, learned_range, learned"), ("learned", "twice the channels")],
