@@ -24,6 +24,7 @@ from experiment.importing import import_weights
 from experiment.processes import barrier, is_leader
 from experiment.run import of_config
 from experiment.scheduler import as_scheduler
+from experiment.sizes import sized
 from experiment.starting_points import starting_points
 from experiment.weights import load_run, suffix
 from experiment.workdir import Workdir
@@ -92,7 +93,7 @@ def _evaluate_given(config: ConfigDict, workdir: Workdir, pictures: Path) -> Act
 def edit(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """Inpainting, colourisation, super-resolution, variations, interpolation: a grid of pictures."""
     rules.check(rules.of_images(config, "edit"))
-    experiment = of_run(config, workdir, needs_data=not config.edit.image)
+    experiment = sized(of_run(config, workdir, needs_data=not config.edit.image))
     draw = editing.prepare(experiment, workdir)
     return lambda: print(draw())
 

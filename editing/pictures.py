@@ -67,12 +67,17 @@ def given(
         return np.concatenate([_as_data(experiment, one) for one in each] if len(shapes) > 1 else each)
     if path:
         picture = _read(path, field)
-        size = experiment.source.shape[0], experiment.source.shape[1]
+        size = experiment.codec.pictures.shape[0], experiment.codec.pictures.shape[1]
         if smaller is not None and any(np.less(picture.shape[:2], size)):
             size = smaller
         _say_size(picture.shape, size, f"edit.{field} {path!r}")
         return fitted(picture, size)[None] / 255.0
     source = experiment.source
+    if experiment.codec.pictures.shape != source.shape:
+        raise ValueError(
+            f"sampling.height and sampling.width ask for pictures of {experiment.codec.pictures.shape}, and those of "
+            f"{source.name!r} are {source.shape}; give edit.image files, or leave both at 0"
+        )
     if not 1 <= count <= len(source.test):
         raise ValueError(
             f"edit.images is {experiment.config.edit.images}, which takes {count} test images, and {source.name!r} has "
@@ -140,7 +145,7 @@ def mask(experiment: Experiment, name: str) -> np.ndarray:
     Raises:
       ValueError: neither a name nor a file, no picture, two things said, or everything or nothing known.
     """
-    height, width = experiment.source.shape[:2]
+    height, width = experiment.codec.pictures.shape[:2]
     y, x = np.mgrid[:height, :width]
     if name in MASKS:
         middle = (abs(2 * y - height + 1) < height / 2) & (abs(2 * x - width + 1) < width / 2)

@@ -58,14 +58,15 @@ def edit(experiment: Experiment, workdir: Workdir, read: Inputs, step: int, appl
         told = jax.tree.map(jnp.asarray, told_of(experiment, read, i))
         with waiting("compiling the edit and its first picture" if i == 0 else f"picture {i + 1}"):
             key = jax.random.fold_in(jax.random.key(seed), i)
-            x, evaluations = apply(key, told, read.measurement_of(i), *one)
-            broken += [] if np.isfinite(x).all() else [i]
-        results.append(np.nan_to_num(x))
+            found, evaluations = apply(key, told, read.measurement_of(i), *one)
+            broken += [] if np.isfinite(found).all() else [i]
+        results.append(np.nan_to_num(found))
         spent.append(np.asarray(evaluations).mean())
-    levels = _pasted(experiment, read, np.asarray(experiment.codec.decode(np.stack(results))))
+    x = np.stack(results)
+    levels = _pasted(experiment, read, np.asarray(experiment.codec.decode(x)))
     path = workdir.path / "edits" / f"{file_name(f'{config.task}_step_{step}_seed_{seed}', experiment)}.png"
     if is_leader():
-        _write(experiment, read, levels, path, _facts(experiment, step, float(np.mean(spent))))
+        _write(experiment, read, x, levels, path, _facts(experiment, step, float(np.mean(spent))))
     barrier("edited")
     if broken:
         mend = experiment.settings_of(sampler_name(experiment)).remedy
@@ -85,8 +86,10 @@ def _facts(experiment: Experiment, step: int, spent: float) -> dict[str, Any]:
     return facts | of_edit(experiment) | told
 
 
-def _write(experiment: Experiment, read: Inputs, levels: np.ndarray, path: Path, facts: dict[str, Any]) -> None:
-    """Write the grid and the array; what was there before is set aside."""
+def _write(
+    experiment: Experiment, read: Inputs, x: np.ndarray, levels: np.ndarray, path: Path, facts: dict[str, Any]
+) -> None:
+    """Write the grid and the array, with `x` in it if latents are kept; what was there before is set aside."""
     path.parent.mkdir(exist_ok=True)
     rows = np.stack([*_shown(experiment, read), *np.moveaxis(levels, 1, 0)], axis=1)
     shown, texts = rows.reshape(-1, *rows.shape[2:]), texts_of(experiment, len(read))
@@ -95,8 +98,9 @@ def _write(experiment: Experiment, read: Inputs, levels: np.ndarray, path: Path,
         given = rows.shape[1] - levels.shape[1]
         below = [text for each in texts for text in [""] * given + [each] * levels.shape[1]]
     save_decoded(set_aside(path), shown, experiment.codec, facts, columns=rows.shape[1], texts=below)
-    read_texts = {"texts": np.array(texts)} if texts else {}
-    save_array(set_aside(path.with_suffix(".npz")), facts, results=levels, **read_texts)
+    beside = {"texts": np.array(texts)} if texts else {}
+    beside |= {"latents": x} if experiment.config.sampling.keep_latents else {}
+    save_array(set_aside(path.with_suffix(".npz")), facts, results=levels, **beside)
 
 
 def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
@@ -111,7 +115,7 @@ def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
 
 def _known(experiment: Experiment, read: Inputs, y: np.ndarray) -> np.ndarray:
     """What was measured, as images: grey in every channel, small pixels enlarged, and mid-grey where a mask hides."""
-    height, width, channels = experiment.source.shape
+    height, width, channels = experiment.codec.pictures.shape
     if read.known is not None and read.pictures is not None:
         blank = np.float32(experiment.codec.pictures.centres().mean())
         return np.where(read.known[..., None], read.pictures, blank)

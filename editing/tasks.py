@@ -67,7 +67,7 @@ def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
     """
     if len(experiment.source.shape) != 3 or experiment.source.levels is None:
         raise ValueError(f"--mode=edit is for images; the examples of {experiment.source.name!r} are points")
-    if config.task in OF_PIXELS and experiment.codec.shape != experiment.source.shape:
+    if config.task in OF_PIXELS and experiment.codec.shape != experiment.codec.pictures.shape:
         raise ValueError(
             f"edit.task {config.task!r} measures pixels, which are no linear function of latents (data.codec is "
             f"{experiment.config.data.codec!r}); of latents are {', '.join(sorted({*TASK_INPUTS} - {*OF_PIXELS}))}"
@@ -110,7 +110,7 @@ def _colorize(experiment: Experiment, config: ConfigDict) -> Inputs:
 
 
 def _super_resolve(experiment: Experiment, config: ConfigDict) -> Inputs:
-    (height, width, _), factor = experiment.source.shape, config.factor
+    (height, width, _), factor = experiment.codec.pictures.shape, config.factor
     measurement = inverse.downsample(factor, noise=config.noise)
     if height % factor or width % factor:
         raise ValueError(f"edit.factor is {factor}, which does not divide the model's {width} x {height} pixels")

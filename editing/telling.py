@@ -85,6 +85,11 @@ def _broken(experiment: Experiment) -> Iterator[str]:
             "edit.method is 'told', which leads nothing, and the network is not told what is known of a picture; take "
             "blend, consistent or another"
         )
+    if "low_res" in takes:
+        yield (
+            f"model.name {experiment.config.model.name!r} enlarges pictures, and --mode=edit changes them; take the run "
+            "whose samples it enlarges"
+        )
     if config.task != "inpaint" and "beside" in takes:
         yield (
             f"edit.task is {config.task!r}, and the network is told a mask beside each picture, which only 'inpaint' "
