@@ -254,6 +254,11 @@ def test_an_upsampler_alone_enlarges_the_test_set(runs, told) -> None:
     assert sampling.UPSAMPLER not in first
 
 
+def test_an_upsampler_edits_nothing(runs) -> None:
+    with pytest.raises(Refusal, match=r"--mode=edit has no smaller picture to tell, and model\.upsampling is 2"):
+        main.run("edit", upsampler(prompt=PROMPT), str(runs["upsampler"]))
+
+
 @pytest.mark.slow
 def test_an_upsampler_is_trained_from_its_config(tmp_path: Path) -> None:
     """Its loss on the test set and its grid of samples are of the test set's own pictures made smaller."""
@@ -269,7 +274,7 @@ def test_modes_draw_in_stages_and_keep_what_was_drawn(runs, capsys: pytest.Captu
     """--mode=sample and --mode=evaluate; the first stage is the base alone, the second the upsampler told of it."""
     alone, both = config(prompt=PROMPT), config(prompt=PROMPT, upsampler=str(runs["upsampler"]), keep_latents=True)
     for each in (alone, both):
-        each.eval.update(batch_size=50, num_samples=60, frechet_size=8)
+        each.eval.update(batch_size=50, num_samples=60, frechet_size=8, judge="scenes")
     folder = runs["base"] / "samples"
     main.run("sample", alone, str(runs["base"]))
     main.run("sample", both, str(runs["base"]))
@@ -288,6 +293,7 @@ def test_modes_draw_in_stages_and_keep_what_was_drawn(runs, capsys: pytest.Captu
     row = report["samplers"]["ddim"]
     assert row["evaluations"] == {"mean": 5.0, "max": 5} and row["settings"]["upsampler_evaluations"] == 3
     assert row["frechet_distance"] > 0.0, "the training set of the upsampler is compared with"
+    assert row["adherence"].keys() == report["judge"].keys() and report["judge"]["ground"] > 0.9, "of 32 pixels"
     kept = sorted((runs["base"] / "evaluation").rglob("round_*.npz"))
     with np.load(kept[0]) as first:
         assert first["samples"].shape == (50, 32, 32, 3)
