@@ -56,8 +56,9 @@ def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """A grid of samples of `sampling.method`, from draws of the prior or from the points of `sampling.start`."""
     rules.check(rules.of_images(config, "sample"))
     run = of_config(config, workdir)
+    rules.check(rules.of_told(run.experiment))
     start, draw, key = config.sampling.start, run.sampler(), jax.random.key(config.eval.seed)
-    points = starting_points(start, run.experiment) if start else grid.GRID_SAMPLES
+    points = starting_points(start, run.experiment) if start else config.sampling.count
     return lambda: print(grid.save_grid(run.experiment, workdir, run.step, draw(key, points)))
 
 
@@ -229,7 +230,7 @@ LOCKS = {  # which part of the folder a mode writes, for one command at a time; 
 }
 PLACES = {  # what a mode writes in the folder, to be looked at before it computes; a name that ends in / is a folder
     "train": ("config.json", "metrics.jsonl", "inputs.json", "checkpoints/", "averages/", "samples/", "tensorboard/"),
-    "import": ("config.json", "checkpoints/", "codec/"),
+    "import": ("config.json", "checkpoints/", "codec/", "text/"),
     "sample": ("samples/",),
     "evaluate": ("evaluation/", "report.json", "report.md"),
     "edit": ("edits/",),

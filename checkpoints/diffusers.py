@@ -25,6 +25,8 @@ from models.resolutions import level_widths, shorter_sides
 
 WEIGHTS = "diffusion_pytorch_model"
 PIPELINE = "model_index.json"
+TOLD = "UNet2DConditionModel"
+"""The class of networks that are told a text (`checkpoints.diffusers_text_unet`)."""
 AUTOENCODERS = ("vae", "vqvae")
 """The folders in a pipeline that hold one."""
 
@@ -413,7 +415,7 @@ def scheduler_of(path: str | Path) -> Scheduler | None:
       ValueError: a scheduler, or a pipeline, that has no counterpart here.
       OSError: no such folder.
     """
-    folder = _folder(Path(path))
+    folder = _folder(Path(path), told=True)
     file = diffusers_scheduler.find(folder)
     return diffusers_scheduler.read(file) if file else None
 
@@ -428,7 +430,7 @@ def describe(path: str | Path, *, latents: bool = False) -> tuple[str, dict[str,
         a folder without a scheduler; the message names file and field.
       OSError: no such folder.
     """
-    folder = _folder(Path(path), latents=latents)
+    folder = _folder(Path(path), beside=AUTOENCODERS if latents else ())
     _, name, options = _network(folder)
     scheduler = scheduler_of(folder)
     if scheduler is None:
@@ -461,17 +463,23 @@ def _network(folder: Path) -> tuple[dict[str, Any], str, dict[str, Any]]:
         raise ValueError(f"{folder / 'config.json'}: {error}") from None
 
 
-def _folder(path: Path, *, latents: bool = True) -> Path:
-    """The folder of the network; one that works on `latents` is refused where that is False."""
+def _folder(path: Path, *, beside: tuple[str, ...] = AUTOENCODERS, told: bool = False) -> Path:
+    """The folder of the network; a pipeline is refused that has more than is taken `beside` it.
+
+    With `told` a network that is told a text may have anything beside it.
+    """
     path = path.parent if path.is_file() else path
     for folder in (path, path / "unet"):
         if (folder / "config.json").exists():
-            _check_pipeline(_root(folder) / PIPELINE, AUTOENCODERS if latents else ())
+            if not (told and load_json(folder / "config.json").get("_class_name") == TOLD):
+                _check_pipeline(root_of(folder) / PIPELINE, beside)
             return folder
     raise FileNotFoundError(f"{path} is no diffusers folder: there is no config.json in it")
 
 
-def _root(folder: Path) -> Path:
+def root_of(folder: str | Path) -> Path:
+    """The folder of a pipeline, of itself or of its unet/."""
+    folder = Path(folder)
     return folder.parent if folder.name == "unet" else folder
 
 
@@ -486,6 +494,8 @@ def _check_pipeline(file: Path, taken: tuple[str, ...]) -> None:
         mend = "only pipelines whose network is told nothing can be imported"
         if set(others) <= set(AUTOENCODERS):
             mend = f"its network works on latents: write --config=configs/latent/folder.py:{file.parent}"
+        elif any(name.startswith("text_encoder") for name in others):
+            mend = f"its network is told a text: write --config=configs/stable_diffusion/folder.py:{file.parent}"
         raise ValueError(
             f"{file}: _class_name is {index.get('_class_name')!r}, with {', '.join(others)} beside unet and scheduler; "
             f"{mend}"
@@ -499,7 +509,7 @@ def autoencoder_of(path: str | Path) -> Path | None:
       ValueError: a pipeline that has no counterpart here.
       OSError: no such folder.
     """
-    root = _root(_folder(Path(path)))
+    root = root_of(_folder(Path(path), told=True))
     return next((root / name for name in AUTOENCODERS if (root / name / "config.json").exists()), None)
 
 

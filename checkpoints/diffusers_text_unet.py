@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from checkpoints.diffusers import load_weights, save_folder, their_module
+from checkpoints.diffusers import TOLD, load_weights, save_folder, their_module
 from checkpoints.diffusers_scheduler import load_json
 from checkpoints.layout import Place, check_network, effective_options, fill, places_of, spill
 from checkpoints.published import Weights
@@ -22,7 +22,7 @@ from limits import Sides
 from models.cross_attention_unet import SIZE_NUMBERS
 from models.functional import Network
 
-CLASS = "UNet2DConditionModel"
+CLASS = TOLD
 NETWORK = "cross_attention_unet"
 DEFAULTS: dict[str, Any] = {
     "act_fn": "silu",

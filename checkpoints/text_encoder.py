@@ -16,6 +16,7 @@ store it.
 """
 
 import functools
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,10 +24,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from checkpoints import compvis
+from checkpoints import compvis, safetensors_file
 from checkpoints.diffusers import load_weights
 from checkpoints.diffusers_scheduler import load_json
-from checkpoints.layout import Place, Variables, check_network, effective_options, fill, places_of
+from checkpoints.layout import Place, Variables, check_network, effective_options, fill, places_of, spill
 from checkpoints.published import Weights
 from models import TEXT_ENCODERS
 from models.functional import Network
@@ -290,6 +291,39 @@ def read(path: str | Path, network: Network) -> Weights:
         file, arrays = Path(path), _state_dict(path)
     found = variables(str(file), network, _first(file, arrays), arrays)
     return Weights(found["params"], found["params"], found["fixed"], 0, {}, file)
+
+
+def config_of(network: Network) -> dict[str, Any]:
+    """The config.json of one of our text towers."""
+    options = effective_options(network)
+    width, projection, end = options["text_width"], options["projection_dim"], options["end_token"]
+    return DEFAULTS | {
+        "architectures": [CLASSES[bool(projection)]],
+        "model_type": "clip_text_model",
+        "vocab_size": options["vocabulary"],
+        "hidden_size": width,
+        "intermediate_size": options["text_mlp"] or 4 * width,
+        "projection_dim": projection or width,
+        "num_hidden_layers": options["text_layers"],
+        "num_attention_heads": options["text_heads"],
+        "max_position_embeddings": options["tokens"],
+        "hidden_act": options["activation"],
+        "eos_token_id": LEGACY_END if end is None else end,
+    }
+
+
+def write(path: str | Path, network: Network, variables: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write a text tower and its variables {"params", "fixed"} as a folder for from_pretrained of transformers.
+
+    Raises ValueError for another network, or variables that are not the network's.
+    """
+    if network.name not in TEXT_ENCODERS:
+        raise ValueError(f"folders of text encoders hold a {NAME}, and this is a {network.name}")
+    arrays = spill(network, places(network, Tower("text_model.", False)), variables)
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    safetensors_file.save(folder / f"{FILES['safetensors']}.safetensors", arrays)
+    (folder / "config.json").write_text(json.dumps(config_of(network), indent=2, sort_keys=True) + "\n")
 
 
 def _folder(path: str | Path) -> Path:

@@ -196,6 +196,7 @@ def get_config() -> ConfigDict:
     # sampling.method and eval.samplers
     sampling.scheduler_config = ""  # the scheduler_config.json of an imported folder, from which it is built
     sampling.start = ""  # --mode=sample: an .npy of unit-normal noise [n, ...] to start at; "": drawn
+    sampling.count = 100  # --mode=sample: how many, where they do not start at given points
     sampling.height = 0  # --mode=sample: of the pictures, in pixels, where the network takes others than the run's; 0:
     sampling.width = 0  # as the run's
     sampling.keep_latents = False  # --mode=sample: keep the x before decoding beside the samples

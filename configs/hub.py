@@ -27,6 +27,30 @@ def of_folder(name: str, options: dict, scheduler: Scheduler, **pictures: object
     return config
 
 
+def of_latents(
+    name: str, options: dict, scheduler: Scheduler, autoencoder: dict, *, where: tuple[object, object]
+) -> ConfigDict:
+    """The config of a pipeline's network on latents, of its scheduler and of its autoencoder's options.
+
+    The autoencoder, and what reads texts for a network that is told them, are those of the pipeline, which the import
+    makes (`experiment.importing`): their fields are empty. `where` network and autoencoder lie is for the message.
+
+    Raises:
+      ValueError: the two have other numbers of channels.
+    """
+    channels, latents = options["num_channels"], autoencoder["embed_dim"]
+    if channels != latents:
+        raise ValueError(f"{where[0]}: the network takes {channels} channels, and {where[1]} has latents of {latents}")
+    options = {"centered": True} | {option: value for option, value in options.items() if option != "num_channels"}
+    size = options.pop("image_size")
+    factor = 2 ** (len(autoencoder["ch_mult"] or autoencoder["channels"]) - 1)
+    pictures = size * factor if isinstance(size, int) else tuple(factor * side for side in size)
+    config = of_folder(name, options, scheduler, image_size=pictures, num_channels=autoencoder["num_channels"])
+    config.data.codec = ""
+    config.sampling.threshold = "none"  # latents have no range
+    return config
+
+
 def ddpm(config: ConfigDict, **numbers: float) -> ConfigDict:
     """Attention behind each block on the way up; the rest is a DDPM config's, made discrete here.
 

@@ -1,5 +1,8 @@
 """A published checkpoint becomes a run of ours: config and weights in a working folder."""
 
+import functools
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +11,16 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from autoencoders import CODECS
-from checkpoints import diffusers, importing
+from checkpoints import diffusers, importing, stable_diffusion_file, text_folder
 from checkpoints.diffusers_scheduler import load_json
 from checkpoints.published import Weights
+from configs.autoencoders import file as autoencoder_file
 from configs.autoencoders import folder as autoencoder_folder
 from data.fingerprint import of_file
 from experiment import fields, inputs
 from experiment.build import build, network_of
+from experiment.config_files import expand
+from experiment.experiment import options_of
 from experiment.progress import waiting
 from experiment.rules import check_config
 from experiment.scheduler import differences, sampling_differences
@@ -22,6 +28,14 @@ from experiment.workdir import Workdir
 
 OF_PIPELINE = ""
 """The ``data.codec`` of a config of a whole pipeline: its own autoencoder, in a run that the import makes."""
+
+FOLDERS = {
+    "diffusers": ("configs/diffusers/folder.py", "configs/latent/folder.py"),
+    "diffusers_text_unet": ("configs/stable_diffusion/folder.py",),
+}
+"""Formats of folders that may have a scheduler and other networks beside theirs, and the configs that read these."""
+SINGLE_FILE = "compvis_unet"
+"""The format of files that hold everything."""
 
 
 def read_weights(config: ConfigDict, file: Path) -> Weights:
@@ -32,9 +46,9 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
       OSError: no such file.
     """
     check_config(config)
-    if importing.detect(file, config.model.name) == "diffusers":  # before anything is built
-        _check_space(config, file)
-        _check_scheduler(config, file)
+    if (kind := importing.detect(file, config.model.name)) in FOLDERS:  # before anything is built
+        _check_space(config, file, kind)
+        _check_scheduler(config, file, kind)
     with waiting(f"reading {file}"):
         weights = importing.read(file, network_of(config))
     wrapper = weights.metadata.get("preconditioning", config.model.preconditioning)
@@ -47,13 +61,13 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
     return weights
 
 
-def _check_space(config: ConfigDict, folder: Path) -> None:
+def _check_space(config: ConfigDict, folder: Path, kind: str) -> None:
     """Refuse the network of a pipeline of latents for a model of pictures, or of latents of another scale."""
     beside = diffusers.autoencoder_of(folder)
     if beside and config.data.codec in CODECS:
         raise ValueError(
             f"the network of {folder} works on the latents of {beside}, and data.codec is {config.data.codec!r}; take "
-            f"--config=configs/latent/folder.py:{folder}, which reads both"
+            f"--config={FOLDERS[kind][-1]}:{folder}, which reads both"
         )
     written = load_json(beside / "config.json") if beside else {}
     factors = {"scaling_factor": "latent_scale", "shift_factor": "latent_shift"}
@@ -93,7 +107,7 @@ def _check_noise_scales(config: ConfigDict, file: Path, metadata: dict[str, Any]
         raise ValueError(f"the config is not that of {file}, which holds {'; '.join(differing)}; change the config")
 
 
-def _check_scheduler(config: ConfigDict, folder: Path) -> None:
+def _check_scheduler(config: ConfigDict, folder: Path, kind: str) -> None:
     """Refuse a config whose noise or prediction is not that of the folder's scheduler; how it samples is only told."""
     scheduler = diffusers.scheduler_of(folder)
     if scheduler is None:
@@ -102,28 +116,69 @@ def _check_scheduler(config: ConfigDict, folder: Path) -> None:
     if found := differences(config, scheduler):
         raise ValueError(
             f"the config is not that of {scheduler.file}: {'; '.join(found)}; change the config, or take "
-            f"--config=configs/diffusers/folder.py:{folder}, which reads the folder"
+            f"--config={FOLDERS[kind][0]}:{folder}, which reads the folder"
         )
     if found := sampling_differences(config, scheduler):
         logging.warning("the config samples otherwise than %s: %s", scheduler.file, "; ".join(found))
 
 
-def _with_codec(config: ConfigDict, file: Path, workdir: Workdir) -> ConfigDict:
+def _with_parts(config: ConfigDict, file: Path, workdir: Workdir) -> ConfigDict:
+    """The config whose autoencoder and text encoder are those beside the weights, which come to lie in the folder."""
+    kind = importing.detect(file, config.model.name)
+    if config.data.codec == OF_PIPELINE:
+        config = _with_codec(config, file, kind, workdir)
+    if options_of(config).get("text_dim", 0) and not config.data.text_encoder:
+        config = _with_texts(config, file, kind, workdir)
+    return config
+
+
+def _with_codec(config: ConfigDict, file: Path, kind: str, workdir: Workdir) -> ConfigDict:
     """The config whose codec is a run of the autoencoder beside the weights, which is imported into WORKDIR/codec."""
-    found = diffusers.autoencoder_of(file) if importing.detect(file, config.model.name) == "diffusers" else None
+    if kind == SINGLE_FILE:
+        found: Path | None = file
+        own = autoencoder_file.get_config(str(file))
+    elif found := diffusers.autoencoder_of(file) if kind in FOLDERS else None:
+        own = autoencoder_folder.get_config(str(found))
     if found is None:
         raise ValueError(
             f"data.codec is {OF_PIPELINE!r}, which stands for the autoencoder of a pipeline, and {file} holds none; "
             "give it the folder of an autoencoder's run"
         )
     codec = Workdir(workdir.path / "codec")
-    import_weights(autoencoder_folder.get_config(str(found)), found, codec)
+    import_weights(own, found, codec)
     return fields.override(config, [("data.codec", str(codec.path))])
 
 
-def _scheduler_text(file: Path) -> str:
+def _with_texts(config: ConfigDict, file: Path, kind: str, workdir: Workdir) -> ConfigDict:
+    """The config whose text encoder is that beside the weights, which is copied, or written, to WORKDIR/text.
+
+    It stays as it is where there is none: what the network is told is given otherwise then.
+    """
+    write: Callable[[Path], None]
+    if kind == SINGLE_FILE:
+        name, _, table = config.data.tokenizer.partition(":")
+        if name != "clip" or not table:
+            raise ValueError(
+                f"{file} holds its text encoder and no table of byte pairs; name the folder of CLIP's vocab.json and "
+                f"merges.txt: --config.data.tokenizer=clip:FOLDER (it is {config.data.tokenizer!r})"
+            )
+        write = functools.partial(stable_diffusion_file.write_text, file, expand(table))
+    elif found := text_folder.find(diffusers.root_of(file)):
+        write = functools.partial(text_folder.copy, found)
+    else:
+        return config
+    folder, unfinished = workdir.path / "text", workdir.path / ".text"
+    for left in (folder, unfinished):  # by an import that was killed: a run that has begun names its own
+        shutil.rmtree(left, ignore_errors=True)
+    with waiting("reading the text encoder"):
+        write(unfinished)
+    unfinished.rename(folder)
+    return fields.override(config, [("data.text_encoder", str(folder)), ("data.tokenizer", "")])
+
+
+def _scheduler_text(file: Path, kind: str) -> str:
     """What the scheduler beside the weights says, as JSON; "" where there is none."""
-    scheduler = diffusers.scheduler_of(file) if importing.detect(file) == "diffusers" else None
+    scheduler = diffusers.scheduler_of(file) if kind in FOLDERS else None
     return scheduler.text if scheduler else ""
 
 
@@ -136,19 +191,17 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
       ValueError: as `read_weights`, or a working folder of another config or run.
       FileExistsError: another checkpoint of this step.
     """
-    if config.data.codec == OF_PIPELINE:
-        config = _with_codec(config, file, workdir)
+    config = _with_parts(config, file, workdir)
     if workdir.config_file.exists():
         workdir.check(config, training=False)
         inputs.check_files(config, workdir)
-    weights = read_weights(config, file)
+    weights, kind = read_weights(config, file), importing.detect(file, config.model.name)
     if not config.sampling.scheduler_config:  # so that the run can be sampled as diffusers samples the folder
-        config = fields.override(config, [("sampling.scheduler_config", _scheduler_text(file))])
+        config = fields.override(config, [("sampling.scheduler_config", _scheduler_text(file, kind))])
     with workdir.store(read_only=True) as store:
         others = sorted(set(store.steps()) - {weights.step})
     if others:
         raise ValueError(f"{workdir.path} already holds checkpoints of steps {others}; import into another --workdir")
-    kind = importing.detect(file, config.model.name)
     known = {"file": weights.file.name, "format": kind, "sha256": of_file(weights.file)}
     step, origin = weights.step, weights.metadata | known
     with waiting(f"writing the checkpoint of step {step}"), workdir.store() as store:
@@ -159,7 +212,7 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
     if not workdir.config_file.exists():
         workdir.begin(config)
         record = inputs.of_config(config)
-        if config.data.codec not in CODECS:
+        if config.data.codec not in CODECS or config.data.text_encoder:
             record["files"] |= inputs.frozen_of(build(config, needs_data=False))
         inputs.write(workdir, record)
     return step

@@ -175,6 +175,7 @@ FIELDS: dict[str, Range] = {
     "sampling.scheduler": settings.SCHEDULER,
     "sampling.start": Text(),
     "sampling.keep_latents": Flag(),
+    "sampling.count": whole(1, 1_000_000),
     **dict.fromkeys(("sampling.height", "sampling.width"), whole(0, 100_000, note="pixels; 0: as the run's")),
     "sampling.upsampler": Text(),
     "sampling.upsampler_checkpoint": whole(-1, note="a step, or -1 for the newest"),

@@ -382,6 +382,26 @@ def of_samplers(experiment: Experiment, methods: Collection[str]) -> Broken:
         )
 
 
+def of_told(experiment: Experiment) -> Broken:
+    """The rules of samples that a command draws: there is something that their network can be told."""
+    config, options = experiment.config, options_of(experiment.config)
+    if options.get("text_dim", 0) and not experiment.reader:
+        yield (
+            f"model.name {config.model.name!r} is told features of texts, and data.text_encoder is ''; name the folder "
+            "of the text encoder that it was trained with"
+        )
+    if experiment.reader and not experiment.prompts and not len(experiment.source.test):
+        yield (
+            "sampling.prompt is '', and there is no test set whose captions could stand for it; say in words what the "
+            "pictures are to show"
+        )
+    if options.get("image_channels", 0):
+        yield (
+            f"model.image_channels is {options['image_channels']}: this network paints a part of a picture, which it "
+            "must be told; --mode=edit gives it one"
+        )
+
+
 def of_images(config: ConfigDict, mode: str) -> Broken:
     """The rules of a mode that draws images or measures them."""
     if config.model.name in (*CLASSIFIERS, *MATCHERS):

@@ -80,8 +80,8 @@ class Settings:
       guide_checkpoint: the step of that run; -1: its newest.
 
     More fields of the config are taken and not kept: `scheduler`, one of SCHEDULERS in place of `method`, and `start`,
-    `keep_latents`, `height`, `width`, `upsampler` and `upsampler_checkpoint`, which say where samples start, what of
-    them is kept, how large they are and what enlarges them, and nothing of a sampler.
+    `count`, `keep_latents`, `height`, `width`, `upsampler` and `upsampler_checkpoint`, which say where samples start,
+    how many there are, what of them is kept, how large they are and what enlarges them, and nothing of a sampler.
     """
 
     method: Annotated[str, limits.OneOf(KNOWN)] = "pc"
@@ -117,6 +117,7 @@ class Settings:
     scheduler: dataclasses.InitVar[str] = ""
     start: dataclasses.InitVar[str] = ""
     keep_latents: dataclasses.InitVar[bool] = False
+    count: dataclasses.InitVar[int] = 100
     height: dataclasses.InitVar[int] = 0
     width: dataclasses.InitVar[int] = 0
     upsampler: dataclasses.InitVar[str] = ""
@@ -127,6 +128,7 @@ class Settings:
         scheduler: str,
         start: str,
         keep_latents: bool,
+        count: int,
         height: int,
         width: int,
         upsampler: str,

@@ -29,15 +29,4 @@ def get_config(path: str = "") -> ConfigDict:
             f"{path} has no autoencoder (vae/ or vqvae/) beside its network; take configs/diffusers/folder.py"
         )
     _, autoencoder = diffusers_autoencoder.describe(beside)
-    channels = options.pop("num_channels")
-    if channels != autoencoder["embed_dim"]:
-        raise ValueError(
-            f"{path}: the network takes {channels} channels, and {beside} has latents of {autoencoder['embed_dim']}"
-        )
-    factor = 2 ** (len(autoencoder["ch_mult"] or autoencoder["channels"]) - 1)
-    size = options.pop("image_size")
-    pictures = size * factor if isinstance(size, int) else tuple(factor * side for side in size)
-    config = hub.of_folder(name, options, scheduler, image_size=pictures, num_channels=autoencoder["num_channels"])
-    config.data.codec = ""
-    config.sampling.threshold = "none"  # latents have no range
-    return config.lock()
+    return hub.of_latents(name, options, scheduler, autoencoder, where=(path, beside)).lock()

@@ -217,7 +217,7 @@ def test_the_network_of_a_pipeline_of_latents_is_no_model_of_pictures(tmp_path):
         folder_config.get_config(str(folder))
     index = {"_class_name": "StableDiffusionPipeline", "text_encoder": ["transformers", "CLIPTextModel"]}
     (folder / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(Refusal, match="with text_encoder beside unet and scheduler; only pipelines whose network"):
+    with pytest.raises(Refusal, match="with text_encoder beside unet and scheduler; its network is told a text"):
         main.run("import", ddpm_config(), str(tmp_path / "run"), str(folder))
 
 
