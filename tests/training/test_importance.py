@@ -110,7 +110,8 @@ def test_micro_batches_leave_the_history_of_the_whole_batch() -> None:
     """Every other example is of one micro-batch, the rest of the other: the history has all in the batch's order."""
     images = np.random.default_rng(0).integers(0, 11, (3, 16, 2, 2, 1)).astype(np.uint8)
     (whole, alone), (step, state) = _setting(1), _setting(1, 2)
-    whole, gradient, update = compiled(whole), compiled(step.gradient), compiled(step.update)
+    (phase,) = step.phases
+    whole, gradient, update = compiled(whole), compiled(phase.gradient), compiled(phase.update)
     for image in images:
         alone, _ = whole(alone, {"image": image}, jax.random.key(1))
         parts = [{"image": image[i::2], PLACE: np.arange(16)[i::2]} for i in range(2)]
