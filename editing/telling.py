@@ -20,9 +20,7 @@ def told_of(experiment: Experiment, read: Inputs, i: int) -> dict[str, np.ndarra
     ``sampling.label`` or none, and, of a network that fills in what is not known, what is known of the picture.
     """
     takes = experiment.conditioner.fields
-    fields: dict[str, np.ndarray] = {}
-    if experiment.settings.prompt:
-        fields |= experiment.told(i, 1)
+    fields = experiment.told(i, 1, said=None if experiment.settings.prompt else ())
     if experiment.sampled_classes:
         label = experiment.settings.label
         fields["label"] = np.array([label if label >= 0 else NO_CLASS])
@@ -84,11 +82,6 @@ def _broken(experiment: Experiment) -> Iterator[str]:
         yield (
             "edit.method is 'told', which leads nothing, and the network is not told what is known of a picture; take "
             "blend, consistent or another"
-        )
-    if "low_res" in takes:
-        yield (
-            f"model.name {experiment.config.model.name!r} enlarges pictures, and --mode=edit changes them; take the run "
-            "whose samples it enlarges"
         )
     if config.task != "inpaint" and "beside" in takes:
         yield (

@@ -109,6 +109,13 @@ def test_a_network_that_fills_in_is_told_what_is_known() -> None:
     np.testing.assert_array_equal(experiment.untold(told)["known_mask"], condition["known_mask"])
 
 
+def test_without_a_prompt_the_network_is_told_no_text() -> None:
+    config = tiny()
+    experiment = build(config)
+    told = told_of(experiment, inputs(experiment, config.edit), 0)
+    assert not told["mask"].any() and method_of(experiment) == "dps"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["auto", "told", "blend"])
 def test_it_fills_in_and_keeps_what_is_known(method: str, tmp_path: Path) -> None:
