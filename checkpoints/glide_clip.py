@@ -70,17 +70,30 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
       OSError: a folder that lacks one of them.
     """
     arrays: dict[str, np.ndarray] = {"logit_scale": np.asarray(LOGIT_SCALE, np.float32)}
+    for start, file in zip(FILES, files_of(path), strict=True):
+        tower = start.removeprefix("clip_")
+        for name, array in compvis.load(file).items():
+            if isinstance(array, np.ndarray):
+                arrays[f"{tower}.{name.removeprefix('blocks.')}"] = array
+    return arrays
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """The files of the text tower and of the image tower in a folder.
+
+    Raises:
+      ValueError: a folder with several of a tower.
+      OSError: a folder that lacks one of them.
+    """
+    found = []
     for start in FILES:
         files = [file for file in sorted(Path(path).glob(f"{start}*")) if file.suffix in KINDS]
         if not files:
             raise FileNotFoundError(f"{path} holds no {start}*.pt: GLIDE's CLIP is two files in one folder")
         if len(files) > 1:
             raise ValueError(f"{path} holds {len(files)} files {start}*, {', '.join(f.name for f in files)}: keep one")
-        tower = start.removeprefix("clip_")
-        for name, array in compvis.load(files[0]).items():
-            if isinstance(array, np.ndarray):
-                arrays[f"{tower}.{name.removeprefix('blocks.')}"] = array
-    return arrays
+        found += files
+    return found
 
 
 def describe(

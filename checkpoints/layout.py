@@ -90,7 +90,7 @@ def fill(
             if array.shape != expected:
                 shapes.append(f"{place.name} {array.shape}, expected {expected}")
                 continue
-            variables[collection][name] = np.ascontiguousarray(place.to_ours(name, array), abstract.dtype)
+            variables[collection][name] = np.asarray(place.to_ours(name, array), abstract.dtype, order="C")
     refuse_misfits(file, missing, [name for name in arrays if name not in used], shapes)
     return variables
 

@@ -20,6 +20,7 @@ from typing import Any
 from conditions.byte_pairs import END, START, WORD_END, BytePairs, Pieces, imported, load_json, package
 
 CLIP_LENGTH, GLIDE_LENGTH = 77, 128
+OPENAI_TABLES = ("bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt")
 CLIP_PIECES = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """What CLIP's pieces lie within: a special token, an English ending, letters, one digit, or signs."""
 
@@ -114,6 +115,21 @@ class OpenAITokenizer(CLIPTokenizer):
         if not text.isascii():
             text = imported("ftfy", "texts that are not ASCII, as OpenAI's CLIP reads them,").fix_text(text)
         return re.sub(r"\s+", " ", html.unescape(html.unescape(text))).strip().lower()
+
+    @classmethod
+    def in_folder(cls, folder: str | Path, length: int = CLIP_LENGTH) -> "OpenAITokenizer":
+        """The tokenizer of a folder that holds OpenAI's table, `bpe_simple_vocab_16e6.txt`, packed as `.gz` or not.
+
+        Raises:
+          ValueError: a damaged table.
+          OSError: a folder without it.
+        """
+        files = [file for name in OPENAI_TABLES if (file := Path(folder) / name).exists()]
+        if not files:
+            raise FileNotFoundError(
+                f"{folder} holds no table of OpenAI's CLIP: there is no {' or '.join(OPENAI_TABLES)}"
+            )
+        return cls.of_pieces(Pieces.of_openai(files[0]), length)
 
     @classmethod
     def of_pieces(cls, pieces: Pieces, length: int = CLIP_LENGTH) -> "OpenAITokenizer":

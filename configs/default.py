@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     # The data: `dataset` is a name of data.SOURCES or 'tfds:NAME'; keys not listed here are the source's options.
     config.data = data = ConfigDict()
     data.dataset = "digits"
-    data.tokenizer = ""  # of networks that read texts: words (of the data set), clip:FOLDER or glide:FOLDER
+    data.tokenizer = ""  # of networks that read texts: words (of the data set), clip:, openai: or glide:FOLDER
     data.text_encoder = ""  # of networks that are told features of texts: a folder with text_encoder/ and tokenizer/
     data.clip_skip = 0  # how many layers more than published are left out at the end of the text encoder
     data.codec = "levels"  # between stored data and what the model sees: levels, or the folder of an autoencoder's run
@@ -185,12 +185,12 @@ def get_config() -> ConfigDict:
     sampling.told_size = ()  # of Stable Diffusion XL: height and width of the original, top and left of the crop,
     # height and width that are asked for; (): those of the picture
     sampling.label = -1  # the class, of networks with model.label_dim; -1: each in turn
-    sampling.guidance = 1.0  # away from the unconditional score, or a weaker guide's; 1: without (a classifier: 0)
+    sampling.guidance = 1.0  # away from the unconditional score, or a weaker guide's; 1: without (classifier, CLIP: 0)
     sampling.guidance_convention = "scale"  # or weight: w = scale - 1
     sampling.guidance_low = 0.0  # the interval of sigma / alpha in which it acts
     sampling.guidance_high = float("inf")
     sampling.guidance_rescale = 0.0
-    sampling.guide = ""  # folder of a run: a classifier's, or a weaker model's
+    sampling.guide = ""  # folder of a run: a classifier's, a CLIP's, or a weaker model's
     sampling.guide_checkpoint = -1
     sampling.scheduler = ""  # a scheduler of diffusers, such as DDIMScheduler, and sampling.steps of it in place of
     # sampling.method and eval.samplers

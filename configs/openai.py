@@ -79,6 +79,24 @@ def glide(*, image_size: int, schedule: str, guidance: float = 1.0, **model: obj
     return config
 
 
+def clip(*, image_size: int, schedule: str) -> ConfigDict:
+    """GLIDE's CLIP of noisy images, both towers, told the index of the level.
+
+    Batch and length of its training are not known; a batch of 2048 is that of the model that it guides.
+    """
+    config = glide(image_size=image_size, schedule=schedule)
+    kept = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup", "prediction", "preconditioning")
+    with config.unlocked():
+        config.model = ConfigDict({name: config.model[name] for name in kept})
+        config.model.update(name="clip", noise_label="index", num_scales=1000, activation="gelu", key_bias=False)
+        config.model.update(patch_size=4, image_width=768, image_layers=12, image_heads=12, projection_dim=512)
+        config.model.update(tokens=77, vocabulary=65536, text_width=512, text_layers=12, text_heads=8)
+    config.training.loss = "contrastive"
+    config.sampling.variance = "small"
+    config.eval.update(enable_sampling=False, samplers=())
+    return config
+
+
 def upsampled(config: ConfigDict, method: str) -> ConfigDict:
     """How GLIDE's upsampler is published to sample: 27 levels by that method, of noise a little smaller, unguided."""
     config.training.update(batch_size=512, n_iters=1_600_000, label_dropout=0.0)

@@ -88,6 +88,8 @@ def _broken(experiment: Experiment) -> Iterator[str]:
             f"edit.task is {config.task!r}, and the network is told a mask beside each picture, which only 'inpaint' "
             "has; take that"
         )
+    if guide and guide.matches and not settings.prompt:
+        yield f"sampling.prompt is '', and sampling.guide {settings.guide!r} guides to what a text says; give it one"
     if settings.label >= 0 or settings.prompt:
         return
     if reads and not dropped:

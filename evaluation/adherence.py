@@ -29,7 +29,7 @@ def check(experiment: Experiment) -> None:
     """Refuse, with a ValueError, an unknown judge, and one of a network that reads no texts."""
     if name := experiment.config.eval.judge:
         check_known("eval.judge", name, JUDGES)
-        if not experiment.reader:
+        if not experiment.readers:
             raise ValueError(f"eval.judge is {name!r}, and the network reads no texts; leave it ''")
 
 

@@ -74,12 +74,11 @@ def of_sampler(settings: Settings) -> dict[str, Any]:
 
 
 def of_texts(experiment: Experiment, count: int) -> dict[str, Any]:
-    """The texts of which so many samples are drawn, and how they are read; nothing of a network that reads none."""
-    reader = experiment.reader
-    if not reader:
-        return {}
-    away = {"negative": texts.digest(experiment.negative, reader)} if experiment.negative else {}
-    return {"texts": texts.digest(experiment.texts(0, count), reader)} | away
+    """The texts of which so many samples are drawn, and how they are read, by a guide too; nothing without any."""
+    said, reader = experiment.texts(0, count), experiment.reader
+    read = {f"{ahead}texts": texts.digest(said, each) for ahead, each in experiment.readers.items()}
+    away = {"negative": texts.digest(experiment.negative, reader)} if reader and experiment.negative else {}
+    return read | away
 
 
 def of_drawn(experiment: Experiment, count: int) -> dict[str, Any]:

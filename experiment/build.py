@@ -171,15 +171,16 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     source = _stand_in(config, shape) if shape and outside and not needs_data else _source(config)
     rules.check(rules.of_data(config, source))
     reader = reader_of(config, source)
-    rules.check(rules.of_texts(config, reader))
+    guide = of_folder("sampling.guide", config.sampling.guide) if config.sampling.guide else None
+    rules.check(rules.of_texts(config, reader, guide))
     if reader:
         train, test = (texts.Read(records, reader) for records in (source.train, source.test))
         source = dataclasses.replace(source, train=train, test=test)
     codec = _codec(config, source)
-    guide = of_folder("sampling.guide", config.sampling.guide) if config.sampling.guide else None
     made = network(config, sde, codec.shape)
+    reads = reader or (guide and guide.matches)
     asked = [texts.prompts_of(config.sampling[name], f"sampling.{name}") for name in ("prompt", "negative_prompt")]
-    experiment = Experiment(config, sde, source, codec, made, settings, guide, reader, *(asked if reader else ()))
+    experiment = Experiment(config, sde, source, codec, made, settings, guide, reader, *(asked if reads else ()))
     if guide:
         rules.check(rules.of_guide(experiment, guide))
     if config.sampling.upsampler:

@@ -50,6 +50,9 @@ def options_of(config: ConfigDict) -> dict[str, Any]:
     return defaults | config.model.to_dict()
 
 
+GUIDE = "guide_"
+"""Ahead of the names of what is a guide's: its variables among those of a run, the fields that it reads."""
+
 AWAY = "away_"
 """Ahead of the name of a field that says what guidance leads away from."""
 
@@ -133,6 +136,21 @@ class Experiment:
         return conditions.of_network({**options_of(self.config), "size": self._size, **beside})
 
     @property
+    def readers(self) -> dict[str, Reader]:
+        """What reads the texts of samples, by what stands ahead of the names of the fields that it makes of them.
+
+        The network's own has nothing there, and that of a CLIP which guides it `GUIDE`.
+        """
+        found = {"": self.reader, GUIDE: self.guide.reader if self.guide and self.guide.matches else None}
+        return {ahead: reader for ahead, reader in found.items() if reader}
+
+    @property
+    def told_fields(self) -> tuple[str, ...]:
+        """The names of fields that samples can be drawn of."""
+        of_guide = Tokens.fields if self.guide and self.guide.matches else ()
+        return (*self.conditioner.fields, *(GUIDE + name for name in of_guide))
+
+    @property
     def _size(self) -> tuple[int, ...]:
         """The six numbers of the pictures (`conditions.Sizes`); zeros where examples are points."""
         shape = self.codec.pictures.shape
@@ -155,18 +173,20 @@ class Experiment:
     ) -> dict[str, np.ndarray]:
         """The fields of records that the samples from number `first` on are drawn of, [count, ...].
 
-        They are the "label" ``sampling.label``, or each class in turn; what is read of `texts`, and under names that
-        begin with `AWAY` what guidance leads away from (`untold`); the "size" of the pictures; and of an upsampler what
-        it enlarges, the pictures of the test set in turn made smaller. What samples have none of is left out, and what
-        is `given` otherwise is neither read nor made. `said` are texts that are read in place of `texts`; without any
-        the network is told no text.
+        They are the "label" ``sampling.label``, or each class in turn; what is read of `texts`, under names that begin
+        with `GUIDE` what a CLIP reads of them, and under names that begin with `AWAY` what guidance leads away from
+        (`untold`); the "size" of the pictures; and of an upsampler what it enlarges, the pictures of the test set in
+        turn made smaller. What samples have none of is left out, and what is `given` otherwise is neither read nor
+        made. `said` are texts that are read in place of `texts`; without any the network is told no text.
         """
         told, conditioner = self.labels(first, count), self.conditioner
         if "size" in conditioner.fields:
             told["size"] = np.tile(np.asarray(self.settings.told_size or self._size, np.float32), (count, 1))
-        if self.reader and not set(given) & set(self.reader.fields):
-            texts_of_each = self.texts(first, count) if said is None else said
-            told |= self.reader.read(texts_of_each) if len(texts_of_each) else _repeated(self.reader.nothing, count)
+        for ahead, reader in self.readers.items():
+            if not set(given) & {ahead + name for name in reader.fields}:
+                of_each = self.texts(first, count) if said is None else said
+                read = reader.read(of_each) if len(of_each) else _repeated(reader.nothing, count)
+                told |= {ahead + name: array for name, array in read.items()}
         if self.reader and self.settings.guidance_scale != 1.0 and not self.guide:
             told |= {AWAY + name: array for name, array in self._away(self.reader, first, count).items()}
         if not set(given) & set(made.needed(conditioner).fields):
@@ -194,24 +214,25 @@ class Experiment:
     def texts(self, first: int, count: int) -> list[str]:
         """The texts that the samples from number `first` on are drawn of: prompts or test captions, in turn.
 
-        There are none where the network reads no texts.
+        There are none where neither the network nor its guide reads texts.
 
         Raises:
           ValueError: there are neither prompts nor captions.
         """
-        if not self.reader:
+        if not self.readers:
             return []
         numbers = np.arange(first, first + count)
         if self.prompts:
             return [self.prompts[i] for i in numbers % len(self.prompts)]
         captions = self.source.test
-        if not len(captions):
+        records = captions.records if isinstance(captions, texts.Read) else captions  # whose texts need not be read
+        found = take(records, numbers % len(records)) if len(records) else {}
+        if texts.CAPTION not in found:
             raise ValueError(
                 "sampling.prompt is '', and there is no test set whose captions could stand for it; say in words what "
                 "the pictures are to show"
             )
-        records = captions.records if isinstance(captions, texts.Read) else captions  # whose texts need not be read
-        return [str(text) for text in take(records, numbers % len(records))[texts.CAPTION]]
+        return [str(text) for text in found[texts.CAPTION]]
 
     def untold(self, fields: Mapping[str, Any]) -> conditions.Condition:
         """What guidance leads away from, of examples with these fields: `condition` told of nothing at all.

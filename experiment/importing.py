@@ -11,12 +11,12 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from autoencoders import CODECS
-from checkpoints import diffusers, importing, stable_diffusion_file, text_folder
+from checkpoints import diffusers, glide_clip, importing, stable_diffusion_file, text_folder
 from checkpoints.diffusers_scheduler import load_json
 from checkpoints.published import Weights
 from configs.autoencoders import file as autoencoder_file
 from configs.autoencoders import folder as autoencoder_folder
-from data.fingerprint import of_file
+from data.fingerprint import of_facts, of_file
 from experiment import fields, inputs
 from experiment.build import build, network_of
 from experiment.config_files import expand
@@ -176,6 +176,11 @@ def _with_texts(config: ConfigDict, file: Path, kind: str, workdir: Workdir) -> 
     return fields.override(config, [("data.text_encoder", str(folder)), ("data.tokenizer", "")])
 
 
+def _sha256(file: Path) -> str:
+    """That of a file, or of both files of GLIDE's CLIP, which is a folder."""
+    return of_facts([of_file(each) for each in glide_clip.files_of(file)]) if file.is_dir() else of_file(file)
+
+
 def _scheduler_text(file: Path, kind: str) -> str:
     """What the scheduler beside the weights says, as JSON; "" where there is none."""
     scheduler = diffusers.scheduler_of(file) if kind in FOLDERS else None
@@ -202,7 +207,7 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
         others = sorted(set(store.steps()) - {weights.step})
     if others:
         raise ValueError(f"{workdir.path} already holds checkpoints of steps {others}; import into another --workdir")
-    known = {"file": weights.file.name, "format": kind, "sha256": of_file(weights.file)}
+    known = {"file": weights.file.name, "format": kind, "sha256": _sha256(weights.file)}
     step, origin = weights.step, weights.metadata | known
     with waiting(f"writing the checkpoint of step {step}"), workdir.store() as store:
         # JAX files average the Fourier frequencies, which are fixed, as well: the raw ones differ by rounding.

@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from conditions.readers import Reader, TokenReader
 from data import Source
 from experiment import text_encoder
+from experiment.experiment import options_of
 from experiment.texts import tokenizer_of
 
 
@@ -18,5 +19,5 @@ def reader_of(config: ConfigDict, source: Source) -> Reader | None:
     folder, tokenizer = config.data.text_encoder, config.data.tokenizer
     if folder:
         return text_encoder.of_folder("data.text_encoder", folder, config.data.clip_skip)
-    made = tokenizer_of(tokenizer, config.model.get("tokens", 0), source)
+    made = tokenizer_of(tokenizer, options_of(config).get("tokens", 0), source)
     return TokenReader(made) if made else None

@@ -82,8 +82,6 @@ def of_config(config: ConfigDict) -> Broken:
             f"model.preconditioning is {model.preconditioning!r}, and {model.name} is {kind}, whose input is "
             "scaled in its own way; set it to 'none'"
         )
-    if model.name in MATCHERS and not model.get("tokens"):
-        yield f"model.tokens is missing; say how many tokens of a text {model.name} reads (published: 77)"
     if model.name in AUTOENCODERS and (model.preconditioning != "none" or config.data.uniform_dequantization):
         yield (
             f"model.preconditioning is {model.preconditioning!r} and data.uniform_dequantization "
@@ -187,15 +185,16 @@ def of_data(config: ConfigDict, source: Source) -> Broken:
         )
 
 
-def of_texts(config: ConfigDict, reader: Reader | None) -> Broken:
-    """The rules of a config and what reads its texts."""
+def of_texts(config: ConfigDict, reader: Reader | None, guide: Experiment | None = None) -> Broken:
+    """The rules of a config and what reads its texts: for the network, and for a guide, by itself."""
     options, network = options_of(config), repr(config.model.name)
     tokens, features = options.get("tokens", 0), options.get("text_dim", 0)
     if isinstance(reader, FrozenReader):
         yield from _of_features(config, options, reader)
     elif isinstance(reader, TokenReader):
         yield from _of_tokens(config, options, reader.tokenizer)
-    for name in ("prompt", "negative_prompt"):
+    of_network = ("negative_prompt",) if guide and guide.matches else ("prompt", "negative_prompt")
+    for name in of_network:
         if config.sampling[name] and not (tokens or features):
             yield f"sampling.{name} is {config.sampling[name]!r}, and model.name {network} reads no texts; leave it ''"
         elif config.sampling[name] and not reader:
@@ -294,10 +293,28 @@ def of_guide(experiment: Experiment, guide: Experiment) -> Broken:
         )
     if guide.num_classes not in (0, experiment.sampled_classes):
         yield f"sampling.guide {folder} knows {guide.num_classes} classes, and this run {experiment.sampled_classes}"
-    if guide.classifies and settings.guidance_rescale:
+    if not guide.denoises and settings.guidance_rescale:
         yield (
             f"sampling.guidance_rescale is {settings.guidance_rescale}, which is for guidance by a second score, and "
-            f"sampling.guide {folder} is a classifier; set it to 0"
+            f"sampling.guide {folder} is a {'CLIP' if guide.matches else 'classifier'}; set it to 0"
+        )
+    if settings.negative_prompt:
+        yield (
+            f"sampling.negative_prompt is {settings.negative_prompt!r}, and sampling.guide {folder} guides, which "
+            "leads away from no text; leave one of them ''"
+        )
+    size = experiment.config.sampling.height, experiment.config.sampling.width
+    if guide.matches and any(size):
+        yield (
+            f"sampling.height is {size[0]} and sampling.width {size[1]}, and sampling.guide {folder} is a CLIP of "
+            "pictures of one size; leave both at 0"
+        )
+    if guide.matches:
+        yield from (f"sampling.guide {folder}: {message}" for message in _of_noise_told(guide))
+    if guide.matches and not guide.reader:
+        yield (
+            f"sampling.guide {folder} reads texts, and its data.tokenizer is ''; name what makes tokens of "
+            "them, words or the folder of a table (clip:FOLDER, openai:FOLDER), when it is trained or imported"
         )
 
 
@@ -450,7 +467,7 @@ def of_training(experiment: Experiment) -> Broken:
     if options.get("tokens", 0) and not experiment.reader:
         yield (
             f"model.name {config.model.name!r} reads texts, and data.tokenizer is ''; name what makes tokens of the "
-            "captions: words, or the folder of a table (clip:FOLDER, glide:FOLDER)"
+            "captions: words, or the folder of a table (clip:FOLDER, openai:FOLDER, glide:FOLDER)"
         )
     if options.get("text_dim", 0) and not experiment.reader:
         yield (

@@ -253,7 +253,7 @@ def _told(
             allowed = f"0 to {classes - 1}" if classes else "None: the network takes no classes"
             raise ValueError(f"label is {label}; allowed is {allowed}")
     for name, values in others.items():
-        check_known("field that the network is told", name.removeprefix(AWAY), experiment.conditioner.fields)
+        check_known("field that the network is told", name.removeprefix(AWAY), experiment.told_fields)
         if np.shape(values)[:1] != (n,):
             raise ValueError(f"{name} is of shape {np.shape(values)}; needed is one value for each of {n} samples")
     return {name: np.resize(values, (drawn, *np.shape(values)[1:])) for name, values in {**told, **others}.items()}

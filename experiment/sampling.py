@@ -18,7 +18,7 @@ import samplers
 import sde_lib
 from conditions import Condition
 from experiment.errors import Failure
-from experiment.experiment import Experiment
+from experiment.experiment import GUIDE, Experiment
 from experiment.placing import on_devices, on_each
 from experiment.processes import is_leader
 from experiment.progress import waiting
@@ -26,10 +26,10 @@ from models.materialize import network_jit
 from samplers.classifier import classifier_guided
 from samplers.guidance import autoguidance, classifier_free
 
-GUIDE = "guide_"
-"""Ahead of the names of the guide's variables among those of a run."""
 UPSAMPLER = "upsampler_"
-"""Ahead of those of the run that enlarges the samples, and of all that serves it."""
+"""Ahead of the names of the variables of the run that enlarges the samples, and of all that serves it."""
+TOKENS_OF_GUIDE = f"{GUIDE}tokens"
+"""The field of what samples are drawn of that a CLIP reads, which guides them."""
 
 Told = Mapping[str, Any]
 """What samples are drawn of: fields of records [b, ...] by name, such as "label"."""
@@ -195,7 +195,44 @@ def sampler(
     """
     settings = experiment.settings_of(method)
     sde = sde or experiment.process(variables)
-    return samplers.create(sde, guided(experiment, variables, settings, sde, told), settings)
+    says = _said_by_guide(experiment, variables, settings, sde, told)
+    if says is None or not settings.takes_guide:
+        return samplers.create(sde, guided(experiment, variables, settings, sde, told), settings)
+    process = experiment.noising(variables, chain=settings.on_chain, sde=sde)
+    interval = {"low": settings.guidance_low, "high": settings.guidance_high}
+    gradient = samplers.classifier_guide(process, says, settings.guidance_scale, **interval)
+    unmoved = guided(experiment, variables, settings, sde, told, moved=False)
+    return samplers.create(sde, unmoved, settings, guide=gradient)
+
+
+def _said_by_guide(
+    experiment: Experiment,
+    variables: dict[str, Any],
+    settings: samplers.Settings,
+    sde: sde_lib.AffineSDE,
+    told: Told | None,
+    start: float = 1.0,
+) -> sde_lib.LogProbFn | None:
+    """What a guide says of samples at (x, t), whose gradient leads them; None of one that leads by its score, or none.
+
+    A classifier says how likely the class of each is, and a CLIP how well each fits its text.
+
+    Raises:
+      ValueError: the guide reads texts, and the samples have none.
+    """
+    guide, told = experiment.guide, told or {}
+    if not guide or guide.denoises:
+        return None
+    numbers = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
+    how: dict[str, Any] = {"chain": settings.on_chain, "sde": samplers.process_of(sde, settings, start)}
+    if guide.classifies:
+        return guide.log_prob_fn(numbers, told.get("label"), **how)
+    if TOKENS_OF_GUIDE not in told:
+        raise ValueError(
+            f"sampling.guide {settings.guide!r} reads the text of each sample, and these have none: give each its "
+            f"{TOKENS_OF_GUIDE}"
+        )
+    return guide.agreement_fn(numbers, told[TOKENS_OF_GUIDE], **how)
 
 
 def guided(
@@ -205,10 +242,14 @@ def guided(
     sde: sde_lib.AffineSDE,
     told: Told | None,
     start: float = 1.0,
+    *,
+    moved: bool = True,
 ) -> sde_lib.PredictFn:
     """The network's predictions, at the levels that the settings ask for, of what it is told, guided and thresholded.
 
-    The settings are those that are carried out (`samplers.settled`), and `start` is where their sampler starts.
+    The settings are those that are carried out (`samplers.settled`), and `start` is where their sampler starts. The
+    gradient of a classifier or of a CLIP moves the predictions; they are not `moved` by it for a sampler that is given
+    the gradient itself.
     """
     chain, guide, scale, told = settings.on_chain, experiment.guide, settings.guidance_scale, told or {}
     along = samplers.process_of(sde, settings, start)
@@ -224,13 +265,13 @@ def guided(
         return experiment.predict_fn(variables, chain=chain, condition=condition, sde=along)(x, t)
 
     predict = experiment.predict_fn(variables, chain=chain, condition=condition, sde=along)
-    if guide and guide.classifies:
-        says = guide.log_prob_fn(of_guide, told.get("label"), chain=chain, sde=along)
+    says = _said_by_guide(experiment, variables, settings, sde, told, start) if moved else None
+    if says is not None:
         predict = classifier_guided(process, predict, says, scale, **interval)
-    elif guide:
+    elif guide and guide.denoises:
         weak = guide.predict_fn(of_guide, chain=chain, condition=guide.condition(told), sde=along)
         predict = autoguidance(process, predict, weak, scale, **rescaled)
-    elif scale != 1.0 and condition is not None:
+    elif not guide and scale != 1.0 and condition is not None:
         none = experiment.untold(told)
         predict = classifier_free(process, model, condition, none, scale, **rescaled)
     low, quantile = -1.0 if experiment.codec.centered else 0.0, settings.threshold_quantile

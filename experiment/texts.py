@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from conditions.byte_pairs import Pieces
-from conditions.published_tokenizers import CLIPTokenizer, GLIDETokenizer
+from conditions.published_tokenizers import CLIPTokenizer, GLIDETokenizer, OpenAITokenizer
 from conditions.readers import Reader
 from conditions.tokenizers import Tokenizer, prompts
 from conditions.word_tokenizer import WordTokenizer
@@ -25,6 +25,7 @@ WORDS = "words"
 
 FOLDERS: dict[str, Callable[[str, int], Tokenizer]] = {
     "clip": lambda folder, length: CLIPTokenizer.in_folder(folder),
+    "openai": lambda folder, length: OpenAITokenizer.in_folder(folder, length),
     "glide": lambda folder, length: GLIDETokenizer.of_pieces(Pieces.in_folder(folder), length),
 }
 """By the kind that stands ahead of the folder of a table of byte pairs: (folder, tokens of a text) -> its tokenizer."""
@@ -34,7 +35,7 @@ LINES = "@"
 
 
 def tokenizer_of(name: str, length: int, source: Source) -> Tokenizer | None:
-    """The tokenizer of ``data.tokenizer`` for texts of this length: "words", "clip:FOLDER", "glide:FOLDER", "": none.
+    """The tokenizer of ``data.tokenizer`` for texts of this length: "words", "" for none, or a kind of `FOLDERS`.
 
     Raises:
       ValueError: another name, "words" for a data set that does not say its own, or a damaged table.

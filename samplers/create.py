@@ -20,7 +20,7 @@ from samplers.schedulers import course
 from samplers.settings import Settings
 from samplers.visited import Course, Visited
 from sde_lib.base import AffineSDE
-from sde_lib.prediction import Model
+from sde_lib.prediction import Model, ScoreFn
 
 
 def process_of(sde: AffineSDE, settings: Settings, start: float = 1.0) -> AffineSDE:
@@ -39,8 +39,13 @@ def _course(sde: AffineSDE, settings: Settings, start: float) -> tuple[Visited, 
     return course(sde, settings.method, text, n, start=start, **settings.options)
 
 
-def stepper_of(sde: AffineSDE, model: Model, settings: Settings, start: float = 1.0) -> Stepper:
-    """The stepper of the settings; the adaptive ODE has none, and only a scheduler's depends on where it starts."""
+def stepper_of(
+    sde: AffineSDE, model: Model, settings: Settings, start: float = 1.0, guide: ScoreFn | None = None
+) -> Stepper:
+    """The stepper of the settings; the adaptive ODE has none, and only a scheduler's depends on where it starts.
+
+    A `guide` is for settings that take one (`Settings.takes_guide`).
+    """
     settings = chosen(sde, settings)
     if settings.scheduled:
         process, _, found = _course(sde, settings, start)
@@ -50,6 +55,7 @@ def stepper_of(sde: AffineSDE, model: Model, settings: Settings, start: float = 
         options = arguments(constructor, settings)
         if "discretization" in inspect.signature(constructor).parameters:
             options["discretization"] = _kernels(settings)
+        options |= {} if guide is None else {"guide": guide}
         made.append(constructor(sde, model, **options))
     return predictor_corrector(*made) if len(made) == 2 else made[0]
 
@@ -126,6 +132,7 @@ def create(
     trajectory: bool = False,
     wrap: Callable[[Stepper], Stepper] | None = None,
     start: float = 1.0,
+    guide: ScoreFn | None = None,
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], Samples]:
     """The sampler ``(key, z [b, ...]) -> Samples``, z drawn from the prior; jit it once.
 
@@ -137,11 +144,18 @@ def create(
       wrap: what is made of the stepper before it runs; the adaptive ODE has none.
       start: where the grid begins, at points z of that noise level; a chain's at its next level below. Of a scheduler
         the share of its steps that are taken, the last ones.
+      guide: what moves the mean of each step by the method's own rule (`samplers.classifier_guide`), of settings that
+        take one. The last step of a discrete chain, to data, is moved too.
 
     Raises:
-      ValueError: a setting out of range, before anything is traced.
+      ValueError: a setting out of range, before anything is traced; or a guide of settings that take none.
     """
     settings = chosen(sde, settings)
+    if guide is not None and not settings.takes_guide:
+        raise ValueError(
+            f"sampling.method {settings.method!r} has no rule of its own for a guide; give it a model that is moved by "
+            "one (samplers.classifier_guided)"
+        )
     denoiser = tweedie(sde, model) if settings.denoised else None
     scale = settings.prior_scale if start == 1.0 else 1.0
     if settings.method == "ode":
@@ -162,8 +176,10 @@ def create(
         if not end < start <= 1.0:
             raise ValueError(f"sampling: it starts at {start} and ends at {end}; needed is t_min < start <= 1")
         return run_ode
-    stepper = stepper_of(sde, model, settings, start)
+    stepper = stepper_of(sde, model, settings, start, guide)
     times = grid(sde, stepper, settings, start)
+    if guide is not None and denoiser is not None and sde.num_levels:
+        times, denoiser = np.append(times, 0.0), None
     if wrap is not None:
         stepper = wrap(stepper)
     stepper.plan(times)  # refuses a grid or a chain that the method cannot take, before anything is compiled

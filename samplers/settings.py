@@ -1,6 +1,7 @@
 """What a sampler is, as numbers and names: the config's ``sampling`` section."""
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -70,13 +71,13 @@ class Settings:
         left of its crop, height and width that are asked for; (): those of the picture that is drawn, whole.
       label: the class that is drawn; -1: every class in turn.
       guidance: how far the score is moved away from the unconditional one, or from a weaker `guide`'s; 1 (weight 0) is
-        without. Of a classifier as `guide`, the scale of its gradient; 0 is without.
+        without. Of a classifier or a CLIP as `guide`, the scale of its gradient; 0 is without.
       guidance_convention: what that number is: 'scale' s, or 'weight' w = s - 1 (see `samplers.guidance`).
       guidance_low: the lowest sigma / alpha at which it is moved.
       guidance_high: the highest.
       guidance_rescale: the share in which the network's guided output gets its old deviation back.
-      guide: the folder of a run to guide with: a noise-conditional classifier, or a weaker model of the same data
-        (autoguidance); '': the network's own unconditional score.
+      guide: the folder of a run to guide with: a noise-conditional classifier or CLIP, or a weaker model of the same
+        data (autoguidance); '': the network's own unconditional score.
       guide_checkpoint: the step of that run; -1: its newest.
 
     More fields of the config are taken and not kept: `scheduler`, one of SCHEDULERS in place of `method`, and `start`,
@@ -200,6 +201,11 @@ class Settings:
         """The options that its constructors declare; of a scheduler, those that a pipeline passes on to it."""
         declaring = [SCHEDULERS[self.method].course] if self.scheduled else self.constructors
         return {name: getattr(self, name) for name in limits.declared(*declaring)}
+
+    @property
+    def takes_guide(self) -> bool:
+        """Whether its steps, and no corrector beside them, have a rule of their own for a guide's gradient."""
+        return ["guide" in inspect.signature(constructor).parameters for constructor in self.constructors] == [True]
 
     @property
     def learned_variance(self) -> bool:

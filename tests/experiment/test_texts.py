@@ -83,7 +83,10 @@ def test_kept_samples_are_of_their_texts() -> None:
     ("changes", "message"),
     [
         ({"sampling.prompt": "a small purple three"}, "purple"),
-        ({"data.tokenizer": "letters"}, r"data\.tokenizer is 'letters'; it must be words, clip:FOLDER, glide:FOLDER"),
+        (
+            {"data.tokenizer": "letters"},
+            r"data\.tokenizer is 'letters'; it must be words, clip:FOLDER, openai:FOLDER, glide:FOLDER",
+        ),
         ({"model.tokens": 1}, r"no token of a text would fit"),
         ({"model.vocabulary": 20}, r"model\.vocabulary is 20, and data\.tokenizer 'words' knows 37 tokens"),
         ({"sampling.negative_prompt": "red", "sampling.guidance": 1.0}, r"nothing leads away from it"),
