@@ -24,16 +24,20 @@ from benchmarks import (
     solvers,
     solvers_deviation,
     startup,
+    text,
     text_unet,
     train_step,
 )
 from benchmarks.common import first_calls, speedups, timed_in_turn
+from configs.text import scenes, scenes_clip
 from configs.ve import cifar10_ncsnpp_continuous
 from configs.vp import cifar10_ddpmpp_continuous, digits, digits_classes
 from experiment import build
 from experiment.workdir import Workdir
 from limits import sides
 from models.functional import Network
+from tests.experiment.test_clip_guidance import begin
+from tests.experiment.test_clip_guidance import tiny as tiny_scenes
 from tests.training.given import losses_at
 from training.preparation import loss_of
 
@@ -423,3 +427,19 @@ def test_an_autoencoder_is_put_beside_the_progressive_coding_of_pixels(tmp_path:
     assert errors[-1] < errors[0] < 255.0
     assert found["autoencoders"]["code"] == {"bits_an_image": 40.0, "rmse": 12.0}
     assert (tmp_path / "found.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_guidance_by_words_and_by_clip_stand_beside_each_other(tmp_path: Path) -> None:
+    """At as many evaluations of the network: two for each of two steps, or one for each of four."""
+    config = tiny_scenes(scenes)
+    config.eval.judge = "scenes"
+    run, guide = begin(config, tmp_path / "run", 0), begin(tiny_scenes(scenes_clip), tmp_path / "guide", 1)
+    flags = [f"--workdir={run}", f"--guide={guide}", "--samples=8", "--scales", "1", "3", "--clip_scales", "2"]
+    text.main([*flags, "--out", str(tmp_path / "found.json")])
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [row["evaluations"] for row in found["classifier_free"]] == [2, 4]
+    for name in ("clip", "clip_alone"):
+        (row,) = found[name]
+        assert (row["scale"], row["evaluations"], row["clip_evaluations"]) == (2, 4, 4)
+        assert row["seconds_a_sample"] > 0 and set(row["shown"]) == set(found["judge"])
