@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 import main
-from checkpoints import compvis, compvis_unet, diffusers, safetensors_file, stable_diffusion_file, text_encoder
+from checkpoints import (
+    compvis,
+    compvis_unet,
+    diffusers,
+    safetensors_file,
+    stable_diffusion_file,
+    text_encoder,
+)
 from checkpoints.layout import effective_options
 from configs.stable_diffusion import file as file_config
 from configs.stable_diffusion import folder as folder_config
@@ -318,3 +325,55 @@ def test_what_python_draws_is_what_the_command_draws(imported: Any) -> None:
     assert not np.array_equal(other, first)
     smaller = run.sampler(height=16, told_size=(16, 16, 0, 0, 16, 16))(jax.random.key(0), 1).x
     assert smaller.shape == (1, 16, 32, 3)
+
+
+UNET = "diffusion_pytorch_model"
+
+
+def rewritten(folder: Path, name: str) -> None:
+    """The weights in half precision and two files, as large folders have them."""
+    weights = safetensors_file.load(folder / f"{name}.safetensors")
+    half = {key: np.array(array, np.float16) for key, array in weights.items()}
+    (folder / f"{name}.safetensors").unlink()
+    parts = [dict(sorted(half.items())[i::2]) for i in range(2)]
+    files = [f"{name}.fp16-0000{i}-of-00002.safetensors" for i in range(1, 3)]
+    for file, part in zip(files, parts, strict=True):
+        safetensors_file.save(folder / file, part)
+    listed = {key: file for file, part in zip(files, parts, strict=True) for key in part}
+    (folder / f"{name}.safetensors.index.fp16.json").write_text(json.dumps({"weight_map": listed}))
+
+
+@pytest.mark.slow
+def test_half_precision_in_several_files_is_the_same_run(imported: Any, tmp_path: Path) -> None:
+    """The recorded weights are such that float16 holds them."""
+    model = tmp_path / "model"
+    shutil.copytree(REFERENCE / "sdxl" / "model", model)
+    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
+        rewritten(model / part, "model" if part.startswith("text") else UNET)
+    main.run("import", folder_config.get_config(str(model)), str(tmp_path / "run"), str(model))
+    ours, whole = (load(folder, sampling={"prompt": "a fox"}) for folder in (tmp_path / "run", imported("sdxl")))
+    jax.tree.map(np.testing.assert_array_equal, ours.variables, whole.variables)
+    files = [json.loads((folder / "inputs.json").read_text()) for folder in (tmp_path / "run", imported("sdxl"))]
+    assert files[0] == files[1], "the weights of autoencoder and text encoders"
+
+
+@pytest.mark.slow
+def test_an_inpainting_network_is_imported_and_says_what_it_needs(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(REFERENCE / "sd_pipeline" / "model", model)
+    fields, file = json.loads((model / "unet" / "config.json").read_text()), model / "unet" / f"{UNET}.safetensors"
+    (model / "unet" / "config.json").write_text(json.dumps(fields | {"in_channels": 9}))
+    arrays = {key: np.array(array) for key, array in safetensors_file.load(file).items()}
+    kernel = arrays["conv_in.weight"]
+    more = np.random.default_rng(0).normal(size=(len(kernel), 5, 3, 3)).astype(kernel.dtype)
+    safetensors_file.save(file, arrays | {"conv_in.weight": np.concatenate([kernel, more], axis=1)})
+    main.run("import", folder_config.get_config(str(model)), str(tmp_path / "run"), str(model))
+    asked = [("sampling.prompt", "a fox")]
+    with pytest.raises(Refusal, match=r"model\.image_channels is 5: this network paints a part of a picture"):
+        main.prepare("sample", main.config_of(None, str(tmp_path / "run"), asked), str(tmp_path / "run"))
+    run = load(tmp_path / "run", sampling={"prompt": "a fox", "evaluations": 1, "guidance": 2.0})
+    beside = np.zeros((1, 8, 8, 5), np.float32)
+    black, white = (run.sampler()(jax.random.key(0), 1, beside=beside + level).x for level in (0.0, 1.0))
+    assert black.shape == (1, 32, 32, 3) and not np.array_equal(black, white)
+    with pytest.raises(ValueError, match=r"needs the field 'beside' of each example"):
+        run.sampler()(jax.random.key(0), 1)
