@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from checkpoints import diffusers, diffusers_autoencoder, diffusers_scheduler
+from checkpoints import diffusers, diffusers_autoencoder, diffusers_folder, diffusers_scheduler, diffusers_unet
 from checkpoints.layout import effective_options
 from models.functional import Network
 
@@ -51,13 +51,13 @@ def write(path: Path, unet: Part, autoencoder: Part, scheduler: Mapping[str, Any
     diffusers_autoencoder.write(path / AUTOENCODER, *autoencoder)
     (path / "scheduler").mkdir()
     classes = {
-        "unet": diffusers.config_of(unet.network)["_class_name"],
+        "unet": diffusers_unet.config_of(unet.network)["_class_name"],
         AUTOENCODER: diffusers_autoencoder.config_of(autoencoder.network)["_class_name"],
         "scheduler": scheduler["_class_name"],
     }
     index = {"_class_name": CLASS} | {part: ["diffusers", kind] for part, kind in classes.items()}
     for file, fields in (
         (path / "scheduler" / diffusers_scheduler.FILE, scheduler),
-        (path / diffusers.PIPELINE, index),
+        (path / diffusers_folder.PIPELINE, index),
     ):
         file.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")

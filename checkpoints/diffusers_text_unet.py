@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from checkpoints.diffusers import TOLD, load_weights, save_folder, their_module
+from checkpoints.diffusers_folder import TOLD, load_weights, save_folder
+from checkpoints.diffusers_names import their_module
 from checkpoints.diffusers_scheduler import load_json
 from checkpoints.layout import Place, check_network, effective_options, fill, places_of, spill
 from checkpoints.published import Weights

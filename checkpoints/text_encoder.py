@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from checkpoints import compvis, safetensors_file
-from checkpoints.diffusers import load_weights
+from checkpoints.diffusers_folder import load_weights
 from checkpoints.diffusers_scheduler import load_json
 from checkpoints.layout import Place, Variables, check_network, effective_options, fill, places_of, spill
 from checkpoints.published import Weights

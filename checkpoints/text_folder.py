@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from checkpoints import text_encoder
-from checkpoints.diffusers import PIPELINE, weight_files
+from checkpoints.diffusers_folder import PIPELINE, weight_files
 from checkpoints.diffusers_scheduler import load_json
 
 SECOND = "_2"

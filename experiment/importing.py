@@ -11,7 +11,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from autoencoders import CODECS
-from checkpoints import diffusers, glide_clip, importing, stable_diffusion_file, text_folder
+from checkpoints import diffusers, diffusers_folder, glide_clip, importing, stable_diffusion_file, text_folder
 from checkpoints.diffusers_scheduler import load_json
 from checkpoints.published import Weights
 from configs.autoencoders import file as autoencoder_file
@@ -163,7 +163,7 @@ def _with_texts(config: ConfigDict, file: Path, kind: str, workdir: Workdir) -> 
                 f"merges.txt: --config.data.tokenizer=clip:FOLDER (it is {config.data.tokenizer!r})"
             )
         write = functools.partial(stable_diffusion_file.write_text, file, expand(table))
-    elif found := text_folder.find(diffusers.root_of(file)):
+    elif found := text_folder.find(diffusers_folder.root_of(file)):
         write = functools.partial(text_folder.copy, found)
     else:
         return config

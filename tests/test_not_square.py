@@ -13,7 +13,7 @@ from PIL import Image
 
 import data
 import main
-from checkpoints import diffusers, edm
+from checkpoints import diffusers_unet, edm
 from configs.vp import folder_ddpmpp
 from data.augment import random_flip
 from data.images import fitted_mask, load_image
@@ -161,14 +161,14 @@ def test_formats_that_know_squares_alone_are_refused():
         edm.places(network)
     network = Network.create("ncsnpp", image_size=SIZE, num_channels=3, **NETWORKS["ncsnpp"])
     with pytest.raises(ValueError, match=r"image_size is \(6, 10\), .*squares only"):
-        diffusers.config_of(network)
+        diffusers_unet.config_of(network)
 
 
 def test_a_ddpm_of_diffusers_need_not_be_square():
     options = {"image_size": SIZE, "num_channels": 3, **NETWORKS["ddpm"], "attend_each_block": True}
-    described = diffusers.config_of(Network.create("ddpm", **options))
+    described = diffusers_unet.config_of(Network.create("ddpm", **options))
     assert described["sample_size"] == list(SIZE)
-    name, found = diffusers.network_options(described)
+    name, found = diffusers_unet.network_options(described)
     assert name == "ddpm"
     assert {option: found[option] for option in options} == options
 

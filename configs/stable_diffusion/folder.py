@@ -14,7 +14,14 @@ Expected: what its publisher says of it.
 
 from ml_collections import ConfigDict
 
-from checkpoints import diffusers, diffusers_autoencoder, diffusers_text_unet, text_encoder, text_folder
+from checkpoints import (
+    diffusers,
+    diffusers_autoencoder,
+    diffusers_folder,
+    diffusers_text_unet,
+    text_encoder,
+    text_folder,
+)
 from configs import hub
 
 GUIDANCE, GUIDANCE_XL = 7.5, 5.0
@@ -26,7 +33,8 @@ def get_config(path: str = "") -> ConfigDict:
     if not path:
         raise ValueError("the folder is missing; write --config=configs/stable_diffusion/folder.py:FOLDER")
     name, options = diffusers_text_unet.describe(path)
-    root, beside, scheduler = diffusers.root_of(path), diffusers.autoencoder_of(path), diffusers.scheduler_of(path)
+    root, beside = diffusers_folder.root_of(path), diffusers.autoencoder_of(path)
+    scheduler = diffusers.scheduler_of(path)
     texts = text_folder.find(root)
     if scheduler is None or beside is None or texts is None:
         parts = {"scheduler/": scheduler, "vae/": beside, "text_encoder/": texts}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import diffusers, importing, safetensors_file
+from checkpoints import diffusers, diffusers_unet, importing, safetensors_file, torch_file
 from models.functional import Network
 from tests.models.published_weights import compiled
 
@@ -37,7 +37,7 @@ def config_of(name: str) -> dict:
 
 @functools.cache
 def network_of(name: str) -> Network:
-    kind, options = diffusers.network_options(config_of(name))
+    kind, options = diffusers_unet.network_options(config_of(name))
     return Network.create(kind, **options)
 
 
@@ -96,7 +96,7 @@ def test_a_pickle_in_place_of_the_safetensors_and_frequencies_held_twice(tmp_pat
     with pytest.raises(ValueError, match=r"holds neither .*safetensors nor .*bin"):
         diffusers.read(folder, network)
     (folder / "diffusion_pytorch_model.bin").touch()
-    monkeypatch.setattr(diffusers.torch_file, "load", lambda path: arrays)
+    monkeypatch.setattr(torch_file, "load", lambda path: arrays)
     found = diffusers.read(folder, network)
     expected = diffusers.read(NETWORKS / "ncsnpp_unet", network)
     assert_equal(found.ema | found.fixed, expected.ema | expected.fixed)
@@ -121,7 +121,7 @@ def test_export_of_the_import_is_the_file(name, tmp_path):
 def test_a_network_of_adm_s_line_goes_out_as_it_came_in(tmp_path):
     """Three maps of attention are one here, and three again."""
     config = json.loads((LATENT / "config.json").read_text())
-    name, options = diffusers.network_options(config)
+    name, options = diffusers_unet.network_options(config)
     network = Network.create(name, **options)
     assert (name, options["head_channels"], options["num_groups"]) == ("guided_unet", 4, 4)
     weights = diffusers.read(LATENT, network)
@@ -135,7 +135,7 @@ def test_a_network_of_adm_s_line_goes_out_as_it_came_in(tmp_path):
         ({"norm_eps": 1e-6}, "norm_eps is 1e-06, not 1e-05"),
     ):
         with pytest.raises(ValueError, match=message):
-            diffusers.network_options(config | change)
+            diffusers_unet.network_options(config | change)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_import_of_the_export_is_the_same_bit_for_bit(name, options, tmp_path):
 )
 def test_config_json_round_trips(name, options):
     network = Network.create(name, **options)
-    kind, found = diffusers.network_options(json.loads(json.dumps(diffusers.config_of(network))))
+    kind, found = diffusers_unet.network_options(json.loads(json.dumps(diffusers_unet.config_of(network))))
     assert kind == name
     wide = {"attention_groups": None} if options.get("nf") == 128 else {}
     assert {option: found[option] for option in options} == options | {o: v for o, v in wide.items() if o in options}
@@ -229,7 +229,7 @@ def test_weights_that_do_not_fit_are_listed(tmp_path):
 )
 def test_what_our_networks_cannot_be_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        diffusers.network_options(config_of("ddpm_unet") | change)
+        diffusers_unet.network_options(config_of("ddpm_unet") | change)
 
 
 @pytest.mark.parametrize(

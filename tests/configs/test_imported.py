@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 import samplers
 import sde_lib
-from checkpoints import diffusers, edm
+from checkpoints import diffusers_unet, edm
 from checkpoints.layout import check_network
 from data import SOURCES
 from experiment import importing
@@ -134,7 +134,7 @@ def test_it_is_locked_and_means_the_public_network(path: str) -> None:
     settings = samplers.Settings(**config.sampling)
     assert {settings.method, *config.eval.samplers} <= set(samplers.METHODS)
     if "diffusers" in path:
-        kind, options = diffusers.network_options(published_folder(name))
+        kind, options = diffusers_unet.network_options(published_folder(name))
     else:
         kind, options = edm.network_options("EDMPrecond", published_snapshot(name))
         assert config.model.preconditioning == "edm"

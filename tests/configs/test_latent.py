@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 import samplers
 import sde_lib
-from checkpoints import diffusers
+from checkpoints import diffusers_unet
 from checkpoints.layout import check_network
 from data import SOURCES
 from experiment.build import network
@@ -80,7 +80,7 @@ def test_its_network_is_the_published_one(path: str) -> None:
         assert built.count() // 10**6 == 294, "as published, in whole millions"
         return
     assert built.count() == 274_056_163
-    check_network(path, built, *diffusers.network_options({"_class_name": "UNet2DModel"} | CELEBAHQ))
+    check_network(path, built, *diffusers_unet.network_options({"_class_name": "UNet2DModel"} | CELEBAHQ))
 
 
 def test_all_that_were_published_without_a_condition_are_there() -> None:
