@@ -102,6 +102,10 @@ def test_a_table_of_openais_file_is_that_of_its_merges(tmp_path):
     lines = ['"bpe_simple_vocab_16e6.txt#version: 0.2', *map(" ".join, merges), ""]
     (tmp_path / "bpe.txt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     assert Pieces.of_openai(tmp_path / "bpe.txt.gz") == Pieces.of_merges(merges)
+    with pytest.raises(FileNotFoundError, match=r"no table of OpenAI's CLIP: there is no bpe_simple"):
+        OpenAITokenizer.in_folder(tmp_path)
+    (tmp_path / "bpe_simple_vocab_16e6.txt").write_text("\n".join(lines))
+    assert OpenAITokenizer.in_folder(tmp_path, 9).pieces == Pieces.of_merges(merges)
     (tmp_path / "bpe.txt.gz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"bpe\.txt\.gz cannot be read"):
         Pieces.of_openai(tmp_path / "bpe.txt.gz")

@@ -57,6 +57,18 @@ def test_it_visits_the_published_levels(name: str) -> None:
     assert visited[-1] == 0 and settings.denoised == (times[-1] > 0)
 
 
+def test_its_clip_has_the_options_of_its_code() -> None:
+    """clip/config.yaml of glide-text2im, in our names; of the base's pictures and noise."""
+    config, base = config_of("clip"), config_of("base")
+    sizes = {"patch_size": 4, "vocabulary": 65536, "tokens": 77, "projection_dim": 512, "num_scales": 1000}
+    towers = {"image_width": 768, "image_layers": 12, "image_heads": 12}
+    towers |= {"text_width": 512, "text_layers": 12, "text_heads": 8, "activation": "gelu", "key_bias": False}
+    given = config.model.to_dict()
+    assert {name: given[name] for name in sizes | towers} == sizes | towers
+    assert (config.model.noise_label, config.training.loss) == ("index", "contrastive")
+    assert config.sde == base.sde and config.data.image_size == base.data.image_size
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_has_as_many_parameters_as_others_count(name: str) -> None:

@@ -15,6 +15,7 @@ import samplers
 from configs.glide import base, clip
 from configs.text import scenes, scenes_clip
 from configs.vp import digits
+from editing import telling
 from evaluation import ingredients
 from experiment import Refusal, build, load, refusing
 from experiment.sampling import GUIDE, guided
@@ -211,6 +212,8 @@ def test_what_cannot_guide_is_refused(runs: dict[str, str], tmp_path: Path) -> N
         build(without_texts(guide=str(tmp_path / "clean")))
     with pytest.raises(ValueError, match=r"reads texts, and its data\.tokenizer is ''"):
         build(without_texts(guide=str(tmp_path / "silent")))
+    with pytest.raises(ValueError, match=r"sampling\.prompt is '', and sampling\.guide .* guides to what a text says"):
+        telling.check(build(without_texts(guide=runs["clip"])))
     with pytest.raises(ValueError, match=r"has data\.image_size 16, and this run 8"):
         build(digits_guided(runs["clip"]))
 

@@ -6,10 +6,15 @@ its columns (Radford et al. 2021, arXiv:2103.00020, sec. 2.3), of images that ar
 the noise is told (Nichol et al. 2022, arXiv:2112.10741, sec. 2.4 and 4.2). s is learned, and no step leaves it above
 100.
 
+The loss is least where the logit is log p(x_t, caption) / (p(x_t) p(caption)) but for a constant (van den Oord et al.
+2018, arXiv:1807.03748): rows alone would leave open a function of the image, and columns one of the caption. So the
+gradient of the logit in x_t is that of log p(caption | x_t), by which samples are guided as by a classifier.
+
 The matrix is that of the whole batch, whose features all devices gather, so that the loss does not depend on their
-number. Equal captions are equally right: where a batch has a caption n times, each of the n has the share 1 / n of the
-target, and the least that the loss can be is log n. Without this a small grammar, of which a batch holds many a caption
-twice, would punish what is right.
+number. Equal captions, of which a batch of a small grammar holds many, are equally right: where a caption is there n
+times, each of the n has the share 1 / n of the target, and the least that the loss can be is log n. As equal captions
+have equal features, the mean over the batch, and so its gradient, is what it would be if each example had its own pair
+alone as the target; the scores of each example, and what counts as right, are not.
 """
 
 import dataclasses
