@@ -22,7 +22,7 @@ from conditions.readers import Reader, TokenReader
 from conditions.tokenizers import Tokenizer
 from data import Source
 from data.geometry import LABELS
-from experiment import ranges
+from experiment import made, ranges
 from experiment.experiment import Experiment, image_shape, options_of
 from experiment.text_encoder import FrozenReader
 from limits import SEED
@@ -411,6 +411,11 @@ def of_told(experiment: Experiment) -> Broken:
         yield (
             "sampling.prompt is '', and there is no test set whose captions could stand for it; say in words what the "
             "pictures are to show"
+        )
+    if made.needed(experiment.conditioner).parts and not len(experiment.source.test):
+        yield (
+            f"model.upsampling is {config.model.upsampling}, and there are no test images to make smaller and enlarge; "
+            "draw with another run, and name this one as its sampling.upsampler"
         )
     if options.get("image_channels", 0):
         yield (
