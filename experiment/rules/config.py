@@ -1,0 +1,158 @@
+"""The rules of a config by itself, and of the modes that it is for: its fields must not contradict each other."""
+
+from ml_collections import ConfigDict
+
+import sde_lib
+from autoencoders import CODECS
+from experiment import ranges
+from experiment.experiment import options_of
+from experiment.rules.base import Broken, check
+from limits import SEED
+from models import AUTOENCODERS, CLASSIFIERS, DISCRIMINATORS, MATCHERS, MODELS, TEXT_ENCODERS
+from sde_lib.parameterization import BLIND_TO_NOISE
+from sde_lib.prediction import begins_in_noise
+
+LEAST_FOR_INCEPTION = 10
+"""The splits of the Inception Score, none of which may be empty."""
+
+
+def check_config(config: ConfigDict) -> None:
+    """Refuse, with a ValueError, a config in which a field is out of its range or fields contradict each other."""
+    ranges.check_config(config)
+    check(of_config(config))
+
+
+def of_config(config: ConfigDict) -> Broken:
+    """The rules of a config by itself: its fields must not contradict each other."""
+    model, training, sampling, evaluate = config.model, config.training, config.sampling, config.eval
+    if training.continuous and model.noise_label in sde_lib.LEVEL_LABELS:
+        yield (
+            f"model.noise_label {model.noise_label!r} counts noise levels, and training.continuous is True; set it to "
+            f"False, or take one of {', '.join(sde_lib.NOISE_LABELS)}"
+        )
+    if not training.continuous and (scales := model.get("num_scales", 0)) < 2:
+        yield (
+            f"training.continuous is False and model.num_scales {scales}: say how many noise levels (published: 1000)"
+        )
+    if sampling.grid == "levels" and training.continuous:
+        yield "sampling.grid 'levels' is for networks trained on noise levels (training.continuous=False); use uniform"
+    trained = [name for name in MODELS if name not in (*DISCRIMINATORS, *TEXT_ENCODERS)]
+    if model.name in DISCRIMINATORS:
+        yield (
+            f"model.name is {model.name!r}, which the training of an autoencoder makes for itself, by the fields "
+            f"training.disc_*; take one of {', '.join(trained)}"
+        )
+    if model.name in TEXT_ENCODERS:
+        yield (
+            f"model.name is {model.name!r}, which reads texts and comes from published files; what is trained is one "
+            f"of {', '.join(trained)}"
+        )
+    if model.name in (*CLASSIFIERS, *MATCHERS) and model.preconditioning != "none":
+        kind = "a classifier" if model.name in CLASSIFIERS else "a CLIP"
+        yield (
+            f"model.preconditioning is {model.preconditioning!r}, and {model.name} is {kind}, whose input is "
+            "scaled in its own way; set it to 'none'"
+        )
+    if model.name in AUTOENCODERS and (model.preconditioning != "none" or config.data.uniform_dequantization):
+        yield (
+            f"model.preconditioning is {model.preconditioning!r} and data.uniform_dequantization "
+            f"{config.data.uniform_dequantization}, and {model.name} is an autoencoder, which takes them as they are: "
+            "set these to 'none' and False"
+        )
+    if model.name in AUTOENCODERS and config.data.codec not in CODECS:
+        yield (
+            f"data.codec is {config.data.codec!r}, and {model.name} is an autoencoder, which takes images as they are "
+            f"stored; set it to {' or '.join(CODECS)}"
+        )
+    yield from _of_reader(config)
+    for bound in ("sigma_min", "sigma_max"):
+        if model.get(bound) is not None and bound in config.sde and model[bound] != config.sde[bound]:
+            yield (
+                f"model.{bound} is {model[bound]} and sde.{bound} {config.sde[bound]}; the network divides by the "
+                "process's sigma, so the two must be equal"
+            )
+    if evaluate.seed + evaluate.seeds - 1 > SEED.high:
+        yield (
+            f"eval.seed is {evaluate.seed} and eval.seeds {evaluate.seeds}; the last seed, the sum less 1, must be at "
+            f"most {SEED.high}"
+        )
+    if evaluate.reference_stats and not evaluate.inception:
+        yield (
+            f"eval.reference_stats is {evaluate.reference_stats!r} and eval.inception is empty; statistics are of the "
+            "features of that network: give eval.inception its weights, or leave eval.reference_stats empty"
+        )
+    if evaluate.inception and evaluate.enable_sampling and evaluate.num_samples < LEAST_FOR_INCEPTION:
+        yield (
+            f"eval.num_samples is {evaluate.num_samples}; with eval.inception it must be at least "
+            f"{LEAST_FOR_INCEPTION}, the splits of the Inception Score"
+        )
+    if evaluate.ema_std and not evaluate.ema:
+        yield (
+            f"eval.ema_std is {evaluate.ema_std}, the width of an average, and eval.ema False, the raw weights; set "
+            "eval.ema to True, or eval.ema_std to 0"
+        )
+    begin, end = evaluate.begin_step, evaluate.end_step
+    if end and begin > end:
+        yield f"eval.begin_step is {begin} and eval.end_step {end}, a range without a step; the former may not be above"
+    if end and evaluate.checkpoint >= 0:
+        yield f"eval.checkpoint is {evaluate.checkpoint} and eval.end_step {end}; give one step or a range, not both"
+    if not end and (begin or evaluate.wait_minutes):
+        yield (
+            f"eval.begin_step is {begin} and eval.wait_minutes {evaluate.wait_minutes} without an eval.end_step; "
+            "a range needs its last step"
+        )
+
+
+def of_noise(config: ConfigDict, sde: sde_lib.AffineSDE) -> Broken:
+    """The rules of a config and its noise process."""
+    if sde.num_levels and begins_in_noise(sde) and config.model.prediction in BLIND_TO_NOISE:
+        yield (
+            f"model.prediction is {config.model.prediction!r}, and the last level of the chain has no signal "
+            "(sde.zero_snr), of which such a network says nothing; set it to 'v' or 'x0', or leave zero_snr False"
+        )
+
+
+def _of_reader(config: ConfigDict) -> Broken:
+    """The rules of a network and of the field that names what reads texts for it."""
+    options, data, network = options_of(config), config.data, repr(config.model.name)
+    tokens, features = options.get("tokens", 0), options.get("text_dim", 0)
+    if data.text_encoder and data.tokenizer:
+        yield (
+            f"data.text_encoder is {data.text_encoder!r} and data.tokenizer {data.tokenizer!r}; a text encoder has a "
+            "tokenizer of its own: leave one of them ''"
+        )
+    if data.tokenizer and features:
+        yield (
+            f"data.tokenizer is {data.tokenizer!r}, and model.name {network} is told features of texts and not their "
+            "tokens; name a data.text_encoder, and leave it ''"
+        )
+    for field, reads in (("tokenizer", tokens), ("text_encoder", features)):
+        if data[field] and not reads:
+            other = (
+                "is told tokens: name a data.tokenizer, and leave it ''" if tokens else "reads no texts; set it to ''"
+            )
+            yield f"data.{field} is {data[field]!r}, and model.name {network} {other}"
+
+
+def of_images(config: ConfigDict, mode: str) -> Broken:
+    """The rules of a mode that draws images or measures them."""
+    if config.model.name in (*CLASSIFIERS, *MATCHERS):
+        kind = "a classifier" if config.model.name in CLASSIFIERS else "a CLIP"
+        yield (
+            f"--mode={mode} is not for {kind}, and model.name is {config.model.name!r}; --mode=train and "
+            "evaluate are, and sampling.guide=FOLDER lets it guide another run"
+        )
+    if mode in ("edit", "compare") and config.sampling.upsampler:
+        yield (
+            f"--mode={mode} is of a run's own samples, and sampling.upsampler is {config.sampling.upsampler!r}; leave "
+            "it ''"
+        )
+    if config.model.name in AUTOENCODERS and mode in NO_SAMPLES:
+        yield (
+            f"--mode={mode} draws samples, and model.name is {config.model.name!r}, an autoencoder, which has none to "
+            "draw; --mode=evaluate measures its reconstructions, and data.codec=FOLDER trains a model of its latents"
+        )
+
+
+NO_SAMPLES = ("sample", "edit", "compare", "reproduce")
+"""Modes that draw samples, which an autoencoder alone does not."""
