@@ -142,6 +142,11 @@ def of_images(config: ConfigDict, mode: str) -> Broken:
             f"--mode={mode} is not for {kind}, and model.name is {config.model.name!r}; --mode=train and "
             "evaluate are, and sampling.guide=FOLDER lets it guide another run"
         )
+    if mode == "edit" and config.model.get("upsampling"):
+        yield (
+            f"--mode=edit has no smaller picture to tell, and model.upsampling is {config.model.upsampling}: this "
+            "network enlarges one; edit with the run whose samples it enlarges"
+        )
     if mode in ("edit", "compare") and config.sampling.upsampler:
         yield (
             f"--mode={mode} is of a run's own samples, and sampling.upsampler is {config.sampling.upsampler!r}; leave "

@@ -255,7 +255,7 @@ def test_an_upsampler_alone_enlarges_the_test_set(runs, told) -> None:
 
 
 def test_an_upsampler_edits_nothing(runs) -> None:
-    with pytest.raises(Refusal, match="enlarges pictures, and --mode=edit changes them"):
+    with pytest.raises(Refusal, match=r"--mode=edit has no smaller picture to tell, and model\.upsampling is 2"):
         main.run("edit", upsampler(prompt=PROMPT), str(runs["upsampler"]))
 
 
