@@ -158,6 +158,8 @@ def facts_of(
         "checkpoint": step,
         "weights": weights,
     }
+    if skipped := experiment.config.data.clip_skip:
+        facts["clip_skip"] = skipped
     if experiment.sampled_classes:
         facts["class"] = label if label >= 0 else "each in turn"
     return {**settings, **facts, **cascade.about(experiment)}

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 import sde_lib
 from autoencoders import Codec
-from experiment import fields, likelihood
+from experiment import fields, likelihood, made
 from experiment.build import build, of_run
 from experiment.cascade import Cascade, drawer_of
 from experiment.config_files import canonical
@@ -70,13 +70,17 @@ class Run:
         """(x [b, ...], t [b]) -> `Prediction`, compiled; one network evaluation, without guidance and threshold.
 
         A network that is told where a jump ends takes s [b] too: ``sde_lib.jump_fn(run.sde, run.prediction)`` jumps.
-        One of classes is told ``sampling.label`` where that names one, and else no class.
+        One of classes is told ``sampling.label`` where that names one, and else no class; one of texts the text of
+        ``sampling.prompt`` where that is one, and else no text.
         """
         experiment, label = self.experiment, self.experiment.settings.label
+        said = experiment.prompts if len(experiment.prompts) == 1 else ()
+        told = experiment.told(0, 1, given=made.needed(experiment.conditioner).fields, said=said)
+        told = {name: one for name, one in told.items() if name != "label" or label >= 0}
 
         @network_jit
         def predict(variables: dict[str, Any], x: Array, t: Array, *s: Array) -> sde_lib.Prediction:
-            condition = experiment.condition({"label": jnp.full(len(x), label) if label >= 0 else None})
+            condition = experiment.condition({name: jnp.repeat(one, len(x), axis=0) for name, one in told.items()})
             return experiment.predict_fn(variables, condition=condition)(x, t, *s)
 
         told_end = experiment.parameterization.told_end

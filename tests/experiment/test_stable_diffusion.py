@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -377,3 +378,15 @@ def test_an_inpainting_network_is_imported_and_says_what_it_needs(tmp_path: Path
     assert black.shape == (1, 32, 32, 3) and not np.array_equal(black, white)
     with pytest.raises(ValueError, match=r"needs the field 'beside' of each example"):
         run.sampler()(jax.random.key(0), 1)
+
+
+@pytest.mark.slow
+def test_the_prediction_of_a_run_is_told_its_prompt_or_no_text(imported: Any) -> None:
+    """By the first evaluation of the recorded pipeline, of two pictures without a prompt and with one each."""
+    recorded = np.load(REFERENCE / "sd_pipeline" / "steps.npz")
+    x, expected = nhwc(recorded["ddim/model_input_0"]), nhwc(recorded["ddim/model_output_0"])
+    t = np.full(1, (recorded["ddim/timesteps"][0] + 1) / 1000, np.float32)
+    for place, prompt in ((0, ""), (2, runs_of("sd_pipeline")["ddim"]["prompts"][0])):
+        run = load(imported("sd_pipeline"), sampling={"prompt": prompt, "height": 32, "width": 48})
+        eps = run.prediction(jnp.asarray(x[place : place + 1]), jnp.asarray(t)).eps
+        np.testing.assert_allclose(eps, expected[place : place + 1], atol=2e-5 * np.abs(expected).max(), rtol=0)
