@@ -255,6 +255,29 @@ def test_what_has_no_counterpart_is_named(name: str, steps: int, fields: dict, m
     assert str(error.value).startswith(name) and "\n" not in str(error.value)
 
 
+def test_ddim_steps_out_of_noise_as_it_does_just_below(x64) -> None:
+    """From a last level with alpha 1e-7 in place of 0 the states are the same, also where 7 does not divide 1000."""
+    shifted = sde_lib.create("discrete", schedule="sqrt_linear", beta_min=0.85, beta_max=12.0, zero_snr=True)
+    betas = np.array(shifted.schedule.betas)
+    assert betas[-1] == 1.0
+    betas[-1] = 1.0 - (1e-7 / shifted.levels(1000)[0][-2]) ** 2
+    fields = '{"timestep_spacing": "trailing", "prediction_type": "v_prediction", "clip_sample": false}'
+    x, found = jax.random.normal(jax.random.key(0), (3, 2)), []
+    for sde in (shifted, sde_lib.create("discrete", schedule="table", betas=tuple(betas))):
+        process, times, made = course(sde, "DDIMScheduler", fields, 7, eta=0.3)
+        levels = sde_lib.NoiseLevels(process, 1000, exact=False)
+        said = lambda x, c: jnp.sin(x) + c[:, None] / 1000  # noqa: E731
+        predict = sde_lib.parameterization("v", "index").predict_fn(levels, said)
+        run = compiled(
+            lambda x, made=made, times=times, predict=predict, process=process: (
+                samplers.sample(made.solver(process, predict), jax.random.key(1), x, times, trajectory=True).trajectory
+            )
+        )
+        found.append(np.asarray(run(x)))
+    assert found[0].shape == (8, 3, 2)
+    np.testing.assert_allclose(*found, atol=1e-6)
+
+
 def test_a_text_that_is_no_json_of_fields_is_named() -> None:
     for text, message in (("", "has not kept"), ("{", "is no JSON"), ("[1]", r"is '\[1\]'; needed are fields by name")):
         settings = samplers.Settings(method="DDIMScheduler", steps=5, scheduler_config=text)
