@@ -33,21 +33,23 @@ def test_the_first_level_stays_and_the_last_has_no_signal() -> None:
 
 
 def test_between_levels_alpha_falls_to_0_at_a_finite_rate(x64) -> None:
-    sde, n = chain(), 20
-    levels = jnp.arange(1, n + 1) / n
-    np.testing.assert_allclose(sde.alpha(levels), sde.levels(n)[0], rtol=1e-10)
-    np.testing.assert_allclose(sde.sigma(levels), sde.levels(n)[1], rtol=1e-10)
-    half = jnp.asarray(1.0 - 0.5 / n)
-    np.testing.assert_allclose(sde.alpha(half), 0.5 * sde.levels(n)[0][-2], rtol=1e-10)
-    for t in (0.31, 0.97, 0.999):
-        t, h = jnp.asarray(t), 1e-6
-        found = sde.rates(t)
-        for rate, of in zip(found, (sde.alpha, sde.sigma), strict=True):
-            np.testing.assert_allclose(rate, (of(t + h) - of(t - h)) / (2 * h), rtol=1e-5)
-    np.testing.assert_allclose(sde.rates(jnp.ones(())), (-n * sde.levels(n)[0][-2], 0.0), atol=1e-10)
-    step = sde.transition(jnp.asarray(0.5), jnp.ones(()))
-    np.testing.assert_allclose([step.scale, step.std], [0.0, 1.0])
-    assert sde.schedule.integral(jnp.ones(()), jnp.ones(())) == 0.0
+    sde, n, h = chain(), 20, 1e-6
+    levels, inner = jnp.arange(1, n + 1) / n, jnp.array([0.31, 0.97, 0.999])
+    alpha, sigma = sde.levels(n)
+
+    @compiled
+    def found(levels, inner):
+        both = lambda t: jnp.stack([sde.alpha(t), sde.sigma(t)])  # noqa: E731
+        end, half, step = jnp.ones(()), jnp.asarray(1.0 - 0.5 / n), sde.transition(jnp.asarray(0.5), jnp.ones(()))
+        steepness = jnp.stack(sde.rates(inner)), (both(inner + h) - both(inner - h)) / (2 * h)
+        return both(levels), sde.alpha(half), steepness, sde.rates(end), step, sde.schedule.integral(end, end)
+
+    at_levels, halfway, (rates, differences), at_end, step, nothing = found(levels, inner)
+    np.testing.assert_allclose(at_levels, [alpha, sigma], rtol=1e-10)
+    np.testing.assert_allclose(halfway, 0.5 * alpha[-2], rtol=1e-10)
+    np.testing.assert_allclose(rates, differences, rtol=1e-5)
+    np.testing.assert_allclose(at_end, (-n * alpha[-2], 0.0), atol=1e-10)
+    assert (step.scale, step.std, nothing) == (0.0, 1.0, 0.0)
 
 
 METHODS = {
