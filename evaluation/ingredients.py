@@ -97,8 +97,9 @@ def _of_upsampler(experiment: Experiment, said: Sequence[str]) -> dict[str, Any]
     if upsampler is None:
         return {}
     found = _of_model(upsampler) | of_sampler(upsampler.settings_of(upsampler.settings.method))
-    if upsampler.reader:
-        found["texts"] = [texts.digest(of, upsampler.reader) for of in (said, upsampler.negative)]
+    found |= {f"{ahead}texts": texts.digest(said, reader) for ahead, reader in upsampler.readers.items()}
+    if upsampler.reader and upsampler.negative:
+        found["negative"] = texts.digest(upsampler.negative, upsampler.reader)
     if upsampler.guide:
         found["guide"] = _of_model(upsampler.guide)
     return {"upsampler": found | _of_upsampler(upsampler, said)}

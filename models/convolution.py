@@ -41,7 +41,7 @@ def _sum_of_products(x: Array, kernel: Array, pad: int) -> Array:
     b, h, w, c = _neighbours(x, pad)[0].shape
     factors = zip(_neighbours(x, pad), kernel.reshape(9, c, -1), strict=True)
     parts = [lax.dot(materialized(a.reshape(-1, c)), k, preferred_element_type=summed_in(x)) for a, k in factors]
-    return sum(parts).astype(x.dtype).reshape(b, h, w, -1)
+    return sum(parts[1:], parts[0]).astype(x.dtype).reshape(b, h, w, -1)
 
 
 def _neighbours(x: Array, pad: int) -> list[Array]:

@@ -40,7 +40,7 @@ def compiler_options(dtype: DTypeLike | None = None) -> dict[str, str]:
 
 def network_jit(function: Callable[..., Any], dtype: DTypeLike | None = None, **options: Any) -> Callable[..., Any]:
     """`jax.jit`, of a program that is mostly a network that computes in `dtype`: with `compiler_options`."""
-    return jax.jit(function, compiler_options=compiler_options(dtype), **options)
+    return jax.jit(function, compiler_options=compiler_options(None if dtype is None else jnp.dtype(dtype)), **options)
 
 
 def is_half(dtype: DTypeLike | None) -> bool:

@@ -547,7 +547,7 @@ def test_another_folder_of_pictures_has_its_own_bits(tmp_path: Path, monkeypatch
         spent, converged = np.zeros(len(keys), int), np.ones(len(keys), bool)
         return {"bits": image.mean(axis=(1, 2, 3)), "evaluations": spent, "converged": converged}
 
-    monkeypatch.setattr(base, "network_jit", lambda function: function)
+    monkeypatch.setattr(base, "network_jit", lambda function, dtype: function)
     monkeypatch.setattr(Bits, "compute", mean)
 
     def reported() -> float:

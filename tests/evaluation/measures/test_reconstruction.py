@@ -27,6 +27,8 @@ N = 8
 class Darker:
     """A KL autoencoder whose reconstructions are too dark by so many of 255 levels, and whose posteriors are known."""
 
+    dtype = None
+
     def __init__(self, by: float):
         self.by = by
 
