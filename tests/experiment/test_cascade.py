@@ -110,6 +110,7 @@ def test_it_is_the_same_whoever_draws_it_and_its_keys_are_its_own(runs, told) ->
     assert started.small.x.shape == (7, 16, 16, 3) and started.x.shape == (7, 32, 32, 3)
 
 
+@pytest.mark.slow
 def test_what_is_enlarged_is_enlarged_again(runs, told) -> None:
     drawn = in_stages(runs, PROMPT, "further").all_of(KEY, 3)
     assert [each.x.shape[1] for each in (drawn, drawn.small, drawn.small.small)] == [64, 32, 16]
@@ -170,6 +171,7 @@ def test_what_does_not_fit_is_refused_in_a_line(runs, tmp_path: Path) -> None:
         build(of_eight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "change", "message"),
     [
@@ -225,6 +227,7 @@ def test_another_upsampler_draws_anew(runs, tmp_path: Path, base: dict, larger: 
     assert about(str(tmp_path / "other"), **base) != before
 
 
+@pytest.mark.slow
 def test_weights_of_an_upsampler_count_and_are_its_own(runs, tmp_path: Path) -> None:
     """Every one of them changes what samples of the run depend on, as does the average of another step."""
     experiment = build(config(upsampler=str(runs["upsampler"])))
@@ -254,6 +257,7 @@ def test_an_upsampler_alone_enlarges_the_test_set(runs, told) -> None:
     assert sampling.UPSAMPLER not in first
 
 
+@pytest.mark.slow
 def test_an_upsampler_edits_nothing(runs) -> None:
     with pytest.raises(Refusal, match=r"--mode=edit has no smaller picture to tell, and model\.upsampling is 2"):
         main.run("edit", upsampler(prompt=PROMPT), str(runs["upsampler"]))

@@ -61,6 +61,7 @@ def measured(own: Exact) -> np.ndarray:
     return np.asarray(run(jnp.asarray(own.source.test.arrays["image"]))["bits"], np.float64)
 
 
+@pytest.mark.slow
 def test_bits_are_those_of_the_picture_given_the_smaller_one() -> None:
     x = np.random.default_rng(0).normal(size=(N, *SHAPE)).astype(np.float32)
     expected = nats_of(x.astype(np.float64), x.astype(np.float64)) / np.log(2) / x[0].size
