@@ -327,8 +327,6 @@ def test_a_run_keeps_the_scheduler_of_its_folder_and_samples_as_others_built_fro
     config.sampling.scheduler = "HeunDiscreteScheduler"
     with pytest.raises(Refusal, match=r"HeunDiscreteScheduler, as diffusers builds .* beta_start 0\.00085, here sde"):
         main.prepare("sample", config, str(tmp_path / "run"))
-    with pytest.raises(Refusal, match="--mode=edit leads a sampler on its way, and HeunDiscreteScheduler steps"):
-        main.prepare("edit", config, str(tmp_path / "run"))
     with pytest.raises(ValueError, match="DDIMScheduler is built from the scheduler_config"):
         config.sampling.scheduler = "DDIMScheduler"
         build(config, needs_data=False)
