@@ -1,5 +1,6 @@
 """Stable Diffusion 1, 2 and XL from prompt to picture: folders and single files become runs that draw as theirs do."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -15,11 +16,13 @@ from checkpoints import (
     compvis,
     compvis_unet,
     diffusers,
+    diffusers_autoencoder,
+    diffusers_text_unet,
     safetensors_file,
     stable_diffusion_file,
     text_encoder,
 )
-from checkpoints.layout import effective_options
+from checkpoints.layout import effective_options, spill
 from configs.stable_diffusion import file as file_config
 from configs.stable_diffusion import folder as folder_config
 from experiment import Refusal, load
@@ -390,3 +393,56 @@ def test_the_prediction_of_a_run_is_told_its_prompt_or_no_text(imported: Any) ->
         run = load(imported("sd_pipeline"), sampling={"prompt": prompt, "height": 32, "width": 48})
         eps = run.prediction(jnp.asarray(x[place : place + 1]), jnp.asarray(t)).eps
         np.testing.assert_allclose(eps, expected[place : place + 1], atol=2e-5 * np.abs(expected).max(), rtol=0)
+
+
+def as_single_file(folder: Path, file: Path) -> None:
+    """The networks of a folder of XL in one file, under the names that Stability's code has for them."""
+
+    def tensors(part: str, name: str, options: dict, reader: Any, places: Any) -> dict[str, np.ndarray]:
+        network = Network.create(name, **options)
+        return spill(network, places(network), reader.read(folder / part, network).variables(ema=True))
+
+    found = tensors("unet", *diffusers_text_unet.describe(folder / "unet"), diffusers_text_unet, compvis_unet.places)
+    of_pictures = tensors("vae", *diffusers_autoencoder.describe(folder), diffusers_autoencoder, compvis.places)
+    found |= {compvis.FIRST_STAGE + name: array for name, array in of_pictures.items()}
+    for part, prefix, openai in (
+        ("text_encoder", "conditioner.embedders.0.transformer.text_model.", False),
+        ("text_encoder_2", "conditioner.embedders.1.model.", True),
+    ):
+        tower = text_encoder.Tower(prefix, openai)
+        where = functools.partial(text_encoder.places, tower=tower)
+        found |= tensors(part, *text_encoder.describe(folder / part), text_encoder, where)
+    for query in [name for name in found if ".in_proj.query." in name]:  # one tensor there
+        parts = [found.pop(query.replace(".query.", f".{part}.")) for part in ("query", "key", "value")]
+        found[query.replace(".in_proj.query.", ".in_proj_")] = np.concatenate(parts)
+    safetensors_file.save(file, {name: np.ascontiguousarray(array) for name, array in found.items()})
+
+
+@pytest.mark.slow
+def test_xl_in_a_single_file_draws_as_its_folder(narrow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two towers of two layouts, sizes and pooled text: the latents of the recorded pipeline."""
+    monkeypatch.setattr(stable_diffusion_file, "SIZE_FEATURES", 8)
+    described, heads = text_encoder.state_dict_options, {"conditioner.embedders.0.transformer.text_model.": 2}
+    monkeypatch.setattr(
+        text_encoder,
+        "state_dict_options",
+        lambda arrays, tower: described(arrays, tower, heads=heads.get(tower.prefix, 4)),
+    )
+    folder, file = REFERENCE / "sdxl", tmp_path / "xl.safetensors"
+    as_single_file(folder / "model", file)
+    given = [("data.tokenizer", f"clip:{folder / 'model' / 'tokenizer'}"), ("data.image_size", "32")]
+    config = override(file_config.get_config(str(file)), given)
+    assert (config.model.pooled_dim, config.sampling.guidance, config.model.prediction) == (16, 5.0, "eps")
+    main.run("import", config, str(tmp_path / "run"), str(file))
+    recorded, said = np.load(folder / "pictures.npz"), runs_of("sdxl")["euler"]
+    for field in ("prompts", "negative_prompt"):
+        (tmp_path / field).write_text("\n".join(said[field]))
+    np.save(tmp_path / "start.npy", nhwc(recorded["latents"]))
+    chosen = {"scheduler": said["scheduler"], "steps": said["steps"], "keep_latents": True}
+    chosen |= {"prompt": f"@{tmp_path / 'prompts'}", "negative_prompt": f"@{tmp_path / 'negative_prompt'}"}
+    chosen |= {"start": tmp_path / "start.npy"}
+    changes = [(f"sampling.{field}", str(value)) for field, value in chosen.items()]
+    main.run("sample", main.config_of(None, str(tmp_path / "run"), changes), str(tmp_path / "run"))
+    (drawn,) = (tmp_path / "run" / "samples").glob("*.npz")
+    expected = nhwc(recorded["euler/latents"])
+    np.testing.assert_allclose(np.load(drawn)["latents"], expected, atol=1e-4 * np.abs(expected).max(), rtol=0)

@@ -144,6 +144,11 @@ def test_a_run_is_trained_and_sampled_with_its_text_encoder_and_knows_it_again(t
     moved.sampling.prompt = "a large blue seven"
     main.run("sample", moved, str(tmp_path / "read"))
     assert len(inputs["files"]["data.text_encoder"]) == 64
+    other = tiny(clip_skip=1)
+    other.sampling.prompt = "a large blue seven"
+    main.prepare("sample", other, str(tmp_path / "read"))  # a run is sampled with any, and trained on with its own
+    with pytest.raises(Refusal, match=r"begun with another config: data\.clip_skip \(saved 0, now 1\)"):
+        main.prepare("train", other, str(tmp_path / "read"))
     change(tmp_path / "moved" / "text_encoder" / "model.safetensors")
     with pytest.raises(Refusal, match=r"data\.text_encoder: the weights that it names are not those"):
         main.run("sample", moved, str(tmp_path / "read"))
