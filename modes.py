@@ -204,6 +204,8 @@ def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True)
     measured = likelihood and (config.eval.enable_bpd or config.eval.enable_vlb or bool(config.eval.measures))
     experiment = of_run(config, workdir, needs_data=measured or compared or of_test_set)
     evaluation.run.check(experiment, likelihood=likelihood)
+    if experiment.denoises and (config.eval.enable_sampling or not likelihood):
+        rules.check(rules.of_told(experiment))
     return experiment
 
 

@@ -1,7 +1,8 @@
-"""The frozen text encoders of a folder at the host: texts to the features of which a network is told, batch by batch.
+"""The frozen text encoders of a folder at the host: texts to the features of which a network is told.
 
-Each distinct text of a call is read once. The features are those that the published pipelines tell their networks
-(`checkpoints.text_folder`), padding too: no token is masked.
+Each distinct text of a call is read once, and by itself: each device takes one text at a time, so that its features are
+the same bits whichever texts are read with it, as a continued training needs them. They are those that the published
+pipelines tell their networks (`checkpoints.text_folder`), padding too: no token is masked.
 """
 
 import dataclasses
@@ -26,8 +27,8 @@ from experiment.weights import fingerprint
 from models.functional import Network, Variables
 from models.materialize import network_jit
 
-ROWS = 32
-"""How many texts a device takes at once."""
+BEGUN = 32
+"""How many texts a device is given before what it makes of them is fetched."""
 REMEMBERED = 128
 """Of how many texts the features stay in memory, which is up to 640 kB each."""
 
@@ -48,8 +49,9 @@ class Tower:
 
     @functools.cached_property
     def variables(self) -> Variables:
-        """Its weights."""
-        return self.weights()
+        """Its weights, on each local device."""
+        with jax.ensure_compile_time_eval():  # see `FrozenReader._computed`
+            return jax.device_put(on_each(self.weights(), jax.local_device_count()))
 
     @functools.cached_property
     def digest(self) -> str:
@@ -113,7 +115,7 @@ class FrozenReader:
         with self._one:
             found = {text: self._remembered[text] for text in texts if text in self._remembered}
             missing = [text for text in dict.fromkeys(texts) if text not in found]
-            for first in range(0, len(missing), most := ROWS * jax.local_device_count()):
+            for first in range(0, len(missing), most := BEGUN * jax.local_device_count()):
                 part = missing[first : first + most]
                 arrays = self._computed(part)
                 found |= {text: {name: array[i] for name, array in arrays.items()} for i, text in enumerate(part)}
@@ -134,14 +136,14 @@ class FrozenReader:
             del self._remembered[text]
 
     def _computed(self, texts: Sequence[str]) -> Fields:
-        """The features of so many texts as the devices take at once; copies of the last fill up to a power of two."""
-        rows = 2 ** (len(texts) - 1).bit_length()
-        filled = [*texts, *[texts[-1]] * (rows - len(texts))]
+        """The features of texts, of which each device takes one at a time."""
         with jax.ensure_compile_time_eval():  # the features of no text may be asked for while a program is traced
-            parts = [
-                [np.asarray(array)[: len(texts)] for array in function(on_each(tower.variables, rows), ids)]
+            begun = [
+                [function(tower.variables, on_devices(ids)) for ids in _groups(tower.tokenizer.encode(texts).ids)]
                 for tower, function in zip(self.towers, self._functions, strict=True)
-                for ids in [on_devices(tower.tokenizer.encode(filled).ids)]
+            ]
+            parts = [
+                [np.concatenate(arrays)[: len(texts)] for arrays in zip(*of_tower, strict=True)] for of_tower in begun
             ]
         found = {"text": np.concatenate([text for text, *_ in parts], axis=-1)}
         return found | ({"pooled": parts[-1][1]} if self.pooled else {})
@@ -155,6 +157,13 @@ class FrozenReader:
         """What a tower makes of tokens: their features, and XL's the projected ones where it projects."""
         said = network.module(variables)(ids, skip=self.skip + self.pooled, norm=not self.pooled)
         return (said.text, said.projected) if self.pooled and said.projected is not None else (said.text,)
+
+
+def _groups(ids: np.ndarray) -> list[np.ndarray]:
+    """The rows in groups of one a local device; copies of the last row fill up the last group."""
+    devices = jax.local_device_count()
+    filled = np.concatenate([ids, np.repeat(ids[-1:], -len(ids) % devices, axis=0)])
+    return np.split(filled, len(filled) // devices)
 
 
 def of_folder(field: str, path: str, skip: int = 0) -> FrozenReader:

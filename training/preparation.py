@@ -82,6 +82,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
         another architecture (CheckpointMismatch), or other data than the run was begun with.
     """
     rules.check(rules.of_training(experiment))
+    rules.check(rules.of_snapshots(experiment))
     config = experiment.config.training
     devices = create_devices(config.parallelism)
     check_batch_size(config.batch_size, config.accumulate)
@@ -176,6 +177,8 @@ def scores_of(experiment: Experiment, loss: Loss, parts: int, teacher: Teacher |
 def _encoder(experiment: Experiment, loss: Loss) -> Encoder:
     """From stored records to the examples of the loss."""
     config, codec = experiment.config, experiment.codec
+    if experiment.reader:
+        experiment.reader.nothing  # noqa: B018  (what dropped captions are told is read before a program is traced)
     taken: Codec = codec.bare() if loss.needs_pairs else codec  # pairs hold x itself
     return Encoder(
         taken,

@@ -171,3 +171,9 @@ def of_told(experiment: Experiment) -> Broken:
             f"model.image_channels is {options['image_channels']}: this network paints a part of a picture, which it "
             "must be told; --mode=edit gives it one"
         )
+
+
+def of_snapshots(experiment: Experiment) -> Broken:
+    """The rules of the samples that a training draws of its checkpoints."""
+    if experiment.config.training.snapshot_sampling and experiment.denoises:
+        yield from (f"{message}; or set training.snapshot_sampling to False" for message in of_told(experiment))

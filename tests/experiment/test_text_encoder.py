@@ -17,7 +17,7 @@ import main
 from checkpoints import safetensors_file, text_encoder
 from configs.text import scenes
 from data.source import take
-from experiment import Refusal, build, encoded
+from experiment import Refusal, build, encoded, rules
 from experiment.text_encoder import FrozenReader, Tower, of_folder
 from experiment.texts import Read
 from experiment.workdir import Workdir
@@ -106,6 +106,8 @@ def test_a_network_is_told_features_and_without_a_text_those_of_the_empty_one() 
     reader = experiment.source.train.reader  # type: ignore[attr-defined]
     assert experiment.batch_fields == ("image", "text") and batch["text"].shape == (2, 77, 24)
     np.testing.assert_array_equal(batch["text"], reader.read(list(batch["caption"]))["text"])
+    alone = of_folder("data.text_encoder", str(SD1)).read([batch["caption"][1]])["text"][0]
+    np.testing.assert_array_equal(batch["text"][1], alone, "whichever texts are read with it")
     condition = experiment.conditioner.encode(batch)
     keys = jax.random.split(jax.random.key(0), 2)
     dropped = jax.jit(lambda c: experiment.conditioner.drop(keys, c, 1.0))(condition)
@@ -255,3 +257,16 @@ def test_one_folder_may_hold_a_tower_and_its_tokenizer(tmp_path: Path) -> None:
         shutil.copytree(SD1 / part, tmp_path, dirs_exist_ok=True)
     reader = of_folder("data.text_encoder", str(tmp_path))
     assert reader.shapes == {"text": (77, 24)} and isinstance(build(tiny(tmp_path)).source.train, Read)
+
+
+def test_samples_that_nothing_is_said_of_are_refused_before_anything_compiles(tmp_path: Path) -> None:
+    """In training too, whose grids of samples are of test captions."""
+    config = tiny()
+    config.data.test_length = 0
+    with pytest.raises(Refusal, match=r"sampling\.prompt is '', .*; or set training\.snapshot_sampling to False"):
+        config.training.snapshot_sampling = True
+        main.prepare("train", config, str(tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"sampling\.prompt is '', and there is no test set"):
+        rules.check(rules.of_told(build(config)))
+    config.sampling.prompt = "a red three"
+    rules.check(rules.of_snapshots(build(config)))
