@@ -21,16 +21,18 @@ FLOAT32_OPTIONS = OPTIONS | {
 }
 
 
-@functools.cache
 def compiler_options(dtype: DTypeLike | None = None) -> dict[str, str]:
     """What XLA is told of a program that is mostly network; empty on GPU, TPU, and an XLA that has not got it.
 
     Call it when the backend may be chosen: it compiles a one-line program to see. `dtype`: what the network computes
     in; None: float32.
     """
-    if jax.default_backend() != "cpu":
-        return {}
-    options = OPTIONS if is_half(dtype) else FLOAT32_OPTIONS
+    return _known_options(is_half(dtype)) if jax.default_backend() == "cpu" else {}
+
+
+@functools.cache
+def _known_options(half: bool) -> dict[str, str]:
+    options = OPTIONS if half else FLOAT32_OPTIONS
     try:
         jax.jit(lambda x: x + 1, compiler_options=options).lower(0.0).compile()
     except Exception:  # an unknown option comes as an error of XLA's

@@ -21,8 +21,8 @@
 # picture is painted anew**.
 #
 # All captions here are of combinations that no training has shown: no red zero, no blue on black, no two and seven in
-# one picture. `make text` trains both runs in about half an hour. Without them the notebook says which command is
-# missing.
+# one picture. `make text` trains the model in less than half an hour, and one more command the CLIP. Without them the
+# notebook says which command is missing.
 
 # %%
 import contextlib
@@ -59,11 +59,11 @@ plt.rcParams.update({
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#2166ac", "#e08214", "#1b7837", "#b2182b", "#762a83", "#666666"
 
 
-def folder(variable, name):
+def folder(variable, name, command):
     """The folder of the run in that environment variable; None, and how to train one, if there is none."""
     path = Path(os.environ.get(variable, f"runs/{name}"))
     if not (path / "config.json").exists():
-        print(f"no run {path}: `make text` trains it")
+        print(f"no run {path}: `{command}` trains it")
         return None
     return path
 
@@ -90,7 +90,8 @@ def folded(text):
 
 
 # %%
-SCENES, CLIP = folder("RUN_SCENES", "scenes"), folder("RUN_SCENES_CLIP", "scenes_clip")
+TRAIN = "python main.py --mode=train --config=configs/text/scenes_clip.py --workdir=runs/scenes_clip"
+SCENES, CLIP = folder("RUN_SCENES", "scenes", "make text"), folder("RUN_SCENES_CLIP", "scenes_clip", TRAIN)
 N = int(os.environ.get("SAMPLES", "100"))
 run = experiment.load(SCENES, {"eval.batch_size": N}) if SCENES else None
 if run:

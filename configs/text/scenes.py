@@ -14,6 +14,7 @@ from configs import default
 def get_config() -> ConfigDict:
     config = default.get_config()
     config.data.dataset, config.data.tokenizer = "scenes", "words"
+    config.model.prediction = "v"
     with config.unlocked():
         config.data.update(size=24, unseen=True, image_size=24, num_channels=3)
         config.model = ConfigDict(
@@ -38,13 +39,14 @@ def get_config() -> ConfigDict:
         )
     config.data.uniform_dequantization = False
     config.model.ema_rate = 0.999
-    config.training.batch_size = 64
+    config.training.batch_size = 32
     config.training.stratified = True
     config.training.n_iters = 4000
     config.training.eval_freq = 1000
     config.training.snapshot_freq = 2000
     config.training.snapshot_freq_for_preemption = 200
     config.training.label_dropout = 0.1
+    config.optim.optimizer = "Muon"
     config.optim.lr = 1e-3
     config.optim.warmup = 200
     config.optim.decay_steps = 4000
