@@ -1,9 +1,8 @@
 """What a classifier of noisy data says at a noise level of any SDE, and the probability of a class by it.
 
-It is shown the data at the same size at every level, x / sqrt(alpha^2 sigma_d^2 + sigma^2), EDM's c_in for data of any
-scale alpha (Karras et al. 2022, arXiv:2206.00364, table 1): VE's x at sigma = 50 is as large as VP's at t = 1. A point
-so scaled depends on x / alpha and the signal-to-noise ratio alone; told the noise by its log_snr, a classifier trained
-on one SDE is therefore the same function of the data on every other.
+It is shown the data at the same size at every level (`sde_lib.features`): VE's x at sigma = 50 is as large as VP's at
+t = 1. A point so scaled depends on x / alpha and the signal-to-noise ratio alone; told the noise by its log_snr, a
+classifier trained on one SDE is therefore the same function of the data on every other.
 """
 
 from collections.abc import Callable
@@ -12,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from sde_lib.base import AffineSDE, expand
+from sde_lib.base import AffineSDE
+from sde_lib.features import features_fn
 from sde_lib.noise_levels import NoiseLevels
-from sde_lib.parameterization import noise_label_fn
 from sde_lib.prediction import NetworkFn
 
 SIGMA_DATA = 0.5
@@ -35,13 +34,7 @@ def logits_fn(process: AffineSDE | NoiseLevels, network: NetworkFn, noise_label:
     Raises:
       ValueError: an unknown noise label.
     """
-    label = noise_label_fn(process, noise_label)
-
-    def logits(x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b k"]:
-        size = jnp.sqrt((SIGMA_DATA * process.alpha(t)) ** 2 + process.sigma(t) ** 2)
-        return network(x / expand(size, x), label(t))
-
-    return logits
+    return features_fn(process, network, noise_label, SIGMA_DATA)
 
 
 def log_prob_fn(logits: LogitsFn, label: Int[Array, " b"]) -> LogProbFn:
