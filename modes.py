@@ -18,7 +18,7 @@ from autoencoders import CODECS
 from checkpoints import diffusers, diffusers_autoencoder, diffusers_pipeline
 from evaluation import compare, given, grid, quality, reproduce, snapshot_fid, stats
 from evaluation import report as reports
-from experiment import Experiment, build, inputs, rules
+from experiment import Experiment, build, inputs, rules, texts
 from experiment.build import network_of, of_run
 from experiment.importing import import_weights
 from experiment.processes import barrier, is_leader
@@ -59,6 +59,8 @@ def sample(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     rules.check(rules.of_told(run.experiment))
     start, draw, key = config.sampling.start, run.sampler(), jax.random.key(config.eval.seed)
     points = starting_points(start, run.experiment) if start else config.sampling.count
+    drawn = points if isinstance(points, int) else len(points)
+    texts.warn_of_unused(run.experiment.prompts, drawn, "raise sampling.count")
     return lambda: print(grid.save_grid(run.experiment, workdir, run.step, draw(key, points)))
 
 

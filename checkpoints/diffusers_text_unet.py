@@ -357,4 +357,8 @@ def write(path: str | Path, network: Network, variables: Mapping[str, Mapping[st
 def _folder(path: str | Path) -> Path:
     if folder := find(path):
         return folder
+    if Path(path).is_file():
+        raise ValueError(
+            f"{path} is a file, and no folder of diffusers; configs/stable_diffusion/file.py:FILE reads it"
+        )
     raise FileNotFoundError(f"{path} holds no {CLASS}: there is no config.json of one in it, or in unet/")

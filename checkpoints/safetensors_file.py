@@ -37,14 +37,19 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
         if length > size - 8:
-            raise ValueError(f"{path} is no safetensors file, or is cut short")
+            raise ValueError(f"{path} is no safetensors file, or is cut short; fetch it again")
         header = file.read(length)
     try:
         header = json.loads(header)
         entries = {name: (e["dtype"], tuple(e["shape"]), *e["data_offsets"]) for name, e in _tensors(header)}
+        end = max((int(stop) for *_, stop in entries.values()), default=0)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"the header of {path} is no safetensors header: {error!r}") from None
     data = np.memmap(path, np.uint8, "r", offset=8 + length) if size > 8 + length else np.zeros(0, np.uint8)
+    if end > data.size:
+        raise ValueError(
+            f"{path} is cut short: it has {data.size} bytes of numbers, and its header names {end}; fetch it again"
+        )
     tensors = {}
     for name, (dtype, shape, start, stop) in entries.items():
         if dtype not in DTYPES:

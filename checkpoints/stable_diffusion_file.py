@@ -69,6 +69,8 @@ def describe(path: str | Path) -> Whole:
       ValueError: a file without a U-Net that is told a text, or without an autoencoder.
       OSError: no such file.
     """
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder, and no single file; configs/stable_diffusion/folder.py:FOLDER reads it")
     return of_shapes(
         {name: array.shape for name, array in compvis.load(path).items() if isinstance(array, np.ndarray)}, str(path)
     )

@@ -19,7 +19,7 @@ from editing.steps import edit_of, sampler_name
 from editing.tasks import MEASURED, Inputs, inputs
 from editing.telling import facts as of_edit
 from editing.telling import method_of, pastes, texts_of, told_of
-from experiment import Experiment, Failure
+from experiment import Experiment, Failure, texts
 from experiment.pictures import facts_of, file_name, save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
@@ -35,6 +35,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Callable[[], Path]:
       OSError: a file or a checkpoint that is not there.
     """
     read = inputs(experiment, experiment.config.edit)
+    texts.warn_of_unused(experiment.prompts, len(read), "give edit.image as many, or raise edit.images")
     step, variables = load_guided(workdir, experiment)
     return partial(edit, experiment, workdir, read, step, partial(edit_of(experiment, variables, read), variables))
 

@@ -123,11 +123,14 @@ def _check_scheduler(config: ConfigDict, folder: Path, kind: str) -> None:
 
 
 def _with_parts(config: ConfigDict, file: Path, workdir: Workdir) -> ConfigDict:
-    """The config whose autoencoder and text encoder are those beside the weights, which come to lie in the folder."""
+    """The config whose autoencoder and text encoder are those beside the weights, which come to lie in the folder.
+
+    Where they lie there already, they are compared.
+    """
     kind = importing.detect(file, config.model.name)
-    if config.data.codec == OF_PIPELINE:
+    if config.data.codec in (OF_PIPELINE, str(workdir.path / "codec")):
         config = _with_codec(config, file, kind, workdir)
-    if options_of(config).get("text_dim", 0) and not config.data.text_encoder:
+    if options_of(config).get("text_dim", 0) and config.data.text_encoder in ("", str(workdir.path / "text")):
         config = _with_texts(config, file, kind, workdir)
     return config
 
@@ -168,12 +171,26 @@ def _with_texts(config: ConfigDict, file: Path, kind: str, workdir: Workdir) -> 
     else:
         return config
     folder, unfinished = workdir.path / "text", workdir.path / ".text"
-    for left in (folder, unfinished):  # by an import that was killed: a run that has begun names its own
-        shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)  # of an import that was killed
     with waiting("reading the text encoder"):
         write(unfinished)
+    if config.data.text_encoder:
+        same = _files_in(folder) == _files_in(unfinished)
+        shutil.rmtree(unfinished)
+        if not same:
+            raise ValueError(
+                f"{workdir.path} was imported with another text encoder or tokenizer than {file} has; import into "
+                "another --workdir"
+            )
+        return config
+    shutil.rmtree(folder, ignore_errors=True)  # a run that has begun names its own
     unfinished.rename(folder)
     return fields.override(config, [("data.text_encoder", str(folder)), ("data.tokenizer", "")])
+
+
+def _files_in(folder: Path) -> dict[str, str]:
+    """The SHA-256 of all files in a folder, by their paths within it."""
+    return {str(file.relative_to(folder)): of_file(file) for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
 def _sha256(file: Path) -> str:
@@ -196,10 +213,11 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
       ValueError: as `read_weights`, or a working folder of another config or run.
       FileExistsError: another checkpoint of this step.
     """
-    config = _with_parts(config, file, workdir)
+    config = workdir.completed(config)
     if workdir.config_file.exists():
         workdir.check(config, training=False)
         inputs.check_files(config, workdir)
+    config = _with_parts(config, file, workdir)
     weights, kind = read_weights(config, file), importing.detect(file, config.model.name)
     if not config.sampling.scheduler_config:  # so that the run can be sampled as diffusers samples the folder
         config = fields.override(config, [("sampling.scheduler_config", _scheduler_text(file, kind))])
@@ -207,17 +225,22 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
         others = sorted(set(store.steps()) - {weights.step})
     if others:
         raise ValueError(f"{workdir.path} already holds checkpoints of steps {others}; import into another --workdir")
+    record = inputs.of_config(config)
+    if config.data.codec not in CODECS or config.data.text_encoder:  # which are read whole: a damaged one is found here
+        record["files"] |= inputs.frozen_of(build(config, needs_data=False))
     known = {"file": weights.file.name, "format": kind, "sha256": _sha256(weights.file)}
     step, origin = weights.step, weights.metadata | known
     with waiting(f"writing the checkpoint of step {step}"), workdir.store() as store:
         # JAX files average the Fourier frequencies, which are fixed, as well: the raw ones differ by rounding.
         tree = {"step": np.int32(step), **{name: getattr(weights, name) for name in ("params", "ema", "fixed")}}
-        store.save(step, tree, {"imported": origin, "config": config.to_dict()})
+        try:
+            store.save(step, tree, {"imported": origin, "config": config.to_dict()})
+        except FileExistsError:
+            raise FileExistsError(
+                f"{workdir.path} already holds other weights of step {step} than {file}; import into another --workdir"
+            ) from None
         del weights, tree  # the store has its own copy, and is still writing
     if not workdir.config_file.exists():
-        workdir.begin(config)
-        record = inputs.of_config(config)
-        if config.data.codec not in CODECS or config.data.text_encoder:
-            record["files"] |= inputs.frozen_of(build(config, needs_data=False))
         inputs.write(workdir, record)
+        workdir.begin(config)  # last of all: one that was killed before is done again from the beginning
     return step

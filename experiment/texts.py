@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from conditions.byte_pairs import Pieces
 from conditions.published_tokenizers import CLIPTokenizer, GLIDETokenizer, OpenAITokenizer
@@ -67,6 +68,10 @@ def prompts_of(text: str, field: str = "sampling.prompt") -> tuple[str, ...]:
     if not text.startswith(LINES):
         return tuple(prompts(text)) if text else ()
     file = Path(expand(text.removeprefix(LINES)))
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{field} is {text!r}, and there is no such file; @FILE names one with a prompt on each line"
+        )
     try:
         found = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
     except UnicodeDecodeError:
@@ -74,6 +79,15 @@ def prompts_of(text: str, field: str = "sampling.prompt") -> tuple[str, ...]:
     if not found:
         raise ValueError(f"{field} is {text!r}, which holds no prompt; give one a line")
     return found
+
+
+def warn_of_unused(given: Sequence[str], drawn: int, mend: str) -> None:
+    """Warn of prompts of which nothing is drawn, as there are more of them than pictures; `mend` says what helps."""
+    if len(given) > drawn:
+        logging.warning(
+            "sampling.prompt holds %d prompts for %d pictures, and the last %d are left out, from %r on; %s",
+            *(len(given), drawn, len(given) - drawn, given[drawn], mend),
+        )
 
 
 class Read:

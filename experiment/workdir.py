@@ -25,6 +25,7 @@ OTHER_RUNS = (  # where their weights lie
 )
 MEASURED = ("data.latent_scale", "data.latent_shift")  # as a run begins, where they are None; the run has them then
 LEFT_TO_THE_RUN = (*MEASURED, "data.codec", "data.text_encoder", "sampling.scheduler_config")  # the latter where ''
+IMPORTED_WITH = {"codec": "codec", "text_encoder": "text"}  # of the section data, and folders within the run's own
 WHILE_TRAINED = ("data.clip_skip",)  # compared when a run is trained on; samples may be drawn with others
 # nor on when it is told of,
 FREQUENCIES = ("log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption", "ema_snapshot_freq")
@@ -120,12 +121,18 @@ class Workdir:
     def config(self) -> ConfigDict:
         """The run's, as it was saved; what it is too old to know is as in configs/default.py.
 
+        Autoencoder and text encoder that were imported with the run are those within its folder, wherever it lies now.
+
         Raises:
           ValueError: a config.json that is damaged, or has a field that nothing reads; the message names the file.
           OSError: there is none.
         """
         config = config_files.from_run(self.config_file)
         fields.check(config, str(self.config_file))
+        with config.unlocked():
+            for field, name in IMPORTED_WITH.items():
+                if Path(str(config.data.get(field, ""))).name == name and (self.path / name).is_dir():
+                    config.data[field] = str(self.path / name)
         return config
 
     def store(self, *, read_only: bool = False, **kept: Any) -> Store:

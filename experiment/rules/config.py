@@ -147,6 +147,11 @@ def of_images(config: ConfigDict, mode: str) -> Broken:
             f"--mode=edit has no smaller picture to tell, and model.upsampling is {config.model.upsampling}: this "
             "network enlarges one; edit with the run whose samples it enlarges"
         )
+    if mode == "edit" and not config.edit.image and config.data.get("path") == "" == config.data.get("test_path", ""):
+        yield (
+            "edit.image is '', and there is no test set (data.path is '') whose pictures could stand for it; give "
+            "edit.image a picture, or a folder of pictures"
+        )
     if mode in ("edit", "compare") and config.sampling.upsampler:
         yield (
             f"--mode={mode} is of a run's own samples, and sampling.upsampler is {config.sampling.upsampler!r}; leave "

@@ -25,7 +25,7 @@ from checkpoints import (
 from checkpoints.layout import effective_options, spill
 from configs.stable_diffusion import file as file_config
 from configs.stable_diffusion import folder as folder_config
-from experiment import Refusal, load
+from experiment import Refusal, load, rules
 from experiment.config_files import from_file
 from experiment.fields import override
 from experiment.text_encoder import of_folder
@@ -289,6 +289,30 @@ def test_a_text_encoder_of_another_width_is_refused(tmp_path: Path) -> None:
         folder_config.get_config(str(tmp_path / "model"))
 
 
+def test_a_file_for_a_folder_and_the_reverse_name_the_config_that_reads_it() -> None:
+    file, folder = REFERENCE / "sd_original_v" / "sd2.safetensors", REFERENCE / "sd_pipeline" / "model"
+    with pytest.raises(ValueError, match=r"is a file.*configs/stable_diffusion/file\.py:FILE reads it"):
+        folder_config.get_config(str(file))
+    with pytest.raises(ValueError, match=r"model is a folder.*configs/stable_diffusion/folder\.py:FOLDER reads it"):
+        file_config.get_config(str(folder))
+
+
+def test_an_edit_without_pictures_asks_for_them() -> None:
+    """Not for the training set of a run that was imported."""
+    config = folder_config.get_config(str(REFERENCE / "sd_pipeline" / "model"))
+    (message,) = rules.of_images(config, "edit")
+    assert "give edit.image a picture, or a folder of pictures" in message
+    assert not list(rules.of_images(override(config, [("edit.image", "fox.png")]), "edit"))
+
+
+def test_a_file_that_is_cut_short_is_said_to_be(tmp_path: Path) -> None:
+    """Whichever tensor is the first to lack numbers; weights are fetched in pieces, and the last may be missing."""
+    whole = (REFERENCE / "sd_pipeline" / "model" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cut\.safetensors is cut short: .* fetch it again$"):
+        safetensors_file.load(tmp_path / "cut.safetensors")
+
+
 def test_other_configs_name_the_one_for_a_pipeline_that_is_told_texts() -> None:
     with pytest.raises(ValueError, match=r"write --config=configs/stable_diffusion/folder\.py:.*model$"):
         diffusers.describe(REFERENCE / "sd_pipeline" / "model", latents=True)
@@ -314,6 +338,52 @@ def test_an_imported_run_is_whole_and_another_import_changes_nothing(imported: A
         asked = [(f"sampling.{name}", str(value)) for name, value in changes.items()]
         with pytest.raises(Refusal, match=message):
             main.prepare("sample", main.config_of(None, str(workdir), asked), str(workdir))
+
+
+@pytest.mark.slow
+def test_an_import_that_fails_leaves_no_run_and_is_done_again(tmp_path: Path) -> None:
+    """Of a text encoder that is cut short, and then is mended; the run records what is frozen around its network."""
+    folder, workdir = tmp_path / "model", tmp_path / "run"
+    shutil.copytree(REFERENCE / "sd_pipeline" / "model", folder)
+    weights = folder / "text_encoder" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(Refusal, match=r"model\.safetensors is cut short"):
+        main.run("import", folder_config.get_config(str(folder)), str(workdir), str(folder))
+    assert not (workdir / "config.json").exists(), "nothing that a command would take for a run"
+    weights.write_bytes(whole)
+    main.run("import", folder_config.get_config(str(folder)), str(workdir), str(folder))
+    assert set(json.loads((workdir / "inputs.json").read_text())["files"]) == {"data.codec", "data.text_encoder"}
+    assert (workdir / "text" / "text_encoder" / "model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["text_encoder/model", "vae/diffusion_pytorch_model", "unet/diffusion_pytorch_model"])
+def test_another_model_is_not_imported_over_a_run(part: str, imported: Any, tmp_path: Path) -> None:
+    """Even where a single part is another: it would be said to be imported, and the first one drawn with."""
+    workdir, folder = imported("sd_pipeline"), tmp_path / "model"
+    shutil.copytree(REFERENCE / "sd_pipeline" / "model", folder)
+    changed = safetensors_file.load(folder / f"{part}.safetensors")
+    largest = max(changed, key=lambda name: changed[name].size)
+    changed = {name: np.array(array) for name, array in changed.items()} | {largest: changed[largest] * 2}
+    safetensors_file.save(folder / f"{part}.safetensors", changed)
+    before = {file: file.read_bytes() for file in sorted(workdir.rglob("*")) if file.is_file()}
+    with pytest.raises(Refusal, match=r"import into another --workdir"):
+        main.run("import", folder_config.get_config(str(folder)), str(workdir), str(folder))
+    after = {file: file.read_bytes() for file in sorted(workdir.rglob("*")) if file.is_file() and file in before}
+    assert after == before
+
+
+@pytest.mark.slow
+def test_a_run_may_move_with_what_was_imported_with_it(imported: Any, tmp_path: Path) -> None:
+    shutil.copytree(imported("sd_pipeline"), tmp_path / "first")
+    first = json.loads((tmp_path / "first" / "config.json").read_text())
+    first["data"] |= {"codec": str(tmp_path / "first" / "codec"), "text_encoder": str(tmp_path / "first" / "text")}
+    (tmp_path / "first" / "config.json").write_text(json.dumps(first))
+    (tmp_path / "first").rename(tmp_path / "moved")
+    run = load(tmp_path / "moved", sampling={"prompt": "a fox"})
+    assert run.config.data.codec == str(tmp_path / "moved" / "codec")
+    assert run.experiment.told(0, 1)["text"].shape == (1, 77, 24)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from data.source import take
 from evaluation import ingredients
 from evaluation.adherence import judge_of
 from experiment import build, load
-from experiment.texts import Read, prompts_of
+from experiment.texts import Read, prompts_of, warn_of_unused
 
 THREE = "a small red three above a large blue seven on grey"
 
@@ -117,8 +117,18 @@ def test_a_file_of_prompts_is_read_or_refused_in_one_line(tmp_path: Path) -> Non
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="no text in UTF-8"):
         prompts_of(f"@{tmp_path / 'bytes'}")
-    with pytest.raises(OSError, match="nothing"):
-        prompts_of(f"@{tmp_path / 'nothing'}")
+    for missing in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(OSError, match=r"there is no such file; @FILE names one with a prompt on each line"):
+            prompts_of(f"@{missing}")
+
+
+def test_prompts_of_which_nothing_is_drawn_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_unused(("a", "b", "c"), 3, "raise sampling.count")
+    assert not caplog.messages
+    warn_of_unused(("a", "b", "c"), 1, "raise sampling.count")
+    assert caplog.messages == [
+        "sampling.prompt holds 3 prompts for 1 pictures, and the last 2 are left out, from 'b' on; raise sampling.count"
+    ]
 
 
 @pytest.mark.slow
