@@ -62,9 +62,11 @@ def prompts_of(text: str, field: str = "sampling.prompt") -> tuple[str, ...]:
     """The prompts that this field of a config names: the text itself, or the lines of @FILE; none of ''.
 
     Raises:
-      ValueError: a file without a prompt, or that is not UTF-8.
+      ValueError: nothing but spaces, a file without a prompt, or one that is not UTF-8.
       OSError: the file is not there.
     """
+    if text and not text.strip():
+        raise ValueError(f"{field} is {text!r}, which says nothing; give words, or leave it ''")
     if not text.startswith(LINES):
         return tuple(prompts(text)) if text else ()
     file = Path(expand(text.removeprefix(LINES)))
@@ -103,9 +105,9 @@ class Read:
         return {name: values[0] for name, values in self.take(np.array([index])).items()}
 
     def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """The examples at `indices`, read together."""
+        """The examples at `indices`, read together; as they are where they have no captions."""
         found = take(self.records, indices)
-        return found | self.reader.read(found[CAPTION].tolist())
+        return found | (self.reader.read(found[CAPTION].tolist()) if CAPTION in found else {})
 
     def of_texts(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """What is read of their captions alone."""
@@ -114,6 +116,12 @@ class Read:
     def fingerprint(self) -> str:
         """It is that of the records and of how they are read."""
         return of_facts([of_records(self.records), self.reader.digest])
+
+
+def captioned(records: Records) -> bool:
+    """Whether there are captions, as far as the first record says."""
+    bare = records.records if isinstance(records, Read) else records  # whose texts need not be read
+    return len(bare) > 0 and CAPTION in take(bare, np.arange(1))
 
 
 def digest(texts: Sequence[str], reader: Reader) -> str:

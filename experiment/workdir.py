@@ -34,6 +34,7 @@ MAY_CHANGE = (
     *(f"training.{name}" for name in FREQUENCIES + OUTPUT),
     *("training.parallelism", "training.remat", "training.accumulate"),  # nor on this, beyond rounding
     *("data.in_memory", "data.verify", "data.changed"),
+    "data.captions",  # which are among what `experiment.inputs` compares
     *("data.latent_cache", "data.latent_tile"),
 )
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")

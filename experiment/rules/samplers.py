@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import samplers
 from autoencoders import Latents, of_one_space
-from experiment import made
+from experiment import made, texts
 from experiment.experiment import Experiment, options_of
 from experiment.rules.base import Broken
 from experiment.rules.training import of_noise_told
@@ -156,10 +156,10 @@ def of_told(experiment: Experiment) -> Broken:
             f"model.name {config.model.name!r} is told features of texts, and data.text_encoder is ''; name the folder "
             "of the text encoder that it was trained with"
         )
-    if experiment.reader and not experiment.prompts and not len(experiment.source.test):
+    if experiment.reader and not experiment.prompts and not texts.captioned(experiment.source.test):
         yield (
             "sampling.prompt is '', and there is no test set whose captions could stand for it; say in words what the "
-            "pictures are to show"
+            "pictures are to show, or name one with captions (of a folder data.captions=True)"
         )
     if made.needed(experiment.conditioner).parts and not len(experiment.source.test):
         yield (

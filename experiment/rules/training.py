@@ -8,6 +8,7 @@ import numpy as np
 
 import sde_lib
 from data.geometry import LABELS
+from experiment import texts
 from experiment.experiment import Experiment, options_of
 from experiment.rules.base import Broken
 from models import AUTOENCODERS, CLASSIFIERS, MATCHERS, MODELS
@@ -45,6 +46,11 @@ def of_training(experiment: Experiment) -> Broken:
         yield (
             f"model.name {config.model.name!r} is told features of texts, and data.text_encoder is ''; name the folder "
             "of what makes features of the captions, with text_encoder/ and tokenizer/"
+        )
+    if experiment.reader and not texts.captioned(source.train):
+        yield (
+            f"model.name {config.model.name!r} is told texts, and the data set {source.name!r} has no captions; of a "
+            "folder set data.captions to True, with a .txt file beside each picture"
         )
     if options.get("image_channels", 0):
         yield (

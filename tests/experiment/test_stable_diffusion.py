@@ -305,6 +305,13 @@ def test_an_edit_without_pictures_asks_for_them() -> None:
     assert not list(rules.of_images(override(config, [("edit.image", "fox.png")]), "edit"))
 
 
+def test_an_export_of_what_is_told_texts_names_what_writes_it() -> None:
+    """And does not say that diffusers knows of no such network."""
+    config = folder_config.get_config(str(REFERENCE / "sd_pipeline" / "model"))
+    (message,) = rules.of_images(config, "export")
+    assert "checkpoints.diffusers_text_unet.write writes the U-Net" in message
+
+
 def test_a_file_that_is_cut_short_is_said_to_be(tmp_path: Path) -> None:
     """Whichever tensor is the first to lack numbers; weights are fetched in pieces, and the last may be missing."""
     whole = (REFERENCE / "sd_pipeline" / "model" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
@@ -330,7 +337,8 @@ def test_an_imported_run_is_whole_and_another_import_changes_nothing(imported: A
     assert (workdir / "config.json").read_bytes() == before and not (workdir / ".text").exists()
     for changes, message in (
         ({}, r"sampling\.prompt is '', and there is no test set"),
-        ({"prompt": " "}, r"prompt 1 of 1 is ' '; say in words"),
+        ({"prompt": " "}, r"sampling\.prompt is ' ', which says nothing; give words, or leave it ''"),
+        ({"prompt": "a", "negative_prompt": "  "}, r"sampling\.negative_prompt is ' ', which says nothing"),
         ({"prompt": "a", "height": 34}, r"each latent of this run stands for 4 pixels a side; give multiples of 4"),
         ({"prompt": "a", "height": 36}, r"takes latents whose sides are multiples of 4"),
         ({"prompt": "a", "guidance": 1.0, "negative_prompt": "b"}, r"nothing leads away from it"),
@@ -338,6 +346,8 @@ def test_an_imported_run_is_whole_and_another_import_changes_nothing(imported: A
         asked = [(f"sampling.{name}", str(value)) for name, value in changes.items()]
         with pytest.raises(Refusal, match=message):
             main.prepare("sample", main.config_of(None, str(workdir), asked), str(workdir))
+    captioned = [("data.captions", "True"), ("sampling.prompt", "a")]  # the pictures that it is compared with
+    main.prepare("sample", main.config_of(None, str(workdir), captioned), str(workdir))
 
 
 @pytest.mark.slow

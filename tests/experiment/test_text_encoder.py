@@ -216,7 +216,7 @@ def without(part: str, folder: Path) -> Path:
         ({"data.text_encoder": "", "data.tokenizer": "words"}, r"is told features of texts and not their tokens"),
         ({"sampling.told_size": (16, 16)}, r"sampling\.told_size is .*; needed are six numbers"),
         ({"sampling.told_size": (16,) * 6}, r"is told no size \(model\.pooled_dim is 0\); leave it \(\)"),
-        ({"sampling.prompt": "  "}, r"prompt 1 of 1 is '  '; say in words"),
+        ({"sampling.prompt": "  "}, r"sampling\.prompt is '  ', which says nothing"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:

@@ -1,6 +1,7 @@
 """Captions and prompts: read as tokens for training and for samples, and judged."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -12,10 +13,10 @@ from PIL import Image
 import main
 from configs.text import scenes
 from configs.vp import digits
-from data.source import take
+from data.source import Arrays, take
 from evaluation import ingredients
 from evaluation.adherence import judge_of
-from experiment import build, load
+from experiment import build, load, rules
 from experiment.texts import Read, prompts_of, warn_of_unused
 
 THREE = "a small red three above a large blue seven on grey"
@@ -120,6 +121,17 @@ def test_a_file_of_prompts_is_read_or_refused_in_one_line(tmp_path: Path) -> Non
     for missing in (tmp_path / "nothing", tmp_path):
         with pytest.raises(OSError, match=r"there is no such file; @FILE names one with a prompt on each line"):
             prompts_of(f"@{missing}")
+
+
+def test_pictures_without_captions_may_be_compared_with_and_no_more() -> None:
+    """They are read as they are; nothing is trained on them, and no caption of theirs stands for a prompt."""
+    experiment = build(tiny())
+    pictures = Read(Arrays({"image": np.zeros((4, 16, 16, 3), np.uint8)}), experiment.reader)
+    assert set(take(pictures, np.arange(2))) == {"image"}
+    without = replace(experiment, source=replace(experiment.source, train=pictures, test=pictures))
+    assert any("has no captions; of a folder set data.captions to True" in said for said in rules.of_training(without))
+    assert any("no test set whose captions could stand for it" in said for said in rules.of_told(without))
+    assert not list(rules.of_told(experiment)) and not list(rules.of_training(experiment))
 
 
 def test_prompts_of_which_nothing_is_drawn_are_named(caplog: pytest.LogCaptureFixture) -> None:
