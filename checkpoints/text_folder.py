@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from checkpoints import text_encoder
+from checkpoints import safetensors_file, text_encoder
 from checkpoints.diffusers_folder import PIPELINE, weight_files
 from checkpoints.diffusers_scheduler import load_json
 
@@ -88,7 +88,7 @@ def copy(found: TextFolder, folder: Path) -> None:
     """Copy towers and tokenizers, the files that are read of them and no others, as a pipeline's folder.
 
     Raises:
-      ValueError: a tower without weights.
+      ValueError: a tower without weights, or with a file of them that is cut short.
       OSError: a file is not there, or cannot be written.
     """
     for number, (tower, tokenizer) in enumerate(found.parts):
@@ -98,6 +98,8 @@ def copy(found: TextFolder, folder: Path) -> None:
         for kind, those in (("text_encoder", files), ("tokenizer", tables)):
             (folder / f"{kind}{end}").mkdir(parents=True)
             for file in those:
+                if file.suffix == ".safetensors":
+                    safetensors_file.load(file)  # which names one that is cut short where it lies
                 shutil.copyfile(file, folder / f"{kind}{end}" / file.name)
     write_index(folder, found)
 

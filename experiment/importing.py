@@ -17,7 +17,7 @@ from checkpoints.published import Weights
 from configs.autoencoders import file as autoencoder_file
 from configs.autoencoders import folder as autoencoder_folder
 from data.fingerprint import of_facts, of_file
-from experiment import fields, inputs
+from experiment import fields, inputs, text_encoder
 from experiment.build import build, network_of
 from experiment.config_files import expand
 from experiment.experiment import options_of
@@ -167,6 +167,7 @@ def _with_texts(config: ConfigDict, file: Path, kind: str, workdir: Workdir) -> 
             )
         write = functools.partial(stable_diffusion_file.write_text, file, expand(table))
     elif found := text_folder.find(diffusers_folder.root_of(file)):
+        text_encoder.of_folder("--checkpoint", str(found.path))  # parts that do not fit are named where they lie
         write = functools.partial(text_folder.copy, found)
     else:
         return config

@@ -358,9 +358,15 @@ def test_an_import_that_fails_leaves_no_run_and_is_done_again(tmp_path: Path) ->
     weights = folder / "text_encoder" / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(Refusal, match=r"model\.safetensors is cut short"):
+    with pytest.raises(Refusal, match=rf"{folder}/text_encoder/model\.safetensors is cut short"):
         main.run("import", folder_config.get_config(str(folder)), str(workdir), str(folder))
     assert not (workdir / "config.json").exists(), "nothing that a command would take for a run"
+    table = folder / "tokenizer" / "merges.txt"
+    pairs = table.read_bytes()
+    table.write_text("nonsense")
+    with pytest.raises(Refusal, match=rf"{folder}/tokenizer/merges\.txt is no list of pairs"):
+        main.run("import", folder_config.get_config(str(folder)), str(workdir), str(folder))
+    table.write_bytes(pairs)
     weights.write_bytes(whole)
     main.run("import", folder_config.get_config(str(folder)), str(workdir), str(folder))
     assert set(json.loads((workdir / "inputs.json").read_text())["files"]) == {"data.codec", "data.text_encoder"}
