@@ -157,7 +157,7 @@ class TableBeta(BetaSchedule):
     @property
     def to_noise(self) -> bool:
         """Whether nothing of the data is left at the last level."""
-        return self.betas[-1] == 1.0
+        return bool(self.betas[-1] == 1.0)
 
     @functools.cached_property
     def _tables(self) -> tuple[np.ndarray, np.ndarray]:
