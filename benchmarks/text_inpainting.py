@@ -44,7 +44,7 @@ def changed(scene: Scene, which: int, random: np.random.Generator) -> Scene:
 
 
 def known(box: Int[np.ndarray, " 4"], size: int) -> Bool[np.ndarray, "size size"]:
-    """Where the picture stays as it is: outside of the square and of what lies within MARGIN of it."""
+    """The mask of what stays as it is: True outside of the square and of what lies within MARGIN of it."""
     top, left, bottom, right = box
     mask = np.ones((size, size), bool)
     mask[max(0, top - MARGIN) : bottom + MARGIN, max(0, left - MARGIN) : right + MARGIN] = False

@@ -42,7 +42,7 @@ class Inputs:
     others: np.ndarray | None = None
 
     def measurement_of(self, i: int) -> LinearMeasurement | None:
-        """That of image i."""
+        """The measurement of image i."""
         if self.known is None or self.known.ndim == 2 or self.measurement is None:
             return self.measurement
         return inverse.mask(self.places_of(i), noise=self.measurement.noise)

@@ -195,7 +195,7 @@ def _files_in(folder: Path) -> dict[str, str]:
 
 
 def _sha256(file: Path) -> str:
-    """That of a file, or of both files of GLIDE's CLIP, which is a folder."""
+    """The SHA-256 of a file, or of both files of GLIDE's CLIP, which is a folder."""
     return of_facts([of_file(each) for each in glide_clip.files_of(file)]) if file.is_dir() else of_file(file)
 
 

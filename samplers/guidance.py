@@ -135,7 +135,7 @@ Rescaled = Callable[[Prediction, Prediction, Float[Array, " b"]], Prediction]
 
 
 def _rescaled(process: Process, share: float, output: str) -> Rescaled:
-    """That gives back, in this share, the deviation that the network's output a x0 + b eps has where it is wanted.
+    """Return what gives back, in this share, the deviation that the output a x0 + b eps has in what is wanted.
 
     The output times r, at the same x = alpha x0 + sigma eps, moves x0 by -sigma k and eps by alpha k with
     k = (r - 1) (a x0 + b eps) / (b alpha - a sigma), which is 0 where x says nothing of the output.
