@@ -33,7 +33,7 @@ def quickly_compiled() -> Iterator[None]:
 def experiment_of(config, answer, **settings):
     """An experiment of that classifier, (x, c_noise) -> logits, in place of the config's network."""
     config.eval.update(settings)
-    network = types.SimpleNamespace(apply=lambda variables, x, c_noise, condition: answer(x, c_noise))
+    network = types.SimpleNamespace(apply=lambda variables, x, c_noise, condition: answer(x, c_noise), dtype=None)
     return dataclasses.replace(build(config), network=network)
 
 

@@ -28,7 +28,9 @@ def experiment_of(favourite: np.ndarray | None):
         encode_text=encode_text if favourite is not None else lambda ids: jnp.ones((len(ids), 2)),
         agreement=lambda image, text: SCALE * jnp.sum(image * text, axis=-1),
     )
-    return dataclasses.replace(build(tiny()), network=types.SimpleNamespace(module=lambda variables: module))
+    return dataclasses.replace(
+        build(tiny()), network=types.SimpleNamespace(module=lambda variables: module, dtype=None)
+    )
 
 
 @pytest.mark.slow
