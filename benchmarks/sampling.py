@@ -54,10 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         return state.x
 
     evaluations = options.steps * stepper(variables).evaluations
-    network, level = (
-        network_jit(experiment.network.apply, experiment.network.dtype),
-        jnp.ones(options.batch_size, z.dtype),
-    )
+    network = network_jit(experiment.network.apply, experiment.network.dtype)
+    level = jnp.ones(options.batch_size, z.dtype)
 
     def bare() -> list[jax.Array]:
         return [network(variables, z, level, told) for _ in range(evaluations)]

@@ -31,7 +31,7 @@ from metrics.precision_recall import precision_recall
 
 SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 CLIP_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Of the gradient of CLIP's logit."""
+"""What the gradient of CLIP's logit is multiplied by."""
 
 
 def pixels(images: np.ndarray) -> np.ndarray:

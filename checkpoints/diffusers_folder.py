@@ -104,10 +104,12 @@ def _check_pipeline(file: Path, taken: tuple[str, ...]) -> None:
         )
 
 
-def save_folder(path: str | Path, arrays: Mapping[str, np.ndarray], files: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write weights as diffusers names their file, and beside them the fields of json files by their names."""
+def save_folder(
+    path: str | Path, arrays: Mapping[str, np.ndarray], files: Mapping[str, Mapping[str, Any]], weights: str = WEIGHTS
+) -> None:
+    """Write weights, in a file called as `weights` says, and beside them the fields of json files by their names."""
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    safetensors_file.save(folder / f"{WEIGHTS}.safetensors", arrays)
+    safetensors_file.save(folder / f"{weights}.safetensors", arrays)
     for name, fields in files.items():
         (folder / name).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")

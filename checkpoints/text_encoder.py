@@ -16,7 +16,6 @@ store it.
 """
 
 import functools
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,8 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from checkpoints import compvis, safetensors_file
-from checkpoints.diffusers_folder import load_weights
+from checkpoints import compvis
+from checkpoints.diffusers_folder import load_weights, save_folder
 from checkpoints.diffusers_scheduler import load_json
 from checkpoints.layout import Place, Variables, check_network, effective_options, fill, places_of, spill
 from checkpoints.published import Weights
@@ -320,10 +319,7 @@ def write(path: str | Path, network: Network, variables: Mapping[str, Mapping[st
     if network.name not in TEXT_ENCODERS:
         raise ValueError(f"folders of text encoders hold a {NAME}, and this is a {network.name}")
     arrays = spill(network, places(network, Tower("text_model.", False)), variables)
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    safetensors_file.save(folder / f"{FILES['safetensors']}.safetensors", arrays)
-    (folder / "config.json").write_text(json.dumps(config_of(network), indent=2, sort_keys=True) + "\n")
+    save_folder(path, arrays, {"config.json": config_of(network)}, FILES["safetensors"])
 
 
 def _folder(path: str | Path) -> Path:

@@ -5,6 +5,17 @@ An experiment is a short difference from it. Fields keep the names of the 2021 s
 
 from ml_collections import ConfigDict
 
+EMA_FIELDS = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup")
+"""The fields of a config's model that say how its weights are averaged."""
+USES = ("prediction", "noise_label", "preconditioning", *EMA_FIELDS)
+"""The fields of a config's model that say how a network is used, and are no options of its own."""
+
+
+def with_network(config: ConfigDict, name: str, **options: object) -> None:
+    """Take another network with these options; how it is used stays, where the options do not say it anew."""
+    with config.unlocked():
+        config.model = ConfigDict({use: config.model[use] for use in USES} | {"name": name} | options)
+
 
 def get_config() -> ConfigDict:
     config = ConfigDict()

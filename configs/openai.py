@@ -85,12 +85,10 @@ def clip(*, image_size: int, schedule: str) -> ConfigDict:
     Batch and length of its training are not known; a batch of 2048 is that of the model that it guides.
     """
     config = glide(image_size=image_size, schedule=schedule)
-    kept = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup", "prediction", "preconditioning")
-    with config.unlocked():
-        config.model = ConfigDict({name: config.model[name] for name in kept})
-        config.model.update(name="clip", noise_label="index", num_scales=1000, activation="gelu", key_bias=False)
-        config.model.update(patch_size=4, image_width=768, image_layers=12, image_heads=12, projection_dim=512)
-        config.model.update(tokens=77, vocabulary=65536, text_width=512, text_layers=12, text_heads=8)
+    image = {"patch_size": 4, "image_width": 768, "image_layers": 12, "image_heads": 12, "projection_dim": 512}
+    text = {"tokens": 77, "vocabulary": 65536, "text_width": 512, "text_layers": 12, "text_heads": 8}
+    told = {"noise_label": "index", "num_scales": 1000}
+    default.with_network(config, "clip", **image, **text, **told, activation="gelu", key_bias=False)
     config.training.loss = "contrastive"
     config.sampling.variance = "small"
     config.eval.update(enable_sampling=False, samplers=())

@@ -57,7 +57,7 @@ def method_of(experiment: Experiment) -> str:
 
 
 def start_of(experiment: Experiment) -> float:
-    """Where the sampler starts: 1 is noise, and below it the picture is noised."""
+    """The time at which the sampler starts: 1 is noise, and below it the picture is noised."""
     config = experiment.config.edit
     return {"vary": config.strength, "inpaint": config.inpaint_strength}.get(config.task, 1.0)
 

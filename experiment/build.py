@@ -25,7 +25,7 @@ from limits import Sides, sides
 from models import AUTOENCODERS, MODELS
 from models.functional import Network, Variables
 
-EMA_FIELDS = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup")
+EMA_FIELDS = default.EMA_FIELDS
 
 
 def _source(config: ConfigDict) -> data.Source:
@@ -42,7 +42,7 @@ def _source(config: ConfigDict) -> data.Source:
 
 def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) -> Network:
     """The network of ``config.model``, whose keys are its options, but for those that say how it is used."""
-    own = ("name", "prediction", "noise_label", "preconditioning", *EMA_FIELDS)
+    own = ("name", *default.USES)
     options = {key: value for key, value in config.model.items() if key not in own}
     scales = num_scales(config)
     if scales:

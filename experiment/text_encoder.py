@@ -30,7 +30,7 @@ from models.materialize import network_jit
 BEGUN = 32
 """How many texts a device is given before what it makes of them is fetched."""
 REMEMBERED = 128
-"""Of how many texts the features stay in memory, which is up to 640 kB each."""
+"""The number of texts whose features stay in memory, which is up to 640 kB each."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

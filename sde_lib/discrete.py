@@ -40,7 +40,7 @@ class Discrete(VP):
         return len(self.schedule.betas)
 
     def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
-        """As of `VP`, and finite also where alpha falls to 0: there alpha' = -n times alpha at the level below."""
+        """It is that of `VP`, and finite also where alpha falls to 0: alpha' is -n alpha of the level below there."""
         found = super().rates(t)
         if not self.schedule.to_noise:
             return found

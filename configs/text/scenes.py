@@ -20,26 +20,9 @@ def get_config() -> ConfigDict:
     config.model.prediction = "v"
     with config.unlocked():
         config.data.update(size=24, unseen=True, image_size=24, num_channels=3)
-        config.model = ConfigDict(
-            {name: config.model[name] for name in ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup")}
-            | {name: config.model[name] for name in ("prediction", "noise_label", "preconditioning")}
-            | {
-                "name": "glide",
-                "tokens": 14,
-                "vocabulary": 37,
-                "text_width": 64,
-                "text_layers": 2,
-                "text_heads": 4,
-                "nf": 32,
-                "ch_mult": (1, 2, 3),
-                "num_res_blocks": 1,
-                "attn_resolutions": (12, 6),
-                "head_channels": 32,
-                "num_groups": 8,
-                "learned_variance": False,
-                "dropout": 0.0,
-            }
-        )
+        config.model.update(name="glide", tokens=14, vocabulary=37, text_width=64, text_layers=2, text_heads=4)
+        config.model.update(nf=32, ch_mult=(1, 2, 3), num_res_blocks=1, attn_resolutions=(12, 6), head_channels=32)
+        config.model.update(num_groups=8, learned_variance=False, dropout=0.0)
     config.data.uniform_dequantization = False
     config.model.ema_rate = 0.999
     config.training.batch_size = 32

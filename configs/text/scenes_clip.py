@@ -9,32 +9,17 @@ Hardware: two CPU cores.
 
 from ml_collections import ConfigDict
 
+from configs import default
 from configs.text import scenes
 
 
 def get_config() -> ConfigDict:
     config = scenes.get_config()
-    kept = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup", "prediction", "preconditioning")
-    with config.unlocked():
-        config.model = ConfigDict(
-            {name: config.model[name] for name in kept}
-            | {
-                "name": "clip",
-                "noise_label": "t999",
-                "num_scales": 1000,
-                "patch_size": 4,
-                "image_width": 96,
-                "image_layers": 3,
-                "image_heads": 3,
-                "tokens": config.model.tokens,
-                "vocabulary": config.model.vocabulary,
-                "text_width": 64,
-                "text_layers": 2,
-                "text_heads": 4,
-                "activation": "gelu",
-                "projection_dim": 64,
-            }
-        )
+    texts = {name: config.model[name] for name in ("tokens", "vocabulary")}
+    image = {"patch_size": 4, "image_width": 96, "image_layers": 3, "image_heads": 3}
+    text = {"text_width": 64, "text_layers": 2, "text_heads": 4, "activation": "gelu"}
+    told = {"noise_label": "t999", "num_scales": 1000}
+    default.with_network(config, "clip", **texts, **image, **text, **told, projection_dim=64)
     config.training.loss = "contrastive"
     config.training.batch_size = 128
     config.training.n_iters = config.optim.decay_steps = 3000

@@ -23,7 +23,7 @@ from tests.models.glide_weights import arrays_of, network, nhwc
 CHAIN = dict(np.load(Path(__file__).parents[1] / "reference" / "glide" / "chain.npz"))
 NOISE, LOW = nhwc(CHAIN["chain/noise"][0][:2]), nhwc(CHAIN["up/low_res"])
 TOLERANCE = 2e-4
-"""Of float32, as the recorded chains' README has it."""
+"""The tolerance of float32, as the recorded chains' README has it."""
 LETTERS = sorted({int(number) for number in CHAIN["chain/tokens"][CHAIN["chain/mask"]]})
 END = int(CHAIN["chain/tokens"][0, -1])
 

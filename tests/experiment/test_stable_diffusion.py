@@ -352,7 +352,7 @@ def test_an_imported_run_is_whole_and_another_import_changes_nothing(imported: A
 
 @pytest.mark.slow
 def test_an_import_that_fails_leaves_no_run_and_is_done_again(tmp_path: Path) -> None:
-    """Of a text encoder that is cut short, and then is mended; the run records what is frozen around its network."""
+    """A text encoder is cut short, and then mended; the run records what is frozen around its network."""
     folder, workdir = tmp_path / "model", tmp_path / "run"
     shutil.copytree(REFERENCE / "sd_pipeline" / "model", folder)
     weights = folder / "text_encoder" / "model.safetensors"
