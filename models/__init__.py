@@ -26,7 +26,10 @@ from models.ncsnpp import NCSNpp
 from models.ncsnv2 import NCSNv2, NCSNv2_128, NCSNv2_256
 from models.noisy_classifier import NoisyClassifier
 from models.patch_discriminator import PatchDiscriminator
+from models.point_transformer import PointTransformer
 from models.text_encoder import TextEncoder
+from models.unet_1d import UNet1D
+from models.unet_3d import UNet3D
 
 MODELS: dict[str, type[Any]] = {
     "ncsnpp": NCSNpp,
@@ -37,6 +40,9 @@ MODELS: dict[str, type[Any]] = {
     "glide": GLIDE,
     "cross_attention_unet": CrossAttentionUNet,
     "mlp": MLP,
+    "unet_1d": UNet1D,
+    "unet_3d": UNet3D,
+    "point_transformer": PointTransformer,
     "ncsn": NCSN,
     "ncsnv2_64": NCSNv2,
     "ncsnv2_128": NCSNv2_128,

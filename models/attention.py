@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from models.blocks import recomputed, residual
 from models.layers import GroupNorm, Keys, linear
@@ -22,17 +22,24 @@ processor time, the whole product 1.8 s, and `jax.nn.dot_product_attention` 3.3 
 
 
 def attend(
-    query: Float[Array, "b n h w"], key: Float[Array, "b m h w"], value: Float[Array, "b m h w"]
+    query: Float[Array, "b n h w"],
+    key: Float[Array, "b m h w"],
+    value: Float[Array, "b m h w"],
+    seen: Bool[Array, "b m"] | None = None,
 ) -> Float[Array, "b n c"]:
-    """softmax(q k / sqrt(w)) v of each head, their w features beside each other; logits are in at least float32."""
+    """softmax(q k / sqrt(w)) v of each head, their w features beside each other; logits are in at least float32.
+
+    `seen`: which keys of each example there are; the others, whatever numbers they hold, have a weight of 0.
+    """
     (b, n, heads, width), m = query.shape, key.shape[1]
     by_head = [part.swapaxes(1, 2).reshape(b * heads, -1, width) for part in (query * width**-0.5, key, value)]
+    by_head += [] if seen is None else [jnp.repeat(seen, heads, axis=0)]
     if jax.default_backend() == "cpu" and 2 * n * m >= AT_ONCE:
         pieces = next(k for k in range(1, n + 1) if (n % k == 0 and n // k * m <= AT_ONCE) or k == n)
 
         def of_head(parts: tuple[Array, ...]) -> Array:
-            query, key, value = parts
-            return lax.map(lambda piece: _of_head(piece, key, value), query.reshape(pieces, -1, width))
+            query, *others = parts
+            return lax.map(lambda piece: _of_head(piece, *others), query.reshape(pieces, -1, width))
 
         attended = lax.map(of_head, tuple(by_head))
     else:
@@ -40,9 +47,16 @@ def attend(
     return attended.reshape(b, heads, n, width).swapaxes(1, 2).reshape(b, n, heads * width)
 
 
-def _of_head(query: Float[Array, "n w"], key: Float[Array, "m w"], value: Float[Array, "m w"]) -> Float[Array, "n w"]:
+def _of_head(
+    query: Float[Array, "n w"],
+    key: Float[Array, "m w"],
+    value: Float[Array, "m w"],
+    seen: Bool[Array, " m"] | None = None,
+) -> Float[Array, "n w"]:
     at_least_float32 = jnp.promote_types(query.dtype, jnp.float32)
     logits = jnp.einsum("qc,kc->qk", query, key, preferred_element_type=at_least_float32)
+    if seen is not None:
+        logits = jnp.where(seen, logits, jnp.finfo(logits.dtype).min)
     weights = jax.nn.softmax(logits).astype(value.dtype)
     return jnp.einsum("qk,kc->qc", weights, value, preferred_element_type=summed_in(value)).astype(value.dtype)
 
@@ -102,9 +116,7 @@ class Attention(nnx.Module):
         self.skip_rescale, self.heads, self.fused = skip_rescale, heads, fused
 
     @recomputed
-    def __call__(
-        self, x: Float[Array, "b h w c"], text: Float[Array, "b n d"] | None = None
-    ) -> Float[Array, "b h w c"]:
+    def __call__(self, x: Float[Array, "b *d c"], text: Float[Array, "b n d"] | None = None) -> Float[Array, "b *d c"]:
         """Attend, to the words of the text as well where there is one."""
         tokens = self.norm(x).reshape(len(x), -1, x.shape[-1])
         query, key, value = self._query_key_value(tokens)

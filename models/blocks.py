@@ -40,7 +40,8 @@ class ResBlock(nnx.Module):
     Args: c_in, c_out: channels. c_time: features of the time embedding, 0 for none. resample: None, "up" or "down".
     fir_kernel: taps of the resampling filter; None: nearest neighbour and average. shortcut_scale: initial scale of
     the 1x1 shortcut, present where the channels change, or the block resamples and not with resample_shortcut False.
-    dropout_index: unique in the network. groups0: of the first norm, where not groups(c_in).
+    dropout_index: unique in the network. groups0: of the first norm, where not groups(c_in). conv: makes the
+    convolutions of (c_in, c_out), of images, or of signals along their one axis (`models.layers.conv3`).
     """
 
     remat = False
@@ -63,15 +64,16 @@ class ResBlock(nnx.Module):
         scale_shift: bool = False,
         resample_shortcut: bool = True,
         groups0: int | None = None,
+        conv: Callable[..., nnx.Conv] = conv3x3,
         epsilon: float = 1e-6,
         dtype: DTypeLike | None,
         rngs: nnx.Rngs | Keys,
     ):
         self.norm0 = GroupNorm(c_in, groups0 or groups(c_in), epsilon=epsilon)
-        self.conv0 = conv3x3(c_in, c_out, dtype=dtype, rngs=rngs)
+        self.conv0 = conv(c_in, c_out, dtype=dtype, rngs=rngs)
         self.time = linear(c_time, (1 + scale_shift) * c_out, dtype=precise(dtype), rngs=rngs) if c_time else None
         self.norm1 = GroupNorm(c_out, groups(c_out), epsilon=epsilon)
-        self.conv1 = conv3x3(c_out, c_out, scale=init_scale, dtype=dtype, rngs=rngs)
+        self.conv1 = conv(c_out, c_out, scale=init_scale, dtype=dtype, rngs=rngs)
         has_shortcut = c_in != c_out or (resample is not None and resample_shortcut)
         self.shortcut = linear(c_in, c_out, scale=shortcut_scale, dtype=dtype, rngs=rngs) if has_shortcut else None
         self.act = act
@@ -81,8 +83,8 @@ class ResBlock(nnx.Module):
 
     @recomputed
     def __call__(
-        self, x: Float[Array, "b h w c"], time: Float[Array, "b e"] | None, keys: Key[Array, " b"] | None
-    ) -> Float[Array, "b h2 w2 c2"]:
+        self, x: Float[Array, "b *d c"], time: Float[Array, "b e"] | None, keys: Key[Array, " b"] | None
+    ) -> Float[Array, "b *d2 c2"]:
         """`time` is the activated embedding, None where c_time is 0; `keys` one dropout key an example, or None."""
         x = materialized(x)  # on the way up a concatenation
         h = self.act(self.norm0(x))
@@ -90,7 +92,9 @@ class ResBlock(nnx.Module):
             resize = {"up": upsample, "down": downsample}[self.resample]
             h, x = resize(h, self.fir_kernel), resize(x, self.fir_kernel)
         h = self.conv0(h)
-        told = None if self.time is None or time is None else self.time(time)[:, None, None].astype(h.dtype)
+        told = None
+        if self.time is not None and time is not None:
+            told = jnp.expand_dims(self.time(time), tuple(range(1, h.ndim - 1))).astype(h.dtype)
         if self.scale_shift and told is not None:
             scale, shift = jnp.split(told, 2, axis=-1)
             h = self.norm1(h) * (1 + scale) + shift

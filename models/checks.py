@@ -116,6 +116,12 @@ def check_even(option: str, features: int) -> None:
         )
 
 
+def check_axes(shape: tuple[int, ...], *axes: str) -> None:
+    """Raise ValueError unless the shape of an example has just these axes."""
+    if len(shape) != len(axes):
+        raise ValueError(f"shape={tuple(shape)}: this network is of examples of shape ({', '.join(axes)})")
+
+
 def check_centered(centered: bool) -> None:
     """Raise ValueError unless the data are in [-1, 1], for networks that take no others."""
     if not centered:

@@ -1,4 +1,4 @@
-"""3x3 convolution of stride 1."""
+"""Convolutions of stride 1: 3x3 of images, 3 of signals."""
 
 import math
 
@@ -27,6 +27,16 @@ def convolve(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"], pad: i
     numbers = ("NHWC", "HWIO", "NHWC")
     out = lax.conv_general_dilated(materialized(x), kernel, (1, 1), [(pad, pad)] * 2, dimension_numbers=numbers)
     return materialized(out)
+
+
+def convolve_line(x: Float[Array, "b l c"], kernel: Float[Array, "3 c d"], pad: int = 1) -> Float[Array, "b l2 d"]:
+    """Each place of a signal and its two neighbours times the kernel; l2 = l + 2 pad - 2. It is one matrix product."""
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (0, 0)))
+    length = padded.shape[1] - 2
+    patches = jnp.concatenate([padded[:, i : i + length] for i in range(3)], axis=-1)
+    taps = kernel.reshape(-1, kernel.shape[2])
+    out = lax.dot_general(materialized(patches), taps, (((2,), (0,)), ((), ())), preferred_element_type=summed_in(x))
+    return materialized(out.astype(x.dtype))
 
 
 def _patch_product(x: Array, kernel: Array, pad: int) -> Array:

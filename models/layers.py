@@ -12,7 +12,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
-from models.convolution import convolve
+from models.convolution import convolve, convolve_line
 from models.materialize import materialized, summed_in
 
 NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
@@ -110,6 +110,22 @@ def conv3x3(
     )
 
 
+def conv3(
+    c_in: int, c_out: int, *, wrap: bool = False, scale: float = 1.0, dtype: DTypeLike | None, rngs: nnx.Rngs | Keys
+) -> nnx.Conv:
+    """Convolution of 3 taps along the one axis of signals [b, length, c]; with `wrap` their ends are neighbours."""
+    return nnx.Conv(
+        c_in,
+        c_out,
+        (3,),
+        padding="CIRCULAR" if wrap else "SAME",
+        kernel_init=initializer(scale),
+        conv_general_dilated=_dense_line,
+        dtype=dtype,
+        rngs=rngs,  # type: ignore[arg-type]  # Keys stands in for it
+    )
+
+
 _PADS = {"SAME": 1, "VALID": 0}
 
 
@@ -118,10 +134,16 @@ def _dense(x: Array, kernel: Array, _: tuple[int, int], padding: str, **options:
     return convolve(x, kernel, _PADS[padding])
 
 
+def _dense_line(x: Array, kernel: Array, _: tuple[int], padding: str, **options: Any) -> Array:
+    """The same along one axis; signals whose ends are neighbours come with these around them."""
+    return convolve_line(x, kernel, _PADS[padding])
+
+
 class GroupNorm(nnx.Module):
     """Group normalisation (Wu & He 2018) over space and the channels of a group, statistics in at least float32.
 
-    Spatial sums are taken per channel and merged into groups afterwards, so the image is read with its own layout and
+    Space is every axis between the first and the last: two of images, one of signals, three of volumes. Its sums are
+    taken per channel and merged into groups afterwards, so the image is read with its own layout and
     the whole layer is one affine map per (example, channel), which the compiler fuses with the nonlinearity behind it.
     The variance is the two-pass one: E[x^2] - E[x]^2 would cancel where the mean is large.
 
@@ -139,22 +161,25 @@ class GroupNorm(nnx.Module):
         self.groups = groups
         self.epsilon = epsilon
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    def __call__(self, x: Float[Array, "b *d c"]) -> Float[Array, "b *d c"]:
         """Normalise, scale and shift."""
         z = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        b, c = z.shape[0], z.shape[-1]
+        b, c, space = z.shape[0], z.shape[-1], tuple(range(1, z.ndim - 1))
 
         def over_group(per_channel: Array) -> Array:
             grouped = per_channel.reshape(b, self.groups, -1)
             return jnp.broadcast_to(grouped.mean(-1, keepdims=True), grouped.shape).reshape(b, c)
 
-        channel_mean = z.mean((1, 2))
+        def everywhere(per_channel: Array) -> Array:
+            return jnp.expand_dims(per_channel, space)
+
+        channel_mean = z.mean(space)
         mean = over_group(channel_mean)
-        within = jnp.square(z - channel_mean[:, None, None]).mean((1, 2))
+        within = jnp.square(z - everywhere(channel_mean)).mean(space)
         variance = over_group(within + jnp.square(channel_mean - mean))
         slope = self.scale[...] * lax.rsqrt(variance + self.epsilon)
         offset = self.bias[...] - mean * slope
-        return (z * slope[:, None, None] + offset[:, None, None]).astype(x.dtype)
+        return (z * everywhere(slope) + everywhere(offset)).astype(x.dtype)
 
 
 def dropout(x: Float[Array, "b *d"], rate: float, keys: Key[Array, " b"] | None, index: int) -> Float[Array, "b *d"]:

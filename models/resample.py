@@ -1,4 +1,7 @@
-"""Doubling and halving images: FIR filters (Zhang 2019; StyleGAN2, Karras et al. 2020), nearest neighbour, average."""
+"""Doubling and halving images: FIR filters (Zhang 2019; StyleGAN2, Karras et al. 2020), nearest neighbour, average.
+
+All axes between the first and the last are resampled: the two of images, or the one of signals.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,16 +16,16 @@ from models.layers import Keys, conv3x3
 
 
 def upfirdn(
-    x: Float[Array, "b h w c"], taps: Sequence[float], *, up: int = 1, down: int = 1, pad: tuple[int, int] = (0, 0)
-) -> Float[Array, "b h2 w2 c"]:
-    """Insert up - 1 zeros after each pixel, pad, convolve with the taps along both axes, keep each down-th pixel.
+    x: Float[Array, "b *d c"], taps: Sequence[float], *, up: int = 1, down: int = 1, pad: tuple[int, int] = (0, 0)
+) -> Float[Array, "b *d2 c"]:
+    """Insert up - 1 zeros after each pixel, pad, convolve with the taps along each axis, keep each down-th pixel.
 
     y[o] = sum_j taps[L - 1 - j] padded[o down + j], separable; sizes (n up + sum(pad) - L) // down + 1. Polyphase: each
     of the `up` phases of the output, or `down` phases of the input, is filtered by itself, so that no zero between
     pixels is multiplied or stored, nor in the gradient where up or down is 1. Shifted sums, not a depthwise
     convolution: exact float32 on every backend, and on CPU 15 to 100 times faster, gradient included.
     """
-    for axis in (1, 2):
+    for axis in range(1, x.ndim - 1):
         x = _expand(axis, x, taps, up, down, pad) if up > 1 else _reduce(axis, x, taps, down, pad)
     return x
 
@@ -79,20 +82,27 @@ def _down_fir(x: Array, kernel: Sequence[float], margin: int = 0, down: int = 2)
     return upfirdn(x, _taps(kernel), down=down, pad=((excess + 1) // 2 + margin, excess // 2 + margin))
 
 
-def upsample(x: Float[Array, "b h w c"], kernel: Sequence[float] | None = None) -> Float[Array, "b 2*h 2*w c"]:
+def upsample(x: Float[Array, "b *d c"], kernel: Sequence[float] | None = None) -> Float[Array, "b *d2 c"]:
     """Double the size: FIR-interpolated with `kernel`, nearest neighbour without."""
     if kernel is not None:
         return _up_fir(x, kernel)
-    b, h, w, c = x.shape
-    return jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
+    b, *sizes, c = x.shape
+    pairs = [n for size in sizes for n in (size, 2)]
+    return jnp.broadcast_to(jnp.expand_dims(x, _seconds(x)), (b, *pairs, c)).reshape(b, *(2 * n for n in sizes), c)
 
 
-def downsample(x: Float[Array, "b h w c"], kernel: Sequence[float] | None = None) -> Float[Array, "b h/2 w/2 c"]:
+def downsample(x: Float[Array, "b *d c"], kernel: Sequence[float] | None = None) -> Float[Array, "b *d2 c"]:
     """Halve the size: FIR-filtered with `kernel`, the average of 2x2 pixels without."""
     if kernel is not None:
         return _down_fir(x, kernel)
-    b, h, w, c = x.shape
-    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+    b, *sizes, c = x.shape
+    pairs = [n for size in sizes for n in (size // 2, 2)]
+    return x.reshape(b, *pairs, c).mean(_seconds(x))
+
+
+def _seconds(x: Array) -> tuple[int, ...]:
+    """The axes behind each axis of space, where that is split into pairs."""
+    return tuple(range(2, 2 * x.ndim - 2, 2))
 
 
 class Resample(nnx.Module):

@@ -16,7 +16,7 @@ from models.attention import Attention
 from models.blocks import ResBlock
 from models.checks import check_centered, check_even
 from models.embeddings import positional
-from models.layers import NONLINEARITIES, GroupNorm, Keys, linear, precise
+from models.layers import NONLINEARITIES, GroupNorm, Keys, conv3x3, linear, precise
 from models.resample import Resample
 from models.resolutions import level_sizes
 from models.unet import Plan, UNet
@@ -51,6 +51,8 @@ class ResidualUNet(UNet):
       c_text: features of the words that the attention sees too, see `Attention`; 0: there are none.
       scale_shift: the noise scales and shifts behind each block's second norm; False: it is added before it.
       resblock_updown: residual blocks double and halve; False: convolutions do.
+      conv: makes the convolutions of (c_in, c_out).
+      attention: (way, size) -> what makes the attention there, with the arguments of `Attention`.
 
     Raises ValueError for options no network can be built from.
     """
@@ -72,6 +74,8 @@ class ResidualUNet(UNet):
         c_text: int = 0,
         scale_shift: bool = True,
         resblock_updown: bool = True,
+        conv: Callable[..., nnx.Conv] = conv3x3,
+        attention: Callable[[str, int], Callable[..., Any]] = lambda way, size: Attention,
         label_dim: int = 0,
         augment_dim: int = 0,
         centered: bool = True,
@@ -107,12 +111,16 @@ class ResidualUNet(UNet):
                 shortcut_scale=1.0,
                 scale_shift=scale_shift,
                 resample_shortcut=False,
+                conv=conv,
                 **part,
             ),
-            attend=lambda c, way, size: Attention(c, heads=heads(c, way), fused=fused, c_text=c_text, **part),
+            attend=lambda c, way, size: attention(way, size)(
+                c, heads=heads(c, way), fused=fused, c_text=c_text, **part
+            ),
             resize=None if resblock_updown else partial(Resample, conv=True, fir_kernel=None, padding=(1, 1), **make),
             norm=lambda channels: GroupNorm(channels, groups(channels), epsilon=EPSILON),
             make=make,
+            conv=conv,
         )
         skips = self.build_down(plan, in_channels or num_channels)
         if out_channels is not None:

@@ -33,6 +33,16 @@ def check_halvings(image_size: Sides, halvings: int, why: str) -> None:
         )
 
 
+def check_length(option: str, length: int, ch_mult: Sequence[float]) -> None:
+    """ValueError where a signal of that length, given by that option, has not the levels that ch_mult asks for."""
+    halvings = len(ch_mult) - 1
+    if halvings > 0 and length % 2**halvings:
+        raise ValueError(
+            f"{option}: a length of {length} cannot be halved {halvings} times, as ch_mult={tuple(ch_mult)} asks; it "
+            f"must be a multiple of {2**halvings}"
+        )
+
+
 def level_sizes(
     image_size: Sides,
     ch_mult: Sequence[float],

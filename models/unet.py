@@ -53,6 +53,7 @@ class Plan:
       resize: makes what changes the size of (c_in, c_out, "up" or "down"); None: residual blocks do.
       norm: makes the norm over so many channels.
       make: the dtype and the source of keys of all that is made here.
+      conv: makes a convolution of (c_in, c_out).
       fir_kernel: taps of the filter of the pyramids.
       attention_groups: see `models.ncsnpp`.
     """
@@ -67,6 +68,7 @@ class Plan:
     resize: Callable[[int, int, str], Resample] | None
     norm: Callable[[int], GroupNorm]
     make: dict[str, Any]
+    conv: Callable[..., nnx.Conv] = conv3x3
     fir_kernel: tuple[float, ...] | None = None
     attention_groups: int | None = None
     dropout_index: Iterator[int] = field(default_factory=itertools.count)
@@ -103,7 +105,7 @@ class UNet(nnx.Module):
     def build_down(self, plan: Plan, c_image: int) -> list[int]:
         """Make the way down and the middle, of images of `c_image` channels; the channels of what is kept, in order."""
         c, c_pyramid, skips = plan.c_first, self.shape[-1], [plan.c_first]
-        self.conv_in = conv3x3(c_image, c, **plan.make)
+        self.conv_in = plan.conv(c_image, c, **plan.make)
         self.down: nnx.List = nnx.List()
         for size, width in zip(plan.sizes, plan.widths, strict=True):
             level = Level()
@@ -146,12 +148,12 @@ class UNet(nnx.Module):
             if self.progressive == "output_skip" or (self.progressive == "residual" and lowest):
                 level.norm = plan.norm(c)
             if self.progressive == "output_skip":
-                level.conv = conv3x3(c, c_out, scale=init_scale, **plan.make)
+                level.conv = plan.conv(c, c_out, scale=init_scale, **plan.make)
                 if not lowest:
                     level.pyramid = Resample(c_out, c_out, conv=False, **grow)
             elif self.progressive == "residual":
                 if lowest:
-                    level.conv = conv3x3(c, c, **plan.make)
+                    level.conv = plan.conv(c, c, **plan.make)
                 else:
                     level.pyramid = Resample(c_pyramid, c, conv=True, **grow)
                 c_pyramid = c
@@ -160,7 +162,7 @@ class UNet(nnx.Module):
             self.up.append(level)
         summed = self.progressive == "output_skip"
         self.norm_out = None if summed else plan.norm(c)
-        self.conv_out = None if summed else conv3x3(c, c_out, scale=init_scale, **plan.make)
+        self.conv_out = None if summed else plan.conv(c, c_out, scale=init_scale, **plan.make)
 
     def __call__(
         self,

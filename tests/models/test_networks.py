@@ -222,4 +222,5 @@ def test_every_registered_network_is_reachable():
     ncsnv2 = {f"ncsnv2_{size}" for size in (64, 128, 256)}
     others = {"noisy_classifier", "autoencoder_kl", "autoencoder_vq", "patch_discriminator", "text_encoder", "clip"}
     unets = {"adm", "cross_attention_unet", "ddpm", "edm_unet", "glide", "guided_unet", "ncsnpp"}
-    assert set(MODELS) == unets | {"mlp", "ncsn"} | ncsnv2 | others
+    shapes = {"unet_1d", "unet_3d", "point_transformer"}
+    assert set(MODELS) == unets | {"mlp", "ncsn"} | ncsnv2 | others | shapes
