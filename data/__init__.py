@@ -6,12 +6,18 @@ from functools import partial
 from typing import Any
 
 import limits
+from data.arrays import point_sets, volumes
+from data.clips import clips
+from data.digit_points import digit_points
 from data.digits import digits
 from data.folder import folder
+from data.moving_digits import digit_volumes, moving_digits
 from data.photo_patches import photo_patches
 from data.scenes import scenes
+from data.sounds import sounds
 from data.source import Arrays, Source
 from data.tfds import tfds
+from data.tones import tones
 from data.toy import SHAPES, toy
 
 __all__ = ["SOURCES", "Arrays", "Source", "create"]
@@ -22,6 +28,14 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "photo_patches": photo_patches,
     "scenes": scenes,
     "tfds": tfds,
+    "tones": tones,
+    "sounds": sounds,
+    "moving_digits": moving_digits,
+    "clips": clips,
+    "digit_volumes": digit_volumes,
+    "volumes": volumes,
+    "digit_points": digit_points,
+    "point_sets": point_sets,
     **{f"toy_{shape}": partial(toy, shape) for shape in SHAPES},
 }
 
@@ -30,6 +44,11 @@ NUMBERS: dict[str, limits.Number] = {
     "num_channels": limits.Number(1, 3, note="grey or RGB"),
     "size": limits.whole(1, 10**6),
     "crop": limits.whole(1, 10**6),
+    **dict.fromkeys(("height", "width", "depth", "frames", "points", "count"), limits.whole(1, 10**6)),
+    **dict.fromkeys(("channels", "coordinates"), limits.whole(1, 1000)),
+    "length": limits.whole(1, 10**9, note="samples of a signal"),
+    "rate": limits.positive(note="samples, or frames, a second"),
+    "gain": limits.positive(note="what samples are multiplied by; 1 leaves them in [-1, 1]"),
     "train_length": limits.Number(1, 10**9),
     "test_length": limits.Number(0, 10**9),
     "test_fraction": limits.share(below=True, note="0: no test set"),

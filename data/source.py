@@ -16,7 +16,8 @@ class Unreadable(ValueError):
 class Records(Protocol):
     """Random access to examples: `records[i]` is a dict, a pure function of i.
 
-    "image" is uint8 [h, w, c], or float32 [d] for points; "label" is an int and "caption" a text where there is one.
+    "image" is the data of any modality: uint8 [h, w, c] of images, float32 [length, channels] of signals, float32
+    [n, d] of point sets, ... (`Source.modality`); "label" is an int and "caption" a text where there is one.
     """
 
     def __len__(self) -> int:
@@ -32,7 +33,8 @@ class Source:
 
     `num_classes`: "label" counts from 0 to below it; 0 where examples have none. `class_names`: those of the labels in
     their order; empty where they are not known. `vocabulary`: the words of every "caption", where they are
-    few and known.
+    few and known. `modality`: what the axes of an example mean, by a name of `experiment.showing.MODALITIES`.
+    `rate`: samples of a signal, or frames of a clip, a second; 0 where that is not known.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Source:
     num_classes: int = 0
     class_names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+    modality: str = "image"
+    rate: float = 0.0
 
 
 class Arrays:

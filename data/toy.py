@@ -20,7 +20,8 @@ def toy(shape: str, *, train_length: int = 100_000, test_length: int = 10_000) -
         return Arrays({"image": points.astype(np.float32), **labels})
 
     classes = {"mixture8": 8, "moons": 2}.get(shape, 0)
-    return Source(f"toy_{shape}", split(0, train_length), split(1, test_length), (2,), None, classes)
+    train, test = split(0, train_length), split(1, test_length)
+    return Source(f"toy_{shape}", train, test, (2,), None, classes, modality="vector")
 
 
 def mixture8(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:

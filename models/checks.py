@@ -67,6 +67,7 @@ NUMBERS: dict[str, limits.Number] = {
     "upsampling": limits.Number(0, 1024, note="how many times larger than the picture that it is told; 0: none"),
     "low_res_noise": limits.not_negative(note="the largest deviation, of data in [-1, 1]; 0: none"),
     "text_mlp": limits.Number(1, LARGE, note="published: 4 times the width, which None stands for"),
+    "mlp_width": limits.Number(1, LARGE, note="published: 4 times the width, which None stands for"),
     "image_width": limits.Number(1, LARGE, note="CLIP: 768, 1024"),
     "image_layers": limits.Number(1, 1000, note="CLIP: 12, 24"),
     "image_heads": limits.Number(1, LARGE, note="CLIP: one for 64 features"),

@@ -73,7 +73,7 @@ def test_toys(name):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("CIFAR10", {}, "'CIFAR10' (did you mean 'tfds:cifar10'?); known: digits, folder"),
+        ("CIFAR10", {}, "'CIFAR10' (did you mean 'tfds:cifar10'?); known: clips, digit_points"),
         ("digit", {}, "did you mean 'digits'?"),
         ("digits:3", {}, "unknown dataset 'digits:3'"),
         ("digits", {"size": 3}, "unknown option of dataset digits 'size'; known: none"),

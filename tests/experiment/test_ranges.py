@@ -322,7 +322,8 @@ def test_what_no_run_trains_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_number_of_a_network(name: str) -> None:
     """Of the constructor itself, before any weight is drawn; counts take no fraction either."""
-    needed = {"shape": (2,)} if name == "mlp" else {"image_size": 8, "num_channels": 1}
+    shapes = {"mlp": (2,), "unet_1d": (8, 1), "unet_3d": (2, 8, 8, 1), "point_transformer": (4, 2)}
+    needed = {"shape": shapes[name]} if name in shapes else {"image_size": 8, "num_channels": 1}
     more = {"noisy_classifier": {"label_dim": 2}, "ncsn": {"num_scales": 9}, "glide": {"tokens": 3}}
     needed |= more.get(name, {})
     needed = {"num_channels": 1} if name == "patch_discriminator" else needed
