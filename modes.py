@@ -7,29 +7,24 @@ alone does its work at once, since reading the file is its check.
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 import editing
 import evaluation.run
-from autoencoders import CODECS
-from checkpoints import diffusers, diffusers_autoencoder, diffusers_pipeline
 from evaluation import compare, given, grid, quality, reproduce, snapshot_fid, stats
 from evaluation import report as reports
-from experiment import Experiment, build, inputs, rules, texts
+from experiment import Experiment, build, exporting, inputs, rules, texts
 from experiment.build import network_of, of_run
 from experiment.importing import import_weights
 from experiment.processes import barrier, is_leader
 from experiment.run import of_config
-from experiment.scheduler import as_scheduler
 from experiment.sizes import sized
 from experiment.starting_points import starting_points
 from experiment.weights import load_run, suffix
 from experiment.workdir import Workdir
 from models import AUTOENCODERS, CLASSIFIERS, MATCHERS
-from models.functional import Network
 from training import loop, preparation
 from training.best import FILE as BEST
 
@@ -147,14 +142,12 @@ def import_(config: ConfigDict, workdir: Workdir, checkpoint: str | None) -> Act
 
 
 def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
-    """The weights as a folder of diffusers: network, its scheduler and safetensors, in WORKDIR/diffusers_step_N."""
+    """The weights as a folder of diffusers, with all that serves the network, in WORKDIR/diffusers_step_N."""
     workdir.check(config, training=False)
     inputs.check_files(config, workdir)
     rules.check(rules.of_images(config, "export"))
-    network, compresses = network_of(config), config.model.name in AUTOENCODERS
-    layout = diffusers_autoencoder if compresses else diffusers
-    layout.config_of(network)  # one that has no counterpart there is refused
-    write = _written_pipeline(config, workdir) if config.data.codec not in CODECS else layout.write
+    network = network_of(config)
+    write = exporting.writer(config, workdir, network)
     step, variables = load_run(workdir, network, config)
     folder = workdir.path / f"diffusers_step_{step}{suffix(config)}"
     if folder.exists():
@@ -163,29 +156,12 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     def act() -> None:
         if is_leader():
             with tempfile.TemporaryDirectory(dir=workdir.path) as unfinished:
-                beside = () if compresses else (as_scheduler(config),)
-                write(Path(unfinished) / folder.name, network, variables, *beside)
+                write(Path(unfinished) / folder.name, variables)
                 (Path(unfinished) / folder.name).rename(folder)
             print(folder)
         barrier("exported")
 
     return act
-
-
-def _written_pipeline(config: ConfigDict, workdir: Workdir) -> Callable[..., None]:
-    """What writes a model of latents, (folder, network, variables, scheduler), with the autoencoder beside it."""
-    codec: Any = of_run(config, workdir).codec
-    if as_scheduler(config) is None:
-        raise ValueError("diffusers has no scheduler of this run's noise, and its pipelines cannot be without")
-    autoencoder = codec.autoencoder
-    network = diffusers_pipeline.scaled(autoencoder.network, codec.scale, codec.shift)
-    diffusers_autoencoder.config_of(network)
-    beside = diffusers_pipeline.Part(network, autoencoder.variables)
-
-    def write(folder: Path, network: Network, variables: dict[str, Any], scheduler: dict[str, Any]) -> None:
-        diffusers_pipeline.write(folder, diffusers_pipeline.Part(network, variables), beside, scheduler)
-
-    return write
 
 
 def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:

@@ -34,8 +34,8 @@ def scaled(autoencoder: Network, scale: Any, shift: Any) -> Network:
     """
     if np.ndim(scale) or np.any(shift):
         raise ValueError(
-            f"data.latent_scale is {scale} and data.latent_shift {shift}; diffusers' {CLASS} scales latents by one "
-            "number and moves none"
+            f"data.latent_scale is {scale} and data.latent_shift {shift}; diffusers' pipelines scale latents "
+            "by one number and move none"
         )
     options = effective_options(autoencoder) | {"scaling_factor": float(scale), "shift_factor": 0.0}
     return Network.create(autoencoder.name, **options)

@@ -11,11 +11,12 @@ is told zeros, unless model_index.json says `force_zeros_for_empty_prompt` false
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from checkpoints import safetensors_file, text_encoder
-from checkpoints.diffusers_folder import PIPELINE, weight_files
+from checkpoints.diffusers_folder import PIPELINE, load_weights, save_folder, weight_files
 from checkpoints.diffusers_scheduler import load_json
 
 SECOND = "_2"
@@ -91,17 +92,44 @@ def copy(found: TextFolder, folder: Path) -> None:
       ValueError: a tower without weights, or with a file of them that is cut short.
       OSError: a file is not there, or cannot be written.
     """
-    for number, (tower, tokenizer) in enumerate(found.parts):
-        end = SECOND if found.pooled and number == len(found.parts) - 1 else ""
+    for end, (tower, tokenizer) in _with_ends(found):
         files = [tower / "config.json", *weight_files(tower, **text_encoder.FILES)]
-        tables = [file for name in TOKENIZER_FILES if (file := tokenizer / name).exists()]
-        for kind, those in (("text_encoder", files), ("tokenizer", tables)):
-            (folder / f"{kind}{end}").mkdir(parents=True)
-            for file in those:
-                if file.suffix == ".safetensors":
-                    safetensors_file.load(file)  # which names one that is cut short where it lies
-                shutil.copyfile(file, folder / f"{kind}{end}" / file.name)
+        for file in files:
+            if file.suffix == ".safetensors":
+                safetensors_file.load(file)  # which names one that is cut short where it lies
+        _copy_files(files, folder / f"text_encoder{end}")
+        _copy_files(_tables(tokenizer), folder / f"tokenizer{end}")
     write_index(folder, found)
+
+
+def write(found: TextFolder, folder: Path) -> None:
+    """Write towers and tokenizers as a pipeline's folder, the weights of each tower in one file of safetensors.
+
+    So diffusers finds them by their usual name, whether they came in half precision, in several files or as a pickle.
+    Raises what `copy` does.
+    """
+    for end, (tower, tokenizer) in _with_ends(found):
+        _, arrays = load_weights(tower, **text_encoder.FILES)
+        files, weights = {"config.json": load_json(tower / "config.json")}, text_encoder.FILES["safetensors"]
+        save_folder(folder / f"text_encoder{end}", arrays, files, weights)
+        _copy_files(_tables(tokenizer), folder / f"tokenizer{end}")
+
+
+def _with_ends(found: TextFolder) -> list[tuple[str, Part]]:
+    """The towers with what the names of their folders end with."""
+    last = len(found.parts) - 1
+    return [(SECOND if found.pooled and i == last else "", part) for i, part in enumerate(found.parts)]
+
+
+def _tables(tokenizer: Path) -> list[Path]:
+    """The files of a tokenizer that are there."""
+    return [file for name in TOKENIZER_FILES if (file := tokenizer / name).exists()]
+
+
+def _copy_files(files: Iterable[Path], folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for file in files:
+        shutil.copyfile(file, folder / file.name)
 
 
 def write_index(folder: Path, found: TextFolder) -> None:

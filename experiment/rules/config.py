@@ -147,12 +147,6 @@ def of_images(config: ConfigDict, mode: str) -> Broken:
             f"--mode=edit has no smaller picture to tell, and model.upsampling is {config.model.upsampling}: this "
             "network enlarges one; edit with the run whose samples it enlarges"
         )
-    if mode == "export" and config.model.get("text_dim"):
-        yield (
-            f"--mode=export writes no network that is told texts, and model.name is {config.model.name!r}; in Python "
-            "checkpoints.diffusers_text_unet.write writes the U-Net, as unet/ of a pipeline, whose other parts are as "
-            "they were imported"
-        )
     if mode == "edit" and not config.edit.image and config.data.get("path") == "" == config.data.get("test_path", ""):
         yield (
             "edit.image is '', and there is no test set (data.path is '') whose pictures could stand for it; give "

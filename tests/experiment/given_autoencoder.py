@@ -28,6 +28,12 @@ def autoencoder_config(kind: str = "autoencoder_kl") -> ConfigDict:
 def write_autoencoder(folder: Path, seed: int = 0, kind: str = "autoencoder_kl") -> ConfigDict:
     """A run of it, at step 1."""
     config = autoencoder_config(kind)
+    write_run(folder, config, seed)
+    return config
+
+
+def write_run(folder: Path, config: ConfigDict, seed: int = 0) -> None:
+    """A run of that config, at step 1, with drawn weights."""
     variables = build(config).network.init(jax.random.key(seed))
     workdir = Workdir(folder)
     workdir.begin(config)
@@ -35,7 +41,6 @@ def write_autoencoder(folder: Path, seed: int = 0, kind: str = "autoencoder_kl")
     tree = {"step": np.int32(1), "params": variables["params"], "ema": variables["params"], "fixed": variables["fixed"]}
     with workdir.store() as store:
         store.save(1, tree, {"config": config.to_dict()})
-    return config
 
 
 def latent_config(codec: Path) -> ConfigDict:

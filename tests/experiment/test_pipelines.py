@@ -87,7 +87,7 @@ def test_an_export_is_the_pipeline_again(imported: Path, tmp_path: Path) -> None
     assert json.loads((folder / "model_index.json").read_text())["vqvae"] == ["diffusers", "VQModel"]
     again, config = (folder_config.get_config(str(root)) for root in (folder, FOLDER))
     assert again.to_dict() == config.to_dict()
-    with pytest.raises(ValueError, match=r"data\.latent_shift 0\.1; diffusers' LDMPipeline scales"):
+    with pytest.raises(ValueError, match=r"data\.latent_shift 0\.1; diffusers' pipelines scale"):
         diffusers_pipeline.scaled(load(imported).experiment.codec.autoencoder.network, 1.0, 0.1)
 
 

@@ -305,13 +305,6 @@ def test_an_edit_without_pictures_asks_for_them() -> None:
     assert not list(rules.of_images(override(config, [("edit.image", "fox.png")]), "edit"))
 
 
-def test_an_export_of_what_is_told_texts_names_what_writes_it() -> None:
-    """And does not say that diffusers knows of no such network."""
-    config = folder_config.get_config(str(REFERENCE / "sd_pipeline" / "model"))
-    (message,) = rules.of_images(config, "export")
-    assert "checkpoints.diffusers_text_unet.write writes the U-Net" in message
-
-
 def test_a_file_that_is_cut_short_is_said_to_be(tmp_path: Path) -> None:
     """Whichever tensor is the first to lack numbers; weights are fetched in pieces, and the last may be missing."""
     whole = (REFERENCE / "sd_pipeline" / "model" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
