@@ -13,6 +13,7 @@ from jaxtyping import Array, Key
 from limits import check_known
 from models.adm import ADM
 from models.autoencoder import AutoencoderKL, AutoencoderVQ
+from models.categorical_unet import CategoricalUNet
 from models.clip import CLIP
 from models.cross_attention_unet import CrossAttentionUNet
 from models.ddpm import DDPM
@@ -27,6 +28,7 @@ from models.ncsnv2 import NCSNv2, NCSNv2_128, NCSNv2_256
 from models.noisy_classifier import NoisyClassifier
 from models.patch_discriminator import PatchDiscriminator
 from models.point_transformer import PointTransformer
+from models.sequence_transformer import SequenceTransformer
 from models.text_encoder import TextEncoder
 from models.unet_1d import UNet1D
 from models.unet_3d import UNet3D
@@ -53,6 +55,8 @@ MODELS: dict[str, type[Any]] = {
     "patch_discriminator": PatchDiscriminator,
     "text_encoder": TextEncoder,
     "clip": CLIP,
+    "categorical_unet": CategoricalUNet,
+    "sequence_transformer": SequenceTransformer,
 }
 
 CLASSIFIERS = ("noisy_classifier",)
@@ -69,6 +73,10 @@ TEXT_ENCODERS = ("text_encoder",)
 
 MATCHERS = ("clip",)
 """Those that say how well images and texts fit: a logit for each image and each text."""
+
+CATEGORICAL = ("categorical_unet", "sequence_transformer")
+"""Those of categories: x is int32 [b, ...], and the answer the logits [b, ..., K] of K categories. With the option
+`masked` they read one more, the mask, whose number is K."""
 
 
 def create(name: str, *, key: Key[Array, ""], **options: Any) -> nnx.Module:

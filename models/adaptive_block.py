@@ -8,12 +8,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from models.attention import attend, of_heads
 from models.layers import linear, precise
+from models.rotary import rotated
 
 EPSILON = 1e-6
 """What every norm adds to the variance, as DiT."""
@@ -49,10 +51,16 @@ class AdaptiveBlock(nnx.Module):
         told: Float[Array, "b e"],
         drop: Callable[[Array, int], Array],
         seen: Bool[Array, "b n"] | None = None,
+        angles: Float[np.ndarray, "n half"] | None = None,
     ) -> Float[Array, "b n d"]:
-        """The next features; `drop` (features, 0 or 1) drops some of a branch's; none looks at those not `seen`."""
+        """The next features; `drop` (features, 0 or 1) drops some of a branch's; none looks at those not `seen`.
+
+        With `angles` the tokens have places (`models.rotary`).
+        """
         scale0, shift0, gate0, scale1, shift1, gate1 = jnp.split(self.told(told), 6, axis=-1)
-        parts = of_heads(self.qkv(normalized(h, scale0, shift0)), 3, self.heads, "new")
-        h = h + gate0[:, None].astype(h.dtype) * drop(self.out(attend(*parts, seen)), 0)
+        query, key, value = of_heads(self.qkv(normalized(h, scale0, shift0)), 3, self.heads, "new")
+        if angles is not None:
+            query, key = rotated(query, angles), rotated(key, angles)
+        h = h + gate0[:, None].astype(h.dtype) * drop(self.out(attend(query, key, value, seen)), 0)
         mapped = self.narrow(jax.nn.gelu(self.widen(normalized(h, scale1, shift1)), approximate=True))
         return h + gate1[:, None].astype(h.dtype) * drop(mapped, 1)
