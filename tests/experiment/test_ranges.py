@@ -325,8 +325,10 @@ def test_every_number_of_a_network(name: str) -> None:
     shapes = {"mlp": (2,), "unet_1d": (8, 1), "unet_3d": (2, 8, 8, 1), "point_transformer": (4, 2)}
     needed = {"shape": shapes[name]} if name in shapes else {"image_size": 8, "num_channels": 1}
     more = {"noisy_classifier": {"label_dim": 2}, "ncsn": {"num_scales": 9}, "glide": {"tokens": 3}}
+    more["categorical_unet"] = {"num_categories": 2}
     needed |= more.get(name, {})
     needed = {"num_channels": 1} if name == "patch_discriminator" else needed
+    needed = {"shape": (2,), "num_categories": 2} if name == "sequence_transformer" else needed
     needed = {} if name == "text_encoder" else {"image_size": 32} if name == "clip" else needed
     for option, allowed in ranges_of(MODELS[name]).items():
         inner = getattr(allowed, "given", allowed)

@@ -223,4 +223,5 @@ def test_every_registered_network_is_reachable():
     others = {"noisy_classifier", "autoencoder_kl", "autoencoder_vq", "patch_discriminator", "text_encoder", "clip"}
     unets = {"adm", "cross_attention_unet", "ddpm", "edm_unet", "glide", "guided_unet", "ncsnpp"}
     shapes = {"unet_1d", "unet_3d", "point_transformer"}
-    assert set(MODELS) == unets | {"mlp", "ncsn"} | ncsnv2 | others | shapes
+    categorical = {"categorical_unet", "sequence_transformer"}
+    assert set(MODELS) == unets | {"mlp", "ncsn"} | ncsnv2 | others | shapes | categorical
