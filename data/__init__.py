@@ -13,10 +13,13 @@ from data.digits import digits
 from data.folder import folder
 from data.moving_digits import digit_volumes, moving_digits
 from data.photo_patches import photo_patches
+from data.pydoc_topics import pydoc_topics
 from data.scenes import scenes
 from data.sounds import sounds
 from data.source import Arrays, Source
+from data.text import text
 from data.tfds import tfds
+from data.tfds_text import tfds_text
 from data.tones import tones
 from data.toy import SHAPES, toy
 
@@ -26,7 +29,9 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "digits": digits,
     "folder": folder,
     "photo_patches": photo_patches,
+    "pydoc_topics": pydoc_topics,
     "scenes": scenes,
+    "text": text,
     "tfds": tfds,
     "tones": tones,
     "sounds": sounds,
@@ -36,6 +41,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "volumes": volumes,
     "digit_points": digit_points,
     "point_sets": point_sets,
+    "tfds_text": tfds_text,
     **{f"toy_{shape}": partial(toy, shape) for shape in SHAPES},
 }
 
@@ -46,18 +52,22 @@ NUMBERS: dict[str, limits.Number] = {
     "crop": limits.whole(1, 10**6),
     **dict.fromkeys(("height", "width", "depth", "frames", "points", "count"), limits.whole(1, 10**6)),
     **dict.fromkeys(("channels", "coordinates"), limits.whole(1, 1000)),
-    "length": limits.whole(1, 10**9, note="samples of a signal"),
     "rate": limits.positive(note="samples, or frames, a second"),
     "gain": limits.positive(note="what samples are multiplied by; 1 leaves them in [-1, 1]"),
+    "length": limits.whole(1, 10**9, note="samples of a signal, symbols of a text"),
+    "stride": limits.whole(0, 10**9, note="symbols between the beginnings of two chunks; 0: data.length"),
     "train_length": limits.Number(1, 10**9),
     "test_length": limits.Number(0, 10**9),
     "test_fraction": limits.share(below=True, note="0: no test set"),
 }
 """What each number among the data sets' options may be, by name."""
 
+OF_TFDS = ("tfds", "tfds_text")
+"""Those whose name may be followed by that of a TFDS data set."""
+
 
 def create(name: str, **options: Any) -> Source:
-    """The source called `name`; `tfds:cifar10` is short for `tfds` with `dataset="cifar10"`.
+    """The source called `name`; `tfds:cifar10` is short for `tfds` with `dataset="cifar10"`; so is `tfds_text:lm1b`.
 
     `options` are the constructor's keyword arguments. An unknown name or option, and a value that is not allowed, are a
     ValueError.
@@ -79,7 +89,7 @@ def create(name: str, **options: Any) -> Source:
 def options_of(name: str) -> dict[str, Any]:
     """The options of the source of that name and the type of each, as an annotation; ValueError: an unknown name."""
     kind, _, dataset = name.partition(":")
-    if kind not in SOURCES or (dataset and kind != "tfds"):
+    if kind not in SOURCES or (dataset and kind not in OF_TFDS):
         limits.check_known("dataset", name, [*SOURCES, "tfds:cifar10"])
     parameters = inspect.signature(SOURCES[kind]).parameters
     return {option: p.annotation for option, p in parameters.items() if not (dataset and option == "dataset")}

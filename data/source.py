@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from data.alphabet import Alphabet
+
 Example = dict[str, Any]
 
 
@@ -17,7 +19,8 @@ class Records(Protocol):
     """Random access to examples: `records[i]` is a dict, a pure function of i.
 
     "image" is the data of any modality: uint8 [h, w, c] of images, float32 [length, channels] of signals, float32
-    [n, d] of point sets, ... (`Source.modality`); "label" is an int and "caption" a text where there is one.
+    [n, d] of point sets, int32 [length] of texts, ... (`Source.modality`); "label" is an int and "caption" a text where
+    there is one.
     """
 
     def __len__(self) -> int:
@@ -34,7 +37,8 @@ class Source:
     `num_classes`: "label" counts from 0 to below it; 0 where examples have none. `class_names`: those of the labels in
     their order; empty where they are not known. `vocabulary`: the words of every "caption", where they are
     few and known. `modality`: what the axes of an example mean, by a name of `experiment.showing.MODALITIES`.
-    `rate`: samples of a signal, or frames of a clip, a second; 0 where that is not known.
+    `rate`: samples of a signal, or frames of a clip, a second; 0 where that is not known. `alphabet`: what the numbers
+    of a text stand for; None where an example is none.
     """
 
     name: str
@@ -47,6 +51,12 @@ class Source:
     vocabulary: tuple[str, ...] = ()
     modality: str = "image"
     rate: float = 0.0
+    alphabet: Alphabet | None = None
+
+    @property
+    def num_categories(self) -> int | None:
+        """How many values each number of an example may have, counted from 0; None where data are continuous."""
+        return len(self.alphabet) if self.alphabet is not None else self.levels
 
 
 class Arrays:

@@ -1,9 +1,7 @@
 """Any TensorFlow Datasets image set that was prepared as array_record; read without TensorFlow."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +9,8 @@ import numpy as np
 from data.fingerprint import of_facts, of_files
 from data.images import load_image
 from data.source import Arrays, Example, Records, Source, Unreadable, take
+from data.tfds_files import examples, line, prepared
 from limits import Sides, sides
-
-DESCRIPTIONS = ("dataset_info.json", "features.json")  # what TFDS writes beside the examples
 
 
 def tfds(
@@ -43,20 +40,7 @@ def tfds(
     """
     import tensorflow_datasets as tfds
 
-    where = data_dir or tfds.core.constants.DATA_DIR
-    try:
-        builder = tfds.core.read_only_builder.builder_from_files(dataset, data_dir=data_dir or None)
-    except tfds.core.DatasetNotFoundError as error:
-        raise FileNotFoundError(
-            f"TFDS dataset {dataset!r} is not prepared in {where}: prepare it once as array_record "
-            "(cifar10: `make data-cifar10`; needs TensorFlow, reading does not) or set data_dir to the right folder"
-        ) from error
-    except Exception as error:  # a damaged description comes as any error of JSON, protobuf or TFDS
-        named = ", ".join(map(str, _damaged(Path(where, dataset)))) or " or ".join(DESCRIPTIONS)
-        raise ValueError(
-            f"TFDS dataset {dataset!r} in {where} cannot be read, {named} is missing or damaged: prepare it again "
-            f"({type(error).__name__}: {_line(error)})"
-        ) from error
+    builder = prepared(dataset, data_dir)
     features = builder.info.features
     if image_key not in features:
         raise ValueError(f"TFDS dataset {dataset!r} has no feature {image_key!r}; it has {', '.join(features)}")
@@ -79,58 +63,14 @@ def tfds(
     def split(name: str) -> Records:
         if not name:
             return Arrays({"image": np.zeros((0, *shape), np.uint8)})
-        try:
-            records = builder.as_data_source(split=name, decoders=decoders)
-        except NotImplementedError as error:
-            raise ValueError(
-                f"TFDS dataset {dataset!r} in {builder.data_dir} is stored as "
-                f"{builder.info.file_format.value}; prepare it again with file_format='array_record'"
-            ) from error
-        except ValueError as error:
-            known = ", ".join(builder.info.splits)
-            raise ValueError(f"TFDS dataset {dataset!r} has no split {name!r}; it has {known}") from error
+        records, shards = examples(builder, dataset, name, decoders)
         decoding = {"channels": shape[-1], "size": image_size, "crop": crop}
-        shards = builder.info.splits[name].file_instructions
-        _check_files(shards)
         records = TfdsRecords(f"{dataset} {name}", records, image_key, label_key, caption_path, decoding, shards, shape)
         return Decoded(records) if in_memory else records
 
     label = dict(features.items()).get(label_key)
     classes, names = getattr(label, "num_classes", None) or 0, getattr(label, "names", None) or ()  # of a ClassLabel
     return Source(f"tfds:{dataset}", split(train_split), split(test_split), shape, 256, classes, tuple(names))
-
-
-def _damaged(folder: Path) -> list[Path]:
-    """The descriptions below that are missing, or no JSON objects with something in them."""
-
-    def sound(file: Path) -> bool:
-        try:
-            described = json.loads(file.read_text())
-        except (OSError, ValueError, RecursionError):
-            return False
-        return isinstance(described, dict) and bool(described)
-
-    versions = {file.parent for name in DESCRIPTIONS for file in folder.rglob(name)}
-    return [version / name for version in sorted(versions) for name in DESCRIPTIONS if not sound(version / name)]
-
-
-def _check_files(shards: Sequence[Any]) -> None:
-    """ValueError where a file is missing or damaged, or holds another number of examples than TFDS has written down."""
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    for shard in shards:
-        name = str(shard.filename)
-        try:
-            reader = ArrayRecordReader(name)
-            found = reader.num_records()
-            reader.close()
-        except Exception as error:  # RuntimeErrors and others, by the kind of damage
-            raise ValueError(f"TFDS: {name} cannot be read, prepare the data set again ({_line(error)})") from error
-        if found != shard.examples_in_shard:
-            raise ValueError(
-                f"TFDS: {name} holds {found} examples, and dataset_info.json beside it says "
-                f"{shard.examples_in_shard}; prepare the data set again"
-            )
 
 
 def _caption_path(dataset: str, key: str, features: Any) -> tuple[str, ...]:
@@ -157,10 +97,6 @@ def _text(record: Any, path: tuple[str, ...]) -> str:
         record = record[name]
     text = record if isinstance(record, bytes | str) else record[0]
     return text if isinstance(text, str) else text.decode()
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 @dataclass(eq=False)
@@ -191,14 +127,14 @@ class TfdsRecords:
                 raise ValueError(f"it is {image.shape} (height, width, channels), and the data set {self.shape}")
         except Exception as error:  # damage comes as any error of ArrayRecord, protobuf or the decoder
             raise Unreadable(
-                f"cannot read image {index} of {self.name} in {self._file(index)}: {_line(error)}"
+                f"cannot read image {index} of {self.name} in {self._file(index)}: {line(error)}"
             ) from error
         label = {"label": np.int32(record[self.label_key])} if self.label_key in record else {}
         try:
             caption = {"caption": _text(record, self.caption_path)} if self.caption_path else {}
         except (IndexError, UnicodeDecodeError) as error:
             raise Unreadable(
-                f"cannot read the caption {index} of {self.name} in {self._file(index)}: {_line(error)}"
+                f"cannot read the caption {index} of {self.name} in {self._file(index)}: {line(error)}"
             ) from error
         return {"image": image, **label, **caption}
 

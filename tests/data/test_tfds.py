@@ -388,3 +388,47 @@ def test_an_image_of_another_shape_than_the_data_set_says_is_named(cifar, tmp_pa
     records = data.create("tfds:cifar10", data_dir=copy).train
     with pytest.raises(Unreadable, match=rf"image 4 of cifar10 train in .*{SHARD}: it is \(32, 32, 3\).*\(16, 16, 3\)"):
         records[4]
+
+
+def texts_of(data_dir: Path, splits: dict[str, list[str]]) -> None:
+    """A TFDS data set of texts, as array_record files."""
+    import tensorflow_datasets as tfds
+
+    class Prepared(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {"text": tfds.features.Text(), "title": tfds.features.Text(), "count": np.int64}
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, _):
+            return {split: self._of(texts) for split, texts in splits.items()}
+
+        def _of(self, texts):
+            yield from ((i, {"text": text, "title": f"no. {i}", "count": i}) for i, text in enumerate(texts))
+
+        def _generate_examples(self):
+            raise NotImplementedError
+
+    Prepared.name = "letters"
+    Prepared(data_dir=data_dir, file_format="array_record").download_and_prepare()
+
+
+def test_texts_in_chunks(tmp_path):
+    texts_of(tmp_path, {"train": ["der Fuß", "die Katze"], "test": ["des Fußes der Katze"], "other": ["xyz"]})
+    options = {"data_dir": str(tmp_path), "length": 4}
+    source = data.create("tfds_text:letters", **options)
+    train, test = (source.alphabet.decode(records.symbols) for records in (source.train, source.test))
+    assert sorted(train.split("\n")) == ["der Fuß", "die Katze"] and test == "des Fußes der Katze"
+    assert (source.name, source.shape, len(source.train)) == ("tfds_text:letters", (4,), 4)
+    assert len(data.create("tfds_text", dataset="letters", test_split="", **options).test) == 0
+    for wrong, message in [
+        ({"text_key": "count"}, "has no text 'count'; its texts are text, title"),
+        ({"test_split": "other"}, r"the test text has 3 characters|'x' \(U\+0078\) at place 0"),
+        ({"train_split": "none"}, "has no split 'none'; it has other, test, train"),
+    ]:
+        with pytest.raises(ValueError, match=message) as error:
+            data.create("tfds_text:letters", **options | wrong)
+        assert "\n" not in str(error.value)
+    with pytest.raises(FileNotFoundError, match="TFDS dataset 'text8' is not prepared in"):
+        data.create("tfds_text:text8", **options)

@@ -11,7 +11,7 @@ import pytest
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from models import MATCHERS, MODELS, TEXT_ENCODERS
+from models import CATEGORICAL, MATCHERS, MODELS, TEXT_ENCODERS
 from models.convolution import MANY, convolve
 from models.functional import Network
 from tests.models.published_weights import compiled
@@ -38,6 +38,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "autoencoder_kl": SIZES | {"nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1},
     "autoencoder_vq": SIZES | {"nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "num_codes": 4},
     "patch_discriminator": {"num_channels": 3, "nf": 8, "num_layers": 1},
+    "categorical_unet": UNET | {"num_categories": 5, "masked": True},
+    "sequence_transformer": {"shape": (8, 8, 3), "num_categories": 5, "masked": True, "width": 32, "depth": 2}
+    | {"label_dim": 3, "time_features": 16},
 }
 UNTOLD = ("ncsn", "ncsnv2_64", "ncsnv2_128", "ncsnv2_256", "autoencoder_kl", "autoencoder_vq", "patch_discriminator")
 """Those that have no embedding of a noise."""
@@ -45,6 +48,11 @@ UNTOLD = ("ncsn", "ncsnv2_64", "ncsnv2_128", "ncsnv2_256", "autoencoder_kl", "au
 X, C_NOISE = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
 STATISTICS = {"exp", "rsqrt", "reduce_sum", "reduce_max", "log", "sin", "cos"}
 """What softmax, norms and embeddings are made of, and nothing else but the means of a halving, in float32 as well."""
+
+
+def x_of(name: str) -> jax.ShapeDtypeStruct:
+    """What the network takes: images, or categories of as many numbers."""
+    return jax.ShapeDtypeStruct(X.shape, jnp.int32) if name in CATEGORICAL else X
 
 
 def network(name: str, dtype: str | None) -> Network:
@@ -73,7 +81,7 @@ def steps(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
 
 def program(name: str) -> list[JaxprEqn]:
     coarse = network(name, "bfloat16")
-    traced = jax.make_jaxpr(coarse.apply)(coarse.abstract(), X, C_NOISE, condition_of(name))
+    traced = jax.make_jaxpr(coarse.apply)(coarse.abstract(), x_of(name), C_NOISE, condition_of(name))
     return list(steps(traced.jaxpr))
 
 
@@ -102,7 +110,9 @@ def test_parameters_their_gradient_and_the_output_are_float32(name: str) -> None
         out = coarse.apply({"params": params, "fixed": fixed}, x, c_noise)
         return jnp.sum(out), out
 
-    gradient, out = jax.eval_shape(jax.grad(loss, has_aux=True), variables["params"], variables["fixed"], X, C_NOISE)
+    gradient, out = jax.eval_shape(
+        jax.grad(loss, has_aux=True), variables["params"], variables["fixed"], x_of(name), C_NOISE
+    )
     assert {leaf.dtype for leaf in jax.tree.leaves((gradient, out))} == {jnp.dtype("float32")}
 
 
@@ -143,6 +153,7 @@ def test_the_output_is_that_of_float32_to_roundings_of_bfloat16(name: str) -> No
     positive = {entry: np.abs(value) for entry, value in variables["fixed"].items() if entry.endswith("variance")}
     variables["fixed"] |= positive
     x, c_noise = random.normal(size=X.shape).astype(np.float32), np.array([0.5, 2.0], np.float32)
+    x = random.integers(0, 6, X.shape).astype(np.int32) if name in CATEGORICAL else x
     fine, coarse = (
         np.asarray(compiled(each.apply)(variables, x, c_noise, condition_of(name)))
         for each in (exact, network(name, "bfloat16"))
