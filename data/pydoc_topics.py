@@ -46,7 +46,8 @@ def split(topics: Mapping[str, str]) -> tuple[str, str]:
     found = families(topics)
     order = np.random.default_rng(0).permutation(len(found))
     left = TEST_SHARE * sum(map(len, found))
-    train, test = [], []
+    train: list[str] = []
+    test: list[str] = []
     for text in (found[i] for i in order):
         fits = len(text) <= left
         left -= fits * len(text)

@@ -38,7 +38,7 @@ def tfds_text(
     builder = prepared(dataset, data_dir)
     features = builder.info.features
     if text_key not in features or not isinstance(features[text_key], tfds.features.Text):
-        known = ", ".join(name for name in features if isinstance(features[name], tfds.features.Text))
+        known = ", ".join(sorted(name for name in features if isinstance(features[name], tfds.features.Text)))
         raise ValueError(f"TFDS dataset {dataset!r} has no text {text_key!r}; its texts are {known or 'none'}")
 
     def whole(split: str) -> str:

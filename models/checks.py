@@ -25,7 +25,6 @@ NUMBERS: dict[str, limits.Number] = {
     "width": COUNT,
     "depth": limits.Number(1, 1000),
     "num_categories": limits.Number(1, LARGE, note="without the mask"),
-    "mlp_width": limits.Number(1, LARGE, note="published: 4 times the width, which None stands for"),
     "head_epsilon": limits.not_negative(note="published: 1e-6; 0: exact"),
     "ch_mult": limits.Number(0, LARGE, above=True),
     "channels": limits.Number(4, LARGE, note="of each level, a whole number; (): by nf and ch_mult"),

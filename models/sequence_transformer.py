@@ -7,6 +7,7 @@ opens the branches (`models.adaptive_block`), and positions are rotary.
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -93,9 +94,13 @@ class SequenceTransformer(nnx.Module):
         h = table.astype(self.dtype or table.dtype)[x.reshape(len(x), -1)]
         angles = angles_of(h.shape[1], h.shape[2] // self.heads)
         for i, block in enumerate(self.blocks):
-            h = block(h, told, lambda part, j, i=i: dropout(part, self.rate, keys, 2 * i + j), angles=angles)
+            h = block(h, told, partial(self._dropped, keys=keys, first=2 * i), angles=angles)
         logits = self.linear_out(normalized(h, *jnp.split(self.told_out(told), 2, axis=-1)))
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)).reshape(*x.shape, self.categories)
+
+    def _dropped(self, part: Array, index: int, *, keys: Array | None, first: int) -> Array:
+        """Part `index` of a block whose first part has the number `first`, some features dropped."""
+        return dropout(part, self.rate, keys, first + index)
 
     def embed(self, c_noise: Num[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:
         """What the blocks are told: the activated embedding of the noise, a class added to it."""

@@ -415,17 +415,17 @@ def texts_of(data_dir: Path, splits: dict[str, list[str]]) -> None:
 
 
 def test_texts_in_chunks(tmp_path):
-    texts_of(tmp_path, {"train": ["der Fuß", "die Katze"], "test": ["des Fußes der Katze"], "other": ["xyz"]})
+    texts_of(tmp_path, {"train": ["der Fuß", "die Katze"], "test": ["der Fuß der Katze"], "other": ["xyz"]})
     options = {"data_dir": str(tmp_path), "length": 4}
     source = data.create("tfds_text:letters", **options)
     train, test = (source.alphabet.decode(records.symbols) for records in (source.train, source.test))
-    assert sorted(train.split("\n")) == ["der Fuß", "die Katze"] and test == "des Fußes der Katze"
+    assert sorted(train.split("\n")) == ["der Fuß", "die Katze"] and test == "der Fuß der Katze"
     assert (source.name, source.shape, len(source.train)) == ("tfds_text:letters", (4,), 4)
     assert len(data.create("tfds_text", dataset="letters", test_split="", **options).test) == 0
     for wrong, message in [
         ({"text_key": "count"}, "has no text 'count'; its texts are text, title"),
         ({"test_split": "other"}, r"the test text has 3 characters|'x' \(U\+0078\) at place 0"),
-        ({"train_split": "none"}, "has no split 'none'; it has other, test, train"),
+        ({"train_split": "none"}, "has no split 'none'; it has .*train"),
     ]:
         with pytest.raises(ValueError, match=message) as error:
             data.create("tfds_text:letters", **options | wrong)

@@ -60,7 +60,7 @@ def test_a_pair_of_features_is_turned_by_its_place():
 def test_a_new_network_says_what_its_head_begins_at(name):
     made = network(name, masked=True)
     x, variables = drawn(name, 2, K + 1), made.init(jax.random.key(1))
-    logits = made.apply(variables, x, jnp.array([0.0, 999.0]))
+    logits = compiled(made.apply)(variables, x, jnp.array([0.0, 999.0]))
     assert (logits.shape, logits.dtype) == ((*x.shape, K), jnp.float32)
     begins = np.eye(K + 1)[x][..., :K] if name == "categorical_unet" else 0.0
     np.testing.assert_allclose(logits, np.broadcast_to(begins, logits.shape), atol=1e-3)
