@@ -23,7 +23,7 @@ CELLS = 4096
 
 @dataclass(frozen=True)
 class GreyLevels:
-    """The codec of images of so many grey levels a channel; continuous data (`levels` None) are left alone.
+    """The codec of images, or other data, of so many grey levels; continuous data (`levels` None) are left alone.
 
     Attributes:
       levels: how many grey levels there are, or None.
@@ -31,6 +31,7 @@ class GreyLevels:
       dequantization: "uniform" noise within a level, or "none".
       shape: of one example, the same in x as stored.
       field: the name of the data in a record.
+      modality: what the axes of the data mean (`data.Source.modality`), on which no number depends.
     """
 
     levels: int | None
@@ -38,6 +39,7 @@ class GreyLevels:
     dequantization: str
     shape: tuple[int, ...] = ()
     field: str = "image"
+    modality: str = "image"
 
     def __post_init__(self) -> None:
         if self.levels is not None and not 2 <= self.levels <= 256:
@@ -92,7 +94,9 @@ class GreyLevels:
 
     def about(self) -> dict[str, Any]:
         """Its attributes, and its kind."""
-        return {"kind": type(self).__name__, **dataclasses.asdict(self)}
+        return {"kind": type(self).__name__} | {
+            name: value for name, value in dataclasses.asdict(self).items() if name != "modality"
+        }
 
     def to_uint8_display(self, x: Float[AnyArray, "*d"]) -> Shaped[AnyArray, "*d"]:
         """Decodes to levels stretched over 0..255, for image files and for eyes."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import limits
+from data import files
 from data.arrays import point_sets, volumes
 from data.clips import clips
 from data.digit_points import digit_points
@@ -44,6 +45,9 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "tfds_text": tfds_text,
     **{f"toy_{shape}": partial(toy, shape) for shape in SHAPES},
 }
+
+OF_FILES = ("sounds", "clips", "volumes", "point_sets")
+"""Those that read a folder, and whose options say the shape of their examples."""
 
 NUMBERS: dict[str, limits.Number] = {
     "image_size": limits.whole(1, 10**6),
@@ -84,6 +88,14 @@ def create(name: str, **options: Any) -> Source:
         raise ValueError(f"dataset {name!r} needs the option {missing[0]!r}; its options are {', '.join(parameters)}")
     limits.check("data.", options, limits.of_options(SOURCES[kind], NUMBERS))
     return SOURCES[kind](**options)
+
+
+def without_files(name: str, **options: Any) -> Source | None:
+    """The source of that name without examples, where its options say the shape of these; None where they do not.
+
+    It stands for a data set of files that need not be there, as where samples are drawn of a trained run.
+    """
+    return create(name, **options | {"path": files.NOWHERE}) if name in OF_FILES else None
 
 
 def options_of(name: str) -> dict[str, Any]:

@@ -5,16 +5,21 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+NOWHERE = os.devnull
+"""The folder of a data set whose files are not asked for: it has none."""
+
 
 def split(kind: str, path: str, suffixes: Collection[str], test_fraction: float) -> tuple[list[Path], list[Path]]:
     """The files with these endings below `path`, in the order of their names, and of them those to test on.
 
-    Hidden files are left out. A file is in the test set where its relative path hashes below `test_fraction`, so that
-    adding files moves none from one set to the other.
+    Hidden files are left out, and NOWHERE has none. A file is in the test set where its relative path hashes below
+    `test_fraction`, so that adding files moves none from one set to the other.
 
     Raises:
       ValueError: there is no such folder, no such file in it, or one of the two sets would be empty.
     """
+    if path == NOWHERE:
+        return [], []
     if not str(path).strip():
         raise ValueError(
             f"{kind}: data.path is {str(path)!r}; give the folder of the files, as --config.data.path=FOLDER"

@@ -20,7 +20,7 @@ from editing.tasks import MEASURED, Inputs, inputs
 from editing.telling import facts as of_edit
 from editing.telling import method_of, pastes, texts_of, told_of
 from experiment import Experiment, Failure, texts
-from experiment.pictures import facts_of, file_name, save_array, save_decoded
+from experiment.pictures import aside, facts_of, file_name, save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
 from experiment.weights import kind, load_guided
@@ -98,7 +98,9 @@ def _write(
     if len(set(texts)) > 1:  # below each result its own; one for all stands in the caption
         given = rows.shape[1] - levels.shape[1]
         below = [text for each in texts for text in [""] * given + [each] * levels.shape[1]]
-    save_decoded(set_aside(path), shown, experiment.codec, facts, columns=rows.shape[1], texts=below)
+    placed = aside(path, experiment.codec)
+    rate = experiment.source.rate
+    save_decoded(placed, shown, experiment.codec, facts, columns=rows.shape[1], texts=below, rate=rate)
     beside = {"texts": np.array(texts)} if texts else {}
     beside |= {"latents": x} if experiment.config.sampling.keep_latents else {}
     save_array(set_aside(path.with_suffix(".npz")), facts, results=levels, **beside)

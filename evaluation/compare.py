@@ -27,6 +27,7 @@ from experiment.placing import on_devices, on_each
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
 from experiment.sampling import guided, keys_of_batch
+from experiment.showing import MODALITIES
 from experiment.weights import kind, suffix
 from experiment.workdir import Workdir
 from models.materialize import network_jit
@@ -71,9 +72,12 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
     slow = entries.yardstick(found[0].experiment, asked) if entries.solves(found[0].experiment) else None
     distance = quality.distance(experiment, workdir)
     if distance is None:
+        modality = MODALITIES[experiment.source.modality]
+        mend = "set eval.frechet_size to 16" if modality.pixels is not None else "compare runs of shorter examples"
+        mend += ", or give eval.inception the Inception weights" if modality.is_picture else ""
         raise ValueError(
-            f"the images of {experiment.source.name!r} are {experiment.source.shape}, too large for a distance over "
-            "pixels; set eval.frechet_size to 16, or give eval.inception the Inception weights"
+            f"the {modality.words} of {experiment.source.name!r} are {experiment.source.shape}, too large for a "
+            f"distance over their numbers; {mend}"
         )
     return Plan(found, slow, distance)
 

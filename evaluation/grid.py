@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiment import Experiment
-from experiment.pictures import facts_of, file_name, save_array, save_decoded
+from experiment.pictures import aside, facts_of, file_name, save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.sampling import Drawn
 from experiment.weights import kind, suffix
@@ -31,7 +31,9 @@ def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn)
         start = experiment.config.sampling.start
         facts |= {"start": start} if start else {}
         texts = experiment.texts(0, len(drawn.x))
-        save_decoded(set_aside(picture), drawn.x, experiment.finest.codec, facts, texts=texts)
+        finest = experiment.finest
+        beside = aside(picture, finest.codec)
+        save_decoded(beside, drawn.x, finest.codec, facts, texts=texts, rate=finest.source.rate)
         each = {"evaluations_each": spent, **{f"{field}s": values for field, values in told.items()}}
         each |= {"texts": np.array(texts)} if texts else {}
         each |= {} if drawn.latents is None else {"latents": drawn.latents}

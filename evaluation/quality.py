@@ -1,6 +1,7 @@
 """What samples are compared with: the pixels of the data themselves, or statistics of Inception features."""
 
 import functools
+import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from evaluation import features, ingredients, stats
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import is_leader
+from experiment.showing import MODALITIES
 from experiment.workdir import Workdir
 from metrics import sample_set
 from metrics.fid import Accumulator, Moments, frechet_distance
@@ -72,12 +74,12 @@ class PixelDistance:
         return accumulator.moments()
 
     def _reduced(self, images: np.ndarray) -> np.ndarray:
-        """Means of squares of pixels, as many as are asked for; the images themselves where none are."""
-        n, height, width, channels = images.shape
+        """Means of squares of pixels, as many as are asked for, of each frame; the data themselves where none are."""
         if not self.size:
             return images.astype(np.float64)
-        blocks = images.reshape(n, self.size, height // self.size, self.size, width // self.size, channels)
-        return blocks.mean(axis=(2, 4), dtype=np.float64)
+        *before, height, width, channels = images.shape
+        blocks = images.reshape(-1, self.size, height // self.size, self.size, width // self.size, channels)
+        return blocks.mean(axis=(2, 4), dtype=np.float64).reshape(*before, self.size, self.size, channels)
 
 
 class InceptionDistance:
@@ -138,12 +140,15 @@ def distance(experiment: Experiment, workdir: Workdir) -> Distance | None:
     if inception := load_inception(experiment):
         return InceptionDistance(experiment, workdir, inception)
     size, shape = experiment.config.eval.frechet_size, experiment.source.shape
-    if size and (len(shape) != 3 or shape[0] % size or shape[1] % size):
+    first, numbers = MODALITIES[experiment.source.modality].pixels, math.prod(shape)
+    if size and (first is None or any(side % size for side in shape[first : first + 2])):
         raise ValueError(
             f"eval.frechet_size is {size}, and the examples of {experiment.source.name!r} are {shape}; it must divide "
             "both sides of images, or be 0: as they are"
         )
-    if (size * size * shape[2] if size else np.prod(shape)) > MAX_PIXELS:
+    if size and first is not None:
+        numbers = numbers // math.prod(shape[first : first + 2]) * size**2
+    if numbers > MAX_PIXELS:
         return None
     return PixelDistance(experiment, experiment.config.eval.num_samples)
 

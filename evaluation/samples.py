@@ -70,8 +70,9 @@ def report(
                 spent = drawn.column("evaluations", GRID_SAMPLES).mean()
                 how = {"step": weights["step"], "seed": seed, "evaluations": spent, "weights": kind(experiment.config)}
                 facts, shown = facts_of(experiment, method, **how), drawn.column("samples", GRID_SAMPLES)
-                texts = experiment.texts(0, len(shown))
-                save_decoded(folder / f"{place.name}.png", shown, experiment.finest.codec, facts, texts=texts)
+                texts, finest = experiment.texts(0, len(shown)), experiment.finest
+                path = folder / f"{place.name}.png"
+                save_decoded(path, shown, finest.codec, facts, texts=texts, rate=finest.source.rate)
         found = distance.row(sets) if distance else {}
         if is_leader():
             part["samplers"][method] = _row(experiment, method, sets) | found

@@ -13,6 +13,7 @@ from evaluation import features, ingredients, statistics_file
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import barrier, is_leader
+from experiment.showing import MODALITIES
 from experiment.workdir import Workdir, set_aside
 from experiment.writing import replacing
 from metrics.fid import Accumulator, Moments
@@ -25,7 +26,7 @@ PUBLIC_FEATURES = 10_000  # of a public file, kept for KID, precision and recall
 def check_images(experiment: Experiment) -> None:
     """Refuse, with a ValueError, data that the Inception network does not take."""
     source = experiment.source
-    if len(source.shape) != 3 or source.levels is None or source.shape[-1] not in (1, 3):
+    if not MODALITIES[source.modality].is_picture or source.levels is None or source.shape[-1] not in (1, 3):
         raise ValueError(
             f"statistics are of grey or RGB images; the examples of {source.name!r} are {source.shape}"
             f"{'' if source.levels else ' without grey levels'}"

@@ -29,7 +29,12 @@ EMA_FIELDS = default.EMA_FIELDS
 
 
 def _source(config: ConfigDict) -> data.Source:
-    """The data set of ``config.data``; its remaining keys are the source's own options."""
+    """The data set of ``config.data``."""
+    return data.create(config.data.dataset, **_options_of_source(config))
+
+
+def _options_of_source(config: ConfigDict) -> dict[str, Any]:
+    """The data set's own options: the keys of ``config.data`` that no other field has."""
     options = {key: value for key, value in config.data.items() if f"data.{key}" not in ranges.FIELDS}
     kind = config.data.dataset.partition(":")[0]
     if kind in data.SOURCES:
@@ -37,24 +42,23 @@ def _source(config: ConfigDict) -> data.Source:
         options |= {
             key: config.data[key] for key in ("image_size", "num_channels") if key in known and key in config.data
         }
-    return data.create(config.data.dataset, **options)
+    return options
 
 
 def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) -> Network:
     """The network of ``config.model``, whose keys are its options, but for those that say how it is used."""
     own = ("name", *default.USES)
     options = {key: value for key, value in config.model.items() if key not in own}
+    takes = inspect.signature(MODELS[config.model.name].__init__).parameters if config.model.name in MODELS else ()
     scales = num_scales(config)
     if scales:
         sde_lib.NoiseLevels(sde, scales)
-        takes = inspect.signature(MODELS[config.model.name].__init__).parameters if config.model.name in MODELS else ()
         if "num_scales" not in takes:
             del options["num_scales"]
-    if len(shape) == 3:
-        size = shape[0] if shape[0] == shape[1] else shape[:2]
-        options |= {"image_size": size, "num_channels": shape[2], "centered": config.data.centered}
-    else:
-        options["shape"] = shape
+    given: dict[str, Any] = {"shape": shape, "centered": config.data.centered}
+    if len(shape) == 3:  # of images, and of the latents of these
+        given |= {"image_size": shape[0] if shape[0] == shape[1] else shape[:2], "num_channels": shape[2]}
+    options |= {name: value for name, value in given.items() if name in takes}
     return joined(Network.create(config.model.name, **options), sde)
 
 
@@ -70,7 +74,8 @@ def network_of(config: ConfigDict) -> Network:
 def _codec(config: ConfigDict, source: data.Source) -> Codec:
     """The codec of ``config.data`` for this data set: a named one, or that of an autoencoder's run."""
     name, dequantization = config.data.codec, "uniform" if config.data.uniform_dequantization else "none"
-    levels = CODECS.get(name, GreyLevels)(source.levels, config.data.centered, dequantization, source.shape)
+    given = source.levels, config.data.centered, dequantization, source.shape
+    levels = CODECS.get(name, GreyLevels)(*given, modality=source.modality)
     if name in CODECS:
         return levels
     if not name or not Workdir(name).config_file.exists():
@@ -168,7 +173,9 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
                 raise
             raise ValueError(f"{error} ({method!r} is one of eval.samplers; take others there)") from error
     shape, outside = image_shape(config), config.data.dataset.partition(":")[0] in ("tfds", "folder")
-    source = _stand_in(config, shape) if shape and outside and not needs_data else _source(config)
+    source = None if needs_data else data.without_files(config.data.dataset, **_options_of_source(config))
+    if source is None:
+        source = _stand_in(config, shape) if shape and outside and not needs_data else _source(config)
     rules.check(rules.of_data(config, source))
     reader = reader_of(config, source)
     guide = of_folder("sampling.guide", config.sampling.guide) if config.sampling.guide else None

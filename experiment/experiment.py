@@ -23,6 +23,7 @@ from conditions.sizes import of_picture
 from data.source import take
 from experiment import encoded, made, texts
 from experiment.schedule import parameters_of
+from experiment.showing import MODALITIES
 from limits import sides
 from models import AUTOENCODERS, CLASSIFIERS, MATCHERS, MODELS
 from models.functional import Network
@@ -152,9 +153,9 @@ class Experiment:
 
     @property
     def _size(self) -> tuple[int, ...]:
-        """The six numbers of the pictures (`conditions.Sizes`); zeros where examples are points."""
-        shape = self.codec.pictures.shape
-        return of_picture(*shape[:2]) if len(shape) == 3 else (0,) * 6
+        """The six numbers of the pictures (`conditions.Sizes`); zeros where examples are none."""
+        pictures = self.codec.pictures
+        return of_picture(*pictures.shape[:2]) if MODALITIES[pictures.modality].is_picture else (0,) * 6
 
     def condition(self, fields: Mapping[str, Any]) -> conditions.Condition | None:
         """What the network is told of examples with these fields of records, arrays [b, ...].

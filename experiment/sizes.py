@@ -8,6 +8,7 @@ import numpy as np
 
 from autoencoders import Latents
 from experiment.experiment import Experiment
+from experiment.showing import MODALITIES
 
 
 def sized(experiment: Experiment) -> Experiment:
@@ -21,7 +22,7 @@ def sized(experiment: Experiment) -> Experiment:
         return experiment
     shape, codec = experiment.codec.pictures.shape, experiment.codec
     asked = f"sampling.height is {config.height} and sampling.width {config.width}"
-    if len(shape) != 3:
+    if not MODALITIES[codec.pictures.modality].is_picture:
         raise ValueError(f"{asked}, and the examples of this run are no pictures; leave both at 0")
     size = (config.height or shape[0], config.width or shape[1], shape[2])
     factor = shape[0] // codec.shape[0]

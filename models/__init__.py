@@ -79,6 +79,14 @@ CATEGORICAL = ("categorical_unet", "sequence_transformer")
 `masked` they read one more, the mask, whose number is K."""
 
 
+def modalities_of(name: str) -> tuple[str, ...] | None:
+    """The modalities (`data.Source.modality`) whose examples the network of that name takes; None: any, as vectors.
+
+    A network says so in its class; one that does not is of images.
+    """
+    return getattr(MODELS[name], "modalities", ("image",))
+
+
 def create(name: str, *, key: Key[Array, ""], **options: Any) -> nnx.Module:
     """Build the network `name` with weights drawn from `key`.
 

@@ -33,6 +33,8 @@ class MLP(nnx.Module):
     Raises ValueError for options no network can be built from.
     """
 
+    modalities = None
+
     def __init__(
         self,
         *,

@@ -140,7 +140,8 @@ class Snapshots:
             drawn = {"step": step, "seed": experiment.config.seed, "evaluations": spent}
             facts = facts_of(experiment, experiment.settings.method, **drawn)
             decoded = np.asarray(experiment.codec.decode(np.nan_to_num(x)))
-            save_decoded(self._workdir.path / "samples" / f"step_{step:08d}.png", decoded, experiment.codec, facts)
+            path = self._workdir.path / "samples" / f"step_{step:08d}.png"
+            save_decoded(path, decoded, experiment.codec, facts, rate=experiment.source.rate)
 
     def _draw(self, variables: dict, key: jax.Array) -> tuple[np.ndarray, float]:
         """Return samples of the config's own sampler, `eval.batch_size` at once, and their mean evaluations."""

@@ -11,22 +11,30 @@ from conditions.tokenizers import Tokenizer
 from data import Source
 from experiment.experiment import Experiment, image_shape, options_of
 from experiment.rules.base import Broken
+from experiment.showing import MODALITIES
 from experiment.text_encoder import FrozenReader
-from models import AUTOENCODERS
+from models import AUTOENCODERS, MODELS, modalities_of
 
 
 def of_data(config: ConfigDict, source: Source) -> Broken:
     """The rules of a config and its data set."""
-    shape, told = image_shape(config), config.model.get("label_dim", 0)
-    if shape is None and len(source.shape) == 3:
+    shape, told, modality = image_shape(config), config.model.get("label_dim", 0), MODALITIES[source.modality]
+    if config.model.name in MODELS and source.modality not in (of := modalities_of(config.model.name) or MODALITIES):
+        suited = [name for name in MODELS if source.modality in (modalities_of(name) or MODALITIES)]
+        yield (
+            f"model.name is {config.model.name!r}, a network of {' and '.join(MODALITIES[each].words for each in of)}, "
+            f"and the examples of {source.name!r} are {modality} of shape {source.shape}; take one of "
+            f"{', '.join(suited)}"
+        )
+    if shape is None and modality.is_picture:
         yield f"data.image_size and data.num_channels are missing; {source.name!r} has {source.shape}"
     if shape not in (None, source.shape):
         yield (
-            f"data.image_size {config.data.image_size}, data.num_channels {config.data.num_channels}: the images of "
-            f"{config.data.dataset!r} are {source.shape} (height, width, channels)"
+            f"data.image_size {config.data.image_size}, data.num_channels {config.data.num_channels}: the "
+            f"{modality.words} of {config.data.dataset!r} are {source.shape} ({', '.join(modality.axes)})"
         )
     for name, without in (("random_flip", False), ("augment", 0)):
-        if config.data[name] and len(source.shape) != 3:
+        if config.data[name] and not modality.is_picture:
             yield f"data.{name} is for images; the examples of {source.name!r} are {source.shape}; set it to {without}"
     if config.sampling.threshold != "none" and source.levels is None:
         yield f"sampling.threshold {config.sampling.threshold!r}: {source.name!r} has no range; set it to 'none'"
@@ -87,7 +95,7 @@ def of_codec(config: ConfigDict, source: Source, run: Experiment) -> Broken:
             f"{name}, whose network is {run.config.model.name!r}; it must be {' or '.join(CODECS)}, or the folder of "
             f"an autoencoder's run ({', '.join(AUTOENCODERS)})"
         )
-    if len(source.shape) != 3 or source.levels is None:
+    if not MODALITIES[source.modality].is_picture or source.levels is None:
         yield f"{name}, an autoencoder of pictures; the examples of {source.name!r} are {source.shape}"
     if source.shape[-1] != run.codec.shape[-1]:
         yield f"{name}, of pictures of {run.codec.shape[-1]} channels; those of {source.name!r} have {source.shape[-1]}"

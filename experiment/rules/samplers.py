@@ -9,6 +9,7 @@ from experiment import made, texts
 from experiment.experiment import Experiment, options_of
 from experiment.rules.base import Broken
 from experiment.rules.training import of_noise_told
+from experiment.showing import MODALITIES
 
 
 def of_guide(experiment: Experiment, guide: Experiment) -> Broken:
@@ -79,7 +80,7 @@ def of_upsampler(experiment: Experiment) -> Broken:
         )
     if isinstance(upsampler.codec, Latents):
         yield f"sampling.upsampler {folder} enlarges latents (data.codec); give one that enlarges pictures"
-    if len(ours.shape) != 3 or ours.levels != theirs.levels or ours.shape[-1] != theirs.shape[-1]:
+    if not MODALITIES[ours.modality].is_picture or ours.levels != theirs.levels or ours.shape[-1] != theirs.shape[-1]:
         yield (
             f"sampling.upsampler {folder} enlarges pictures of {theirs.shape[-1]} channels and {theirs.levels} levels, "
             f"and the samples of this run are {ours.shape} with {ours.levels or 'no'} levels; they must be the same"

@@ -11,6 +11,7 @@ from data.geometry import LABELS
 from experiment import texts
 from experiment.experiment import Experiment, options_of
 from experiment.rules.base import Broken
+from experiment.showing import MODALITIES
 from models import AUTOENCODERS, CLASSIFIERS, MATCHERS, MODELS
 from models.autoencoder import AutoencoderVQ
 from models.vgg16 import LEAST_SIDE
@@ -155,7 +156,7 @@ def of_noise_told(clip: Experiment) -> Broken:
 def _of_autoencoder_loss(experiment: Experiment, loss: Any) -> Broken:
     """The rules of an autoencoder and its loss (`training.losses.autoencoder.AutoencoderLoss`)."""
     training, source = experiment.config.training, experiment.source
-    if len(source.shape) != 3 or source.levels is None:
+    if not MODALITIES[source.modality].is_picture or source.levels is None:
         yield f"training.loss is 'autoencoder', which is for images; the examples of {source.name!r} are {source.shape}"
     if loss.learn_logvar and issubclass(MODELS[experiment.network.name], AutoencoderVQ):
         yield (

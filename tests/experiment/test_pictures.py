@@ -73,7 +73,7 @@ def test_colour_and_points(tmp_path: Path) -> None:
     _save(tmp_path / "colour.png", np.zeros((2, 32, 32, 3)), GreyLevels(256, True, "uniform"), {})
     assert Image.open(tmp_path / "colour.png").size == (2 * 34 + 2, 34 + 2)
     points = np.random.default_rng(0).normal(size=(50, 2))
-    _save(tmp_path / "points.png", points, GreyLevels(None, False, "none"), FACTS)
+    _save(tmp_path / "points.png", points, GreyLevels(None, False, "none", modality="vector"), FACTS)
     with Image.open(tmp_path / "points.png") as picture:
         assert picture.size == (500, 500) and picture.info["method"] == "heun" and picture.info["class"] == "3"
 
