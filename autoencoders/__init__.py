@@ -16,4 +16,4 @@ __all__ = ["CODECS", "Autoencoder", "Codec", "GreyLevels", "Latents", "of_one_sp
 CODECS: dict[str, Callable[..., Any]] = {
     "levels": GreyLevels,
 }
-"""The constructor of each codec, of the data's grey levels, their range, dequantisation and shape."""
+"""The constructor of each codec, of the data's grey levels, their range, dequantisation, shape and `modality`."""

@@ -15,9 +15,13 @@ from data.images import fitted, fitted_mask, largest_inside, load_image
 from data.listing import SUFFIXES
 from data.source import take
 from experiment import Experiment
+from experiment.showing import MODALITIES
 from inverse.ready import REC601
 
 MASKS = ("upper", "lower", "left", "right", "border")
+"""What is known of the height and width of pictures, and of all frames or slices."""
+ALONG = ("first", "last", "ends")
+"""What is known along the first axis of other data: of time, of depth, of points; all but the middle half of 'ends'."""
 OPAQUE = WHITE = 127  # alpha and grey above it
 
 
@@ -47,6 +51,8 @@ def given(
     experiment: Experiment, path: str, count: int, field: str = "image", *, smaller: tuple[int, int] | None = None
 ) -> np.ndarray:
     """Pictures [n, h, w, c] in [0, 1]: of a file, of all files of a folder, or, of path '', `count` of the test set.
+
+    Data of another modality are of the test set alone; without levels they are as they are.
 
     That of a file has one channel where it is grey, else three, and the model's size; or the size `smaller`, where that
     is given and a side of the picture is shorter than the model's. Those of a folder come by their names, each as the
@@ -83,8 +89,8 @@ def given(
             f"edit.images is {experiment.config.edit.images}, which takes {count} test images, and {source.name!r} has "
             f"{len(source.test)}; give edit.image a file, or another number"
         )
-    assert source.levels  # the tasks refuse data without them
-    return take(source.test, np.arange(count))[experiment.codec.pictures.field] / (source.levels - 1.0)
+    stored = take(source.test, np.arange(count))[experiment.codec.pictures.field]
+    return stored / (source.levels - 1.0) if source.levels else stored
 
 
 def _say_size(shape: tuple[int, ...], size: tuple[int, int], what: str) -> None:
@@ -101,16 +107,18 @@ def _say_size(shape: tuple[int, ...], size: tuple[int, int], what: str) -> None:
 def encoded(experiment: Experiment, pictures: np.ndarray) -> np.ndarray:
     """Pictures in [0, 1] as what the model sees of their levels, float32; in between levels where they are.
 
-    With the data's channels: a grey one thrice, a coloured one's luma.
+    With the data's channels: a grey one thrice, a coloured one's luma. Data without levels are as they are.
     """
+    if experiment.codec.pictures.levels is None:
+        return pictures.astype(np.float32)
     centres = experiment.codec.pictures.centres()
     return (centres[0] + (centres[-1] - centres[0]) * _as_data(experiment, pictures)).astype(np.float32)
 
 
 def _as_data(experiment: Experiment, pictures: np.ndarray) -> np.ndarray:
     """The pictures with the data's channels."""
-    channels = experiment.source.shape[2]
-    if pictures.shape[3] == channels:
+    channels = experiment.source.shape[-1]
+    if pictures.shape[-1] == channels:
         return pictures
     return np.repeat(pictures, channels, axis=3) if pictures.shape[3] == 1 else luma(pictures)
 
@@ -122,6 +130,8 @@ def luma(pictures: np.ndarray) -> np.ndarray:
 
 def masks(experiment: Experiment, name: str, count: int) -> np.ndarray:
     """The `mask` of that name, True [1, h, w], or those of the files of a folder, [count, h, w], by their names.
+
+    Of data without height and width a mask is of whatever axes stand before the channels.
 
     Raises:
       ValueError: as `mask`, or a folder of another number of files.
@@ -137,6 +147,9 @@ def masks(experiment: Experiment, name: str, count: int) -> np.ndarray:
 def mask(experiment: Experiment, name: str) -> np.ndarray:
     """True [h, w] where the image is known: a half of it, all but the middle, or what a file says.
 
+    Of clips and volumes it is [frames, h, w], the same of all frames, or those of ALONG; of signals and sets of points
+    the latter, [length] or [points].
+
     A file without transparency is known where it is white, brighter than half. In one of which some pixels are
     transparent the alpha alone counts: opaque is known, transparent is not, whatever the colours, so that a picture out
     of which a hole was cut is a mask too. Such a file whose opaque part is itself painted black, or in black and white,
@@ -145,12 +158,21 @@ def mask(experiment: Experiment, name: str) -> np.ndarray:
     Raises:
       ValueError: neither a name nor a file, no picture, two things said, or everything or nothing known.
     """
-    height, width = experiment.codec.pictures.shape[:2]
+    shape, modality = experiment.codec.pictures.shape, MODALITIES[experiment.codec.pictures.modality]
+    first, along = modality.pixels, () if modality.is_picture else ALONG
+    if name in along:
+        places = np.arange(shape[0]).reshape(-1, *[1] * (len(shape) - 2))
+        halves = 2 * places < shape[0], 2 * places >= shape[0], abs(2 * places - shape[0] + 1) >= shape[0] / 2
+        return np.broadcast_to(halves[ALONG.index(name)], shape[:-1])
+    height, width = (1, 1) if first is None else shape[first : first + 2]
     y, x = np.mgrid[:height, :width]
-    if name in MASKS:
+    if name in MASKS and first is not None:
         middle = (abs(2 * y - height + 1) < height / 2) & (abs(2 * x - width + 1) < width / 2)
         halves = (2 * y < height, 2 * y >= height, 2 * x < width, 2 * x >= width, ~middle)
-        return halves[MASKS.index(name)]
+        return np.broadcast_to(halves[MASKS.index(name)], shape[:-1])
+    if along:
+        known = ", ".join((*along, *(() if first is None else MASKS)))
+        raise ValueError(f"edit.mask is {name!r}; of {modality.words} it is one of {known}")
     if not Path(name).is_file():
         raise ValueError(
             f"edit.mask is {name!r}; it is one of {', '.join(MASKS)}, or a picture file, white where known"
@@ -177,6 +199,8 @@ def reduced(experiment: Experiment, known: np.ndarray) -> np.ndarray:
     Raises:
       ValueError: there is no such place.
     """
+    if experiment.codec.shape == experiment.codec.pictures.shape:
+        return known
     (height, width), (h, w) = known.shape, experiment.codec.shape[:2]
     found = np.asarray(known.reshape(h, height // h, w, width // w).all(axis=(1, 3)))
     if not found.any():

@@ -117,11 +117,15 @@ def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
 
 
 def _known(experiment: Experiment, read: Inputs, y: np.ndarray) -> np.ndarray:
-    """What was measured, as images: grey in every channel, small pixels enlarged, and mid-grey where a mask hides."""
-    height, width, channels = experiment.codec.pictures.shape
+    """What was measured, as images: grey in every channel, small pixels enlarged, and mid-grey where a mask hides.
+
+    Of data without levels 0 stands where a mask hides.
+    """
+    codec = experiment.codec.pictures
     if read.known is not None and read.pictures is not None:
-        blank = np.float32(experiment.codec.pictures.centres().mean())
+        blank = np.float32(codec.centres().mean() if codec.levels else 0.0)
         return np.where(read.known[..., None], read.pictures, blank)
+    height, width, channels = codec.shape
     larger = y.repeat(height // y.shape[1], axis=1).repeat(width // y.shape[2], axis=2)
     return np.repeat(larger, channels // y.shape[3], axis=3)
 
@@ -131,7 +135,7 @@ def _pasted(experiment: Experiment, read: Inputs, levels: np.ndarray) -> np.ndar
     if not pastes(experiment) or read.known is None or read.pictures is None:
         return levels
     truth = np.asarray(experiment.codec.pictures.decode(read.pictures))
-    known = np.broadcast_to(read.known, truth.shape[:3])[:, None, ..., None]
+    known = np.broadcast_to(read.known, truth.shape[:-1])[:, None, ..., None]
     return np.where(known, truth[:, None], levels)
 
 

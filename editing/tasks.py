@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 import inverse
 from editing import pictures
 from experiment import Experiment
+from experiment.showing import MODALITIES
 from inverse import LinearMeasurement
 
 MEASURED = ("inpaint", "colorize", "super_resolve")
@@ -27,7 +28,8 @@ class Inputs:
       originals: the x of them, [n, ...]; the same where pictures themselves are modelled.
       measurement: of x, of those of MEASURED.
       y: what was measured of each, [n, ...].
-      known: of 'inpaint', True [height, width] where the images are known, or [n, height, width], of each its own.
+      known: of 'inpaint', True [height, width] where the images are known, or [n, height, width], of each its own; of
+        other data [length], [frames, height, width], ..., whatever axes stand before the channels.
       hidden: of 'inpaint', of a network that is told of it: the x of the images with grey where they are not known.
       other_pictures, others: of 'interpolate', the images at the other end, and the x of them.
     """
@@ -43,15 +45,18 @@ class Inputs:
 
     def measurement_of(self, i: int) -> LinearMeasurement | None:
         """The measurement of image i."""
-        if self.known is None or self.known.ndim == 2 or self.measurement is None:
+        if self.known is None or self.pictures is None or self.measurement is None:
+            return self.measurement
+        if self.known.ndim == self.pictures.ndim - 2:  # one for all of them
             return self.measurement
         return inverse.mask(self.places_of(i), noise=self.measurement.noise)
 
     def places_of(self, i: int) -> np.ndarray:
         """True [h, w] at the numbers of x that are known of image i, of 'inpaint'."""
         measurement: Any = self.measurement
-        places = np.asarray(measurement.known)
-        return places if places.ndim == 2 else places[i, ..., 0]
+        places, originals = np.asarray(measurement.known), self.originals
+        alike = originals is not None and places.ndim == originals.ndim - 2
+        return places if alike else places[i, ..., 0]
 
     def __len__(self) -> int:
         given = self.y if self.originals is None else self.originals
@@ -65,8 +70,25 @@ def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
       ValueError: a file that is no picture, or a picture that the task cannot take.
       OSError: no such file.
     """
-    if len(experiment.source.shape) != 3 or experiment.source.levels is None:
-        raise ValueError(f"--mode=edit is for images; the examples of {experiment.source.name!r} are points")
+    source, modality = experiment.source, MODALITIES[experiment.source.modality]
+    if modality.panels is None:
+        raise ValueError(
+            f"--mode=edit shows examples one by one; those of {source.name!r} are {modality}, of one scatter"
+        )
+    if config.task in OF_PIXELS and not modality.is_picture:
+        others = ", ".join(sorted({*TASK_INPUTS} - {*OF_PIXELS}))
+        raise ValueError(
+            f"edit.task {config.task!r} is for images; the examples of {source.name!r} are {modality.words}, of which "
+            f"are {others}"
+        )
+    if modality.is_picture and source.levels is None:
+        raise ValueError(f"--mode=edit is for images of grey levels, and those of {source.name!r} have none")
+    for field in ("image", "other"):
+        if config[field] and not modality.is_picture:
+            raise ValueError(
+                f"edit.{field} is {config[field]!r}, a picture, and the examples of {source.name!r} are "
+                f"{modality.words}; leave it '', for those of the test set"
+            )
     if config.task in OF_PIXELS and experiment.codec.shape != experiment.codec.pictures.shape:
         raise ValueError(
             f"edit.task {config.task!r} measures pixels, which are no linear function of latents (data.codec is "

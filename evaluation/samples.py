@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from evaluation import adherence, ingredients
+from evaluation import adherence, further, ingredients
 from evaluation.grid import GRID_SAMPLES
 from evaluation.quality import Distance
 from evaluation.rounds import Rounds
@@ -56,8 +56,11 @@ def report(
     """
     config, timing = experiment.config.eval, {}
     part: dict[str, Any] = {"num_samples": config.num_samples, "samplers": {}}
+    measured = further.of_experiment(experiment.finest)
     if distance and is_leader():
         part |= distance.facts
+    if measured and is_leader():
+        part |= {"modality": experiment.finest.source.modality, "further": measured.facts}
     if (judge := adherence.judge_of(experiment)) and is_leader():
         part["judge"] = adherence.of_real(experiment.finest, judge, config.num_samples)
     for method in config.samplers:
@@ -76,6 +79,8 @@ def report(
         found = distance.row(sets) if distance else {}
         if is_leader():
             part["samplers"][method] = _row(experiment, method, sets) | found
+            if measured:
+                part["samplers"][method]["further"] = measured.row(sets)
             if judge:
                 part["samplers"][method]["adherence"] = adherence.of_samples(experiment, judge, sets)
             seconds = sum(drawn.column("seconds")[:: drawn.size].sum() for drawn in sets)
@@ -115,7 +120,7 @@ def rows(report: dict[str, Any]) -> list[str]:
         value = row.get("frechet_distance")
         distance = "" if floor is None else f" {value:.4f} | {value / floor:.2f} |"
         lines.append(f"| {name} |{distance} {row['evaluations']['mean']:.0f} | {listed(row['settings'])} |")
-    lines += ["", *adherence.rows(report)]
+    lines += ["", *adherence.rows(report), *further.rows(report)]
     for name, row in samplers.items():
         if "inception" in row:
             lines += [f"### {name}", "", *(f"- {line}" for line in sample_set.describe(row["inception"]))]

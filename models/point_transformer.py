@@ -6,7 +6,7 @@ arXiv:1810.00825). A model that begins in independent noise then gives every ord
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -88,9 +88,13 @@ class PointTransformer(nnx.Module):
         seen = condition["present"] > 0 if "present" in condition else None
         h = self.linear_in(x if seen is None else jnp.where(seen[..., None], x, 0.0))
         for i, block in enumerate(self.blocks):
-            h = block(h, told, lambda part, j, i=i: dropout(part, self.rate, keys, 2 * i + j), seen)
+            h = block(h, told, self._drop(keys, i), seen)
         out = self.linear_out(normalized(h, *jnp.split(self.told_out(told), 2, axis=-1))).astype(x.dtype)
         return out if seen is None else jnp.where(seen[..., None], out, 0.0)
+
+    def _drop(self, keys: Key[Array, " b"] | None, block: int) -> Callable[[Array, int], Array]:
+        """What drops features of either branch of a block."""
+        return lambda part, branch: dropout(part, self.rate, keys, 2 * block + branch)
 
     def embed(self, c_noise: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:
         """What the blocks are told: the activated embedding of the noise, a class added to it."""

@@ -65,7 +65,7 @@ def test_x_has_the_shape_that_the_codec_says_and_decodes_to_the_data(codec: Code
 
 
 def test_a_config_names_its_codec(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CODECS, "folded", lambda *options: Folded(GreyLevels(*options)))
+    monkeypatch.setitem(CODECS, "folded", lambda *given, **named: Folded(GreyLevels(*given, **named)))
     monkeypatch.setitem(ranges.FIELDS, "data.codec", OneOf(tuple(CODECS)))
     config = digits.get_config()
     assert isinstance(build(config).codec, GreyLevels)

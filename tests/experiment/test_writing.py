@@ -129,7 +129,7 @@ class _Full:
         self.file.close()
 
 
-CODEC = GreyLevels(levels=None, centered=False, dequantization="none")
+CODEC = GreyLevels(levels=None, centered=False, dequantization="none", modality="vector")
 ARRAY = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
 WRITERS: dict[str, Callable[[Path], object]] = {
     "text": lambda folder: write_text(folder / "file", "text" * 1000),

@@ -52,7 +52,7 @@ def test_a_training_saves_its_last_step_and_goes_on_after_the_mend(step, tmp_pat
     """At the first step there is nothing to save; the other run goes on from its last step."""
     bad = int(_visited(step, 64)[2])
     train = Points(64, (bad,))
-    source = Source("toy", train, Points(8), (2,), None)
+    source = Source("toy", train, Points(8), (2,), None, modality="vector")
     monkeypatch.setitem(data.SOURCES, "toy_mixture8", lambda: source)
     with pytest.raises(Failure) as failure:
         main.run("train", _config(), str(tmp_path / "run"))
@@ -72,7 +72,7 @@ def test_a_training_saves_its_last_step_and_goes_on_after_the_mend(step, tmp_pat
 
 def test_an_unreadable_test_example_while_training(tmp_path, monkeypatch) -> None:
     """The loss on the test set is due at step 4, which is saved although no save is due."""
-    source = Source("toy", Points(64), Points(8, (3,)), (2,), None)
+    source = Source("toy", Points(64), Points(8, (3,)), (2,), None, modality="vector")
     monkeypatch.setitem(data.SOURCES, "toy_mixture8", lambda: source)
     config = _config()
     config.training.eval_freq = 4

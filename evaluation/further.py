@@ -1,0 +1,109 @@
+"""What is measured of samples besides their Frechet distance, as suits their modality: spectra, sets of points.
+
+A new measure is a function of drawn and real examples, and a line in FURTHER.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from data.source import take
+from evaluation import ingredients
+from evaluation.rounds import Rounds
+from experiment import Experiment
+from experiment.processes import is_leader
+from metrics.chamfer import set_quality
+from metrics.spectrum import band_distance, log_spectral_distance, power_spectrum
+
+
+def _spectra(drawn: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    of_drawn, of_real = power_spectrum(drawn), power_spectrum(real)
+    return {
+        "log_spectral_distance": log_spectral_distance(of_drawn, of_real),
+        "band_distance": band_distance(of_drawn, of_real),
+    }
+
+
+def _point_sets(drawn: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    return set_quality(drawn, real)._asdict()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A measure of one modality: what it says in a report, its function, and how many examples it takes at most."""
+
+    title: str
+    about: str
+    function: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    most: int
+
+
+FURTHER: dict[str, Kind] = {
+    "signal": Kind(
+        "Spectrum",
+        "Mean power spectra: the log-spectral distance in dB, and the share of power that lies at other frequencies",
+        _spectra,
+        10_000,
+    ),
+    "point_set": Kind(
+        "Sets of points",
+        "By the Chamfer distance: the share of real sets that are covered, the mean distance of a real set from the "
+        "nearest drawn one, and how often the nearest set is of its own kind (0.5: drawn and real ones look alike)",
+        _point_sets,
+        200,  # every two of which are compared
+    ),
+}
+
+
+class Further:
+    """The measure of an experiment's modality: samples against two halves of the training set, as many of each."""
+
+    def __init__(self, experiment: Experiment, kind: Kind):
+        self.experiment, self.kind = experiment, kind
+        self.count = min(experiment.config.eval.num_samples, len(experiment.source.train) // 2, kind.most)
+
+    @functools.cached_property
+    def halves(self) -> list[np.ndarray]:
+        """Real examples, two disjoint sets of them."""
+        source, field = self.experiment.source, self.experiment.codec.pictures.field
+        order = np.random.default_rng(0).permutation(len(source.train))[: 2 * self.count]
+        return [take(source.train, np.sort(half))[field] for half in np.split(order, 2)]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a report says of the measure, once for all samplers: what it is of the two halves."""
+        return {"count": self.count, "halves": self.kind.function(*self.halves)}
+
+    def fingerprint(self) -> str:
+        """The fingerprint of the data that are compared with."""
+        return ingredients.of_examples(self.experiment, "train")["fingerprint"]
+
+    def row(self, sets: Sequence[Rounds]) -> dict[str, float]:
+        """What a report says of sets of samples of one sampler: the means over sets and halves."""
+        if not is_leader():
+            return {}
+        drawn = (of_set.column("samples", self.count) for of_set in sets)
+        found = [self.kind.function(samples, half) for samples in drawn for half in self.halves]
+        return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+
+
+def of_experiment(experiment: Experiment) -> Further | None:
+    """The measure of the samples of an experiment; None where its modality has none."""
+    kind = FURTHER.get(experiment.source.modality)
+    return Further(experiment, kind) if kind else None
+
+
+def rows(report: dict[str, Any]) -> list[str]:
+    """The section of report.md, of a report whose "modality" has a measure; else nothing."""
+    kind, facts = FURTHER.get(report.get("modality", "")), report.get("further")
+    if not (kind and facts):
+        return []
+    names = list(facts["halves"])
+    lines = [f"### {kind.title}", "", f"{kind.about}; of {facts['count']} samples, and of two halves of real ones.", ""]
+    lines += [f"| sampler | {' | '.join(name.replace('_', ' ') for name in names)} |", f"|---|{'---|' * len(names)}"]
+    measured = {"real": facts["halves"]} | {name: row["further"] for name, row in report["samplers"].items()}
+    lines += [f"| {name} | {' | '.join(f'{of[each]:.4f}' for each in names)} |" for name, of in measured.items()]
+    return [*lines, ""]
