@@ -45,6 +45,8 @@ class SequenceTransformer(nnx.Module):
     Raises ValueError for options no network can be built from.
     """
 
+    modalities = None
+
     def __init__(
         self,
         *,

@@ -41,6 +41,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "categorical_unet": UNET | {"num_categories": 5, "masked": True},
     "sequence_transformer": {"shape": (8, 8, 3), "num_categories": 5, "masked": True, "width": 32, "depth": 2}
     | {"label_dim": 3, "time_features": 16},
+    "unet_1d": {"shape": (16, 3), "nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "label_dim": 3, "wrap": True},
+    "unet_3d": {"shape": (2, 8, 8, 3), "nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "label_dim": 3},
+    "point_transformer": {"shape": (8, 2), "width": 32, "depth": 2, "time_features": 16, "label_dim": 3},
 }
 UNTOLD = ("ncsn", "ncsnv2_64", "ncsnv2_128", "ncsnv2_256", "autoencoder_kl", "autoencoder_vq", "patch_discriminator")
 """Those that have no embedding of a noise."""
@@ -51,8 +54,9 @@ STATISTICS = {"exp", "rsqrt", "reduce_sum", "reduce_max", "log", "sin", "cos"}
 
 
 def x_of(name: str) -> jax.ShapeDtypeStruct:
-    """What the network takes: images, or categories of as many numbers."""
-    return jax.ShapeDtypeStruct(X.shape, jnp.int32) if name in CATEGORICAL else X
+    """What the network takes: images, or examples of the shape that it is built for; of categories as whole numbers."""
+    shape = (X.shape[0], *OPTIONS[name].get("shape", X.shape[1:]))
+    return jax.ShapeDtypeStruct(shape, jnp.int32 if name in CATEGORICAL else jnp.float32)
 
 
 def network(name: str, dtype: str | None) -> Network:
@@ -152,8 +156,8 @@ def test_the_output_is_that_of_float32_to_roundings_of_bfloat16(name: str) -> No
     variables = jax.tree.unflatten(structure, [value.astype(np.float32) for value in drawn])
     positive = {entry: np.abs(value) for entry, value in variables["fixed"].items() if entry.endswith("variance")}
     variables["fixed"] |= positive
-    x, c_noise = random.normal(size=X.shape).astype(np.float32), np.array([0.5, 2.0], np.float32)
-    x = random.integers(0, 6, X.shape).astype(np.int32) if name in CATEGORICAL else x
+    x, c_noise = random.normal(size=x_of(name).shape).astype(np.float32), np.array([0.5, 2.0], np.float32)
+    x = random.integers(0, 6, x.shape).astype(np.int32) if name in CATEGORICAL else x
     fine, coarse = (
         np.asarray(compiled(each.apply)(variables, x, c_noise, condition_of(name)))
         for each in (exact, network(name, "bfloat16"))
