@@ -162,8 +162,8 @@ def mask(experiment: Experiment, name: str) -> np.ndarray:
     first, along = modality.pixels, () if modality.is_picture else ALONG
     if name in along:
         places = np.arange(shape[0]).reshape(-1, *[1] * (len(shape) - 2))
-        halves = 2 * places < shape[0], 2 * places >= shape[0], abs(2 * places - shape[0] + 1) >= shape[0] / 2
-        return np.broadcast_to(halves[ALONG.index(name)], shape[:-1])
+        parts = 2 * places < shape[0], 2 * places >= shape[0], abs(2 * places - shape[0] + 1) >= shape[0] / 2
+        return np.broadcast_to(parts[ALONG.index(name)], shape[:-1])
     height, width = (1, 1) if first is None else shape[first : first + 2]
     y, x = np.mgrid[:height, :width]
     if name in MASKS and first is not None:
@@ -171,8 +171,8 @@ def mask(experiment: Experiment, name: str) -> np.ndarray:
         halves = (2 * y < height, 2 * y >= height, 2 * x < width, 2 * x >= width, ~middle)
         return np.broadcast_to(halves[MASKS.index(name)], shape[:-1])
     if along:
-        known = ", ".join((*along, *(() if first is None else MASKS)))
-        raise ValueError(f"edit.mask is {name!r}; of {modality.words} it is one of {known}")
+        names = ", ".join((*along, *(() if first is None else MASKS)))
+        raise ValueError(f"edit.mask is {name!r}; of {modality.words} it is one of {names}")
     if not Path(name).is_file():
         raise ValueError(
             f"edit.mask is {name!r}; it is one of {', '.join(MASKS)}, or a picture file, white where known"

@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
+import data
 import samplers
 import sde_lib
 from data import SOURCES
@@ -20,7 +21,8 @@ from training import losses, optimizer
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs").rglob("*.py"))
-PROCESSES = {**dict(zip(sde_lib.SDES, sde_lib.SDES, strict=True)), "meanflow": "flow", "consistency": "edm"}
+OTHERS = {"meanflow": "flow", "consistency": "edm", "shapes": "vp"}
+PROCESSES = {**dict(zip(sde_lib.SDES, sde_lib.SDES, strict=True)), **OTHERS}
 """The process of each folder of experiments, most of which are named after it."""
 EXPERIMENTS = [str(p.relative_to(ROOT)) for p in FILES if p.relative_to(ROOT).parts[1] in PROCESSES]
 
@@ -62,7 +64,9 @@ def test_it_builds_its_network(path: str) -> None:
     """test_published.py says of the published ones, in the quick tests too, how many parameters they have."""
     config = _load(path)
     image = "image_size" in config.data
-    shape = (config.data.image_size, config.data.image_size, config.data.num_channels) if image else (2,)
+    options = {name: value for name, value in config.data.items() if name not in of_section("data")}
+    size = (config.data.image_size, config.data.image_size, config.data.num_channels) if image else ()
+    shape = size or data.create(config.data.dataset, **options).shape
     assert network(config, sde_lib.create(**config.sde), shape).count() > 0
 
 

@@ -42,7 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sequence_transformer": {"shape": (8, 8, 3), "num_categories": 5, "masked": True, "width": 32, "depth": 2}
     | {"label_dim": 3, "time_features": 16},
     "unet_1d": {"shape": (16, 3), "nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "label_dim": 3, "wrap": True},
-    "unet_3d": {"shape": (2, 8, 8, 3), "nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "label_dim": 3},
+    "unet_3d": {"shape": (1, 8, 8, 3), "nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "label_dim": 3},
     "point_transformer": {"shape": (8, 2), "width": 32, "depth": 2, "time_features": 16, "label_dim": 3},
 }
 UNTOLD = ("ncsn", "ncsnv2_64", "ncsnv2_128", "ncsnv2_256", "autoencoder_kl", "autoencoder_vq", "patch_discriminator")
