@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from autoencoders.base import Codec
+from autoencoders.categories import Categories
 from autoencoders.grey_levels import GreyLevels
 from autoencoders.latents import Autoencoder, Latents, of_one_space
 
-__all__ = ["CODECS", "Autoencoder", "Codec", "GreyLevels", "Latents", "of_one_space"]
+__all__ = ["CODECS", "Autoencoder", "Categories", "Codec", "GreyLevels", "Latents", "of_one_space"]
 
 CODECS: dict[str, Callable[..., Any]] = {
-    "levels": GreyLevels,
+    "levels": GreyLevels.of_source,
+    "categories": Categories.of_source,
 }
-"""The constructor of each codec, of the data's grey levels, their range, dequantisation, shape and `modality`."""
+"""The constructor of each codec, of a data set (`data.Source`), of whether x is centered, and of the dequantisation."""

@@ -5,7 +5,7 @@ Grey levels of pictures and the symbols of a text are categories as they are sto
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,30 +25,46 @@ class Categories:
       num_categories: K; stored numbers are 0 to K - 1.
       shape: of one example, the same in x as stored.
       field: the name of the data in a record.
-      unit: what one number is, for which bits are reported: "dim", or of a text "character", "byte" or "piece".
+      modality: what the axes of the data mean (`data.Source.modality`).
+      alphabet: what the numbers of a text stand for (`data.alphabet.Alphabet`); None where data are no text.
     """
 
     num_categories: int
     shape: tuple[int, ...] = ()
     field: str = "image"
-    unit: str = "dim"
+    modality: str = "image"
+    alphabet: Any = None
 
-    centered = False
+    centered: ClassVar[bool] = False
+
+    @classmethod
+    def of_source(cls, source: Any, centered: bool, dequantization: str) -> "Categories":
+        """The codec of a data set, whose numbers are neither centered nor dequantised.
+
+        Raises:
+          ValueError: its data are continuous.
+        """
+        if source.num_categories is None:
+            raise ValueError(
+                f"data.codec is 'categories', and the data of {source.name!r} are continuous; set it to 'levels'"
+            )
+        return cls(source.num_categories, source.shape, modality=source.modality, alphabet=source.alphabet)
 
     @property
-    def levels(self) -> int | None:
-        """How many grey levels x has; None where the categories are more than those of a picture."""
-        return self.num_categories if 2 <= self.num_categories <= MOST_LEVELS else None
+    def levels(self) -> int:
+        """How many values a number of x has."""
+        return self.num_categories
 
     @property
     def pictures(self) -> GreyLevels:
-        """The codec between the stored data and floats in [0, 1]."""
-        return GreyLevels(self.levels, False, "none", self.shape, self.field)
+        """The codec between the stored data and floats in [0, 1]; more categories than a picture's are left alone."""
+        levels = self.num_categories if 2 <= self.num_categories <= MOST_LEVELS else None
+        return GreyLevels(levels, False, "none", self.shape, self.field, self.modality)
 
     @property
     def information(self) -> tuple[str, float]:
-        """Bits, for each number."""
-        return f"bits/{self.unit}", 1.0
+        """Bits, for each number; of a text for each character, byte or piece."""
+        return f"bits/{self.alphabet.unit if self.alphabet else 'dim'}", 1.0
 
     def encode(self, data: Shaped[AnyArray, "b *d"], keys: Key[Array, " b"] | None = None) -> Int[Array, "b *d"]:
         """The stored numbers as int32; nothing is random."""
@@ -85,4 +101,5 @@ class Categories:
 
     def about(self) -> dict[str, Any]:
         """Its attributes, and its kind."""
-        return {"kind": type(self).__name__, **dataclasses.asdict(self)}
+        attributes = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {"kind": type(self).__name__, **attributes, "alphabet": self.alphabet and self.alphabet.about()}

@@ -47,6 +47,11 @@ class GreyLevels:
         if self.dequantization not in ("uniform", "none"):
             raise ValueError(f"dequantization must be 'uniform' or 'none', got {self.dequantization!r}")
 
+    @classmethod
+    def of_source(cls, source: Any, centered: bool, dequantization: str) -> "GreyLevels":
+        """The codec of a data set (`data.Source`)."""
+        return cls(source.levels, centered, dequantization, source.shape, modality=source.modality)
+
     @property
     def pictures(self) -> "GreyLevels":
         """This codec itself: x are the floats of the stored data."""

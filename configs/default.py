@@ -40,7 +40,7 @@ def get_config() -> ConfigDict:
     data.tokenizer = ""  # of networks that read texts: words (of the data set), clip:, openai: or glide:FOLDER
     data.text_encoder = ""  # of networks that are told features of texts: a folder with text_encoder/ and tokenizer/
     data.clip_skip = 0  # how many layers more than published are left out at the end of the text encoder
-    data.codec = "levels"  # between stored data and what the model sees: levels, or the folder of an autoencoder's run
+    data.codec = "levels"  # to what the model sees: levels, categories, or the folder of an autoencoder's run
     data.codec_checkpoint = -1  # its step; -1: the newest
     data.latent_scale = (
         None  # of x = (latent - shift) * scale; None: the autoencoder's own, or 1 / the deviation of the

@@ -45,8 +45,9 @@ def _options_of_source(config: ConfigDict) -> dict[str, Any]:
     return options
 
 
-def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) -> Network:
-    """The network of ``config.model``, whose keys are its options, but for those that say how it is used."""
+def network(config: ConfigDict, sde: sde_lib.AffineSDE, codec: Codec) -> Network:
+    """The network of ``config.model`` for the x of a codec; its keys are options, but for those of how it is used."""
+    shape = codec.shape
     own = ("name", *default.USES)
     options = {key: value for key, value in config.model.items() if key not in own}
     takes = inspect.signature(MODELS[config.model.name].__init__).parameters if config.model.name in MODELS else ()
@@ -55,7 +56,7 @@ def network(config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...]) 
         sde_lib.NoiseLevels(sde, scales)
         if "num_scales" not in takes:
             del options["num_scales"]
-    given: dict[str, Any] = {"shape": shape, "centered": config.data.centered}
+    given: dict[str, Any] = {"shape": shape, "centered": config.data.centered, "num_categories": codec.levels}
     if len(shape) == 3:  # of images, and of the latents of these
         given |= {"image_size": shape[0] if shape[0] == shape[1] else shape[:2], "num_channels": shape[2]}
     options |= {name: value for name, value in given.items() if name in takes}
@@ -68,16 +69,15 @@ def network_of(config: ConfigDict) -> Network:
     if shape is None:
         return build(config).network
     rules.check_config(config)
-    return network(config, sde_lib.create(**config.sde), _codec(config, _stand_in(config, shape)).shape)
+    return network(config, sde_lib.create(**config.sde), _codec(config, _stand_in(config, shape)))
 
 
 def _codec(config: ConfigDict, source: data.Source) -> Codec:
     """The codec of ``config.data`` for this data set: a named one, or that of an autoencoder's run."""
     name, dequantization = config.data.codec, "uniform" if config.data.uniform_dequantization else "none"
-    given = source.levels, config.data.centered, dequantization, source.shape
-    levels = CODECS.get(name, GreyLevels)(*given, modality=source.modality)
     if name in CODECS:
-        return levels
+        return CODECS[name](source, config.data.centered, dequantization)
+    levels = GreyLevels.of_source(source, config.data.centered, dequantization)
     if not name or not Workdir(name).config_file.exists():
         raise ValueError(
             f"data.codec is {name!r}, which holds no run (no config.json); it must be {' or '.join(CODECS)}, or the "
@@ -184,7 +184,7 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
         train, test = (texts.Read(records, reader) for records in (source.train, source.test))
         source = dataclasses.replace(source, train=train, test=test)
     codec = _codec(config, source)
-    made = network(config, sde, codec.shape)
+    made = network(config, sde, codec)
     reads = reader or (guide and guide.matches)
     asked = [texts.prompts_of(config.sampling[name], f"sampling.{name}") for name in ("prompt", "negative_prompt")]
     experiment = Experiment(config, sde, source, codec, made, settings, guide, reader, *(asked if reads else ()))

@@ -43,7 +43,7 @@ def save_decoded(
     How an example becomes a picture is said by the modality of the codec (`experiment.showing`). The caption of `facts`
     stands below the grid, or above the scatter; the PNG file carries all of `facts` as text. Below each picture stands
     its own of `texts`, where these differ. Examples that move or sound are also written to the file of their player
-    beside it, at so many frames or samples a second, unless `rate` is 0.
+    beside it, at so many frames or samples a second, unless `rate` is 0; of texts it holds the texts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
@@ -57,7 +57,7 @@ def save_decoded(
             chunks.add_text(name, value)
         with replacing(path) as file:
             picture.save(file, format="png", pnginfo=chunks)
-        if shown.play and rate:
+        if shown.play and (rate or not shown.timed):
             with replacing(path.with_suffix(shown.suffix)) as file:
                 shown.play(file, examples, codec, rate)
         return

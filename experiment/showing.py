@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image
 
 from autoencoders import Codec
+from experiment import written
 from experiment.grids import MIN_SIDE, image_grid
 
 WIDTH, HEIGHT = 192, 48  # pixels of a signal's waveform, and of its spectrogram below it
 QUIET = 60.0  # decibels below the loudest, from which on a spectrogram is white
 SIDE = 64  # pixels of a set of points, each of which is a square of 2
-SYMBOL = 4  # pixels of a symbol of a text
 PAUSE = 0.1  # seconds between two signals of a player
 BLACK, GREY, WHITE = 0, 160, 255
 
@@ -35,6 +35,7 @@ class Modality:
         in one scatter.
       suffix: of the file beside the picture in which examples move or sound; "": there is none.
       play: (file, decoded examples, codec, rate) writes that file.
+      timed: whether that file needs to know how many samples or frames there are a second.
       pixels: the place of the height among the axes, behind which the width follows; None where there are no pixels.
     """
 
@@ -44,6 +45,7 @@ class Modality:
     suffix: str = ""
     play: Callable[[BinaryIO, np.ndarray, Codec, float], None] | None = None
     pixels: int | None = None
+    timed: bool = True
 
     @property
     def is_picture(self) -> bool:
@@ -156,12 +158,6 @@ def _scatters(examples: np.ndarray, codec: Codec) -> np.ndarray:
     return shown
 
 
-def _symbols(examples: np.ndarray, codec: Codec) -> np.ndarray:
-    """The symbols of each text as squares in a row, the first of its alphabet black, [n, SYMBOL, SYMBOL length, 1]."""
-    shades = np.rint(float(WHITE) * examples / max(int(np.max(examples)), 1)).astype(np.uint8)
-    return shades[:, None, :, None].repeat(SYMBOL, axis=1).repeat(SYMBOL, axis=2)
-
-
 MODALITIES: dict[str, Modality] = {
     "vector": Modality("vectors", ("coordinates",), None),
     "image": Modality("images", ("height", "width", "channels"), _pictures, pixels=0),
@@ -169,5 +165,5 @@ MODALITIES: dict[str, Modality] = {
     "clip": Modality("clips", ("frames", "height", "width", "channels"), _strips, ".webp", _moving, pixels=1),
     "volume": Modality("volumes", ("depth", "height", "width", "channels"), _strips, ".webp", _moving, pixels=1),
     "point_set": Modality("point sets", ("points", "coordinates"), _scatters),
-    "text": Modality("texts", ("symbols",), _symbols),
+    "text": Modality("texts", ("symbols",), written.pictured, ".txt", written.write, timed=False),
 }

@@ -13,7 +13,7 @@ from experiment.experiment import Experiment, image_shape, options_of
 from experiment.rules.base import Broken
 from experiment.showing import MODALITIES
 from experiment.text_encoder import FrozenReader
-from models import AUTOENCODERS, MODELS, modalities_of
+from models import AUTOENCODERS, CATEGORICAL, MODELS, modalities_of
 
 
 def of_data(config: ConfigDict, source: Source) -> Broken:
@@ -36,6 +36,7 @@ def of_data(config: ConfigDict, source: Source) -> Broken:
     for name, without in (("random_flip", False), ("augment", 0)):
         if config.data[name] and not modality.is_picture:
             yield f"data.{name} is for images; the examples of {source.name!r} are {source.shape}; set it to {without}"
+    yield from _of_categories(config, source)
     if config.sampling.threshold != "none" and source.levels is None:
         yield f"sampling.threshold {config.sampling.threshold!r}: {source.name!r} has no range; set it to 'none'"
     if told not in (0, source.num_classes):
@@ -43,6 +44,20 @@ def of_data(config: ConfigDict, source: Source) -> Broken:
             f"model.label_dim is {told}, and the examples of {source.name!r} have {source.num_classes or 'no'} "
             f"classes; set it to {source.num_classes}"
         )
+
+
+def _of_categories(config: ConfigDict, source: Source) -> Broken:
+    """The rules of data, a codec and a network of which one or the other is of categories."""
+    codec, name = config.data.codec, config.model.name
+    if source.modality == "text" and codec != "categories":
+        yield f"data.codec is {codec!r}, and the examples of {source.name!r} are texts; set it to 'categories'"
+    if (codec == "categories") != (name in CATEGORICAL):
+        yield (
+            f"data.codec is {codec!r}, and model.name {name!r}: networks of categories, which are "
+            f"{', '.join(CATEGORICAL)}, go with data.codec='categories', and only they do"
+        )
+    if codec == "categories" and config.data.uniform_dequantization:
+        yield "data.uniform_dequantization is True, and categories are modelled as they are; set it to False"
 
 
 def of_texts(config: ConfigDict, reader: Reader | None, guide: Experiment | None = None) -> Broken:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autoencoders import CODECS, Codec, GreyLevels
+from autoencoders import CODECS, Categories, Codec, GreyLevels
 from configs.vp import digits
 from experiment import Experiment, ranges
 from experiment.build import build
@@ -46,7 +46,10 @@ class Folded:
         return getattr(self.inner, name)
 
 
-EACH: dict[str, Codec] = {"levels": GreyLevels(17, True, "uniform", (8, 8, 1))}
+EACH: dict[str, Codec] = {
+    "levels": GreyLevels(17, True, "uniform", (8, 8, 1)),
+    "categories": Categories(17, (8, 8, 1)),
+}
 """One codec of each kind, for the images above."""
 
 
@@ -57,7 +60,7 @@ def test_every_codec_is_here() -> None:
 @pytest.mark.parametrize("codec", [*EACH.values(), Folded(EACH["levels"])], ids=[*EACH, "folded"])
 def test_x_has_the_shape_that_the_codec_says_and_decodes_to_the_data(codec: Codec) -> None:
     x = np.asarray(codec.encode(IMAGES, KEYS))
-    assert x.shape == (8, *codec.shape) and x.dtype == np.float32
+    assert x.shape == (8, *codec.shape) and x.dtype == (np.int32 if isinstance(codec, Categories) else np.float32)
     decoded = codec.decode(x)
     np.testing.assert_array_equal(decoded, IMAGES)
     assert decoded.dtype == IMAGES.dtype
@@ -65,7 +68,7 @@ def test_x_has_the_shape_that_the_codec_says_and_decodes_to_the_data(codec: Code
 
 
 def test_a_config_names_its_codec(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CODECS, "folded", lambda *given, **named: Folded(GreyLevels(*given, **named)))
+    monkeypatch.setitem(CODECS, "folded", lambda *given: Folded(GreyLevels.of_source(*given)))
     monkeypatch.setitem(ranges.FIELDS, "data.codec", OneOf(tuple(CODECS)))
     config = digits.get_config()
     assert isinstance(build(config).codec, GreyLevels)
