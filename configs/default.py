@@ -290,7 +290,7 @@ def get_config() -> ConfigDict:
     edit.images = 4  # how many of the test set
     edit.count = 8  # results of each
     edit.mask = "upper"  # what is known, of inpaint: upper, lower, left, right, border; or a file, white or opaque, or
-    # a folder with one for each picture
+    # a folder with one for each picture; of other data than images also first, last, ends (docs/shapes.md)
     edit.paste = None  # of inpaint: known pixels are those of the picture, to the level; None: where a prompt edits
     edit.factor = 2  # of super_resolve
     edit.strength = 0.5  # of vary: the time t that the picture is noised to; of a scheduler the share of its steps

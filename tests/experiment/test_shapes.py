@@ -1,5 +1,6 @@
 """Every mode, and a killed run, on data of each other shape than images."""
 
+import importlib
 import json
 import signal
 from pathlib import Path
@@ -10,7 +11,13 @@ import pytest
 from PIL import Image
 
 from checkpoints.store import Store
-from experiment import load
+from configs import default
+from configs.shapes import moving_digits, tones
+from configs.vp import digits
+from evaluation import quality
+from experiment import build, load
+from experiment.sizes import sized
+from experiment.workdir import Workdir
 from tests.experiment.command import call, run, start
 from tests.training.test_resume import _signal_at
 
@@ -105,3 +112,53 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(name: str, tmp_path: Path) ->
         assert trees[0][part].keys() == trees[1][part].keys()
         for key, array in trees[0][part].items():
             assert array.tobytes() == trees[1][part][key].tobytes(), key
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fields", "message"),
+    [
+        ("tones", {"model.name": "mlp2"}, "unknown network 'mlp2'"),
+        ("digit_points", {"data.dataset": "tones"}, "'point_transformer', a network of point sets, .* are signals"),
+        ("tones", {"data.random_flip": True}, r"data.random_flip is for images; .*\(128, 1\)"),
+        ("tones", {"sampling.height": 8}, "the examples of this run are no pictures"),
+        ("moving_digits", {"eval.frechet_size": 5}, r"eval.frechet_size is 5, .*\(8, 16, 16, 1\); it must divide"),
+    ],
+)
+def test_what_is_not_for_the_modality_is_refused_in_one_line(recipe: str, fields: dict, message: str) -> None:
+    config = importlib.import_module(f"configs.shapes.{recipe}").get_config()
+    config.update_from_flattened_dict(fields)
+    with pytest.raises(ValueError, match=message) as error:
+        experiment = build(config)
+        sized(experiment)
+        quality.distance(experiment, Workdir("nowhere"))
+    assert "\n" not in str(error.value)
+
+
+def test_an_image_network_names_those_that_take_signals_and_mlp_takes_images() -> None:
+    config = digits.get_config()
+    with config.unlocked():
+        config.data.dataset = "tones"
+    with pytest.raises(ValueError, match=r"'ncsnpp', a network of images, .* are signals .*; take one of .*unet_1d"):
+        build(config)
+    config = digits.get_config()
+    default.with_network(config, "mlp", width=8, depth=1)
+    assert dict(build(config).network.options)["shape"] == (8, 8, 1)
+
+
+def test_files_need_not_be_there_where_samples_are_drawn() -> None:
+    config = tones.get_config()
+    with config.unlocked():
+        config.data.update(dataset="sounds", path="/gone", length=64, rate=8000, channels=2)
+    assert build(config, needs_data=False).codec.shape == (64, 2)
+    with pytest.raises(ValueError, match="sounds: /gone is not a folder"):
+        build(config)
+
+
+def test_the_frechet_distance_reduces_the_frames_of_clips_each_by_itself() -> None:
+    config = moving_digits.get_config()
+    config.eval.update(frechet_size=4, num_samples=4)
+    distance = quality.distance(build(config), Workdir("nowhere"))
+    clips = np.arange(2 * 8 * 16 * 16).reshape(2, 8, 16, 16, 1) % 17
+    reduced = distance._reduced(clips.astype(np.uint8))
+    assert reduced.shape == (2, 8, 4, 4, 1)
+    np.testing.assert_allclose(reduced[1, 5, 2, 3, 0], clips[1, 5, 8:12, 12:16].mean())
