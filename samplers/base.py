@@ -11,17 +11,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Num
 
 from sde_lib.base import AffineSDE, Coefficient, Kernel, expand
 from sde_lib.prediction import Model, PredictFn, Prediction, as_prediction
 
 
 class State(NamedTuple):
-    """What travels along a trajectory: the sample, the same without the last step's noise, and memory."""
+    """What travels along a trajectory: the sample, the same without the last step's noise, and memory.
 
-    x: Float[Array, "b *d"]
-    mean: Float[Array, "b *d"]
+    A sample of categories is of integers, and has no noise that could be left out.
+    """
+
+    x: Num[Array, "b *d"]
+    mean: Num[Array, "b *d"]
     memory: Any = ()
 
 
@@ -67,7 +70,7 @@ class Stepper:
 
     step: Callable[..., State]
     evaluations: int
-    init: Callable[[Float[Array, "b *d"]], State] = lambda x: State(x, x)
+    init: Callable[[Num[Array, "b *d"]], State] = lambda x: State(x, x)
     plan: Callable[[Any], Plan] = from_time_to_time
     per_step: int | None = None
     correctable: bool = True
@@ -84,9 +87,9 @@ class Samples(NamedTuple):
     evaluates at several points of the grid in one step, it has the steps' ends.
     """
 
-    x: Float[Array, "b *d"]
+    x: Num[Array, "b *d"]
     evaluations: Array
-    trajectory: Float[Array, "n b *d"] | None = None
+    trajectory: Num[Array, "n b *d"] | None = None
 
 
 def kernel_fn(sde: AffineSDE, discretization: int | None) -> Callable[[Coefficient, Coefficient], Kernel]:
@@ -163,7 +166,7 @@ def tweedie(sde: AffineSDE, model: Model) -> Callable[[Float[Array, "b *d"], Coe
 def sample(
     stepper: Stepper,
     key: Key[Array, ""],
-    x: Float[Array, "b *d"],
+    x: Num[Array, "b *d"],
     times: Float[Array, " n"] | np.ndarray,
     *,
     denoiser: Callable[[Float[Array, "b *d"], Coefficient], Array] | None = None,
@@ -183,7 +186,8 @@ def sample(
     """
 
     plan = stepper.plan(times)
-    rows = jax.tree.map(lambda a: jnp.asarray(a, x.dtype), plan.rows)
+    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype(float)  # categories are integers
+    rows = jax.tree.map(lambda a: jnp.asarray(a, dtype), plan.rows)
     calls = len(jax.tree.leaves(rows)[0])
 
     def body(state: State, call: tuple[Array, tuple[Any, ...]]) -> tuple[State, Array | None]:
@@ -195,7 +199,7 @@ def sample(
     end = state.mean if noiseless_end else state.x
     evaluations = calls * stepper.evaluations + len(plan.ends) * stepper.per_end
     if denoiser is not None:
-        end, evaluations = denoiser(end, jnp.asarray(times[-1], x.dtype)), evaluations + 1
+        end, evaluations = denoiser(end, jnp.asarray(times[-1], dtype)), evaluations + 1
     if path is not None:
         path = jnp.concatenate([x[None], path[plan.ends]])
     return Samples(end, jnp.full(len(x), evaluations), path)
