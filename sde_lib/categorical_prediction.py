@@ -159,22 +159,3 @@ def as_belief(process: CategoricalProcess, model: "CategoricalModel") -> BeliefF
 
 CategoricalModel = BeliefFn | CategoricalFn
 """What samplers and bounds take."""
-
-
-def logistic_logits(
-    loc: Float[Array, "b *d"], log_scale: Float[Array, "b *d"], categories: int, log_eps: float = 0.0
-) -> Weights:
-    """The logits [b, ..., K] of a logistic distribution cut off at the grey levels in [-1, 1] (Austin et al. 2021).
-
-    Level k has the probability of its bin, and the scale is exp(log_scale - 2); the bins of both ends are not opened,
-    so that the logits of all levels are those of the truncated distribution. With `log_eps` a logarithm is cut off as
-    published (1e-6).
-    """
-    inverse = jnp.exp(2.0 - log_scale)[..., None]
-    offset = jnp.linspace(-1.0, 1.0, categories, dtype=loc.dtype) - loc[..., None]
-    half = 1.0 / (categories - 1.0)
-    low, high = (jax.nn.log_sigmoid(inverse * (offset + sign * half)) for sign in (-1.0, 1.0))
-    if log_eps:
-        return high + jnp.log1p(-jnp.exp(low - high) + log_eps)
-    # Of a logistic variable's distribution function F: F(b) - F(a) = F(b) (1 - F(a)) (1 - exp(-(b - a))).
-    return high + jax.nn.log_sigmoid(-inverse * (offset - half)) + jnp.log(-jnp.expm1(-2.0 * half * inverse))

@@ -2,14 +2,23 @@
 
 import dataclasses
 import itertools
+from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax import Array
 
 from sde_lib.categorical import CategoricalProcess
 from sde_lib.categorical_prediction import BeliefFn
+
+
+def slow_but(quick: Iterable[Any], values: Iterable[Any]) -> list[Any]:
+    """The parameters of a test, all slow but the quick ones."""
+    kept = list(quick)
+    return [value if value in kept else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

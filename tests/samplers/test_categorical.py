@@ -100,6 +100,7 @@ def test_the_ancestral_error_falls_with_the_step(process: CategoricalProcess, x6
     assert (np.abs(slopes - 1.0) < 0.3).all(), (errors, slopes)
 
 
+@pytest.mark.slow
 def test_few_steps_sample_what_their_transitions_say() -> None:
     """The sampler against all transitions of its two steps: here the error is that of the samples alone."""
     times = np.array([1.0, 0.4, 0.0])
@@ -112,7 +113,7 @@ def test_few_steps_sample_what_their_transitions_say() -> None:
 @pytest.mark.parametrize("name", ["ancestral", "unmasking", "maskgit", "flow", "leaping"])
 def test_infilling_keeps_what_is_known_and_draws_the_rest_conditionally(name: str) -> None:
     known, where = jnp.tile(jnp.asarray([[2, 0]]), (N, 1)), jnp.tile(jnp.asarray([[True, False]]), (N, 1))
-    model = infilled(MASKED, denoiser(MASKED), known, where)
+    model = infilled(MASKED, timeless, known, where)  # at t = 1 no process leaves anything unmasked
     stepper = {
         "ancestral": categorical_ancestral(MASKED, model),
         "unmasking": unmasking(MASKED, model),
@@ -121,7 +122,7 @@ def test_infilling_keeps_what_is_known_and_draws_the_rest_conditionally(name: st
         "leaping": tau_leaping(MASKED, model),
     }[name]
     found = shares(MASKED, keeping(MASKED, stepper, known, where), np.linspace(1.0, 0.0, 9))
-    assert found[2].sum() == 1.0
+    assert np.isclose(found[2].sum(), 1.0)
     check(found[2], PAIR.p[2] / PAIR.p[2].sum())  # one position is drawn, so that few steps leave no error
 
 
@@ -131,7 +132,7 @@ def test_infilling_ends_with_what_is_known_without_a_mask() -> None:
     for process in (UNIFORM, GAUSSIAN):
         model = infilled(process, denoiser(process), known, where)
         stepper = keeping(process, categorical_ancestral(process, model), known, where)
-        assert shares(process, stepper, np.linspace(1.0, 0.0, 41))[2].sum() == 1.0
+        assert shares(process, stepper, np.linspace(1.0, 0.0, 41))[2].sum() > 1.0 - 1e-9
 
 
 def test_guidance_multiplies_probabilities() -> None:
@@ -145,6 +146,7 @@ def test_guidance_multiplies_probabilities() -> None:
         np.testing.assert_allclose(found, wanted / wanted.sum(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_cached_model_is_asked_only_when_something_changed() -> None:
     stepper = unmasking(MASKED, denoiser(MASKED), cached=True)
     times, state = np.linspace(1.0, 0.0, 65), stepper.init(jnp.full((1, 2), 3, jnp.int32))
@@ -162,9 +164,9 @@ def test_a_cached_model_is_asked_only_when_something_changed() -> None:
 def test_maskgit_leaves_as_many_masks_as_the_schedule() -> None:
     process = Replacing(3, Linear(), absorbing=3)
     stepper = maskgit(process, lambda x, t: jnp.zeros((*x.shape, 3)))
-    state, left = stepper.init(jnp.full((4, 5, 4), 3, jnp.int32)), []
+    state, left, step = stepper.init(jnp.full((4, 5, 4), 3, jnp.int32)), [], jax.jit(stepper.step)
     for t, s in ((1.0, 0.7), (0.7, 0.5), (0.5, 0.12), (0.12, 0.0)):
-        state = stepper.step(jax.random.key(1), state, jnp.asarray(t), jnp.asarray(s))
+        state = step(jax.random.key(1), state, jnp.asarray(t), jnp.asarray(s))
         left.append(np.sum(np.asarray(state.x) == 3, axis=(1, 2)).tolist())
     assert left == [[14] * 4, [10] * 4, [2] * 4, [0] * 4]
 

@@ -23,7 +23,7 @@ from tests.sde_lib.test_categorical_published import (
     of_case,
 )
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.slow]
 
 
 def published_draw(probabilities: jax.Array, uniform: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from sde_lib.categorical_bound import flow_nats, prior_nats, rate_nats, step_nat
 from sde_lib.categorical_chain import Neighbours, Respaced
 from sde_lib.categorical_prediction import BeliefFn, as_belief
 from sde_lib.categorical_schedules import Cosine, Linear, LinearNoise, MaskGIT, Polynomial, TableKeep, chain_betas
-from tests.chains import Pair, all_pairs, probability, sampled_distribution
+from tests.chains import Pair, all_pairs, probability, sampled_distribution, slow_but
 
 pytestmark = pytest.mark.usefixtures("x64")
 PAIR, ONE = Pair.random(), Pair.random(positions=1)
@@ -62,11 +62,7 @@ def chain_bound(process: CategoricalProcess, belief: BeliefFn, x0: jax.Array) ->
     return np.asarray(total(jnp.asarray(times_of(process))))
 
 
-QUICK = ("masked",)  # the rest takes most of a minute
-EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CHAINS]
-
-
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", slow_but(["masked"], CHAINS))
 def test_one_position_has_a_tight_bound(name: str) -> None:
     process = CHAINS[name]
     belief = as_belief(process, ONE.denoiser(process))
@@ -136,7 +132,7 @@ def integrated(process: CategoricalProcess, x0: jax.Array, terms: Callable[..., 
 SCHEDULES = [Cosine(), Cosine(squared=True), MaskGIT(), Polynomial(3.0), LinearNoise(0.0, 40.0)]
 
 
-@pytest.mark.parametrize("schedule", [Linear(), *(pytest.param(s, marks=pytest.mark.slow) for s in SCHEDULES)])
+@pytest.mark.parametrize("schedule", slow_but([Linear()], [Linear(), *SCHEDULES]))
 def test_the_masked_bound_in_continuous_time_is_the_likelihood(schedule: Any) -> None:
     """With the exact denoiser, for every schedule and every x_0; a worse denoiser has a worse bound."""
     process = Replacing(3, schedule, absorbing=3)

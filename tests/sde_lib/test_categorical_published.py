@@ -12,7 +12,7 @@ import pytest
 from sde_lib.categorical import CategoricalProcess, Replacing
 from sde_lib.categorical_bound import flow_nats, masked_nats, prior_nats, score_entropy_nats, step_nats
 from sde_lib.categorical_chain import Neighbours
-from sde_lib.categorical_prediction import BeliefFn, logistic_logits
+from sde_lib.categorical_prediction import BeliefFn
 from sde_lib.categorical_schedules import (
     Cosine,
     FlowPolynomial,
@@ -24,6 +24,7 @@ from sde_lib.categorical_schedules import (
     chain_betas,
 )
 from sde_lib.variational import bits
+from tests.chains import slow_but
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "categorical"
 D3PM = dict(np.load(REFERENCE / "d3pm.npz"))
@@ -73,7 +74,7 @@ def test_betas(name: str) -> None:
         close(chain_betas(name, n, *((1e-4, 0.02) if name == "linear" else ())), D3PM[f"betas/{name}/{n}"])
 
 
-@pytest.mark.parametrize("case", [*CASES, "gaussian_paper"])
+@pytest.mark.parametrize("case", slow_but(["gaussian"], [*CASES, "gaussian_paper"]))
 def test_matrices(case: str) -> None:
     process = of_case(case)
     for i in range(8):
@@ -86,6 +87,7 @@ def test_matrices(case: str) -> None:
         close(likelihood, D3PM[f"{case}/q_mats"][i])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["gaussian", "uniform", "absorbing", "banded"])
 def test_matrices_of_256_levels(case: str) -> None:
     process = chain(case, LEVELS[f"{case}/betas"], 256, 16 if case == "banded" else None)
@@ -112,7 +114,7 @@ def gumbel(uniform: np.ndarray) -> np.ndarray:
     return -np.log(-np.log(np.clip(uniform, np.finfo(np.float64).tiny, 1.0)))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", slow_but(["absorbing"], CASES))
 def test_steps_and_bound(case: str) -> None:
     process, x0 = of_case(case), categories(D3PM["x_start"])
     t = (jnp.asarray(D3PM["t"]) + 1.0) / 8
@@ -138,6 +140,7 @@ def test_steps_and_bound(case: str) -> None:
     close(bits(prior_nats(process, x0, EPS)), D3PM[f"{case}/prior_bpd"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_gradient_of_the_hybrid_loss(case: str) -> None:
     process, x0, x = of_case(case), categories(D3PM["x_start"]), categories(D3PM[f"{case}/x_t"])
@@ -154,6 +157,7 @@ def test_gradient_of_the_hybrid_loss(case: str) -> None:
     close(jax.grad(loss)(jnp.asarray(D3PM["model/table"])), D3PM[f"{case}/grad_table"], 1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_all_terms(case: str) -> None:
     process, x0 = of_case(case), categories(D3PM["x_start"])
@@ -164,15 +168,6 @@ def test_all_terms(case: str) -> None:
         noise = uniforms[k][[0, 1, 0]]
         x = categories(np.argmax(np.log(np.asarray(process.marginal(x0, t)) + EPS) + gumbel(noise), axis=-1))
         close(bits(step_nats(process, predict(x, t), x0, x, t - 1.0 / 8, t, EPS)), D3PM[f"{case}/vb_all_bpd"][:, k])
-
-
-def test_logistic_logits() -> None:
-    loc, log_scale = jnp.asarray(D3PM["model/loc"]), jnp.asarray(D3PM["model/log_scale"])
-    close(logistic_logits(loc, log_scale, 16, EPS), D3PM["logistic/logits"])
-    # Exactly they are the differences of the distribution function.
-    edges = (np.arange(17) - 8.0) / 7.5 - np.asarray(loc)[..., None]
-    cdf = 1.0 / (1.0 + np.exp(-edges * np.exp(2.0 - np.asarray(log_scale))[..., None]))
-    close(jnp.exp(logistic_logits(loc, log_scale, 16)), np.diff(cdf, axis=-1), 1e-7)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +207,7 @@ MDLM = {
 TIME_CONDITIONED = ("subs_continuous_time_conditioned",)
 
 
-@pytest.mark.parametrize("case", MDLM)
+@pytest.mark.parametrize("case", slow_but(["subs_T8"], MDLM))
 def test_masked_bound(case: str) -> None:
     process, x0 = Replacing(6, LINEAR, absorbing=6), categories(MASKED["x0"])
     x, t, steps = categories(MASKED[f"mdlm/{case}/x_t"]), jnp.asarray(MASKED[f"mdlm/{case}/t_used"]), MDLM[case]
@@ -235,6 +230,7 @@ def test_masked_bound(case: str) -> None:
     close(terms, MASKED[f"mdlm/{case}/loss"])
 
 
+@pytest.mark.slow
 def test_masked_bound_with_uniform_weights() -> None:
     """Times at which log(1 - alpha) is uniform; the published weight leaves out what is kept at t = 1."""
     process, x0 = Replacing(6, LINEAR, absorbing=6), categories(MASKED["x0"])
@@ -250,6 +246,7 @@ def test_masked_bound_with_uniform_weights() -> None:
         close(uniform * -ends[0], MASKED[f"mdlm/{case}/loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["d3pm_T8", "d3pm_T8_subs_masking"])
 def test_masked_bound_of_a_model_that_may_say_the_mask(case: str) -> None:
     """MDLM's D3PM: the mask is one of seven categories of the data, the published absorbing state."""
@@ -268,6 +265,7 @@ def test_masked_bound_of_a_model_that_may_say_the_mask(case: str) -> None:
     close(terms + decoder, MASKED[f"mdlm/{case}/loss"], 1e-8)
 
 
+@pytest.mark.slow
 def test_score_entropy_of_mdlm() -> None:
     process, x0 = Replacing(6, LINEAR, absorbing=6), categories(MASKED["x0"])
     x, t = categories(MASKED["mdlm/sedd/x_t"]), jnp.asarray(MASKED["mdlm/sedd/t_used"])
@@ -275,7 +273,7 @@ def test_score_entropy_of_mdlm() -> None:
     close(score_entropy_nats(process, scores, x0, x, t), MASKED["mdlm/sedd/loss"])
 
 
-@pytest.mark.parametrize("noise", ["loglinear", "geometric"])
+@pytest.mark.parametrize("noise", slow_but(["geometric"], ["loglinear", "geometric"]))
 @pytest.mark.parametrize("graph", ["absorb", "uniform"])
 def test_score_entropy(graph: str, noise: str) -> None:
     schedule = LINEAR if noise == "loglinear" else Geometric(1e-3, 1.0)
@@ -302,7 +300,7 @@ def test_score_entropy(graph: str, noise: str) -> None:
     close(rates[others], MASKED[f"{case}/reverse_rate"][others])
 
 
-@pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("power", slow_but([2.0], [1.0, 2.0, 3.0]))
 def test_discrete_flow(power: float) -> None:
     """Their time runs from noise to data."""
     process, t = Replacing(5, FlowPolynomial(power)), 1.0 - jnp.asarray(FLOW["t"])
