@@ -45,9 +45,13 @@ def _options_of_source(config: ConfigDict) -> dict[str, Any]:
     return options
 
 
-def network(config: ConfigDict, sde: sde_lib.AffineSDE, codec: Codec) -> Network:
-    """The network of ``config.model`` for the x of a codec; its keys are options, but for those of how it is used."""
-    shape = codec.shape
+def network(
+    config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...], num_categories: int | None = None
+) -> Network:
+    """The network of ``config.model``, whose keys are its options, but for those that say how it is used.
+
+    Its x have this shape, and of categories there are so many.
+    """
     own = ("name", *default.USES)
     options = {key: value for key, value in config.model.items() if key not in own}
     takes = inspect.signature(MODELS[config.model.name].__init__).parameters if config.model.name in MODELS else ()
@@ -56,7 +60,7 @@ def network(config: ConfigDict, sde: sde_lib.AffineSDE, codec: Codec) -> Network
         sde_lib.NoiseLevels(sde, scales)
         if "num_scales" not in takes:
             del options["num_scales"]
-    given: dict[str, Any] = {"shape": shape, "centered": config.data.centered, "num_categories": codec.levels}
+    given: dict[str, Any] = {"shape": shape, "centered": config.data.centered, "num_categories": num_categories}
     if len(shape) == 3:  # of images, and of the latents of these
         given |= {"image_size": shape[0] if shape[0] == shape[1] else shape[:2], "num_channels": shape[2]}
     options |= {name: value for name, value in given.items() if name in takes}
@@ -69,7 +73,7 @@ def network_of(config: ConfigDict) -> Network:
     if shape is None:
         return build(config).network
     rules.check_config(config)
-    return network(config, sde_lib.create(**config.sde), _codec(config, _stand_in(config, shape)))
+    return network(config, sde_lib.create(**config.sde), _codec(config, _stand_in(config, shape)).shape)
 
 
 def _codec(config: ConfigDict, source: data.Source) -> Codec:
@@ -184,7 +188,7 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
         train, test = (texts.Read(records, reader) for records in (source.train, source.test))
         source = dataclasses.replace(source, train=train, test=test)
     codec = _codec(config, source)
-    made = network(config, sde, codec)
+    made = network(config, sde, codec.shape, codec.levels)
     reads = reader or (guide and guide.matches)
     asked = [texts.prompts_of(config.sampling[name], f"sampling.{name}") for name in ("prompt", "negative_prompt")]
     experiment = Experiment(config, sde, source, codec, made, settings, guide, reader, *(asked if reads else ()))
