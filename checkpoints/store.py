@@ -166,11 +166,27 @@ class Store:
             act()
         except Exception as error:  # it comes as any error of Orbax, TensorStore or the disk
             self._failed = self._saving
+            self._end_writes()
             self._remove_unfinished()
             raise CheckpointNotSaved(
                 f"the checkpoint of step {self._saving} could not be saved in {self.directory}: {cause(error)}; "
                 f"saved are {self.steps()}"
             ) from error
+
+    def _end_writes(self) -> None:
+        """Wait until what a failed save has in flight has ended, well or badly.
+
+        Orbax writes the facts of a step in a queue of its own. What is still in it when the step's folder is removed
+        fails, and would be reported as a failure of the next save.
+        """
+        queue = getattr(self._manager, "_non_blocking_metadata_store", None)
+        while queue is not None:
+            try:
+                queue.wait_until_finished()
+            except Exception as error:  # each of them is raised once
+                logging.info("and so could not be written: %s", cause(error))
+            else:
+                return
 
     def _remove_unfinished(self) -> None:
         if jax.process_index() == 0:
