@@ -17,7 +17,8 @@ from metrics.chain_bound import normal_noise
 class Accuracy(Measure):
     """Cross-entropy and accuracy at each of `eval.accuracy_levels` noise levels, every example once a level.
 
-    Each level has dequantisation and noise of its own. The table goes to the folder as CSV and as a picture.
+    Each level has dequantisation and noise of its own. The table goes to the folder as CSV and as a picture. A subclass
+    that asks for another choice has `asked`, the names and the number of its answers; the table is this one.
     """
 
     name = "accuracy"
@@ -84,21 +85,14 @@ class Accuracy(Measure):
 
     @classmethod
     def rows(cls, part: dict[str, Any]) -> list[str]:
-        """The section "Accuracy"."""
-        return [
-            "## Accuracy",
-            "",
-            f"Of {part['examples']} test examples of {part['classes']} classes, each noised once a level: the share "
-            "whose likeliest class is their own, and the mean cross-entropy.",
-            "",
-            *cls.table(part),
-        ]
-
-    @classmethod
-    def table(cls, part: dict[str, Any]) -> list[str]:
-        """A line a level."""
+        """The section that is called as `what`, with a line a level."""
         columns = [part[name] for name in ("log_snr", "t", "accuracy", "standard_error", "cross_entropy")]
         return [
+            f"## {cls.what[:1].upper()}{cls.what[1:]}",
+            "",
+            f"Of {part['examples']} test examples, each noised once a level, and {part[cls.answers]} {cls.answers}, of "
+            "which one is its own: the share whose likeliest is that one, and the mean cross-entropy.",
+            "",
             "| log SNR | t | accuracy | cross-entropy (nats) |",
             "|---|---|---|---|",
             *(

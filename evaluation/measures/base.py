@@ -71,6 +71,13 @@ class Measure(ABC):
     def compute(self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array) -> dict[str, jax.Array]:
         """The columns of a batch, each [b, ...], from a random key for each example; it is compiled once."""
 
+    def prepared(self, variables: dict) -> dict:
+        """The variables that `compute` is given, with what is made of them once for all examples, where there is any.
+
+        That is a collection of arrays by a name of its own.
+        """
+        return variables
+
     def wrong(self, columns: Columns, examples: str) -> str | None:
         """What is amiss with a round, whose examples are given in words; None says that nothing is."""
         broken = [name for name, array in columns.items() if not np.isfinite(array).all()]
@@ -125,7 +132,7 @@ class Measure(ABC):
           Failure: `wrong` finds something amiss.
         """
         compute = network_jit(self.compute, self.experiment.network.dtype)
-        spread = functools.cache(lambda size: on_each(variables, size))
+        spread = functools.cache(lambda size: on_each(self.prepared(variables), size))
         kept = []
         for place, key_of in self.keys(key).items():
             size = min(self.experiment.config.eval.batch_size, self.count)

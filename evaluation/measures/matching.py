@@ -1,6 +1,6 @@
 """How often a CLIP of noisy images chooses the caption that is the image's own, level by level."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,15 @@ from data.source import take
 from evaluation.measures.accuracy import Accuracy
 from experiment import Experiment
 from limits import whole
+from models.materialize import network_jit
 
 MOST = 4096
 """Captions of so many test examples, from the first, are those to choose from."""
+
+AT_ONCE = 256
+"""How many of them are encoded together."""
+CAPTIONS = "captions"
+"""The name of their features among the variables."""
 
 
 class Matching(Accuracy):
@@ -53,10 +59,22 @@ class Matching(Accuracy):
         """From how many captions each example chooses."""
         return self.among
 
+    def prepared(self, variables: dict) -> dict:
+        """The variables with the features of all captions, which are encoded `AT_ONCE` of them at a time."""
+        network = self.experiment.network
+        encode = network_jit(lambda v, ids: network.module(v).encode_text(jnp.maximum(ids, 0)), network.dtype)
+        n, size = len(self.captions), min(AT_ONCE, len(self.captions))
+        ids = np.resize(self.captions, (-(-n // size) * size, self.captions.shape[1]))
+        features = np.concatenate([encode(variables, part) for part in np.split(ids, len(ids) // size)])[:n]
+        return variables | {CAPTIONS: {"features": features}}
+
     def asked(
         self, variables: dict, batch: dict[str, jax.Array], keys: jax.Array
     ) -> tuple[sde_lib.LogitsFn, jax.Array]:
-        """The logits [b, among] of each image with its captions, the last of which is its own."""
+        """The logits [b, among] of each image with its captions, the last of which is its own.
+
+        The features of the captions are among the variables (`prepared`).
+        """
         experiment, every = self.experiment, jnp.asarray(self.captions)
         process, clip = experiment.noising(variables, chain=True), experiment.network.module(variables)
         own = jnp.where(batch["mask"], batch["tokens"], -1)
@@ -64,22 +82,10 @@ class Matching(Accuracy):
         order = jax.vmap(lambda key: jax.random.uniform(key, (len(every),)))(drawing)
         is_own = jnp.all(own[:, None] == every[None], axis=-1)
         others = jax.lax.top_k(jnp.where(is_own, -1.0, order), self.among - 1)[1]
-        said = clip.encode_text(jnp.maximum(every, 0))[others]
+        said = variables[CAPTIONS]["features"][others]
         texts = jnp.concatenate([said, clip.encode_text(batch["tokens"])[:, None]], axis=1)
         seen = sde_lib.features_fn(process, clip.encode_image, experiment.config.model.noise_label)
         return lambda x, t: clip.agreement(seen(x, t)[:, None], texts), jnp.full(len(own), self.among - 1)
-
-    @classmethod
-    def rows(cls, part: dict[str, Any]) -> list[str]:
-        """The section "Choice of captions"."""
-        return [
-            "## Choice of captions",
-            "",
-            f"Of {part['examples']} test examples, each noised once a level, and {part['captions']} captions, of "
-            "which one is its own: the share whose likeliest caption is that one, and the mean cross-entropy.",
-            "",
-            *cls.table(part),
-        ]
 
 
 def captions(experiment: Experiment) -> np.ndarray:
