@@ -26,6 +26,8 @@ from jaxtyping import Array, Float, Key
 from limits import check, share
 
 T_MIN = share(above=True, below=True, note="published: 1e-5")
+ROUNDING = 2.5e-7
+"""How far a time may lie off a noise level and be taken for it: two roundings of a time near 1 in float32."""
 Coefficient = Float[Array, "..."]
 """A number per time: a scalar, or one per example, shape [b]."""
 
@@ -168,7 +170,7 @@ class AffineSDE(Process, abc.ABC):
         On the published grid, linspace(1, 1e-3, n), it lags by one in half the steps once n exceeds 1000; the sampler's
         grid 'levels' meets every index for any n.
         """
-        return (t * (n - 1) + 2.5e-7 * n).astype(int)
+        return (t * (n - 1) + ROUNDING * n).astype(int)
 
     def level_time(self, index: Coefficient, n: int) -> Coefficient:
         """The t of level `index`, i / (n - 1) in the published chains: the inverse of `level_position`."""

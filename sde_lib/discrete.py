@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from limits import Flag, Maybe, Range, check, whole
-from sde_lib.base import T_MIN, Coefficient
+from sde_lib.base import ROUNDING, T_MIN, Coefficient
 from sde_lib.schedules import SCHEDULES, TableBeta
 from sde_lib.vp import VP
 
@@ -58,7 +58,7 @@ class Discrete(VP):
 
     def level_index(self, t: Coefficient, n: int) -> Array:
         """floor(t n - 1), at least 0; a time one rounding error below a level is on it."""
-        return jnp.clip((t * n - 1.0 + 2.5e-7 * n).astype(int), 0, n - 1)
+        return jnp.clip((t * n - 1.0 + ROUNDING * n).astype(int), 0, n - 1)
 
     def level_time(self, index: Coefficient, n: int) -> Coefficient:
         """(index + 1) / n."""

@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from limits import check
-from sde_lib.base import AffineSDE, Coefficient, Process
+from sde_lib.base import ROUNDING, AffineSDE, Coefficient, Process
 from sde_lib.discrete import CHAIN
 
 
@@ -42,6 +42,18 @@ class NoiseLevels(Process):
     def rates(self, t: Coefficient) -> tuple[Coefficient, Coefficient]:
         """alpha'(t) and sigma'(t) of the SDE, with which a network that predicts a velocity is read on levels too."""
         return self.sde.rates(t)
+
+    def position(self, t: Coefficient) -> Coefficient:
+        """Where t lies among the levels: i at level i, the cleanest 0; a fraction between two.
+
+        Where they are exact, it is a whole number at a time that is one rounding error off a level. A network that has
+        something of its own for each level, as GLIDE's CLIP has, is so told of no other.
+        """
+        position = self.sde.level_position(t, self.n)
+        nearest = jnp.round(position)
+        return (
+            jnp.where(jnp.abs(position - nearest) <= ROUNDING * self.n, nearest, position) if self.exact else position
+        )
 
     def _table(self, column: int, t: Coefficient) -> Coefficient:
         return jnp.asarray(self.sde.levels(self.n)[column], t.dtype)[self.sde.level_index(t, self.n)]

@@ -84,11 +84,11 @@ NOISE_LABELS: dict[str, Callable[[AffineSDE, Coefficient], Coefficient]] = {
 
 LEVEL_LABELS: dict[str, Callable[[NoiseLevels, Coefficient], Coefficient]] = {
     # published DDPM: the cleanest level is 0; between levels a fraction
-    "index": lambda levels, t: levels.sde.level_position(t, levels.n),
+    "index": lambda levels, t: levels.position(t),
     # published SMLD: the noisiest is 0; whole
-    "index_down": lambda levels, t: jnp.round(levels.n - 1 - levels.sde.level_position(t, levels.n)),
+    "index_down": lambda levels, t: jnp.round(levels.n - 1 - levels.position(t)),
     # published improved-diffusion, whose default is rescale_timesteps: the index of 1000, however many levels there are
-    "index_1000": lambda levels, t: levels.sde.level_position(t, levels.n) * (1000.0 / levels.n),
+    "index_1000": lambda levels, t: levels.position(t) * (1000.0 / levels.n),
 }
 """How a network that was trained on n noise levels is told which it is: (levels, t [b]) -> c_noise [b]."""
 

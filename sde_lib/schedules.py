@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from limits import Number, check, share
-from sde_lib.base import Coefficient
+from sde_lib.base import ROUNDING, Coefficient
 
 BETAS = {
     "beta_min": Number(0.0, 150.0),
@@ -169,7 +169,7 @@ class TableBeta(BetaSchedule):
     def _interval(self, t: Coefficient) -> Array:
         """The i of (i/n, (i+1)/n] that t lies in; a time one rounding error above a level is on it."""
         n = len(self.betas)
-        return jnp.clip(jnp.ceil(t * n - 2.5e-7 * n).astype(int) - 1, 0, n - 1)
+        return jnp.clip(jnp.ceil(t * n - ROUNDING * n).astype(int) - 1, 0, n - 1)
 
     def beta(self, t: Coefficient) -> Coefficient:
         """The rate at t; infinite where it leads `to_noise`, at t = 1."""

@@ -141,11 +141,14 @@ def table(folder: Path, rows: np.ndarray) -> list[str]:
 
 
 @pytest.mark.slow
-def test_glide_s_recorded_chain_by_imported_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x64: None) -> None:
+def test_glide_s_recorded_chain_by_imported_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
     """Base and CLIP are imported as users do; the end of the chain that CLIP guides by the ancestral rule.
 
     The recorded text of the base is given as tokens; CLIP reads prompts by a table that makes its recorded ones. In
-    float64, as was recorded: to 2e-6, where the gradient of the last step, to data, moves the end by 2e-4.
+    float64, as was recorded, to 2e-6, where the gradient of the last step, to data, moves the end by 2e-4. In float32
+    to the published 2e-4, where CLIP must be told whole levels: its first token is another for each.
     """
     chain = dict(np.load(REFERENCE / "glide" / "chain.npz"))
     for name in ("base", "clip", "table"):
@@ -164,7 +167,7 @@ def test_glide_s_recorded_chain_by_imported_runs(tmp_path: Path, monkeypatch: py
     main.run("import", of_base, str(tmp_path / "base"), str(FOLDER / "text2im.safetensors"))
     main.run("import", of_clip, str(tmp_path / "clip"), str(REFERENCE / "glide_clip"))
 
-    key, draws = jax.random.key(3), np.moveaxis(chain["chain/noise"], -3, -1).astype(np.float64)
+    key, draws = jax.random.key(3), np.moveaxis(chain["chain/noise"], -3, -1).astype(precision)
     steps = jnp.stack([jax.random.key_data(jax.random.fold_in(key, i)) for i in range(5)])
 
     def recorded(own: jax.Array, x: jax.Array) -> jax.Array:
@@ -176,7 +179,7 @@ def test_glide_s_recorded_chain_by_imported_runs(tmp_path: Path, monkeypatch: py
     drawn = run.sampler()(key, draws[0], tokens=chain["chain/tokens"].astype(np.int32), mask=chain["chain/mask"])
     assert drawn.evaluations.tolist() == [5] * len(draws[0])
     expected = np.moveaxis(chain["clip_guided/x"][-1], -3, -1)
-    np.testing.assert_allclose(drawn.latents, expected, atol=1e-5)
+    np.testing.assert_allclose(drawn.latents, expected, rtol=0, atol=1e-5 if precision == "float64" else 2e-4)
     assert np.abs(expected - np.moveaxis(chain["base_noguidance/x"][-1], -3, -1)).max() > 0.1
 
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sde_lib
 from sde_lib import LEVEL_LABELS, VE, VP, CosineBeta, NoiseLevels, Plain, SubVP
 from tests.oracles import REFERENCE
 
@@ -26,6 +27,15 @@ def test_each_level_is_found_at_its_own_time_in_float32(n: int) -> None:
     """Plain truncation of float32 i / (n - 1) times n - 1 misses 16 of 2000."""
     i = np.arange(n)
     np.testing.assert_array_equal(VP().level_index(jnp.asarray(i / (n - 1), jnp.float32), n), i)
+
+
+def test_a_level_that_float32_misses_by_a_rounding_is_told_as_that_level() -> None:
+    """A network with a row for each level, as GLIDE's CLIP, would else be told a mixture of two; smooth in t it is."""
+    i, sde, index = np.arange(1000), sde_lib.create("discrete", schedule="cosine"), LEVEL_LABELS["index"]
+    t = jnp.asarray((i + 1) / 1000, jnp.float32)
+    np.testing.assert_array_equal(index(NoiseLevels(sde, 1000), t), i)
+    np.testing.assert_allclose(index(NoiseLevels(sde, 1000), t + 1e-5), i + 0.01, atol=1e-3)
+    assert (index(NoiseLevels(sde, 1000, exact=False), t) != i).any()
 
 
 @pytest.mark.parametrize("name", ["vp", "ve"])
