@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,11 +19,9 @@ import sde_lib
 from autoencoders import Codec
 from conditions import Tokens
 from conditions.readers import Reader
-from conditions.sizes import of_picture
-from data.source import take
-from experiment import encoded, made, texts
+from experiment import encoded, made
 from experiment.schedule import parameters_of
-from experiment.showing import MODALITIES
+from experiment.telling import Telling
 from limits import sides
 from models import AUTOENCODERS, CLASSIFIERS, MATCHERS, MODELS
 from models.functional import Network
@@ -51,23 +49,12 @@ def options_of(config: ConfigDict) -> dict[str, Any]:
     return defaults | config.model.to_dict()
 
 
-GUIDE = "guide_"
-"""Ahead of the names of what is a guide's: its variables among those of a run, the fields that it reads."""
-
-AWAY = "away_"
-"""Ahead of the name of a field that says what guidance leads away from."""
-
 CONSISTENCY_LOSSES = ("consistency", "improved_consistency", "easy_consistency", "continuous_consistency")
 """Losses of maps to the end of a path, whose networks say nothing of the flow's velocity."""
 
 
-def _repeated(fields: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
-    """The same fields of so many records."""
-    return {name: np.repeat(array[None], count, axis=0) for name, array in fields.items()}
-
-
 @dataclasses.dataclass(frozen=True)
-class Experiment:
+class Experiment(Telling):
     """One noise process, one data set, one network and the settings of its samplers; `experiment.build` makes it.
 
     Attributes:
@@ -136,27 +123,6 @@ class Experiment:
             beside["nothing"] = lambda: reader.nothing
         return conditions.of_network({**options_of(self.config), "size": self._size, **beside})
 
-    @property
-    def readers(self) -> dict[str, Reader]:
-        """What reads the texts of samples, by what stands ahead of the names of the fields that it makes of them.
-
-        The network's own has nothing there, and that of a CLIP which guides it `GUIDE`.
-        """
-        found = {"": self.reader, GUIDE: self.guide.reader if self.guide and self.guide.matches else None}
-        return {ahead: reader for ahead, reader in found.items() if reader}
-
-    @property
-    def told_fields(self) -> tuple[str, ...]:
-        """The names of fields that samples can be drawn of."""
-        of_guide = Tokens.fields if self.guide and self.guide.matches else ()
-        return (*self.conditioner.fields, *(GUIDE + name for name in of_guide))
-
-    @property
-    def _size(self) -> tuple[int, ...]:
-        """The six numbers of the pictures (`conditions.Sizes`); zeros where examples are none."""
-        pictures = self.codec.pictures
-        return of_picture(*pictures.shape[:2]) if MODALITIES[pictures.modality].is_picture else (0,) * 6
-
     def condition(self, fields: Mapping[str, Any]) -> conditions.Condition | None:
         """What the network is told of examples with these fields of records, arrays [b, ...].
 
@@ -168,83 +134,6 @@ class Experiment:
     def condition_of(self, batch: Mapping[str, Any]) -> conditions.Condition | None:
         """The `condition` of examples whose data are among the fields, of which it is made where training does so."""
         return self.condition(made.of_data(self.conditioner, self.codec, batch[self.codec.field]) | dict(batch))
-
-    def told(
-        self, first: int, count: int, *, given: Collection[str] = (), said: Sequence[str] | None = None
-    ) -> dict[str, np.ndarray]:
-        """The fields of records that the samples from number `first` on are drawn of, [count, ...].
-
-        They are the "label" ``sampling.label``, or each class in turn; what is read of `texts`, under names that begin
-        with `GUIDE` what a CLIP reads of them, and under names that begin with `AWAY` what guidance leads away from
-        (`untold`); the "size" of the pictures; and of an upsampler what it enlarges, the pictures of the test set in
-        turn made smaller. What samples have none of is left out, and what is `given` otherwise is neither read nor
-        made. `said` are texts that are read in place of `texts`; without any the network is told no text.
-        """
-        told, conditioner = self.labels(first, count), self.conditioner
-        if "size" in conditioner.fields:
-            told["size"] = np.tile(np.asarray(self.settings.told_size or self._size, np.float32), (count, 1))
-        for ahead, reader in self.readers.items():
-            if not set(given) & {ahead + name for name in reader.fields}:
-                of_each = self.texts(first, count) if said is None else said
-                read = reader.read(of_each) if len(of_each) else _repeated(reader.nothing, count)
-                told |= {ahead + name: array for name, array in read.items()}
-        if self.reader and self.settings.guidance_scale != 1.0 and not self.guide:
-            told |= {AWAY + name: array for name, array in self._away(self.reader, first, count).items()}
-        if not set(given) & set(made.needed(conditioner).fields):
-            told |= made.of_test_set(conditioner, self.codec, self.encoded, np.arange(first, first + count))
-        return told
-
-    def reads_as(self, other: "Experiment") -> bool:
-        """Whether both read texts, and read the same in them."""
-        ours, theirs = self.reader, other.reader
-        return ours is not None and theirs is not None and ours.digest == theirs.digest
-
-    def _away(self, reader: Reader, first: int, count: int) -> dict[str, np.ndarray]:
-        """What is read of the texts that guidance leads away from, of the samples from number `first` on."""
-        if self.negative:
-            return reader.read([self.negative[i % len(self.negative)] for i in range(first, first + count)])
-        return _repeated(reader.nothing, count)
-
-    def labels(self, first: int, count: int) -> dict[str, np.ndarray]:
-        """The "label" [count] of each of these samples; nothing where samples have no classes."""
-        if not self.sampled_classes:
-            return {}
-        drawn = np.arange(first, first + count) % self.sampled_classes
-        return {"label": np.full_like(drawn, self.settings.label) if self.settings.label >= 0 else drawn}
-
-    def texts(self, first: int, count: int) -> list[str]:
-        """The texts that the samples from number `first` on are drawn of: prompts or test captions, in turn.
-
-        There are none where neither the network nor its guide reads texts.
-
-        Raises:
-          ValueError: there are neither prompts nor captions.
-        """
-        if not self.readers:
-            return []
-        numbers = np.arange(first, first + count)
-        if self.prompts:
-            return [self.prompts[i] for i in numbers % len(self.prompts)]
-        captions = self.source.test
-        records = captions.records if isinstance(captions, texts.Read) else captions  # whose texts need not be read
-        found = take(records, numbers % len(records)) if len(records) else {}
-        if texts.CAPTION not in found:
-            raise ValueError(
-                "sampling.prompt is '', and there is no test set whose captions could stand for it; say in words what "
-                "the pictures are to show"
-            )
-        return [str(text) for text in found[texts.CAPTION]]
-
-    def untold(self, fields: Mapping[str, Any]) -> conditions.Condition:
-        """What guidance leads away from, of examples with these fields: `condition` told of nothing at all.
-
-        Of a text it is told what the fields whose names begin with `AWAY` say, where there are any: the text of
-        ``sampling.negative_prompt``, or none.
-        """
-        conditioner = self.conditioner.of(fields)
-        away = {name.removeprefix(AWAY): array for name, array in fields.items() if name.startswith(AWAY)}
-        said = conditioner.encode({**fields, **away})
-        return conditioner.none(said) | {name: said[name] for name in away}
 
     @property
     def num_scales(self) -> int:

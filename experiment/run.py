@@ -23,9 +23,10 @@ from experiment import fields, likelihood, made
 from experiment.build import build, of_run
 from experiment.cascade import Cascade, drawer_of
 from experiment.config_files import canonical
-from experiment.experiment import AWAY, Experiment
+from experiment.experiment import Experiment
 from experiment.sampling import Drawer, Drawn, key_of
 from experiment.sizes import sized
+from experiment.telling import AWAY
 from experiment.weights import load_others, load_run
 from experiment.workdir import Workdir, flatten
 from limits import check_known

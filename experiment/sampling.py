@@ -18,10 +18,11 @@ import samplers
 import sde_lib
 from conditions import Condition
 from experiment.errors import Failure
-from experiment.experiment import GUIDE, Experiment
+from experiment.experiment import Experiment
 from experiment.placing import on_devices, on_each
 from experiment.processes import is_leader
 from experiment.progress import waiting
+from experiment.telling import GUIDE
 from models.materialize import network_jit
 from samplers.classifier import classifier_guided
 from samplers.guidance import autoguidance, classifier_free
