@@ -44,6 +44,10 @@ class Refused(ValueError):
     """The file asks for more than tensors and plain data, or cannot be read; the message says what it asked for."""
 
 
+class _CutShort(Refused):
+    """The file ends too early; the message says where."""
+
+
 @dataclasses.dataclass(eq=False)
 class Persistent:
     """An object of a class whose source was pickled with it (NVlabs' torch_utils.persistence): its data, not run.
@@ -75,6 +79,8 @@ def load(path: str | Path, *, inert: bool = False) -> Any:
             archive = file.read(4) == b"PK\x03\x04"
             file.seek(0)
             return _plain(_load_archive(file, inert) if archive else _load_stream(file, inert))
+        except _CutShort as error:
+            raise Refused(f"{path} is cut short: {error}; fetch it again") from None
         except Refused as error:
             raise Refused(f"{path} was refused, nothing in it was run: {error}") from None
         except OSError:
@@ -85,6 +91,9 @@ def load(path: str | Path, *, inert: bool = False) -> Any:
 
 
 def _load_archive(file: BinaryIO, inert: bool) -> Any:
+    if not zipfile.is_zipfile(file):  # what lists the entries stands at its end
+        size = file.seek(0, io.SEEK_END)
+        raise _CutShort(f"an archive of torch.save ends with a list of its entries, and these {size} bytes do not")
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     with zipfile.ZipFile(file) as archive:
         entries = {info.filename: info for info in archive.infolist()}
@@ -134,10 +143,11 @@ def _load_stream(file: BinaryIO, inert: bool, *, nested: bool = False) -> Any:
 
     value = _unpickled(file, storage, inert)
     for key in _unpickled(file, _no_storage):
-        (count,) = struct.unpack("<q", file.read(8))
-        array = storages[key]
-        if count != array.size or file.readinto(array.view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
-            raise Refused(f"storage {key} is cut short")
+        head, array = file.read(8), storages[key]
+        if len(head) == 8 and (count := struct.unpack("<q", head)[0]) != array.size:
+            raise Refused(f"storage {key} of {array.size} numbers is said to hold {count}")
+        if file.readinto(array.view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
+            raise _CutShort(f"storage {key} has {array.nbytes} bytes, and the file ends within it")
     return value
 
 
@@ -320,9 +330,14 @@ def _plain(value: Any, seen: dict[int, Any] | None = None) -> Any:
 def _check_program(file: BinaryIO) -> None:
     """Refuse a pickle that would make its reader set aside memory for things it never holds; the file is rewound."""
     begin = file.tell()
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count + 1:
-            raise Refused(f"a pickle that numbers its {count}th object {argument}")
+    try:
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count + 1:
+                raise Refused(f"a pickle that numbers its {count}th object {argument}")
+    except (EOFError, ValueError) as error:
+        if isinstance(error, Refused) or file.read(1):
+            raise
+        raise _CutShort(f"its {file.tell()} bytes end within a pickle") from None
     file.seek(begin)
 
 
