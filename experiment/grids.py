@@ -1,14 +1,14 @@
 """Pictures side by side, each with a text below it where it has one."""
 
 import math
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 MIN_SIDE = 32  # smaller images are enlarged, pixel by pixel, so that a person can see them
 TOLD_SIDE = 112  # and larger those that have a text of their own, which stands below each in a few lines
+CAPTION_WIDTH = 240  # of the facts below a grid, which stands at the left where it is narrower
 FONT_SIZE = 11
 
 
@@ -57,17 +57,31 @@ def captioned_grid(images: np.ndarray, captions: Sequence[str], columns: int | N
     return image_grid(np.stack(same).reshape(len(images), height, larger.shape[2], -1), columns)
 
 
-def captioned(picture: Image.Image, text: str) -> Image.Image:
-    """The picture with the text, in lines as long as it is wide, on white below it."""
-    font = ImageFont.load_default(FONT_SIZE)
-    letters = max(8, int((picture.width - 4) / font.getlength("n")))
-    lines = textwrap.wrap(text, letters)
+def captioned(picture: Image.Image, text: str, at_least: int = 0) -> Image.Image:
+    """The picture with the text on white below it, in lines as long as it is wide, or as `at_least` says in pixels."""
+    font, width = ImageFont.load_default(FONT_SIZE), max(picture.width, at_least)
+    lines = _lines(text, width - 4, font.getlength)
     if not lines:
         return picture
     height = FONT_SIZE + 3
-    larger = Image.new(picture.mode, (picture.width, picture.height + height * len(lines) + 2), "white")
+    larger = Image.new(picture.mode, (width, picture.height + height * len(lines) + 2), "white")
     larger.paste(picture)
     draw = ImageDraw.Draw(larger)
     for i, line in enumerate(lines):
         draw.text((2, picture.height + i * height), line, fill="black", font=font)
     return larger
+
+
+def _lines(text: str, width: float, length: Callable[[str], float]) -> list[str]:
+    """The words of a text in lines of at most this length; a word is broken only where it is longer than a line."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and length(longer := f"{lines[-1]} {word}") <= width:
+            lines[-1] = longer
+            continue
+        while length(word) > width and len(word) > 1:
+            whole = next((n for n in range(len(word) - 1, 1, -1) if length(word[:n]) <= width), 1)
+            lines.append(word[:whole])
+            word = word[whole:]
+        lines.append(word)
+    return lines

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from autoencoders import Codec
 from experiment import cascade
 from experiment.experiment import Experiment
-from experiment.grids import captioned, captioned_grid, image_grid
+from experiment.grids import CAPTION_WIDTH, captioned, captioned_grid, image_grid
 from experiment.showing import MODALITIES
 from experiment.workdir import set_aside
 from experiment.writing import replacing
@@ -51,7 +51,9 @@ def save_decoded(
     if shown.panels:
         images = shown.panels(examples, codec)
         grid = captioned_grid(images, texts, columns) if len(set(texts)) > 1 else image_grid(images, columns)
-        picture = captioned(Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid), caption(facts))
+        picture = captioned(
+            Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid), caption(facts), CAPTION_WIDTH
+        )
         chunks = PngImagePlugin.PngInfo()
         for name, value in text.items():
             chunks.add_text(name, value)

@@ -9,6 +9,7 @@ from PIL import Image
 from autoencoders.grey_levels import GreyLevels
 from configs.vp import digits_classes
 from experiment.build import build
+from experiment.grids import _lines
 from experiment.pictures import (
     Facts,
     caption,
@@ -59,6 +60,12 @@ def test_each_image_has_its_own_text_below_it() -> None:
         captioned_grid(images, ["a", "b"])
 
 
+def test_words_are_broken_only_where_they_are_longer_than_a_line() -> None:
+    assert _lines("two or three  words, unbreakably", 11, len) == ["two or", "three", "words,", "unbreakably"]
+    assert _lines("an extraordinarily long", 8, len) == ["an", "extraord", "inarily", "long"]
+    assert _lines("", 8, len) == [] and _lines("abc", 0, len) == ["a", "b", "c"]
+
+
 def test_small_images_are_enlarged_and_all_levels_shown(tmp_path: Path) -> None:
     """8x8 digits at four times their size; 17 levels over 0..255."""
     x = np.linspace(0, 1, 17, endpoint=False)[None, :, None, None].repeat(9, 0)[:, :16].reshape(9, 4, 4, 1)
@@ -87,8 +94,9 @@ def test_a_grid_has_a_caption_below_it_and_the_file_carries_every_fact(channels:
     assert {name: told.info[name] for name in FACTS} == {
         k: v if isinstance(v, str) else str(v) for k, v in FACTS.items()
     }
-    assert told.width == bare.width and told.mode == bare.mode
-    np.testing.assert_array_equal(np.asarray(told)[: bare.height], np.asarray(bare))
+    assert (bare.width, told.width, told.mode) == (2 * 66 + 2, 240, bare.mode), "a few words a line, on white"
+    np.testing.assert_array_equal(np.asarray(told)[: bare.height, : bare.width], np.asarray(bare))
+    assert (np.asarray(told)[: bare.height, bare.width :] == 255).all()
     below = np.asarray(told.convert("L"))[bare.height :]
     assert below.min() < 64 and below.max() == 255  # black letters on white
     assert below[:, -1].min() == 255  # none is cut off at the right
