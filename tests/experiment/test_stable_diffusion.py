@@ -238,6 +238,7 @@ def test_what_a_single_file_does_not_hold_must_be_named(narrow: None, tmp_path: 
             from_single_file("sd_original", tmp_path / "run", **{"data.tokenizer": tokenizer})
     config = file_config.get_config(f"{REFERENCE / 'sd_original_v' / 'sd2.safetensors'},epsilon")
     assert config.model.prediction == "eps" and config.data.image_size == 768
+    assert (config.sampling.count, config.edit.count) == (4, 1)
     with pytest.raises(ValueError, match=r"prediction_type is 'noise'"):
         file_config.get_config(f"{REFERENCE / 'sd_original_v' / 'sd2.safetensors'},noise")
 
@@ -256,6 +257,7 @@ def test_a_folder_describes_itself() -> None:
             guidance,
         )
         assert (config.data.image_size, config.data.codec, config.data.text_encoder) == (32, "", "")
+        assert (config.sampling.count, config.edit.count, config.eval.batch_size) == (4, 1, 4), "pictures of 512 pixels"
         noise = {"schedule": "sqrt_linear", "n": 1000, "beta_min": 0.85, "beta_max": 12.0}
         assert config.sde.to_dict() == {"name": "discrete", **noise}
 
