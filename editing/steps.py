@@ -26,11 +26,14 @@ def sampler_name(experiment: Experiment) -> str:
     return "ode" if experiment.config.edit.task == "interpolate" else experiment.settings.method
 
 
-def edit_of(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> Callable:
+def edit_of(
+    experiment: Experiment, variables: dict[str, Any], read: Inputs, small: np.ndarray | None = None
+) -> Callable:
     """The compiled edit of one picture; making it once of another model refuses what does not go together.
 
     It is the function (variables, key, told, measurement, x0 [1, ...], y [1, ...], other x0) -> images [count, h, w, c]
-    and the evaluations spent on each. `told` are fields of records [1, ...].
+    and the evaluations spent on each. `told` are fields of records, [1, ...] for all results or [count, ...]; of a run
+    that enlarges, `small` are any pictures [count, ...] of those that it may be told.
     """
     config, sde, count = experiment.config.edit, experiment.process(variables), experiment.config.edit.count
     start, chosen = start_of(experiment), dataclasses.replace(experiment.settings, method=sampler_name(experiment))
@@ -41,7 +44,7 @@ def edit_of(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> 
 
     def model(variables: dict[str, Any], told: dict[str, jax.Array]) -> sde_lib.PredictFn:
         def of_batch(x: jax.Array, t: jax.Array) -> sde_lib.Prediction:
-            each = jax.tree.map(lambda field: jnp.repeat(field, len(x), axis=0), told)
+            each = jax.tree.map(lambda field: jnp.repeat(field, len(x) // len(field), axis=0), told)
             return guided(experiment, variables, settings, sde, each, start)(x, t)
 
         return sde_lib.PredictFn(noising, of_batch)
@@ -84,7 +87,7 @@ def edit_of(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> 
 
     make = {"vary": varied, "interpolate": between}.get(config.task, measured)
     make(lambda x, t: x)
-    told_of(experiment, read, 0)  # what cannot be read is refused
+    told_of(experiment, read, 0, small)  # what cannot be read is refused
     return network_jit(
         lambda variables, key, told, *given: make(model(variables, told))(key, *given)[:2], experiment.network.dtype
     )

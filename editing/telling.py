@@ -8,19 +8,22 @@ import numpy as np
 from conditions.labels import NO_CLASS
 from editing.tasks import MEASURED, Inputs
 from experiment import Experiment
+from experiment.made import of_levels
 
 READ = ("tokens", "text")
 """The fields of a record that are made of a text, of one kind of network or of the other."""
 
 
-def told_of(experiment: Experiment, read: Inputs, i: int) -> dict[str, np.ndarray]:
-    """The fields of records [1, ...] of which all results of picture i are drawn.
+def told_of(experiment: Experiment, read: Inputs, i: int, small: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """The fields of records [1, ...] of which all results of picture i are drawn, and those [count, ...] of each.
 
     They are what is read of its prompt (``sampling.prompt``, one for all or one each in turn) or no text, the class
-    ``sampling.label`` or none, and, of a network that fills in what is not known, what is known of the picture.
+    ``sampling.label`` or none, and, of a network that fills in what is not known, what is known of the picture. Of one
+    that enlarges they are also the `small` pictures [count, h, w, c], levels as they are stored.
     """
     takes = experiment.conditioner.fields
-    fields = experiment.told(i, 1, said=None if experiment.settings.prompt else ())
+    enlarged = {} if small is None else {"low_res": np.asarray(of_levels(experiment.codec, small))}
+    fields = experiment.told(i, 1, given=tuple(enlarged), said=None if experiment.settings.prompt else ()) | enlarged
     if experiment.sampled_classes:
         label = experiment.settings.label
         fields["label"] = np.array([label if label >= 0 else NO_CLASS])

@@ -220,7 +220,9 @@ def of_run(config: ConfigDict, workdir: Workdir, *, needs_data: bool = False) ->
 
 
 def _upsampler(config: ConfigDict, *, needs_data: bool) -> Experiment:
-    """The run of ``sampling.upsampler``, sampled as its own config says, but for what is drawn, and evaluated as this.
+    """The run of ``sampling.upsampler``, sampled as its own config says, but for what is drawn or edited.
+
+    It is evaluated, and edits, as this config says.
 
     Raises:
       ValueError: the folder holds no run, a run enlarges its own enlargements, or as `of_run`.
@@ -242,6 +244,8 @@ def _upsampler(config: ConfigDict, *, needs_data: bool) -> Experiment:
     with own.ignore_type(), own.unlocked():
         own.eval = config.eval.copy_and_resolve_references()
         own.eval.samplers = ()
+        own.edit = config.edit.copy_and_resolve_references()
+        own.edit.inpaint_strength = 1.0  # it begins with what it enlarges, whatever that began with
         own.sampling.update(prompt="", label=-1, start="", height=0, width=0)
         own.sampling.keep_latents = config.sampling.keep_latents
     try:

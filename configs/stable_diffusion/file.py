@@ -37,6 +37,6 @@ def get_config(path: str = "") -> ConfigDict:
         "cross_attention_unet", options, scheduler, whole.autoencoder, where=(file, "its autoencoder")
     )
     config.sampling.update(guidance=whole.family.guidance, count=4)
-    config.edit.count = 1  # eight pictures of 512 pixels at once are more than most GPUs hold
+    config.edit.count = 1  # of 512 pixels; eight at once take a large GPU
     config.eval.batch_size = 4
     return config.lock()

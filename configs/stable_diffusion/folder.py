@@ -54,6 +54,6 @@ def get_config(path: str = "") -> ConfigDict:
     _, autoencoder = diffusers_autoencoder.describe(beside)
     config = hub.of_latents(name, options, scheduler, autoencoder, where=(path, beside))
     config.sampling.update(guidance=GUIDANCE_XL if options["pooled_dim"] else GUIDANCE, count=4)
-    config.edit.count = 1  # eight pictures of 512 pixels at once are more than most GPUs hold
+    config.edit.count = 1  # of 512 pixels; eight at once take a large GPU
     config.eval.batch_size = 4
     return config.lock()

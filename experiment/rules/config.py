@@ -152,10 +152,16 @@ def of_images(config: ConfigDict, mode: str) -> Broken:
             "edit.image is '', and there is no test set (data.path is '') whose pictures could stand for it; give "
             "edit.image a picture, or a folder of pictures"
         )
-    if mode in ("edit", "compare") and config.sampling.upsampler:
+    if mode == "compare" and config.sampling.upsampler:
         yield (
             f"--mode={mode} is of a run's own samples, and sampling.upsampler is {config.sampling.upsampler!r}; leave "
             "it ''"
+        )
+    if mode == "edit" and config.sampling.upsampler and (config.edit.task != "inpaint" or not config.edit.image):
+        yield (
+            f"sampling.upsampler is {config.sampling.upsampler!r}, which paints at full size what edit.task 'inpaint' "
+            f"has painted in a picture from a file, and edit.task is {config.edit.task!r} and edit.image "
+            f"{config.edit.image!r}; take that task and name a picture, or leave it ''"
         )
     if config.model.name in AUTOENCODERS and mode in NO_SAMPLES:
         yield (

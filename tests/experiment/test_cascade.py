@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_refused_in_a_line(runs, tmp_path: Path) -> None:
         ("evaluate", {"eval.enable_bpd": True}, "has no part in likelihoods"),
         ("evaluate", {"eval.measures": ("bits",)}, "has no part in likelihoods"),
         ("compare", {}, "--mode=compare is of a run's own samples, and sampling.upsampler is "),
-        ("edit", {}, "--mode=edit is of a run's own samples, and sampling.upsampler is "),
+        ("edit", {}, "which paints at full size what edit.task 'inpaint' has painted in a picture from a file"),
         ("train", {}, "sampling.upsampler is for the samples of a trained run; leave it '' in training"),
     ],
 )
