@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 import main
+from conditions.word_tokenizer import WordTokenizer
+from data.scene import VOCABULARY
 from experiment import Experiment, Refusal
 from sde_lib.base import AffineSDE
 from tests import torch_writer
@@ -91,7 +93,9 @@ def test_the_second_stage_is_told_what_the_first_has_painted(
     found = edited(runs, asked(runs))
     assert found["small"].shape == (2, 2, 16, 16, 3) and found["results"].shape == (2, 2, 32, 32, 3)
     assert found["evaluations"] == 6.0 and list(found["texts"]) == [PROMPT, OTHER]
-    assert [each["tokens"].shape for each in seen] == [(1, 14)] * 2 + [(1, 20)] * 2, "each by its own tokenizer"
+    for stage, length in enumerate((14, 20)):  # each by its own tokenizer
+        ids = WordTokenizer(words=VOCABULARY, length=length).encode([PROMPT, OTHER]).ids
+        np.testing.assert_array_equal(np.concatenate([each["tokens"] for each in seen[2 * stage :][:2]]), ids)
     assert len({tuple(each["key"]) for each in seen}) == 4
     pictures, known = pictures_of(runs), np.ones((32, 32, 1))
     known[:, 9:23] = 0.0
