@@ -6,20 +6,28 @@ A new measure is a function of drawn and real examples, and a line in FURTHER.
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from data.source import take
+from data import Source
+from data.alphabet import Alphabet
+from data.chunks import Chunks
+from data.source import Records, take
 from evaluation import ingredients
 from evaluation.rounds import Rounds
 from experiment import Experiment
 from experiment.processes import is_leader
+from metrics import ngram
 from metrics.chamfer import set_quality
 from metrics.spectrum import band_distance, log_spectral_distance, power_spectrum
+from metrics.words import share_of_real_words, words_of
+
+ORDER = 5
+"""Symbols of the longest n-grams that texts are measured by."""
 
 
-def _spectra(drawn: np.ndarray, real: np.ndarray) -> dict[str, float]:
+def _spectra(drawn: np.ndarray, real: np.ndarray, source: Source) -> dict[str, float]:
     of_drawn, of_real = power_spectrum(drawn), power_spectrum(real)
     return {
         "log_spectral_distance": log_spectral_distance(of_drawn, of_real),
@@ -27,18 +35,36 @@ def _spectra(drawn: np.ndarray, real: np.ndarray) -> dict[str, float]:
     }
 
 
-def _point_sets(drawn: np.ndarray, real: np.ndarray) -> dict[str, float]:
+def _point_sets(drawn: np.ndarray, real: np.ndarray, source: Source) -> dict[str, float]:
     return set_quality(drawn, real)._asdict()
+
+
+def _texts(drawn: np.ndarray, real: np.ndarray, source: Source) -> dict[str, float]:
+    training, alphabet = cast(Chunks, source.train), cast(Alphabet, source.alphabet)
+    words, model = _learned(training)
+    texts = [alphabet.decode(symbols) for symbols in drawn]
+    return {"real_words": share_of_real_words(texts, words), "bits_by_n_grams": ngram.bits(model, drawn)}
+
+
+@functools.cache
+def _learned(training: Chunks) -> tuple[set[str], ngram.NGram]:
+    """The words of a training text, and the model of its n-grams."""
+    alphabet, symbols = training.alphabet, training.symbols
+    return set(words_of(alphabet.decode(symbols))), ngram.fit(symbols, order=ORDER, size=len(alphabet))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A measure of one modality: what it says in a report, its function, and how many examples it takes at most."""
+    """A measure of one modality: what it says in a report, its function, and how many examples it takes at most.
+
+    The real examples are of the `split`, "train" or "test".
+    """
 
     title: str
     about: str
-    function: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    function: Callable[[np.ndarray, np.ndarray, Source], dict[str, float]]
     most: int
+    split: str = "train"
 
 
 FURTHER: dict[str, Kind] = {
@@ -55,38 +81,48 @@ FURTHER: dict[str, Kind] = {
         _point_sets,
         200,  # every two of which are compared
     ),
+    "text": Kind(
+        "Texts",
+        f"The share of words that are words of the training text, and bits a symbol by its {ORDER}-grams with back-off",
+        _texts,
+        10_000,
+        "test",  # of the training text all words are known
+    ),
 }
 
 
 class Further:
-    """The measure of an experiment's modality: samples against two halves of the training set, as many of each."""
+    """The measure of an experiment's modality: samples against two halves of real examples, as many of each."""
 
     def __init__(self, experiment: Experiment, kind: Kind):
         self.experiment, self.kind = experiment, kind
-        self.count = min(experiment.config.eval.num_samples, len(experiment.source.train) // 2, kind.most)
+        self.real: Records = getattr(experiment.source, kind.split)
+        self.count = min(experiment.config.eval.num_samples, len(self.real) // 2, kind.most)
 
     @functools.cached_property
     def halves(self) -> list[np.ndarray]:
         """Real examples, two disjoint sets of them."""
-        source, field = self.experiment.source, self.experiment.codec.pictures.field
-        order = np.random.default_rng(0).permutation(len(source.train))[: 2 * self.count]
-        return [take(source.train, np.sort(half))[field] for half in np.split(order, 2)]
+        field = self.experiment.codec.pictures.field
+        order = np.random.default_rng(0).permutation(len(self.real))[: 2 * self.count]
+        return [take(self.real, np.sort(half))[field] for half in np.split(order, 2)]
 
     @property
     def facts(self) -> dict[str, Any]:
         """What a report says of the measure, once for all samplers: what it is of the two halves."""
-        return {"count": self.count, "halves": self.kind.function(*self.halves)}
+        drawn, real = self.halves
+        return {"count": self.count, "halves": self.kind.function(drawn, real, self.experiment.source)}
 
     def fingerprint(self) -> str:
         """The fingerprint of the data that are compared with."""
-        return ingredients.of_examples(self.experiment, "train")["fingerprint"]
+        splits = dict.fromkeys(("train", self.kind.split))
+        return " ".join(ingredients.of_examples(self.experiment, split)["fingerprint"] for split in splits)
 
     def row(self, sets: Sequence[Rounds]) -> dict[str, float]:
         """What a report says of sets of samples of one sampler: the means over sets and halves."""
         if not is_leader():
             return {}
         drawn = (of_set.column("samples", self.count) for of_set in sets)
-        found = [self.kind.function(samples, half) for samples in drawn for half in self.halves]
+        found = [self.kind.function(samples, half, self.experiment.source) for samples in drawn for half in self.halves]
         return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
 
 

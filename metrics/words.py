@@ -3,11 +3,13 @@
 import re
 from collections.abc import Collection, Iterable
 
-_WORD = re.compile(r"[^\W\d_]+")
+LEAST = 3
+"""Letters of a word; of shorter runs of letters noise is full too, and most are words."""
+_WORD = re.compile(r"[^\W\d_]{%d,}" % LEAST)
 
 
 def words_of(text: str) -> list[str]:
-    """The runs of letters of a text in lower case, without those at its two ends, which may be cut."""
+    """The runs of LEAST letters or more of a text in lower case, without those at its two ends, which may be cut."""
     found = _WORD.finditer(text)
     return [word[0].lower() for word in found if word.start() > 0 and word.end() < len(text)]
 
