@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 
 LEAST = 3
 """Letters of a word; of shorter runs of letters noise is full too, and most are words."""
-_WORD = re.compile(r"[^\W\d_]{%d,}" % LEAST)
+_WORD = re.compile(rf"[^\W\d_]{{{LEAST},}}")
 
 
 def words_of(text: str) -> list[str]:

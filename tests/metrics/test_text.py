@@ -70,4 +70,4 @@ def test_what_has_no_model_is_said(symbols, order, size, message):
 def test_words_that_are_cut_or_short_do_not_count():
     assert words_of("rhaps The Cat's of 3xyz_rés end") == ["the", "cat", "xyz", "rés"]
     assert share_of_real_words(["rhaps The Cat's of 3xyz_rés end", " qqq qq ", ""], {"the", "cat", "of"}) == 2 / 5
-    assert math.isnan(share_of_real_words(["", "cut"], known))
+    assert math.isnan(share_of_real_words(["", "cut"], {"cut"}))
