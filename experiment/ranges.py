@@ -101,7 +101,7 @@ FIELDS: dict[str, Range] = {
     "training.guidance_kappa": share(below=True, note="published: 0.5"),
     "training.guidance_start": share(note="a time; published: 0"),
     "training.guidance_end": share(note="a time; published: 1"),
-    "training.weight": OneOf(("uniform", "snr", "truncated_snr", "min_snr", "p2", "edm", "likelihood")),
+    "training.weight": OneOf(("uniform", "snr", "snr_plus_1", "truncated_snr", "min_snr", "p2", "edm", "likelihood")),
     "training.min_snr_gamma": positive(note="published: 5"),
     "training.p2_k": not_negative(note="published: 1"),
     "training.p2_gamma": not_negative(note="published: 1"),

@@ -20,7 +20,7 @@ from models.checks import Sizes, check_options
 from models.layers import Keys, linear, precise
 from models.residual_unet import EPSILON, ResidualUNet, heads_of_width
 
-EMBEDDING = 0.02
+EMBEDDING = 1.0
 """The deviation of the initial embeddings of tokens and places, as GPT-2's; the published one is not known."""
 
 

@@ -8,6 +8,7 @@ of data of scale 1, and sigma_d the standard deviation of the data:
 |---------------|--------------------------|---------------------------------------------|----------------------------|
 | uniform       | 1                        | SNR                                         | Ho et al. 2020, eq. 14     |
 | snr           | 1                        | SNR                                         | Salimans and Ho 2022       |
+| snr_plus_1    | 1 + 1 / SNR              | SNR + 1                                     | Salimans and Ho 2022       |
 | truncated_snr | max(1, 1 / SNR)          | max(SNR, 1)                                 | Salimans and Ho 2022       |
 | min_snr       | min(1, gamma / SNR)      | min(SNR, gamma)                             | Hang et al. 2023           |
 | p2            | 1 / (k + SNR)^gamma      | SNR / (k + SNR)^gamma                       | Choi et al. 2022           |
@@ -16,7 +17,9 @@ of data of scale 1, and sigma_d the standard deviation of the data:
 
 (arXiv:2006.11239, 2202.00512, 2303.09556, 2204.00227, 2206.00364, 2101.09258.) Hang et al. write min_snr for a network
 that predicts v of a variance-preserving process as min(SNR, gamma) / (SNR + 1) on the error of v: the same weight,
-since there |v_hat - v|^2 = (SNR + 1) |x0_hat - x0|^2.
+since there |v_hat - v|^2 = (SNR + 1) |x0_hat - x0|^2. The plain error of v is thus the weight snr_plus_1. With the weight
+uniform an error of x0 counts SNR, next to nothing where there is noise alone: what a condition says of the whole image,
+such as a text, is learned late then, whatever the network predicts.
 """
 
 import dataclasses
@@ -36,6 +39,7 @@ Time = Float[Array, " b"]
 WEIGHTINGS: dict[str, Callable[..., Time]] = {
     "uniform": lambda process, t, options: jnp.ones_like(t),
     "snr": lambda process, t, options: jnp.ones_like(t),
+    "snr_plus_1": lambda process, t, options: 1.0 + jnp.exp(-process.log_snr(t)),
     "truncated_snr": lambda process, t, options: jnp.maximum(1.0, jnp.exp(-process.log_snr(t))),
     "min_snr": lambda process, t, options: jnp.minimum(1.0, options.min_snr_gamma * jnp.exp(-process.log_snr(t))),
     "p2": lambda process, t, options: (options.p2_k + jnp.exp(process.log_snr(t))) ** -options.p2_gamma,

@@ -39,6 +39,7 @@ def test_they_are_the_published_ones_on_the_error_of_x0(name: str, x64: None) ->
     papers = {
         "uniform": snr,
         "snr": snr,
+        "snr_plus_1": snr + 1.0,
         "truncated_snr": np.maximum(snr, 1.0),
         "min_snr": np.minimum(snr, 5.0),
         "p2": snr / (1.0 + snr),
@@ -57,7 +58,7 @@ def test_they_are_the_published_ones_on_the_error_of_x0(name: str, x64: None) ->
 def test_numbers_worked_by_hand(x64: None) -> None:
     """EDM's process with sigma_max 8 at t = 1/4 has sigma 2 and SNR 1/4."""
     sde, t = SDES["edm"](sigma_max=8.0), jnp.array([0.25])
-    on_eps = {"uniform": 1.0, "snr": 1.0, "truncated_snr": 4.0, "min_snr": 1.0, "p2": 0.8, "edm": 17.0}
+    on_eps = {"uniform": 1.0, "snr": 1.0, "snr_plus_1": 5.0, "truncated_snr": 4.0, "min_snr": 1.0, "p2": 0.8, "edm": 17.0}
     for name, value in on_eps.items():
         assert float(Weighting(name)(sde, t)[0]) == pytest.approx(value, rel=1e-12), name
     assert float(Weighting("likelihood")(sde, t)[0]) == pytest.approx(8.0, rel=1e-12)  # 2 t sigma_max^2 / sigma^2
@@ -147,7 +148,7 @@ def test_the_published_names_are_names_of_weights() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"weight": "snrr"}, r"training\.weight is 'snrr'; known are uniform, snr, truncated_snr"),
+        ({"weight": "snrr"}, r"training\.weight is 'snrr'; known are uniform, snr, snr_plus_1, truncated_snr"),
         ({"time_sampling": "normal"}, r"time_sampling is 'normal'; known are uniform, log_snr, lognormal"),
         ({"likelihood_weighting": True, "weight": "p2"}, r"likelihood_weighting is .* training\.weight is 'p2'"),
         ({"weight": "likelihood", "num_scales": 10}, r"with training\.continuous=False leave it off"),
