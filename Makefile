@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo latent notebook test test-all lint format lock data-cifar10 clean
+.PHONY: help install demo latent text notebook test test-all lint format lock data-cifar10 clean
 
 help:  ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 16
@@ -31,6 +31,12 @@ latent: $(INSTALLED)  ## train an autoencoder of photographs and a model of its 
 	$(RUN) main.py --mode=sample --workdir=runs/photos_latent
 	$(RUN) main.py --mode=evaluate --workdir=runs/photos_latent
 	@echo "pictures: runs/photos_latent/samples/*.png   reports: runs/photos_autoencoder/report.md runs/photos_latent/report.md"
+
+text: $(INSTALLED)  ## train text to image on scenes of digits, draw captions never shown, judge them: half an hour on two cores
+	$(RUN) main.py --mode=train --config=configs/text/scenes.py --workdir=runs/scenes
+	$(RUN) main.py --mode=sample --workdir=runs/scenes
+	$(RUN) main.py --mode=evaluate --workdir=runs/scenes
+	@echo "pictures: runs/scenes/samples/*.png   report: runs/scenes/report.md"
 
 notebook: $(INSTALLED)  ## open the notebooks in JupyterLab
 	$(VENV)/bin/jupyter lab --notebook-dir=notebooks

@@ -134,8 +134,8 @@ def combinations(things: int, unseen: bool) -> Int[np.ndarray, " n"]:
     """The numbers of the scenes of one or two things that are held out from training, or of those that are not."""
     lengths = [len(table) for table in _tables(things)]
     found = np.unravel_index(np.arange(math.prod(lengths)), lengths)
-    _, grounds, *own = found
-    return np.flatnonzero(combined_anew(np.stack(own[2::3], -1), np.stack(own[1::3], -1), grounds) == unseen)
+    own = found[2:]
+    return np.flatnonzero(combined_anew(np.stack(own[2::3], -1), np.stack(own[1::3], -1)) == unseen)
 
 
 def boxes(scene: Scene, size: int, shifts: Float[np.ndarray, "two axes"] | None = None) -> Int[np.ndarray, "things 4"]:

@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from configs.autoencoders import photos as autoencoders_photos
 from configs.latent import photos as latent_photos
+from configs.text import scenes as text_scenes
+from configs.text import scenes_clip as text_scenes_clip
 from configs.vp import digits, digits_classes, digits_classifier, photo_patches_16, photos_64
 from experiment.build import build
 from experiment.workdir import Workdir
@@ -122,6 +124,24 @@ def test_without_runs_the_notebook_on_latents_says_how_to_train(tmp_path: Path) 
     runs = {variable: tmp_path / variable for variable in ("RUN_AUTOENCODER", "RUN_LATENT", "RUN_PIXELS")}
     printed = execute(script("explore_latents"), **runs)
     assert printed.count("`make latent` trains it") == 2 and "`python -m benchmarks.latent` trains it" in printed
+
+
+@pytest.mark.slow
+def test_the_notebook_on_words_runs_on_runs_of_its_configs(tmp_path: Path) -> None:
+    runs = {"RUN_SCENES": tmp_path / "scenes", "RUN_SCENES_CLIP": tmp_path / "clip"}
+    tiny_run(runs["RUN_SCENES"], text_scenes.get_config(), attn_resolutions=(16,), num_groups=4)
+    tiny_run(runs["RUN_SCENES_CLIP"], text_scenes_clip.get_config())
+    printed = execute(script("explore_text"), **runs, SAMPLES=Path("8"))
+    lines = printed.splitlines()
+    assert sum(line.split()[:2] == ["CLIP", scale] for line in lines for scale in ("1", "2", "4")) == 3
+    assert "times the picture's mean" in printed
+    assert "levels changed outside: 0" in lines[-1]
+
+
+@pytest.mark.slow
+def test_without_runs_the_notebook_on_words_says_how_to_train(tmp_path: Path) -> None:
+    printed = execute(script("explore_text"), RUN_SCENES=tmp_path / "scenes", RUN_SCENES_CLIP=tmp_path / "clip")
+    assert printed.count("`make text` trains it") == 1 and "configs/text/scenes_clip.py" in printed
 
 
 @pytest.mark.slow
