@@ -19,6 +19,8 @@ def of_folder(name: str, options: dict, scheduler: Scheduler, **pictures: object
         else:
             config.model.noise_label = "sigma"
     config.training.continuous = not scheduler.is_chain
+    if scheduler.prediction == "v":
+        config.training.weight = "snr_plus_1"  # the plain error of v
     config.training.eval_freq = 0
     config.sampling.update(scheduler.sampling, scheduler_config=scheduler.text)
     config.eval.batch_size = 64

@@ -20,14 +20,17 @@ that predicts v of a variance-preserving process as min(SNR, gamma) / (SNR + 1) 
 since there |v_hat - v|^2 = (SNR + 1) |x0_hat - x0|^2. The plain error of v is thus the weight snr_plus_1. With the weight
 uniform an error of x0 counts SNR, next to nothing where there is noise alone: what a condition says of the whole image,
 such as a text, is learned late then, whatever the network predicts.
+
+Where a weight on eps grows as 1 / SNR it is a weight on the error of x0, and is used as one: snr_plus_1 is the sum of
+both errors, truncated_snr the larger of them. So it is finite where there is no signal at all (zero terminal SNR).
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from experiment.ranges import FIELDS
 from limits import check_declared
@@ -36,17 +39,40 @@ from sde_lib import AffineSDE, NoiseLevels
 Process = AffineSDE | NoiseLevels
 Time = Float[Array, " b"]
 
-WEIGHTINGS: dict[str, Callable[..., Time]] = {
-    "uniform": lambda process, t, options: jnp.ones_like(t),
-    "snr": lambda process, t, options: jnp.ones_like(t),
-    "snr_plus_1": lambda process, t, options: 1.0 + jnp.exp(-process.log_snr(t)),
-    "truncated_snr": lambda process, t, options: jnp.maximum(1.0, jnp.exp(-process.log_snr(t))),
-    "min_snr": lambda process, t, options: jnp.minimum(1.0, options.min_snr_gamma * jnp.exp(-process.log_snr(t))),
-    "p2": lambda process, t, options: (options.p2_k + jnp.exp(process.log_snr(t))) ** -options.p2_gamma,
-    "edm": lambda process, t, options: 1.0 + jnp.exp(-process.log_snr(t)) / options.sigma_data**2,
-    "likelihood": lambda process, t, options: (process.diffusion(t) / process.sigma(t)) ** 2,
+
+class Weights(NamedTuple):
+    """What the errors count at times [b]: eps |eps_hat - eps|^2 + x0 |x0_hat - x0|^2; x0 None: the first alone."""
+
+    eps: Time
+    x0: Time | None = None
+
+    def on_eps(self, snr: Time) -> Time:
+        """Return the weight on the error of eps that says the same; it is infinite where only x0 has one at SNR 0."""
+        return self.eps if self.x0 is None else self.eps + self.x0 / snr
+
+    def on_x0(self, snr: Time) -> Time:
+        """Return the weight on the error of x0 that says the same."""
+        return self.eps * snr + (0.0 if self.x0 is None else self.x0)
+
+
+WEIGHTINGS: dict[str, Callable[..., Weights]] = {
+    "uniform": lambda process, t, options: Weights(jnp.ones_like(t)),
+    "snr": lambda process, t, options: Weights(jnp.ones_like(t)),
+    "snr_plus_1": lambda process, t, options: Weights(jnp.ones_like(t), jnp.ones_like(t)),
+    "truncated_snr": lambda process, t, options: _larger(process.log_snr(t) >= 0.0, t),
+    "min_snr": lambda process, t, options: Weights(
+        jnp.minimum(1.0, options.min_snr_gamma * jnp.exp(-process.log_snr(t)))
+    ),
+    "p2": lambda process, t, options: Weights((options.p2_k + jnp.exp(process.log_snr(t))) ** -options.p2_gamma),
+    "edm": lambda process, t, options: Weights(jnp.ones_like(t), jnp.full_like(t, options.sigma_data**-2)),
+    "likelihood": lambda process, t, options: Weights((process.diffusion(t) / process.sigma(t)) ** 2),
 }
-"""The weights on the error of eps by name, as functions of (process, t, `Weighting`)."""
+"""The weights by name, as functions of (process, t, `Weighting`)."""
+
+
+def _larger(eps_is: Bool[Array, " b"], t: Time) -> Weights:
+    """Return the weights that count one error alone: that of eps where `eps_is`, elsewhere that of x0."""
+    return Weights(eps_is.astype(t.dtype), (~eps_is).astype(t.dtype))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +108,6 @@ class Weighting:
         """Whether it is the weight "likelihood", by either name."""
         return self.likelihood_weighting or self.weight == "likelihood"
 
-    def __call__(self, process: Process, t: Time) -> Time:
-        """Return w(t) on |eps_hat - eps|^2."""
+    def __call__(self, process: Process, t: Time) -> Weights:
+        """Return what the errors count at t."""
         return WEIGHTINGS["likelihood" if self.bounds_likelihood else self.weight](process, t, self)

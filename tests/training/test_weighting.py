@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sde_lib import SDES, VE, VP, LinearBeta, NoiseLevels, SubVP, expand
+from sde_lib import SDES, VE, VP, LinearBeta, NoiseLevels, SubVP, expand, parameterization
 from sde_lib.preconditioning import PRECONDITIONINGS
 from sde_lib.prediction import NEARLY_NOISE, begins_in_noise
 from tests.training.given import draws, losses_at
@@ -48,23 +48,25 @@ def test_they_are_the_published_ones_on_the_error_of_x0(name: str, x64: None) ->
     assert {*papers, "likelihood"} == set(WEIGHTINGS)
     for weight, expected in papers.items():
         found = Weighting(weight)(process, t)
-        assert found.shape == t.shape
-        np.testing.assert_allclose(found * snr, expected, rtol=1e-10, err_msg=weight)
+        assert found.eps.shape == t.shape
+        np.testing.assert_allclose(found.on_x0(snr), expected, rtol=1e-10, err_msg=weight)
+        np.testing.assert_allclose(found.on_eps(snr), expected / snr, rtol=1e-10, err_msg=weight)
     if not isinstance(process, NoiseLevels):  # -d log SNR / dt
         falls = -jax.vmap(jax.grad(process.log_snr))(t)
-        np.testing.assert_allclose(Weighting("likelihood")(process, t), falls, rtol=1e-8)
+        np.testing.assert_allclose(Weighting("likelihood")(process, t).eps, falls, rtol=1e-8)
 
 
 def test_numbers_worked_by_hand(x64: None) -> None:
     """EDM's process with sigma_max 8 at t = 1/4 has sigma 2 and SNR 1/4."""
     sde, t = SDES["edm"](sigma_max=8.0), jnp.array([0.25])
     on_eps = {"uniform": 1.0, "snr": 1.0, "snr_plus_1": 5.0, "truncated_snr": 4.0, "min_snr": 1.0, "p2": 0.8, "edm": 17.0}
+    snr = jnp.array([0.25])
     for name, value in on_eps.items():
-        assert float(Weighting(name)(sde, t)[0]) == pytest.approx(value, rel=1e-12), name
-    assert float(Weighting("likelihood")(sde, t)[0]) == pytest.approx(8.0, rel=1e-12)  # 2 t sigma_max^2 / sigma^2
-    assert float(Weighting("min_snr", min_snr_gamma=0.125)(sde, t)[0]) == pytest.approx(0.5, rel=1e-12)
-    assert float(Weighting("p2", p2_k=0.75, p2_gamma=3.0)(sde, t)[0]) == pytest.approx(1.0, rel=1e-12)
-    assert float(Weighting("edm", sigma_data=2.0)(sde, t)[0]) == pytest.approx(2.0, rel=1e-12)
+        assert float(Weighting(name)(sde, t).on_eps(snr)[0]) == pytest.approx(value, rel=1e-12), name
+    assert float(Weighting("likelihood")(sde, t).eps[0]) == pytest.approx(8.0, rel=1e-12)  # 2 t sigma_max^2 / sigma^2
+    assert float(Weighting("min_snr", min_snr_gamma=0.125)(sde, t).eps[0]) == pytest.approx(0.5, rel=1e-12)
+    assert float(Weighting("p2", p2_k=0.75, p2_gamma=3.0)(sde, t).eps[0]) == pytest.approx(1.0, rel=1e-12)
+    assert float(Weighting("edm", sigma_data=2.0)(sde, t).on_eps(snr)[0]) == pytest.approx(2.0, rel=1e-12)
 
 
 @pytest.mark.slow
@@ -73,10 +75,11 @@ def test_limits_and_the_preconditioning(name: str) -> None:
     """min_snr grows into snr; the weight of edm is 1 / c_out^2 on x0: the network's own output counts 1 everywhere."""
     process = PROCESSES[name]
     t = _times(process)
-    np.testing.assert_allclose(Weighting("min_snr", min_snr_gamma=1e18)(process, t), Weighting("snr")(process, t))
+    large, snr = Weighting("min_snr", min_snr_gamma=1e18), Weighting("snr")
+    np.testing.assert_allclose(large(process, t).eps, snr(process, t).eps)
     noise = process.sigma(t) / process.alpha(t)
     c_out = PRECONDITIONINGS["edm"]().c_out(noise)
-    np.testing.assert_allclose(Weighting("edm")(process, t) / noise**2 * c_out**2, 1.0, rtol=1e-5)
+    np.testing.assert_allclose(Weighting("edm")(process, t).on_x0(noise**-2) * c_out**2, 1.0, rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -99,6 +102,30 @@ def test_the_loss_of_edm_is_the_mean_square_of_its_network(sde, x64: None) -> No
     loss = simple(sde, weight="edm", time_sampling="lognormal")
     found = losses_at(loss, edm.predict_fn(sde, network), x0, t, eps)
     np.testing.assert_allclose(found, expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("prediction", ["v", "x0"])
+@pytest.mark.parametrize("weight", ["snr_plus_1", "truncated_snr", "edm"])
+def test_they_are_finite_where_there_is_no_signal(weight: str, prediction: str) -> None:
+    """At the last level of a chain of zero terminal SNR only the error of x0 counts, and v is -x0 there."""
+    process = NoiseLevels(SDES["discrete"](n=10, beta_max=5.0, zero_snr=True), 10)
+    x0, eps = jax.random.normal(jax.random.key(4), (2, 3, 5))
+    output = -0.25 if prediction == "v" else 0.25
+    predict = parameterization(prediction).predict_fn(process, lambda x, c: jnp.full_like(x, output))
+    found = losses_at(simple(process, weight=weight), predict, x0, jnp.ones(3), eps)
+    scale = {"edm": 4.0}.get(weight, 1.0)
+    expected = scale * jnp.mean((0.25 - x0) ** 2, axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_plain_error_of_v_is_a_weight() -> None:
+    """|v_hat - v|^2 with v = alpha eps - sigma x0, at every time of VP, whose alpha^2 + sigma^2 is 1."""
+    sde, t = VP(), jnp.linspace(0.05, 1.0, 6)
+    x0, eps, v_hat = jax.random.normal(jax.random.key(5), (3, 6, 4))
+    predict = parameterization("v").predict_fn(sde, lambda x, c: v_hat)
+    found = losses_at(simple(sde, weight="snr_plus_1"), predict, x0, t, eps)
+    v = expand(sde.alpha(t), x0) * eps - expand(sde.sigma(t), x0) * x0
+    np.testing.assert_allclose(found, jnp.mean((v_hat - v) ** 2, axis=1), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -135,14 +162,14 @@ def test_the_chain_of_ddpm_is_trained_at_its_levels() -> None:
     t = loss.draw_times(draws(jax.random.key(3), 20))
     index = np.sort(np.asarray(t) * 10 - 1)
     np.testing.assert_allclose(index, np.repeat(np.arange(10), 2), atol=1e-5)
-    assert loss.weights(t).shape == (20,)
+    assert loss.weights(t).eps.shape == (20,)
 
 
 def test_the_published_names_are_names_of_weights() -> None:
     sde, t = VP(), jnp.linspace(0.1, 1.0, 5)
-    named = simple(sde, weight="likelihood").weights(t)
-    np.testing.assert_array_equal(simple(sde, likelihood_weighting=True).weights(t), named)
-    assert simple(sde, weight="likelihood", importance_sampling=True).weights(t).std() == 0.0
+    named = simple(sde, weight="likelihood").weights(t).eps
+    np.testing.assert_array_equal(simple(sde, likelihood_weighting=True).weights(t).eps, named)
+    assert simple(sde, weight="likelihood", importance_sampling=True).weights(t).eps.std() == 0.0
 
 
 @pytest.mark.parametrize(

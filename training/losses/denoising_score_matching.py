@@ -26,13 +26,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from experiment.ranges import FIELDS
-from sde_lib import NoiseLevels
+from sde_lib import NoiseLevels, Prediction
 from training.draws import Draws
 from training.examples import Examples
 from training.losses.base import NoisedLoss
 from training.model import Scores, TrainedModel
 from training.times import LossHistory, log_snr_range
-from training.weighting import Weighting
+from training.weighting import Weighting, Weights
 
 
 def weighted_errors(
@@ -41,6 +41,21 @@ def weighted_errors(
     """Return the weight of each example times the mean, or half the sum, of its squared errors."""
     errors = jnp.square(eps_hat - eps).reshape(len(eps), -1)
     return weights * (jnp.mean(errors, axis=1) if reduce_mean else 0.5 * jnp.sum(errors, axis=1))
+
+
+def errors(
+    weights: Weights,
+    prediction: Prediction,
+    x0: Float[Array, "b *d"],
+    eps: Float[Array, "b *d"],
+    *,
+    reduce_mean: bool = True,
+) -> Float[Array, " b"]:
+    """Return the weighted errors of what the model says of eps, and of x0 where that counts, of each example."""
+    of_eps = weighted_errors(weights.eps, prediction.eps, eps, reduce_mean=reduce_mean)
+    if weights.x0 is None:
+        return of_eps
+    return of_eps + weighted_errors(weights.x0, prediction.x0, x0, reduce_mean=reduce_mean)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,11 +101,11 @@ class DenoisingScoreMatching(NoisedLoss):
         times = dataclasses.replace(self.times, time_sampling="log_snr") if self.importance_sampling else self.times
         return times(self.process, draws, state)
 
-    def weights(self, t: Float[Array, " b"]) -> Float[Array, " b"]:
-        """Return w(t); with importance sampling it is the constant that leaves the expectation as it is."""
+    def weights(self, t: Float[Array, " b"]) -> Weights:
+        """Return what the errors count at t; with importance sampling it is the constant that leaves the expectation as it is."""
         if self.importance_sampling and not isinstance(self.process, NoiseLevels):
             first, last = log_snr_range(self.process)
-            return jnp.full_like(t, (first - last) / (1.0 - self.process.t_min))
+            return Weights(jnp.full_like(t, (first - last) / (1.0 - self.process.t_min)))
         return self.weighting(self.process, t)
 
     def at(self, model: TrainedModel, examples: Examples, t: Float[Array, " b"], eps: Float[Array, "b *d"]) -> Scores:
@@ -99,4 +114,4 @@ class DenoisingScoreMatching(NoisedLoss):
         chex.assert_equal_shape([x0, eps])
         chex.assert_shape(t, (len(x0),))
         prediction = model.predict_fn(self.process)(self.noised(x0, t, eps), t)
-        return {"loss": weighted_errors(self.weights(t), prediction.eps, eps, reduce_mean=self.reduce_mean)}
+        return {"loss": errors(self.weights(t), prediction, x0, eps, reduce_mean=self.reduce_mean)}

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from experiment.ranges import FIELDS
 from training.examples import Examples
-from training.losses.denoising_score_matching import weighted_errors
+from training.losses.denoising_score_matching import errors
 from training.losses.variational import Variational
 from training.model import Scores, TrainedModel
 from training.weighting import Weighting
@@ -43,5 +43,5 @@ class Hybrid(Variational):
         x = self.noised(examples.x0, t, eps)
         prediction = model.predict_fn(self.process)(x, t)
         fixed = prediction._replace(x0=jax.lax.stop_gradient(prediction.x0))
-        simple = weighted_errors(self.weighting(self.process, t), prediction.eps, eps)
+        simple = errors(self.weighting(self.process, t), prediction, examples.x0, eps)
         return {"loss": simple + self.vlb_weight * self.process.n * self.bound(examples.x0, x, t, fixed)}

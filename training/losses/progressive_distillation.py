@@ -119,7 +119,7 @@ class ProgressiveDistillation(Loss):
         wanted = target(process, along(process, model.teacher), x, step)
         found = model.predict_fn(process)(x, step.t, step.s).x0
         t = before_noise(process, step.t)
-        weight = self.weighting(process, t) * jnp.exp(process.log_snr(t))
+        weight = self.weighting(process, t).on_x0(jnp.exp(process.log_snr(t)))
         return {"loss": weight * jnp.mean(jnp.square(found - wanted).reshape(len(x), -1), axis=1)}
 
     def __call__(self, model: TrainedModel, examples: Examples, state: Any = None) -> Scores:
