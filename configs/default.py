@@ -69,8 +69,8 @@ def get_config() -> ConfigDict:
     training.logit_mean = 0.0  # of log(t / (1 - t)), logit_normal
     training.logit_std = 1.0
     training.time_shift = 1.0  # s of t' = s t / (1 + (s - 1) t); above 1 more noise is trained
-    training.weight = "uniform"  # of an error of eps: snr, snr_plus_1 (the plain error of v), truncated_snr, min_snr, p2,
-    # edm, likelihood (training/weighting.py)
+    training.weight = "uniform"  # of an error of eps: snr, snr_plus_1 (the plain error of v), truncated_snr, min_snr,
+    # p2, edm, likelihood (training/weighting.py)
     training.min_snr_gamma = 5.0
     training.p2_k = 1.0
     training.p2_gamma = 1.0

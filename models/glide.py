@@ -21,7 +21,7 @@ from models.layers import Keys, linear, precise
 from models.residual_unet import EPSILON, ResidualUNet, heads_of_width
 
 EMBEDDING = 1.0
-"""The deviation of the initial embeddings of tokens and places, as GPT-2's; the published one is not known."""
+"""The deviation of the initial embeddings of tokens and places, which is that of PyTorch for tokens."""
 
 
 class Block(nnx.Module):

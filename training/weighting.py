@@ -17,9 +17,9 @@ of data of scale 1, and sigma_d the standard deviation of the data:
 
 (arXiv:2006.11239, 2202.00512, 2303.09556, 2204.00227, 2206.00364, 2101.09258.) Hang et al. write min_snr for a network
 that predicts v of a variance-preserving process as min(SNR, gamma) / (SNR + 1) on the error of v: the same weight,
-since there |v_hat - v|^2 = (SNR + 1) |x0_hat - x0|^2. The plain error of v is thus the weight snr_plus_1. With the weight
-uniform an error of x0 counts SNR, next to nothing where there is noise alone: what a condition says of the whole image,
-such as a text, is learned late then, whatever the network predicts.
+since there |v_hat - v|^2 = (SNR + 1) |x0_hat - x0|^2. The plain error of v is thus the weight snr_plus_1. With the
+weight uniform an error of x0 counts SNR, next to nothing where there is noise alone: what a condition says of the whole
+image, such as a text, is learned late then, whatever the network predicts.
 
 Where a weight on eps grows as 1 / SNR it is a weight on the error of x0, and is used as one: snr_plus_1 is the sum of
 both errors, truncated_snr the larger of them. So it is finite where there is no signal at all (zero terminal SNR).

@@ -59,7 +59,15 @@ def test_they_are_the_published_ones_on_the_error_of_x0(name: str, x64: None) ->
 def test_numbers_worked_by_hand(x64: None) -> None:
     """EDM's process with sigma_max 8 at t = 1/4 has sigma 2 and SNR 1/4."""
     sde, t = SDES["edm"](sigma_max=8.0), jnp.array([0.25])
-    on_eps = {"uniform": 1.0, "snr": 1.0, "snr_plus_1": 5.0, "truncated_snr": 4.0, "min_snr": 1.0, "p2": 0.8, "edm": 17.0}
+    on_eps = {
+        "uniform": 1.0,
+        "snr": 1.0,
+        "snr_plus_1": 5.0,
+        "truncated_snr": 4.0,
+        "min_snr": 1.0,
+        "p2": 0.8,
+        "edm": 17.0,
+    }
     snr = jnp.array([0.25])
     for name, value in on_eps.items():
         assert float(Weighting(name)(sde, t).on_eps(snr)[0]) == pytest.approx(value, rel=1e-12), name

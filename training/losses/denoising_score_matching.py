@@ -102,7 +102,7 @@ class DenoisingScoreMatching(NoisedLoss):
         return times(self.process, draws, state)
 
     def weights(self, t: Float[Array, " b"]) -> Weights:
-        """Return what the errors count at t; with importance sampling it is the constant that leaves the expectation as it is."""
+        """Return what errors count at t; with importance sampling the constant that leaves the expectation as it is."""
         if self.importance_sampling and not isinstance(self.process, NoiseLevels):
             first, last = log_snr_range(self.process)
             return Weights(jnp.full_like(t, (first - last) / (1.0 - self.process.t_min)))
