@@ -16,15 +16,16 @@ from configs.text import scenes
 def get_config() -> ConfigDict:
     config = scenes.get_config()
     texts = {name: config.model[name] for name in ("tokens", "vocabulary")}
-    image = {"patch_size": 4, "image_width": 96, "image_layers": 3, "image_heads": 3}
+    image = {"patch_size": 2, "image_width": 96, "image_layers": 3, "image_heads": 3}
     text = {"text_width": 64, "text_layers": 2, "text_heads": 4, "activation": "gelu"}
     told = {"noise_label": "t999", "num_scales": 1000}
     default.with_network(config, "clip", **texts, **image, **text, **told, projection_dim=64)
     config.training.loss = "contrastive"
     config.training.batch_size = 128
-    config.training.n_iters = config.optim.decay_steps = 3000
-    config.training.snapshot_freq = 1500
+    config.training.n_iters = config.optim.decay_steps = 2000
+    config.training.snapshot_freq = 1000
     config.optim.optimizer = "AdamW"
+    config.optim.lr = 1e-3
     config.optim.weight_decay = 0.01
     config.sampling.guidance = 1.0
     config.eval.update(enable_sampling=False, judge="", samplers=())
