@@ -82,7 +82,6 @@ def test_points_have_no_order_and_absent_ones_no_say():
     assert close(run(x, told)[1], whole[1]) and not close(run(x, told)[0], whole[0])
 
 
-@pytest.mark.slow
 def test_fewer_points_are_a_smaller_set():
     """What is left of a set answers as the set of just these points."""
     run, x = answered("point_transformer", POINTS)
