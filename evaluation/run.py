@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from checkpoints.store import Store
-from evaluation import adherence, ingredients, measures, quality, samples
+from evaluation import adherence, further, ingredients, measures, quality, samples
 from evaluation import report as reports
 from experiment import Experiment, rules
 from experiment.processes import barrier, is_leader
@@ -161,8 +161,9 @@ def evaluate_checkpoint(
     about, measured, data = ingredients.of_weights(experiment, step, variables), measures.create(experiment), {}
     if measured:
         data["test"] = ingredients.of_examples(experiment, "test")["fingerprint"]
-    if distance:
-        data["reference"] = distance.fingerprint()
+    compared = distance or (further.of_experiment(experiment.finest) if config.eval.enable_sampling else None)
+    if compared:
+        data["reference"] = compared.fingerprint()
     report: dict[str, Any] = {
         "dataset": config.data.dataset,
         "levels": experiment.source.levels,

@@ -20,5 +20,6 @@ def get_config() -> ConfigDict:
     config.data.dataset = "tones"
     options = {"nf": 32, "ch_mult": (1, 2, 2), "num_res_blocks": 1, "attn_resolutions": (32,), "wrap": True}
     default.with_network(config, "unet_1d", **options)
+    config.training.n_iters = config.optim.decay_steps = 2000
     config.edit.mask = "first"
     return config
