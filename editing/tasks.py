@@ -73,13 +73,14 @@ def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
     source, modality = experiment.source, MODALITIES[experiment.source.modality]
     if modality.panels is None:
         raise ValueError(
-            f"--mode=edit shows examples one by one; those of {source.name!r} are {modality}, of one scatter"
+            f"--mode=edit shows examples one by one, and those of {source.name!r} are {modality.words}, of which all "
+            "stand in one scatter; take another data set"
         )
     if config.task in OF_PIXELS and not modality.is_picture:
         others = ", ".join(sorted({*TASK_INPUTS} - {*OF_PIXELS}))
         raise ValueError(
-            f"edit.task {config.task!r} is for images; the examples of {source.name!r} are {modality.words}, of which "
-            f"are {others}"
+            f"edit.task {config.task!r} is for images, and the examples of {source.name!r} are {modality.words}; take "
+            f"one of {others}"
         )
     if modality.is_picture and source.levels is None:
         raise ValueError(f"--mode=edit is for images of grey levels, and those of {source.name!r} have none")
