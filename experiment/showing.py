@@ -19,9 +19,9 @@ from experiment.grids import MIN_SIDE, image_grid
 
 WIDTH, HEIGHT = 192, 48  # pixels of a signal's waveform, and of its spectrogram below it
 QUIET = 60.0  # decibels below the loudest, from which on a spectrogram is white
-SIDE = 64  # pixels of a set of points, each of which is a square of 2
+SIDE = 65  # pixels of a set of points, each of which is a square of 3; an odd number has a middle
 PAUSE = 0.1  # seconds between two signals of a player
-BLACK, GREY, WHITE = 0, 160, 255
+BLACK, GREY, FRAME, WHITE = 0, 160, 224, 255
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _waveform(x: np.ndarray) -> np.ndarray:
 
 def _spectrogram(x: np.ndarray) -> np.ndarray:
     """The loudness of signals [n, length] over time and frequency, low ones below, as uint8 [n, HEIGHT, WIDTH]."""
-    size = min(x.shape[1], max(16, 2 ** round(math.log2(x.shape[1]) - 3)))
+    size = min(x.shape[1], 2 ** round(math.log2(x.shape[1]) / 2 + 2.5))  # as fine in time as in frequency, about
     starts = np.arange(0, x.shape[1] - size + 1, max(1, size // 4))
     windows = np.stack([x[:, start : start + size] for start in starts], axis=1) * np.hanning(size + 1)[:-1]
     loudness = 20.0 * np.log10(np.maximum(np.abs(np.fft.rfft(windows, axis=-1)), 1e-12))
@@ -145,14 +145,16 @@ def _scatters(examples: np.ndarray, codec: Codec) -> np.ndarray:
     plane = examples[..., :2] if examples.shape[-1] > 1 else np.concatenate([examples, 0 * examples], axis=-1)
     low, high = np.quantile(plane.reshape(-1, 2), (0.0005, 0.9995), axis=0)
     middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-12)
-    places = np.clip(np.rint((plane - middle) / half * (SIDE / 2 - 2) + SIDE / 2 - 1), 0, SIDE - 2).astype(int)
-    shade: Any = np.zeros(examples.shape[:2])
+    reach = SIDE // 2 - 2  # pixels from the middle to a point at the border
+    places = SIDE // 2 + np.clip(np.rint((plane - middle) / half * reach), -reach, reach).astype(int)
+    shade: Any = np.full(examples.shape[:2], BLACK)
     if examples.shape[-1] > 2:
         depth = examples[..., 2]
         shade = GREY * (depth - depth.min()) / max(np.ptp(depth), 1e-12)
-    shown = np.full((len(examples), SIDE, SIDE, 1), WHITE, np.uint8)
-    for right in (0, 1):
-        for up in (0, 1):
+    shown = np.full((len(examples), SIDE, SIDE, 1), FRAME, np.uint8)
+    shown[:, 1:-1, 1:-1] = WHITE
+    for right in (-1, 0, 1):
+        for up in (-1, 0, 1):
             row, column = SIDE - 1 - places[..., 1] - up, places[..., 0] + right
             shown[np.arange(len(examples))[:, None], row, column, 0] = shade
     return shown

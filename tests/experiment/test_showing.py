@@ -69,11 +69,11 @@ def test_points_are_squares_where_they_lie() -> None:
     panels = MODALITIES["point_set"].panels(x, FLOATS["point_set"])
     assert panels.shape == (2, SIDE, SIDE, 1)
     rows, columns = np.nonzero(panels[0, ..., 0] == 0)
-    assert len(rows) == 16 and rows.min() + rows.max() == columns.min() + columns.max() == SIDE - 1
+    assert len(rows) == 36 and rows.min() + rows.max() == columns.min() + columns.max() == SIDE - 1
     assert np.ptp(rows) == np.ptp(columns) > SIDE * 0.9
-    assert (panels[1] == 0).sum() == 4  # all at one place
+    assert (panels[1] == 0).sum() == 9  # all at one place
     x[0, 0] = [-1, -0.5]
     moved = MODALITIES["point_set"].panels(x, FLOATS["point_set"])[0, ..., 0]
-    assert (np.nonzero(moved[: SIDE // 2] == 0)[0].size, np.nonzero(moved[-8:] == 0)[0].size) == (8, 4)  # y is upwards
+    assert (np.nonzero(moved[: SIDE // 2] == 0)[0].size, np.nonzero(moved[-8:] == 0)[0].size) == (18, 9)  # y is upwards
     deep = np.concatenate([x, np.linspace(-1, 1, 8).reshape(2, 4, 1)], axis=-1)
     assert len(np.unique(MODALITIES["point_set"].panels(deep, FLOATS["point_set"]))) > 4
