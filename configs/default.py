@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 EMA_FIELDS = ("ema_rate", "ema_warmup", "ema_halflife_images", "ema_rampup")
 """The fields of a config's model that say how its weights are averaged."""
-USES = ("prediction", "noise_label", "preconditioning", *EMA_FIELDS)
+USES = ("prediction", "noise_label", "preconditioning", "reading", *EMA_FIELDS)
 """The fields of a config's model that say how a network is used, and are no options of its own."""
 
 
@@ -22,12 +22,14 @@ def get_config() -> ConfigDict:
     config.seed = 42
 
     # The forward process: `name` is vp, subvp, ve, edm, discrete or vdm, the rest are its options (sde_lib.create).
+    # Over categories it is masked, uniform or d3pm (sde_lib.create_categorical).
     config.sde = ConfigDict({"name": "vp", "t_min": 1e-5})
 
     # The network: `name` and its options (models.create). What follows the network belongs to its use.
     config.model = ConfigDict({"name": "ncsnpp"})
     config.model.prediction = "eps"  # eps, x0, v, velocity or score
     config.model.noise_label = "t999"  # how it is told the noise: t999, t, sigma, log_snr, gamma; discrete: index, ...
+    config.model.reading = "posterior"  # of categories, what logits are; evidence, published (D3PM), ratios (SEDD)
     config.model.preconditioning = "none"  # edm, vp, ve, iddpm, consistency, ect or trigflow: in place of these two
     config.model.ema_rate = 0.9999
     config.model.ema_warmup = True  # min(ema_rate, (1 + n) / (10 + n)); False: constant, as the published JAX code
@@ -75,7 +77,8 @@ def get_config() -> ConfigDict:
     training.p2_k = 1.0
     training.p2_gamma = 1.0
     training.sigma_data = 0.5  # of the weight edm
-    training.loss = "simple"  # flow_matching; hybrid, variational: of noise levels; vdm: continuous; cross_entropy:
+    training.loss = "simple"  # flow_matching; hybrid, variational: of noise levels; vdm: continuous; over categories
+    # categorical, score_entropy, discrete_flow; cross_entropy:
     # classifier; contrastive: CLIP; of maps: mean_flow, continuous_consistency, progressive_distillation,
     # consistency, improved_consistency, easy_consistency; of compression: autoencoder
     training.coupling = "independent"  # of noise and data in flow_matching, mean_flow; optimal_transport or reflow
@@ -112,7 +115,9 @@ def get_config() -> ConfigDict:
     training.begin_with = ""  # folder of a run with whose averaged weights the training begins
     training.variance = "learned_range"  # of the reverse steps in those two: small, large, learned_range or learned
     training.vlb_weight = 0.001  # of the bound in hybrid
-    training.bound_steps = 0  # of vdm: 0 is continuous time, T a chain of T steps
+    training.cross_entropy_weight = 0.0  # of -log p(x_0 | x_t) beside the bound over categories; published: 0.001
+    training.log_eps = 0.0  # added to probabilities in their logarithms there; published: 1e-6
+    training.bound_steps = 0  # of vdm and the bound over categories: 0 is continuous time, T a chain of T steps
     training.loss_history = 10  # losses kept a level, time_sampling loss_aware
     training.uniform_probability = 0.001  # share of uniform levels, loss_aware
     training.likelihood_weighting = False  # weight g^2, the weight "likelihood"; False: sigma^2
@@ -187,6 +192,11 @@ def get_config() -> ConfigDict:
     sampling.s_min = 0.0
     sampling.s_max = float("inf")
     sampling.s_noise = 1.0
+    sampling.likeliest_end = False  # over categories: the last step takes the likeliest and draws none
+    sampling.log_eps = 0.0  # of categorical_ancestral; published: 1e-6
+    sampling.flow_churn = 0.0  # of discrete_flow
+    sampling.cached_answers = False  # of unmasking: for networks that are not told the time
+    sampling.choice_temperature = 4.5  # of maskgit
     sampling.prior_scale = 1.0  # what points of the prior are multiplied by; GLIDE's upsampler: 0.997
     sampling.threshold = "none"  # or clip, dynamic
     sampling.threshold_quantile = 0.995

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 import data
 import samplers
 import sde_lib
-from autoencoders import CODECS, Codec, GreyLevels, Latents
+from autoencoders import CODECS, Categories, Codec, GreyLevels, Latents
 from configs import default
 from experiment import fields, inputs, ranges, rules, texts
 from experiment.autoencoder import RunAutoencoder
@@ -45,12 +45,10 @@ def _options_of_source(config: ConfigDict) -> dict[str, Any]:
     return options
 
 
-def network(
-    config: ConfigDict, sde: sde_lib.AffineSDE, shape: tuple[int, ...], num_categories: int | None = None
-) -> Network:
+def network(config: ConfigDict, sde: Any, shape: tuple[int, ...], num_categories: int | None = None) -> Network:
     """The network of ``config.model``, whose keys are its options, but for those that say how it is used.
 
-    Its x have this shape, and of categories there are so many.
+    Its x have this shape, and of categories there are so many, besides the mask of a process that has one.
     """
     own = ("name", *default.USES)
     options = {key: value for key, value in config.model.items() if key not in own}
@@ -61,10 +59,24 @@ def network(
         if "num_scales" not in takes:
             del options["num_scales"]
     given: dict[str, Any] = {"shape": shape, "centered": config.data.centered, "num_categories": num_categories}
+    if config.sde.name in sde_lib.OVER_CATEGORIES:
+        given["masked"] = sde.mask is not None
     if len(shape) == 3:  # of images, and of the latents of these
         given |= {"image_size": shape[0] if shape[0] == shape[1] else shape[:2], "num_channels": shape[2]}
     options |= {name: value for name, value in given.items() if name in takes}
     return joined(Network.create(config.model.name, **options), sde)
+
+
+def process(config: ConfigDict, codec: Codec | None = None) -> Any:
+    """The noise process of ``config.sde``; one over categories has those of the codec, or 2 where none is given."""
+    if config.sde.name not in sde_lib.OVER_CATEGORIES:
+        return sde_lib.create(**config.sde)
+    return sde_lib.create_categorical(**config.sde, categories=(codec and categories_of(codec)) or 2)
+
+
+def categories_of(codec: Codec) -> int | None:
+    """The number of categories of x; None where x is no category."""
+    return codec.num_categories if isinstance(codec, Categories) else codec.levels
 
 
 def network_of(config: ConfigDict) -> Network:
@@ -73,7 +85,8 @@ def network_of(config: ConfigDict) -> Network:
     if shape is None:
         return build(config).network
     rules.check_config(config)
-    return network(config, sde_lib.create(**config.sde), _codec(config, _stand_in(config, shape)).shape)
+    codec = _codec(config, _stand_in(config, shape))
+    return network(config, process(config, codec), codec.shape, categories_of(codec))
 
 
 def _codec(config: ConfigDict, source: data.Source) -> Codec:
@@ -165,13 +178,14 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     rules.check_config(config)
     if config.sampling.scheduler:  # with its own steps, which need not go with other samplers
         config = fields.override(config, [("eval.samplers", repr((config.sampling.scheduler,)))])
-    sde, settings = sde_lib.create(**config.sde), samplers.Settings(**config.sampling)
+    sde, settings = process(config), samplers.Settings(**config.sampling)
     rules.check(rules.of_noise(config, sde))
+    of_method = samplers.create_categorical if config.sde.name in sde_lib.OVER_CATEGORIES else samplers.create
     for method in dict.fromkeys((settings.method, *config.eval.samplers)):
         if method in samplers.SCHEDULERS:
             check_sampler(config, method)
         try:
-            samplers.create(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
+            of_method(sde, lambda x, t: x, dataclasses.replace(settings, method=method))
         except ValueError as error:
             if method == settings.method:
                 raise
@@ -188,7 +202,8 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
         train, test = (texts.Read(records, reader) for records in (source.train, source.test))
         source = dataclasses.replace(source, train=train, test=test)
     codec = _codec(config, source)
-    made = network(config, sde, codec.shape, codec.levels)
+    sde = process(config, codec)
+    made = network(config, sde, codec.shape, categories_of(codec))
     reads = reader or (guide and guide.matches)
     asked = [texts.prompts_of(config.sampling[name], f"sampling.{name}") for name in ("prompt", "negative_prompt")]
     experiment = Experiment(config, sde, source, codec, made, settings, guide, reader, *(asked if reads else ()))

@@ -23,7 +23,7 @@ from experiment import encoded, made
 from experiment.schedule import parameters_of
 from experiment.telling import Telling
 from limits import sides
-from models import AUTOENCODERS, CLASSIFIERS, MATCHERS, MODELS
+from models import AUTOENCODERS, CATEGORICAL, CLASSIFIERS, MATCHERS, MODELS
 from models.functional import Network
 from sde_lib.prediction import NetworkFn
 
@@ -59,7 +59,8 @@ class Experiment(Telling):
 
     Attributes:
       config: the whole config, checked.
-      sde: the noise process; one with a learned schedule has its initial values.
+      sde: the noise process; one with a learned schedule has its initial values. Of a network of categories
+        (`of_categories`) it is a `sde_lib.CategoricalProcess`.
       source: the data set.
       codec: takes stored data to x and back.
       network: the network, without weights.
@@ -167,9 +168,36 @@ class Experiment(Telling):
         return self.parameterization.predict_fn(process, self._told(variables, condition))
 
     @property
+    def of_categories(self) -> bool:
+        """Whether x are categories, and the network gives their probabilities rather than a score."""
+        return self.config.model.name in CATEGORICAL
+
+    @property
+    def reading(self) -> sde_lib.CategoricalReading:
+        """What the logits of a network of categories mean."""
+        return sde_lib.CategoricalReading(self.config.model.reading)
+
+    def belief_fn(
+        self,
+        variables: dict[str, Any],
+        *,
+        condition: dict[str, Any] | None = None,
+        process: sde_lib.CategoricalProcess | None = None,
+    ) -> sde_lib.BeliefFn:
+        """What a network of categories says, without dropout; samplers and bounds over categories take it.
+
+        Args:
+          variables: the network's weights.
+          condition: what a conditional network is told of each example of the batch.
+          process: the chain along which it is asked, in place of its own (`samplers.process_of`).
+        """
+        along: Any = process or self.sde
+        return self.reading.belief_fn(along, self._told(variables, condition))
+
+    @property
     def predicts_variance(self) -> bool:
         """Whether the network's output has twice the channels of the image: prediction and variance."""
-        if not self.denoises:
+        if not self.denoises or self.of_categories:
             return False
         x, label = (jax.ShapeDtypeStruct((1, *shape), np.float32) for shape in (self.codec.shape, ()))
         return jax.eval_shape(self.network.apply, self.network.abstract(), x, label).shape != x.shape
@@ -249,4 +277,5 @@ class Experiment(Telling):
 
     def settings_of(self, method: str) -> samplers.Settings:
         """The settings of another method, as they are carried out (`samplers.settled`)."""
-        return samplers.settled(self.sde, dataclasses.replace(self.settings, method=method))
+        chosen = dataclasses.replace(self.settings, method=method)
+        return chosen if chosen.over_categories else samplers.settled(self.sde, chosen)

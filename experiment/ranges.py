@@ -45,11 +45,12 @@ _EMA_STD = dataclasses.replace(WIDTH, above=False, note="0: the average of model
 
 FIELDS: dict[str, Range] = {
     "seed": SEED,
-    "sde.name": OneOf(tuple(sde_lib.SDES)),
+    "sde.name": OneOf(tuple(sde_lib.PROCESSES)),
     "sde.t_min": T_MIN,
     "model.name": Text(),
     "model.prediction": OneOf(tuple(sde_lib.PREDICTIONS)),
     "model.noise_label": OneOf((*sde_lib.NOISE_LABELS, *sde_lib.LEVEL_LABELS)),
+    "model.reading": OneOf(sde_lib.READINGS),
     "model.preconditioning": OneOf(("none", *sde_lib.PRECONDITIONINGS)),
     "model.num_scales": whole(0, int(NUMBERS["num_scales"].high), note=NUMBERS["num_scales"].note),
     "model.ema_rate": share(below=True, note="published: 0.9999"),
@@ -126,6 +127,8 @@ FIELDS: dict[str, Range] = {
     "training.begin_with": Text(),
     "training.variance": OneOf(sde_lib.VARIANCES),
     "training.vlb_weight": not_negative(note="published: 0.001"),
+    "training.cross_entropy_weight": not_negative(note="published: 0.001"),
+    "training.log_eps": share(below=True, note="published: 1e-6; 0 is exact"),
     "training.bound_steps": whole(0, note="0 is continuous time"),
     "training.loss_history": whole(1, 100_000, note="published: 10"),
     "training.uniform_probability": share(above=True, note="published: 0.001"),

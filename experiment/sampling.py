@@ -167,7 +167,8 @@ class Drawer:
             remedy = self.experiment.settings_of(self.method).remedy
             raise Failure(f"samples of {self.what} are not finite; {remedy}")
         kept = x if self.experiment.config.sampling.keep_latents else None
-        decoded = self.experiment.codec.pictures.decode(np.asarray(reconstructed))
+        codec = self.experiment.codec
+        decoded = codec.decode(x) if self.experiment.of_categories else codec.pictures.decode(np.asarray(reconstructed))
         return Drawn(np.asarray(decoded), np.asarray(out.evaluations), seconds, kept)
 
 
@@ -196,6 +197,9 @@ def sampler(
     """
     settings = experiment.settings_of(method)
     sde = sde or experiment.process(variables)
+    if experiment.of_categories:
+        process: Any = sde
+        return samplers.create_categorical(process, beliefs(experiment, variables, settings, told), settings)
     says = _said_by_guide(experiment, variables, settings, sde, told)
     if says is None or not settings.takes_guide:
         return samplers.create(sde, guided(experiment, variables, settings, sde, told), settings)
@@ -234,6 +238,24 @@ def _said_by_guide(
             f"{TOKENS_OF_GUIDE}"
         )
     return guide.agreement_fn(numbers, told[TOKENS_OF_GUIDE], **how)
+
+
+def beliefs(
+    experiment: Experiment, variables: dict[str, Any], settings: samplers.Settings, told: Told | None
+) -> sde_lib.BeliefFn:
+    """What a network of categories says of what it is told, guided away from what it says told nothing, or a guide."""
+    process: Any = samplers.process_of(experiment.sde, settings)
+    scale, guide, told = settings.guidance_scale, experiment.guide, told or {}
+    condition = experiment.condition(told)
+    wanted = experiment.belief_fn(variables, condition=condition, process=process)
+    if scale == 1.0 or (condition is None and guide is None):
+        return wanted
+    if guide:
+        of_guide = {name.removeprefix(GUIDE): value for name, value in variables.items() if name.startswith(GUIDE)}
+        other = guide.belief_fn(of_guide, condition=guide.condition(told), process=process)
+    else:
+        other = experiment.belief_fn(variables, condition=experiment.untold(told), process=process)
+    return samplers.logits_guided(process, wanted, other, scale)
 
 
 def guided(

@@ -186,7 +186,7 @@ def sample(
     """
 
     plan = stepper.plan(times)
-    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype(float)  # categories are integers
+    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.result_type(float)  # categories: integers
     rows = jax.tree.map(lambda a: jnp.asarray(a, dtype), plan.rows)
     calls = len(jax.tree.leaves(rows)[0])
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from limits import Flag, Number, check, not_negative
+from limits import Flag, check, not_negative, share
 from samplers.base import State, Stepper
 from sde_lib.base import Coefficient
 from sde_lib.categorical import CategoricalProcess, Categories, StateWeights, drawn, per_example
@@ -35,7 +35,7 @@ def categorical_ancestral(
     model: CategoricalModel,
     *,
     likeliest_end: Annotated[bool, Flag()] = False,
-    log_eps: Annotated[float, Number(0.0, 0.1)] = 0.0,
+    log_eps: Annotated[float, share(below=True, note="published: 1e-6; 0 is exact")] = 0.0,
 ) -> Stepper:
     """x_s is drawn from p(x_s | x_t), the posterior of the chain averaged over what the model says of x_0.
 
@@ -119,22 +119,22 @@ def discrete_flow(
     process: CategoricalProcess,
     model: CategoricalModel,
     *,
-    churn: Annotated[float, not_negative(note="published: 0, or about 1 with many steps")] = 0.0,
+    flow_churn: Annotated[float, not_negative(note="published: 0, or about 1 with many steps")] = 0.0,
 ) -> Stepper:
     """Jumps to a draw of x_0 at the rate -alpha' / (1 - alpha) (Gat et al. 2024, arXiv:2407.15595).
 
-    x_0 is drawn of the model, and each position that differs from it jumps there. With `churn` c jumps are added that
-    leave the distribution as it is, and correct what was drawn before: at the rate c (-alpha') / (alpha (1 - alpha))
-    into a new draw of x_t given x_0. The step to s = 0 takes the draw. One evaluation a step.
+    x_0 is drawn of the model, and each position that differs from it jumps there. With `flow_churn` c jumps are added
+    that leave the distribution as it is, and correct what was drawn before: at the rate c (-alpha') / (alpha (1 -
+    alpha)) into a new draw of x_t given x_0. The step to s = 0 takes the draw. One evaluation a step.
     """
     belief = as_belief(process, model)
-    check("sampling.", {"churn": churn}, {"churn": not_negative()})
+    check("sampling.", {"flow_churn": flow_churn}, {"flow_churn": not_negative()})
 
     def step(key: Key[Array, ""], state: State, t: Coefficient, s: Coefficient) -> State:
         key_data, key_jump = jax.random.split(key)
         x, time = state.x, batch_time(state.x, t)
         x0 = drawn(key_data, jnp.exp(belief(x, time).x0))
-        there = jumped(key_jump, x, flow_rates(process, x, x0, time, churn), t - s)
+        there = jumped(key_jump, x, flow_rates(process, x, x0, time, flow_churn), t - s)
         return moved(jnp.where(s <= 0.0, x0, there))
 
     return Stepper(step, evaluations=1, to_data=True)

@@ -3,35 +3,44 @@
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key, Num
 
 from limits import arguments
 from samplers import grids, spacings
 from samplers.base import Samples, Stepper, predictor_corrector, sample, tweedie
 from samplers.defaults import chosen
+from samplers.methods import CATEGORICAL
 from samplers.nodes import own_chain
 from samplers.ode import solve_flow
 from samplers.schedulers import course
 from samplers.settings import Settings
 from samplers.visited import Course, Visited
 from sde_lib.base import AffineSDE
+from sde_lib.categorical import CategoricalProcess
+from sde_lib.categorical_prediction import CategoricalModel, as_belief
 from sde_lib.prediction import Model, ScoreFn
 
+Noising = AffineSDE | CategoricalProcess
+"""What noises the data: an SDE, or a chain over categories."""
 
-def process_of(sde: AffineSDE, settings: Settings, start: float = 1.0) -> AffineSDE:
+
+def process_of(sde: Noising, settings: Settings, start: float = 1.0) -> Any:
     """The process along which the settings' sampler asks its model: `sde`, or a chain as a scheduler visits it.
 
-    A scheduler that starts below 1 takes so large a share of its steps, the last ones.
+    A scheduler that starts below 1 takes so large a share of its steps, the last ones. A chain over categories whose
+    steps must be its own is cut to so many levels.
 
     Raises:
       ValueError: a scheduler that cannot be built, or cannot take so many steps.
     """
-    return _course(sde, settings, start)[0] if settings.scheduled else sde
+    if settings.over_categories:
+        return cast(CategoricalProcess, sde).respaced(settings.steps)
+    return _course(cast(AffineSDE, sde), settings, start)[0] if settings.scheduled else sde
 
 
 def _course(sde: AffineSDE, settings: Settings, start: float) -> tuple[Visited, np.ndarray, Course]:
@@ -150,6 +159,11 @@ def create(
     Raises:
       ValueError: a setting out of range, before anything is traced; or a guide of settings that take none.
     """
+    if settings.over_categories:
+        raise ValueError(
+            f"sampling.method is {settings.method!r}, a sampler over categories, and the process is one of Gaussian "
+            "noise; take another method, or a process over categories (sde.name masked, uniform or d3pm)"
+        )
     settings = chosen(sde, settings)
     if guide is not None and not settings.takes_guide:
         raise ValueError(
@@ -198,9 +212,42 @@ def create(
     return run
 
 
+def create_categorical(
+    process: CategoricalProcess,
+    model: CategoricalModel,
+    settings: Settings,
+    *,
+    trajectory: bool = False,
+    wrap: Callable[[Stepper], Stepper] | None = None,
+) -> Callable[[Key[Array, ""], Int[Array, "b *d"]], Samples]:
+    """The sampler over categories ``(key, z [b, ...]) -> Samples``, z drawn of the process's prior; jit it once.
+
+    It takes `Settings.steps` steps on the process's own grid, the last one to data.
+
+    Args:
+      trajectory: whether it keeps every state, as `samplers.create` does.
+      wrap: what is made of the stepper before it runs, such as `samplers.keeping`.
+
+    Raises:
+      ValueError: a method of Gaussian noise, or one that is not for this process; more steps than a chain has levels.
+    """
+    if not settings.over_categories:
+        raise ValueError(
+            f"sampling.method is {settings.method!r}, which is of Gaussian noise, and the process is one over "
+            f"categories; take one of {', '.join(CATEGORICAL)}"
+        )
+    times, along = process.grid(settings.steps), process.respaced(settings.steps)
+    (constructor,) = settings.constructors
+    belief = dataclasses.replace(as_belief(process, model), process=along)
+    stepper = constructor(along, belief, **arguments(constructor, settings))
+    if wrap is not None:
+        stepper = wrap(stepper)
+    return lambda key, z: sample(stepper, key, z, times, trajectory=trajectory)
+
+
 def draw(
-    sampler: Callable[[Key[Array, ""], Float[Array, "b *d"]], Samples],
-    sde: AffineSDE,
+    sampler: Callable[[Key[Array, ""], Num[Array, "b *d"]], Samples],
+    sde: Noising,
     key: Key[Array, ""],
     shape: tuple[int, ...],
 ) -> Samples:

@@ -63,7 +63,7 @@ def chosen(sde: AffineSDE, settings: Settings) -> Settings:
     instead, unless another `t_min` is given. Predictors and the flow's fixed steps have that end where alpha is 1
     throughout, and there 'log_snr', which of VE is 'uniform'; else they are 'uniform' and end at `t_min`.
     """
-    if settings.grid != "auto" or settings.scheduled:
+    if settings.grid != "auto" or settings.scheduled or settings.over_categories:
         return settings
     last, first = nodes_of(sde, np.array([Settings.t_min, 1.0]))
     constant, noisy, name = first.alpha == 1.0, last.rho > CLEAN, "uniform"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from samplers.adams import deis, ipndm, lms
 from samplers.ancestral import ancestral
 from samplers.base import Stepper
+from samplers.categorical import categorical_ancestral, discrete_flow, tau_leaping
 from samplers.ddim import ddim
 from samplers.dpm_solver import dpm_solver
 from samplers.dpm_solver_singlestep import dpm_solver_2s, dpm_solver_sde, dpm_solver_singlestep
@@ -18,6 +19,7 @@ from samplers.maps import jump, renoise
 from samplers.reverse_diffusion import reverse_diffusion
 from samplers.runge_kutta import dpm_2, euler, heun
 from samplers.unipc import unipc
+from samplers.unmasking import maskgit, unmasking
 
 PREDICTORS: dict[str, Callable[..., Stepper]] = {
     "euler_maruyama": euler_maruyama,
@@ -56,7 +58,15 @@ SOLVERS: dict[str, Callable[..., Stepper]] = {
 """Few-step solvers: tables of `samplers.linear`, counted in evaluations."""
 MAPS: dict[str, Callable[..., Stepper]] = {"jump": jump, "renoise": renoise}
 """Samplers of steps of any length, counted in evaluations too."""
-STEPPERS = ChainMap(PREDICTORS, CORRECTORS, SOLVERS, MAPS)
+CATEGORICAL: dict[str, Callable[..., Stepper]] = {
+    "categorical_ancestral": categorical_ancestral,
+    "tau_leaping": tau_leaping,
+    "discrete_flow": discrete_flow,
+    "unmasking": unmasking,
+    "maskgit": maskgit,
+}
+"""Samplers over categories, of `sde_lib.OVER_CATEGORIES`; the others are of Gaussian noise."""
+STEPPERS = ChainMap(PREDICTORS, CORRECTORS, SOLVERS, MAPS, CATEGORICAL)
 """All of them; the options of each are what its constructor declares (`limits.declared`)."""
 
 STOCHASTIC = ("dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_2s_ancestral", "dpmpp_sde")

@@ -11,7 +11,7 @@ from samplers import grids, spacings
 from samplers.base import Stepper
 from samplers.guidance import RANGES as OF_GUIDANCE
 from samplers.guidance import scale_of
-from samplers.methods import CORRECTORS, MAPS, PREDICTORS, SOLVERS, STEPPERS
+from samplers.methods import CATEGORICAL, CORRECTORS, MAPS, PREDICTORS, SOLVERS, STEPPERS
 from samplers.ode import TOLERANCE
 from samplers.schedulers import SCHEDULERS
 from samplers.threshold import RANGES as OF_THRESHOLD
@@ -19,8 +19,8 @@ from samplers.threshold import RANGES as OF_THRESHOLD
 OPTIONS = limits.declared(*STEPPERS.values())
 METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS, *MAPS)
 """The methods of this project, which go with every process."""
-KNOWN = (*METHODS, *SCHEDULERS)
-"""These, and the schedulers of diffusers, which are built from a file of that program."""
+KNOWN = (*METHODS, *CATEGORICAL, *SCHEDULERS)
+"""These, the samplers over categories, and the schedulers of diffusers, built from a file of that program."""
 SCHEDULER = limits.OneOf((*SCHEDULERS, ""))
 """What ``sampling.scheduler`` may be; with '' the sampler is that of ``sampling.method``."""
 SIX = 6
@@ -152,7 +152,7 @@ class Settings:
                 f"sampling.guidance_low is {self.guidance_low} and sampling.guidance_high {self.guidance_high}; needed "
                 "is guidance_low < guidance_high, of sigma / alpha"
             )
-        if self.method != "ode" and not self.scheduled:
+        if self.method != "ode" and not (self.scheduled or self.over_categories):
             self._check_grid()
 
     def _check_grid(self) -> None:
@@ -197,6 +197,11 @@ class Settings:
         return self.method in SCHEDULERS
 
     @property
+    def over_categories(self) -> bool:
+        """Whether it is a sampler over categories, whose grid is the process's own."""
+        return self.method in CATEGORICAL
+
+    @property
     def options(self) -> dict[str, Any]:
         """The options that its constructors declare; of a scheduler, those that a pipeline passes on to it."""
         declaring = [SCHEDULERS[self.method].course] if self.scheduled else self.constructors
@@ -230,12 +235,12 @@ class Settings:
     @property
     def denoised(self) -> bool:
         """Whether a step of its own, Tweedie's, leads from the end of the grid to data."""
-        return self.denoise == "tweedie" and not (self.few_step or self.scheduled)
+        return self.denoise == "tweedie" and not (self.few_step or self.scheduled or self.over_categories)
 
     @property
     def thresholding(self) -> str:
         """The rule that keeps the denoised image in range, besides a scheduler's own."""
-        return "none" if self.scheduled else self.threshold
+        return "none" if self.scheduled or self.over_categories else self.threshold
 
     @property
     def on_chain(self) -> bool:
@@ -243,7 +248,7 @@ class Settings:
 
         So it is where a stochastic method takes the chain's steps (`samplers.settled` says whether it does).
         """
-        own = self.method == "ode" or self.flow or self.few_step or self.scheduled
+        own = self.method == "ode" or self.flow or self.few_step or self.scheduled or self.over_categories
         return self.discretization > 0 and not own
 
     @property
@@ -274,7 +279,7 @@ RANGES = {name: option.range for name, option in limits.declared(Settings).items
 
 def _names_levels(s: Settings) -> bool:
     """Whether the grid, the network or the steps depend on the number of levels of `discretization`."""
-    if s.method == "ode" or s.scheduled:
+    if s.method == "ode" or s.scheduled or s.over_categories:
         return False
     return spacings.known(s.grid) or s.on_chain or s.mover in ("ancestral", "reverse_diffusion") or s.corrected
 
@@ -284,7 +289,7 @@ def _guided(s: Settings) -> bool:
 
 
 def _without_grid(s: Settings) -> bool:
-    return s.method == "ode" or s.scheduled
+    return s.method == "ode" or s.scheduled or s.over_categories
 
 
 def _steps_of_flow(s: Settings) -> bool:
@@ -294,7 +299,7 @@ def _steps_of_flow(s: Settings) -> bool:
 IDLE: dict[str, Callable[[Settings], bool]] = {
     "predictor": lambda s: s.method != "pc",
     "corrector": lambda s: s.method != "pc",
-    "prior_scale": lambda s: s.prior_scale == 1.0,
+    "prior_scale": lambda s: s.prior_scale == 1.0 or s.over_categories,
     "steps": lambda s: s.method == "ode" or _steps_of_flow(s) or s.few_step,
     "flow_steps": lambda s: not _steps_of_flow(s),
     "evaluations": lambda s: not s.few_step,
@@ -303,8 +308,8 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "karras_power": lambda s: _without_grid(s) or s.grid != "karras",
     "grid_shift": lambda s: _without_grid(s) or s.grid != "shifted",
     "grid_noise": lambda s: _without_grid(s) or s.grid != "given",
-    "t_min": lambda s: s.scheduled,
-    "denoise": lambda s: s.scheduled,
+    "t_min": lambda s: s.scheduled or s.over_categories,
+    "denoise": lambda s: s.scheduled or s.over_categories,
     "discretization": lambda s: not _names_levels(s),
     "threshold": lambda s: s.thresholding == "none",
     "threshold_quantile": lambda s: s.thresholding != "dynamic",
@@ -316,9 +321,9 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "label": lambda s: s.label < 0,
     "guidance": lambda s: not _guided(s),
     "guidance_convention": lambda s: not _guided(s),
-    "guidance_low": lambda s: not _guided(s) or s.guidance_low == 0.0,
-    "guidance_high": lambda s: not _guided(s) or s.guidance_high == math.inf,
-    "guidance_rescale": lambda s: not _guided(s) or s.guidance_rescale == 0.0,
+    "guidance_low": lambda s: not _guided(s) or s.guidance_low == 0.0 or s.over_categories,
+    "guidance_high": lambda s: not _guided(s) or s.guidance_high == math.inf or s.over_categories,
+    "guidance_rescale": lambda s: not _guided(s) or s.guidance_rescale == 0.0 or s.over_categories,
     "guide": lambda s: not s.guide,
     "guide_checkpoint": lambda s: not s.guide,
 }

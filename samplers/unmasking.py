@@ -41,20 +41,20 @@ def unmasking(
     process: CategoricalProcess,
     model: CategoricalModel,
     *,
-    cached: Annotated[bool, Flag()] = False,
+    cached_answers: Annotated[bool, Flag()] = False,
     likeliest_end: Annotated[bool, Flag()] = False,
 ) -> Stepper:
     """Every mask goes with the probability (alpha(s) - alpha(t)) / (1 - alpha(t)), to a draw of the model.
 
     It is the ancestral step of a process that masks, without its products over all states. A network that is not told
-    the time says the same again while nothing changes: with `cached` it is asked only where a position of the batch has
-    changed (Sahoo et al. 2024, arXiv:2406.07524, sec. 4.1), which with many steps and a small batch is seldom; the
-    evaluations that are reported are those of a model that is asked at every step. One evaluation a step.
+    the time says the same again while nothing changes: with `cached_answers` it is asked only where a position of the
+    batch has changed (Sahoo et al. 2024, arXiv:2406.07524, sec. 4.1), which with many steps and a small batch is
+    seldom; the evaluations that are reported are those of a model that is asked at every step. One evaluation a step.
 
     Args:
       process: the chain.
       model: what says the probabilities of x_0.
-      cached: whether an answer is used again; of a model that is told the time it would be another one.
+      cached_answers: whether an answer is used again; of a model that is told the time it would be another one.
       likeliest_end: whether the step to data takes the likeliest category and draws none, as published.
 
     Raises:
@@ -63,7 +63,7 @@ def unmasking(
     mask, belief = check_mask(process, "unmasking"), as_belief(process, model)
 
     def answer(x: Categories, t: Coefficient, memory: Any) -> tuple[Weights, Any]:
-        if not cached:
+        if not cached_answers:
             return belief(x, batch_time(x, t)).x0, memory
 
         def again(memory: Cache) -> Cache:
@@ -86,7 +86,7 @@ def unmasking(
         return State(x, x, memory)
 
     def init(x: Categories) -> State:
-        if not cached:
+        if not cached_answers:
             return State(x, x)
         shape = jax.eval_shape(lambda x: belief(x, jnp.ones(len(x), float)).x0, x)
         return State(x, x, Cache(jnp.zeros(shape.shape, shape.dtype), jnp.full_like(x, -1), jnp.zeros((), jnp.int32)))

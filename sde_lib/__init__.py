@@ -6,6 +6,10 @@ from typing import Any
 
 from limits import check_known
 from sde_lib.base import AffineSDE, Kernel, Process, expand
+from sde_lib.categorical import CategoricalProcess
+from sde_lib.categorical_prediction import READINGS, BeliefFn, CategoricalFn, CategoricalReading, as_belief
+from sde_lib.categorical_processes import OVER_CATEGORIES
+from sde_lib.categorical_schedules import KEEP_SCHEDULES
 from sde_lib.chain import VARIANCES, ChainTables
 from sde_lib.classifier import LogitsFn, LogProbFn, log_prob_fn, logits_fn
 from sde_lib.discrete import Discrete
@@ -59,6 +63,11 @@ SDES: dict[str, Callable[..., AffineSDE]] = {
     "discrete": _discrete,
     "vdm": learned_vp,
 }
+"""The SDEs by name."""
+
+
+PROCESSES: dict[str, Callable[..., Any]] = {**SDES, **OVER_CATEGORIES}
+"""The noise processes of Gaussians and of categories, by name."""
 
 
 def options_of(name: str, schedule: Any = None) -> dict[str, Any]:
@@ -67,13 +76,31 @@ def options_of(name: str, schedule: Any = None) -> dict[str, Any]:
     Raises:
       ValueError: an unknown name.
     """
-    check_known("sde", name, SDES)
-    parameters = inspect.signature(SDES[name]).parameters
+    check_known("sde", name, PROCESSES)
+    parameters = inspect.signature(PROCESSES[name]).parameters
     options = {option: p.annotation for option, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+    options.pop("categories", None)  # they are those of the data
     chosen = schedule or parameters["schedule"].default if "schedule" in options else None
-    if isinstance(chosen, str) and chosen in SCHEDULES:
-        options |= {option: p.annotation for option, p in inspect.signature(SCHEDULES[chosen]).parameters.items()}
+    schedules: Any = KEEP_SCHEDULES if name in OVER_CATEGORIES else SCHEDULES
+    takes_more = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if isinstance(chosen, str) and chosen in schedules and (takes_more or name not in OVER_CATEGORIES):
+        options |= {option: p.annotation for option, p in inspect.signature(schedules[chosen]).parameters.items()}
     return options
+
+
+def create_categorical(name: str, categories: int = 2, **options: Any) -> CategoricalProcess:
+    """The process over K categories of that name: ``create_categorical("masked", 17, schedule="cosine")``.
+
+    `sde_lib.categorical_processes` says what each takes.
+
+    Raises:
+      ValueError: an unknown name, option or value; the message names the known ones.
+    """
+    check_known("sde of categories", name, OVER_CATEGORIES)
+    known = options_of(name, options.get("schedule"))
+    for option in options:
+        check_known(f"option of sde {name}", option, known)
+    return OVER_CATEGORIES[name](categories=categories, **options)
 
 
 def create(name: str, **options: Any) -> AffineSDE:

@@ -19,7 +19,8 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, Shaped
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from limits import check, share, whole
 from sde_lib.base import Coefficient
@@ -93,6 +94,36 @@ class CategoricalProcess(abc.ABC):
     def num_levels(self) -> int:
         """The levels of a chain; 0 in continuous time."""
         return 0
+
+    def is_cleanest(self, t: Coefficient) -> Bool[Array, "..."]:
+        """Whether t is the first level from data, of a chain."""
+        return jnp.asarray(t) * self.num_levels < 1.5
+
+    def grid(self, steps: int) -> np.ndarray:
+        """The times of a sampler of so many equal steps, from 1 to 0; of a chain some of its levels, and 0.
+
+        Raises:
+          ValueError: more steps than levels.
+        """
+        n = self.num_levels
+        if n and steps > n:
+            raise ValueError(f"sampling.steps is {steps}, and the chain has {n} levels; it must be at most {n}")
+        times = np.linspace(1.0, 0.0, steps + 1)
+        return np.round(times * n) / n if n else times
+
+    def respaced(self, steps: int) -> "CategoricalProcess":
+        """The chain whose levels are those of `grid`, where its steps must be its own; else itself."""
+        return self
+
+    @property
+    def begins_noised(self) -> bool:
+        """Whether x at t_min, in continuous time, is not the data themselves."""
+        return self.t_min > 0.0
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """What of the process is trained with the network: nothing."""
+        return {}
 
     @abc.abstractmethod
     def onto(self, x: Categories, s: Coefficient, t: Coefficient) -> StateWeights:
@@ -243,6 +274,12 @@ class Replacing(CategoricalProcess):
         """`levels`."""
         return self.levels
 
+    @property
+    def begins_noised(self) -> bool:
+        """Whether something is lost at t_min, where it is no chain of levels, whose steps lead to data."""
+        with jax.ensure_compile_time_eval():
+            return not self.levels and float(self.lost(jnp.asarray(self.t_min, float))) > 0.0
+
     def kept(self, t: Coefficient) -> Coefficient:
         """alpha(t), but not 0, so that what is seen unmasked counts as kept however unlikely that is."""
         alpha = jnp.asarray(self.schedule.alpha(jnp.asarray(t, jnp.result_type(t, float))))
@@ -260,7 +297,7 @@ class Replacing(CategoricalProcess):
 
     def prior(self) -> Float[Array, " k"]:
         """pi."""
-        return self.into(jnp.arange(self.states), jnp.dtype(float))
+        return self.into(jnp.arange(self.states), jnp.result_type(float))
 
     def onto(self, x: Categories, s: Coefficient, t: Coefficient) -> StateWeights:
         """alpha(t) / alpha(s) at y = x, and pi(x) times the rest at every y."""

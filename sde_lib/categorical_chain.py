@@ -5,7 +5,7 @@ the ends (Austin et al. 2021, arXiv:2107.03006, App. A.2.3 and A.2.5); so the ma
 distribution is stationary. The columns of one step are gathered from a row of 2 K - 1 numbers. The products Q(0, t)
 have no closed form, since two such matrices do not commute at the ends: they are made once, in float64, as tables
 [n, K, K], and a row of weights is multiplied with the one of its level. That is K multiplications a category, as in the
-published code; `Replacing` has none.
+published code, and 262 MB for 256 categories and 1000 levels; `Replacing` needs neither.
 """
 
 import abc
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from limits import Flag, Maybe, OneOf, Range, check, whole
 from sde_lib.base import Coefficient
@@ -68,6 +68,16 @@ class Stepped(CategoricalProcess, abc.ABC):
         middles = jnp.asarray(0.5 * (times[1:] + times[:-1]), jnp.result_type(t, float))
         return jnp.searchsorted(middles, t, side="right")
 
+    def is_cleanest(self, t: Coefficient) -> Bool[Array, "..."]:
+        """Whether t is the first level."""
+        return self.place(t) <= 1
+
+    def respaced(self, steps: int) -> CategoricalProcess:
+        """So many of its levels, evenly picked."""
+        if steps == self.num_levels:
+            return self
+        return Respaced(self, tuple(round(float(t) * self.num_levels) - 1 for t in self.grid(steps)[-2::-1]))
+
     def gathered(self, rows: np.ndarray, x: Categories, t: Coefficient) -> Weights:
         """The rows [n + 1, K, ...] of the categories x at times t, [b, ..., K]."""
         table, place = jnp.asarray(rows, jnp.result_type(t, float)), self.place(t)
@@ -80,7 +90,8 @@ class Stepped(CategoricalProcess, abc.ABC):
 
     def likelihood(self, x: Categories, t: Coefficient) -> Weights:
         """Columns of Q(0, t)."""
-        return self.gathered(np.swapaxes(self.products, 1, 2), x, t)
+        table, place = jnp.asarray(self.products, jnp.result_type(t, float)), self.place(t)
+        return table[per_example(place, x.ndim), :, x]
 
     def marginal(self, x0: Categories, t: Coefficient) -> StateWeights:
         """Rows of Q(0, t)."""

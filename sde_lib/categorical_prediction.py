@@ -29,6 +29,7 @@ from sde_lib.categorical import (
     per_example,
     picked,
 )
+from sde_lib.prediction import NetworkFn
 
 READINGS = ("posterior", "evidence", "published", "ratios")
 
@@ -83,7 +84,7 @@ class BeliefFn:
             return posterior
         if self.reading == "evidence":
             return evidence
-        cleanest = per_example(t * self.process.num_levels < 1.5, logits.ndim)
+        cleanest = per_example(self.process.is_cleanest(t), logits.ndim)
         said = jax.nn.log_softmax(logits, axis=-1)
         # There also where the step from data has 0, but for a mask of its own, beside which x_0 is seen.
         x0 = jnp.where(cleanest, said if self.process.mask is None else posterior.x0, evidence.x0)
@@ -128,6 +129,21 @@ class BeliefFn:
             return found
         x0 = jnp.pad(jnp.exp(belief.x0), [(0, 0)] * x.ndim + [(0, self.process.states - self.process.categories)])
         return jnp.where(to_data, x0, found)
+
+
+@dataclasses.dataclass(frozen=True)
+class CategoricalReading:
+    """What a network's logits are, and how it is told the noise, as `Parameterization` says it of a score.
+
+    Attributes:
+      reading: a name of `READINGS`.
+    """
+
+    reading: str = "posterior"
+
+    def belief_fn(self, process: CategoricalProcess, network: NetworkFn) -> BeliefFn:
+        """The model that a network (x [b, ...], c_noise [b]) -> logits is; c_noise is 999 t, from 0 to 999."""
+        return BeliefFn(process, lambda x, t: network(x, 999.0 * t), self.reading)
 
 
 def of_posterior(logits: Weights, own: Weights) -> Belief:

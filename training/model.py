@@ -11,6 +11,9 @@ from conditions import Condition, with_end
 from models.functional import Network
 from sde_lib import (
     AffineSDE,
+    BeliefFn,
+    CategoricalProcess,
+    CategoricalReading,
     FeaturesFn,
     LogitsFn,
     NoiseLevels,
@@ -52,7 +55,7 @@ class TrainedModel:
 
     network: Callable[..., Array]
     params: Weights
-    parameterization: Parameterization
+    parameterization: Parameterization | CategoricalReading
     average: Weights | None = None
     target: Weights | None = None
     teacher: PredictFn | None = None
@@ -68,7 +71,13 @@ class TrainedModel:
         With `none` they are those of a network that is told nothing of the examples.
         """
         weights, how = self.params if params is None else params, {"none": True} if none else {}
-        return self.parameterization.predict_fn(process, lambda x, *told: self.network(weights, x, *told, **how))
+        how_read = cast(Parameterization, self.parameterization)
+        return how_read.predict_fn(process, lambda x, *told: self.network(weights, x, *told, **how))
+
+    def belief_fn(self, process: CategoricalProcess) -> BeliefFn:
+        """Return what a network of categories says along a process; one network evaluation a call."""
+        reading = cast(CategoricalReading, self.parameterization)
+        return reading.belief_fn(process, lambda x, *told: self.network(self.params, x, *told))
 
     def logits_fn(self, process: AffineSDE | NoiseLevels) -> LogitsFn:
         """Return what a classifier says of noisy data; one network evaluation a call."""
@@ -85,7 +94,7 @@ class TrainedModel:
 def batch_scores(
     loss: Callable[[TrainedModel, Examples, Any], Scores],
     network: Network,
-    parameterization: Parameterization,
+    parameterization: Parameterization | CategoricalReading,
     encoder: Encoder,
     *,
     parts: int = 1,

@@ -171,7 +171,8 @@ def scores_of(experiment: Experiment, loss: Loss, parts: int, teacher: Teacher |
     if isinstance(loss, AutoencoderLoss):
         return autoencoders.reconstruction_scores(loss, network, encoder)
     told = teacher and teacher.predict_fn
-    return batch_scores(loss, network, experiment.parameterization, encoder, parts=parts, teacher=told)
+    how = experiment.reading if experiment.of_categories else experiment.parameterization
+    return batch_scores(loss, network, how, encoder, parts=parts, teacher=told)
 
 
 def _encoder(experiment: Experiment, loss: Loss) -> Encoder:

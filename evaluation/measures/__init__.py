@@ -11,6 +11,7 @@ from evaluation.measures.accuracy import Accuracy
 from evaluation.measures.base import Measure, kind_of
 from evaluation.measures.bits import Bits
 from evaluation.measures.bound import ContinuousBound
+from evaluation.measures.categorical_bound import CategoricalBound
 from evaluation.measures.chain_bound import ChainBound
 from evaluation.measures.matching import Matching
 from evaluation.measures.reconstruction import Reconstruction
@@ -24,6 +25,7 @@ MEASURES: dict[str, type[Measure]] = {
     "bits": Bits,
     "bound": ContinuousBound,
     "chain_bound": ChainBound,
+    "categorical_bound": CategoricalBound,
     "accuracy": Accuracy,
     "matching": Matching,
     "reconstruction": Reconstruction,
@@ -45,8 +47,14 @@ def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
     unknown = [name for name in config.measures if name not in MEASURES]
     if unknown:
         raise ValueError(f"eval.measures has {unknown[0]!r}; known are {', '.join(MEASURES)}")
-    bound = config.enable_vlb
-    fields = {"bits": config.enable_bpd, "bound": bound, "chain_bound": bound, "accuracy": True, "matching": True}
+    fields = {
+        "bits": config.enable_bpd,
+        "bound": bound,
+        "chain_bound": bound,
+        "categorical_bound": bound,
+        "accuracy": True,
+        "matching": True,
+    }
     fields |= {"reconstruction": True, "reconstruction_fid": bool(config.inception)}
     suited = [name for name, asked in fields.items() if asked and kind in MEASURES[name].kinds]
     found = {name: each for name, each in MEASURES.items() if name in (*suited, *config.measures)}

@@ -159,8 +159,10 @@ class Measure(ABC):
 def kind_of(experiment: Experiment) -> str:
     """The kind of a network: "classifier", "autoencoder", "matcher" of images and texts; or of what denoises.
 
-    That is "chain" where it knows noise levels, else "continuous".
+    That is "chain" where it knows noise levels, "categorical" of categories, else "continuous".
     """
+    if experiment.of_categories:
+        return "categorical"
     if experiment.compresses or experiment.matches:
         return "autoencoder" if experiment.compresses else "matcher"
     return "classifier" if experiment.classifies else "chain" if experiment.num_scales else "continuous"

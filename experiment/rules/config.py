@@ -1,5 +1,7 @@
 """The rules of a config by itself, and of the modes that it is for: its fields must not contradict each other."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 import sde_lib
@@ -8,7 +10,7 @@ from experiment import ranges
 from experiment.experiment import options_of
 from experiment.rules.base import Broken, check
 from limits import SEED
-from models import AUTOENCODERS, CLASSIFIERS, DISCRIMINATORS, MATCHERS, MODELS, TEXT_ENCODERS
+from models import AUTOENCODERS, CATEGORICAL, CLASSIFIERS, DISCRIMINATORS, MATCHERS, MODELS, TEXT_ENCODERS
 from sde_lib.parameterization import BLIND_TO_NOISE
 from sde_lib.prediction import begins_in_noise
 
@@ -64,6 +66,7 @@ def of_config(config: ConfigDict) -> Broken:
             f"data.codec is {config.data.codec!r}, and {model.name} is an autoencoder, which takes images as they are "
             f"stored; set it to {' or '.join(CODECS)}"
         )
+    yield from _of_categories(config)
     yield from _of_reader(config)
     for bound in ("sigma_min", "sigma_max"):
         if model.get(bound) is not None and bound in config.sde and model[bound] != config.sde[bound]:
@@ -103,8 +106,22 @@ def of_config(config: ConfigDict) -> Broken:
         )
 
 
-def of_noise(config: ConfigDict, sde: sde_lib.AffineSDE) -> Broken:
+def _of_categories(config: ConfigDict) -> Broken:
+    """The rules of a process and a network of which one or the other is of categories."""
+    network, process = config.model.name in CATEGORICAL, config.sde.name in sde_lib.OVER_CATEGORIES
+    if network != process and config.model.name in MODELS:
+        yield (
+            f"sde.name is {config.sde.name!r}, and model.name {config.model.name!r}: networks of categories, which are "
+            f"{', '.join(CATEGORICAL)}, go with sde.name {', '.join(sde_lib.OVER_CATEGORIES)}, and only they do"
+        )
+    if process and not config.training.continuous:
+        yield "training.continuous is False, which is of Gaussian chains; set it to True (d3pm has sde.n levels)"
+
+
+def of_noise(config: ConfigDict, sde: Any) -> Broken:
     """The rules of a config and its noise process."""
+    if config.sde.name in sde_lib.OVER_CATEGORIES:
+        return
     if sde.num_levels and begins_in_noise(sde) and config.model.prediction in BLIND_TO_NOISE:
         yield (
             f"model.prediction is {config.model.prediction!r}, and the last level of the chain has no signal "
@@ -162,6 +179,11 @@ def of_images(config: ConfigDict, mode: str) -> Broken:
             f"sampling.upsampler is {config.sampling.upsampler!r}, which paints at full size what edit.task 'inpaint' "
             f"has painted in a picture from a file, and edit.task is {config.edit.task!r} and edit.image "
             f"{config.edit.image!r}; take that task and name a picture, or leave it ''"
+        )
+    if config.model.name in CATEGORICAL and mode in ("edit", "compare", "reproduce", "export"):
+        yield (
+            f"--mode={mode} is of networks that say a score, and model.name is {config.model.name!r}, of categories; "
+            "--mode=train, sample and evaluate are for it"
         )
     if config.model.name in AUTOENCODERS and mode in NO_SAMPLES:
         yield (

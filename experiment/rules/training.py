@@ -69,6 +69,12 @@ def of_loss(experiment: Experiment, loss: Any) -> Broken:
     """The rules of a training's loss (`training.losses.base.Loss`): network and data must be what it trains."""
     model, training, data = experiment.config.model, experiment.config.training, experiment.config.data
     name = f"training.loss is {training.loss!r}"
+    if loss.of_categories != experiment.of_categories:
+        kind = "of categories" if experiment.of_categories else "of no categories"
+        yield (
+            f"{name}, and model.name {model.name!r} is {kind}; for these are 'categorical', 'score_entropy' and "
+            "'discrete_flow', and for others none of them"
+        )
     if loss.needs_teacher and not training.teacher:
         yield f"{name}, which learns from a teacher; give training.teacher the folder of a run"
     if training.teacher and not (loss.takes_teacher or loss.needs_pairs):

@@ -10,6 +10,7 @@ from autoencoders import Categories
 from configs import default
 from experiment import build, written
 from experiment.pictures import save_decoded
+from models import CATEGORICAL
 
 
 def config_of(dataset: str, name: str, codec: str = "categories", **model) -> ConfigDict:
@@ -19,6 +20,9 @@ def config_of(dataset: str, name: str, codec: str = "categories", **model) -> Co
         if dataset == "digits":
             config.data.update(image_size=8, num_channels=1)
         config.model.update(name=name, **model)
+        if name in CATEGORICAL:
+            config.sde = ConfigDict({"name": "masked"})
+            config.sampling.method, config.eval.samplers = "unmasking", ("unmasking",)
     return config
 
 

@@ -83,6 +83,8 @@ ALLOWED = {
         "training.ect_b": "r is t times one factor",
         "training.doubling_steps": "there is one stage",
         "training.vlb_weight": "the bound trains nothing",
+        "training.cross_entropy_weight": "the bound alone trains",
+        "training.log_eps": "the logarithms are exact",
         "training.tangent_warmup": "the tangent is whole from the first step on",
         "training.bound_steps": "it is continuous time",
         "training.label_dropout": "every example's class is told",
@@ -108,6 +110,9 @@ ALLOWED = {
         "sampling.eta": "ddim is deterministic",
         "sampling.diffusion_scale": "the sampler follows the flow",
         "sampling.s_churn": "no noise is added",
+        "sampling.log_eps": "the logarithms are exact",
+        "sampling.flow_churn": "nothing is exchanged",
+        "sampling.choice_temperature": "the likeliest draws stay",
         "sampling.s_min": "noise is added down to data",
         "sampling.s_max": "noise is added nowhere",
         "sampling.s_noise": "the added noise is 0",
@@ -135,6 +140,7 @@ ALLOWED = {
     "infinite": {
         "sampling.s_max": "noise is added up to the noisiest level",
         "sampling.guidance_high": "guidance acts up to the noisiest level",
+        "sampling.choice_temperature": "the order is random",
     },
 }
 """What some numbers may be, and why; a fraction is allowed wherever the default is a float."""

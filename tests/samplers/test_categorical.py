@@ -61,11 +61,11 @@ CASES: dict[str, tuple[CategoricalProcess, Stepper, int, float]] = {
     "tau-leaping, masked": (MASKED, tau_leaping(MASKED, denoiser(MASKED)), 128, 0.006),
     "tau-leaping, uniform": (UNIFORM, tau_leaping(UNIFORM, denoiser(UNIFORM)), 256, 0.008),
     "unmasking": (MASKED, unmasking(MASKED, denoiser(MASKED)), 128, 0.004),
-    "unmasking, cached": (MASKED, unmasking(MASKED, timeless, cached=True), 128, 0.004),
+    "unmasking, cached": (MASKED, unmasking(MASKED, timeless, cached_answers=True), 128, 0.004),
     "maskgit, any order": (MASKED, maskgit(MASKED, denoiser(MASKED), choice_temperature=math.inf), 2, 0.0),
     "discrete flow, masked": (MASKED, discrete_flow(MASKED, denoiser(MASKED)), 128, 0.006),
     "discrete flow, uniform": (UNIFORM, discrete_flow(UNIFORM, denoiser(UNIFORM)), 256, 0.008),
-    "discrete flow, churned": (MASKED, discrete_flow(MASKED, denoiser(MASKED), churn=1.0), 256, 0.008),
+    "discrete flow, churned": (MASKED, discrete_flow(MASKED, denoiser(MASKED), flow_churn=1.0), 256, 0.008),
     "corrected": (
         UNIFORM,
         predictor_corrector(tau_leaping(UNIFORM, denoiser(UNIFORM)), jump_corrector(UNIFORM, denoiser(UNIFORM))),
@@ -148,7 +148,7 @@ def test_guidance_multiplies_probabilities() -> None:
 
 @pytest.mark.slow
 def test_a_cached_model_is_asked_only_when_something_changed() -> None:
-    stepper = unmasking(MASKED, denoiser(MASKED), cached=True)
+    stepper = unmasking(MASKED, denoiser(MASKED), cached_answers=True)
     times, state = np.linspace(1.0, 0.0, 65), stepper.init(jnp.full((1, 2), 3, jnp.int32))
     changes = 1  # the first answer
     step = jax.jit(stepper.step)

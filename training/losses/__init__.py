@@ -11,9 +11,10 @@ from typing import Any
 
 from experiment.ranges import of_section
 from limits import arguments, check_known, declared
-from sde_lib import NoiseLevels
+from sde_lib import CategoricalProcess, NoiseLevels
 from training.losses.autoencoder import AutoencoderLoss
 from training.losses.base import GreyLevels, Loss, Process
+from training.losses.categorical import CategoricalBound, DiscreteFlow, ScoreEntropy
 from training.losses.consistency import Consistency
 from training.losses.continuous_consistency import ContinuousConsistency
 from training.losses.contrastive import Contrastive
@@ -43,15 +44,18 @@ LOSSES: dict[str, type[Loss]] = {
     "cross_entropy": CrossEntropy,
     "contrastive": Contrastive,
     "autoencoder": AutoencoderLoss,
+    "categorical": CategoricalBound,
+    "score_entropy": ScoreEntropy,
+    "discrete_flow": DiscreteFlow,
 }
 
 
-def create(name: str, process: Process, grey_levels: GreyLevels = None, **options: Any) -> Loss:
+def create(name: str, process: Process | CategoricalProcess, grey_levels: GreyLevels = None, **options: Any) -> Loss:
     """Return the loss of that name: ``create("simple", VP(), weight="edm", P_mean=-1.2)``.
 
     Args:
       name: a name of `LOSSES`.
-      process: what noises the data: an SDE, or its `NoiseLevels` in discrete training.
+      process: what noises the data: an SDE, or its `NoiseLevels` in discrete training, or a chain over categories.
       grey_levels: the centres of all grey levels in x, where data are grey levels; None where they are continuous.
       options: options of the loss. One of another loss must have its default there, so that a whole section of a
         config can be given.
@@ -83,10 +87,13 @@ def create(name: str, process: Process, grey_levels: GreyLevels = None, **option
         )
 
     given = SimpleNamespace(**{option: default for option, (_, _, default) in known.items()} | options)
-    return kind(process, grey_levels, **arguments(kind, given))
+    noising: Any = process  # each loss says of which kind it must be
+    return kind(noising, grey_levels, **arguments(kind, given))
 
 
-def of_config(section: Mapping[str, Any], process: Process, grey_levels: GreyLevels = None) -> Loss:
+def of_config(
+    section: Mapping[str, Any], process: Process | CategoricalProcess, grey_levels: GreyLevels = None
+) -> Loss:
     """Return the loss that ``config.training`` names.
 
     Its options are the fields of the section by their own names; the other fields that every config has are the

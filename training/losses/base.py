@@ -30,7 +30,8 @@ class Loss(abc.ABC):
     state is the same on every device, and no loss has to know of devices.
 
     Attributes:
-      process: what noises the data: an SDE, or its `NoiseLevels` in discrete training.
+      process: what noises the data: an SDE, or its `NoiseLevels` in discrete training; of a loss `of_categories` a
+        `sde_lib.CategoricalProcess`.
       grey_levels: the centres of all grey levels in x, where data are grey levels; None where they are continuous.
 
     Raises:
@@ -66,6 +67,8 @@ class Loss(abc.ABC):
     """Whether the network is an autoencoder, which no other loss trains."""
     compares: ClassVar[bool] = False
     """Whether it compares the examples of a batch with each other, so that a batch cannot be cut into micro-batches."""
+    of_categories: ClassVar[bool] = False
+    """Whether it is of a process over categories, and of a network that gives their probabilities."""
     needs_grey_levels: ClassVar[bool] = False
     """Whether grey levels must come as they are, without uniform dequantisation."""
     ignores: ClassVar[tuple[str, ...]] = ()

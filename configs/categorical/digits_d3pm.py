@@ -1,0 +1,25 @@
+"""The digits as 17 ordered categories: D3PM with the discretised Gaussian, its hybrid loss (Austin et al. 2021).
+
+Commands: python main.py --mode=train --config=configs/categorical/digits_d3pm.py --workdir=runs/digits_d3pm
+          python main.py --mode=evaluate --workdir=runs/digits_d3pm
+Hardware: two CPU cores.
+Expected: not measured yet at this length.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.categorical import digits_masked
+
+
+def get_config() -> ConfigDict:
+    config = digits_masked.get_config()
+    with config.unlocked():
+        config.sde = ConfigDict({"name": "d3pm", "kernel": "gaussian", "n": 200, "beta_min": 1e-3, "beta_max": 0.1})
+    config.model.head = "logistic"
+    config.model.reading = "evidence"  # D3PM's product of what x says and what the network does
+    config.training.cross_entropy_weight = 0.001
+    config.sampling.method = "categorical_ancestral"
+    config.sampling.steps = 200
+    config.eval.vlb_times = 200
+    config.eval.samplers = ("categorical_ancestral",)
+    return config

@@ -1,0 +1,43 @@
+"""Python's own English, character by character, by masks: MDLM's bound and transformer (Sahoo et al. 2024), small.
+
+Commands: python main.py --mode=train --config=configs/categorical/pydoc_masked.py --workdir=runs/pydoc
+          python main.py --mode=sample --workdir=runs/pydoc
+Hardware: two CPU cores.
+Expected: not measured yet at this length.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.data.dataset, config.data.codec = "pydoc_topics", "categories"
+    with config.unlocked():
+        config.sde = ConfigDict({"name": "masked", "schedule": "linear"})
+        config.data.length = 128
+    default.with_network(config, "sequence_transformer", width=192, depth=6, num_heads=6, told_noise=False, dropout=0.0)
+    config.model.ema_rate = 0.998
+    config.training.loss = "categorical"
+    config.training.batch_size = 32
+    config.training.stratified = True
+    config.training.n_iters = 4000
+    config.training.eval_freq = 1000
+    config.training.snapshot_freq = 2000
+    config.training.snapshot_freq_for_preemption = 200
+    config.optim.optimizer = "AdamW"
+    config.optim.weight_decay = 0.01
+    config.optim.lr = 1e-3
+    config.optim.warmup = 200
+    config.optim.decay_steps = 4000
+    config.sampling.method = "unmasking"
+    config.sampling.steps = 128
+    config.sampling.cached_answers = True  # the network is not told the time
+    config.eval.enable_bpd = False
+    config.eval.enable_vlb = True
+    config.eval.vlb_times = 16
+    config.eval.num_samples = 64
+    config.eval.batch_size = 64
+    config.eval.samplers = ("unmasking",)
+    return config
