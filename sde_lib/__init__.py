@@ -113,6 +113,7 @@ def create(name: str, **options: Any) -> AffineSDE:
     Raises:
       ValueError: an unknown name, option or value; the message names the known ones.
     """
+    check_known("sde", name, SDES)
     known, schedule = options_of(name, options.get("schedule")), options.get("schedule", "linear")
     if not isinstance(schedule, str):
         check_known("sde.schedule", schedule, SCHEDULES)

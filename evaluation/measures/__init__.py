@@ -47,14 +47,8 @@ def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
     unknown = [name for name in config.measures if name not in MEASURES]
     if unknown:
         raise ValueError(f"eval.measures has {unknown[0]!r}; known are {', '.join(MEASURES)}")
-    fields = {
-        "bits": config.enable_bpd,
-        "bound": bound,
-        "chain_bound": bound,
-        "categorical_bound": bound,
-        "accuracy": True,
-        "matching": True,
-    }
+    fields = {"bits": config.enable_bpd, "accuracy": True, "matching": True}
+    fields |= dict.fromkeys(("bound", "chain_bound", "categorical_bound"), config.enable_vlb)
     fields |= {"reconstruction": True, "reconstruction_fid": bool(config.inception)}
     suited = [name for name, asked in fields.items() if asked and kind in MEASURES[name].kinds]
     found = {name: each for name, each in MEASURES.items() if name in (*suited, *config.measures)}

@@ -60,7 +60,7 @@ class ContinuousBound(Measure):
     @classmethod
     def rows(cls, part: dict[str, Any]) -> list[str]:
         """The section "Variational bound" of a part that is this bound's."""
-        if "diffusion" not in part:
+        if "log_snr" not in part:
             return []
         return [
             *bits_rows("Variational bound", part, "diffusion", "prior", "reconstruction"),

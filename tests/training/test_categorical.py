@@ -65,18 +65,6 @@ def test_the_mean_loss_is_the_likelihood(case: str) -> None:
     assert abs((found - exact).mean()) < 4.5 * error + 5e-3, ((found - exact).mean(), error)
 
 
-@pytest.mark.slow
-def test_better_times_have_less_variance() -> None:
-    process = Replacing(3, Linear(), absorbing=3, t_min=1e-3)
-    plain, important = (scores(losses.create("categorical", process, importance_sampling=i))[0] for i in (False, True))
-    assert important.var() < plain.var()
-    means = [
-        [scores(losses.create("categorical", process, stratified=stratified), seed)[0].mean() for seed in range(8)]
-        for stratified in (False, True)
-    ]
-    assert np.var(means[1]) < np.var(means[0])
-
-
 def test_hybrid_adds_the_cross_entropy() -> None:
     process = Replacing(3, TableKeep(JSD), absorbing=3, levels=8)
     x0 = jnp.zeros((64, 1), jnp.int32)

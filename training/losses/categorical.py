@@ -119,6 +119,11 @@ class CategoricalBound(OverCategories):
             raise ValueError(
                 "training.importance_sampling is of continuous time, and the bound of steps; set it to False"
             )
+        if not self.levels and (self.cross_entropy_weight or self.log_eps):
+            raise ValueError(
+                f"training.cross_entropy_weight is {self.cross_entropy_weight} and training.log_eps {self.log_eps}, of "
+                "a bound of steps, and this one is in continuous time; set both to 0, or training.bound_steps"
+            )
 
     @property
     def levels(self) -> int:
