@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, Num
 
 Condition = dict[str, Array]
 """What a network is told of each example: arrays [b, ...] by name, of which a network names those that it takes."""
@@ -38,7 +38,7 @@ class Conditioner(abc.ABC):
     def encode(self, batch: Mapping[str, Any], keys: Key[Array, " b"] | None = None) -> Condition:
         """The condition of records, arrays [b, ...] by name; one that is random draws example i's from keys[i]."""
 
-    def make(self, x0: Float[Array, "b *d"]) -> dict[str, Array]:
+    def make(self, x0: Num[Array, "b *d"]) -> dict[str, Array]:
         """The `made_fields` of examples of these data, as the model sees them."""
         return {}
 

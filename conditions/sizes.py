@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key, Num
 
 from conditions.base import Condition, Conditioner
 
@@ -31,7 +31,7 @@ class Sizes(Conditioner):
     fields = ("size",)
     made_fields = ("size",)
 
-    def make(self, x0: Float[Array, "b *d"]) -> dict[str, Array]:
+    def make(self, x0: Num[Array, "b *d"]) -> dict[str, Array]:
         """The same six numbers for each example."""
         return {"size": jnp.tile(jnp.asarray(self.numbers, jnp.float32), (len(x0), 1))}
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key, Num
 
 from conditions.base import Condition, Conditioner
 
@@ -25,7 +25,7 @@ class Together(Conditioner):
         """The fields that any part makes."""
         return tuple(dict.fromkeys(name for part in self.parts for name in part.made_fields))
 
-    def make(self, x0: Float[Array, "b *d"]) -> dict[str, Array]:
+    def make(self, x0: Num[Array, "b *d"]) -> dict[str, Array]:
         """The fields that every part makes."""
         return {name: field for part in self.parts for name, field in part.make(x0).items()}
 

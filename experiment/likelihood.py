@@ -15,7 +15,12 @@ from sde_lib.bound import dequantized
 
 
 def check(experiment: Experiment) -> None:
-    """Refuse, with a ValueError, a consistency model: its flow is not known, and bits of it would mean nothing."""
+    """Refuse, with a ValueError, a model whose flow is not known: a consistency model, and one of categories."""
+    if experiment.of_categories:
+        raise ValueError(
+            f"model.name is {experiment.config.model.name!r}, of categories, which have no flow whose likelihood could "
+            "be computed; set eval.enable_bpd to False and eval.enable_vlb to True, which measures their bound"
+        )
     if experiment.is_consistency_model:
         raise ValueError(
             f"training.loss is {experiment.config.training.loss!r} and model.preconditioning "

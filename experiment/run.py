@@ -67,8 +67,21 @@ class Run:
         return self.experiment.process(self.variables)
 
     @functools.cached_property
+    def belief(self) -> sde_lib.BeliefFn:
+        """(x [b, ...], t [b]) -> `Belief` of a model of categories, told nothing else; one network evaluation.
+
+        Samplers over categories take it (`samplers.create_categorical`), and `samplers.infilled` completes by it.
+        """
+        experiment, network = self.experiment, self.experiment.network
+        apply = network_jit(lambda variables, x, label: network.apply(variables, x, label), network.dtype)
+        process: Any = experiment.sde
+        return experiment.reading.belief_fn(process, functools.partial(apply, self.variables))
+
+    @functools.cached_property
     def prediction(self) -> sde_lib.PredictFn:
         """(x [b, ...], t [b]) -> `Prediction`, compiled; one network evaluation, without guidance and threshold.
+
+        It is of a score; a model of categories has `belief`.
 
         A network that is told where a jump ends takes s [b] too: ``sde_lib.jump_fn(run.sde, run.prediction)`` jumps.
         One of classes is told ``sampling.label`` where that names one, and else no class; one of texts the text of

@@ -25,11 +25,11 @@ MEASURES: dict[str, type[Measure]] = {
     "bits": Bits,
     "bound": ContinuousBound,
     "chain_bound": ChainBound,
-    "categorical_bound": CategoricalBound,
     "accuracy": Accuracy,
     "matching": Matching,
     "reconstruction": Reconstruction,
     "reconstruction_fid": ReconstructionFID,
+    "categorical_bound": CategoricalBound,
 }
 
 
