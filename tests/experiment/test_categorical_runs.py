@@ -3,12 +3,20 @@
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import samplers
 from configs.categorical import digits_d3pm, digits_masked, pydoc_masked
-from experiment import build
+from data.source import take
+from evaluation import measures
+from experiment import build, fields
+from experiment.sampling import sampler
+from sde_lib.bound import Bound
 from tests.experiment.command import call
+from training import preparation
 
 CONFIGS = {"digits_masked": digits_masked, "digits_d3pm": digits_d3pm, "pydoc_masked": pydoc_masked}
 UNET = ("--config.model.nf=4", "--config.model.ch_mult=(1,)", "--config.model.attn_resolutions=()")
@@ -53,6 +61,31 @@ def test_trained_sampled_and_evaluated(name: str, tmp_path: Path, capsys: pytest
     assert np.isfinite(bound["mean"]) and bound["unit"] == ("bits/character" if name == "pydoc_masked" else "bits/dim")
     line = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     assert any("loss" in key for key in line)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_training_sampling_and_measuring_fit_together(name: str) -> None:
+    """Shapes and types alone, which costs no compiling: what each config trains, draws and measures."""
+    config = CONFIGS[name].get_config()
+    changes = [flag.removeprefix("--config.").split("=", 1) for flag in (*TINY[name], *SHORT)]
+    experiment = build(fields.override(config, [(field, text) for field, text in changes]))
+    variables, key = experiment.network.abstract(), jax.random.key(0)
+    examples = take(experiment.encoded.test, np.arange(8))
+    batch = {field: jnp.asarray(examples[field]) for field in experiment.batch_fields}
+    scores = preparation.scores_of(experiment, preparation.loss_of(experiment), 1)
+    found = jax.eval_shape(lambda variables: scores(variables, batch, key, True), variables)
+    assert found["loss"].shape == (8,)
+    for method in config.eval.samplers:
+        drawn = jax.eval_shape(
+            lambda variables, method=method: samplers.draw(
+                sampler(experiment, variables, method), experiment.sde, key, (8, *experiment.codec.shape)
+            ),
+            variables,
+        )
+        assert drawn.x.dtype == jnp.int32 and drawn.x.shape == (8, *experiment.codec.shape)
+    (measure,) = measures.create(experiment)
+    columns = jax.eval_shape(lambda variables: measure.compute(variables, batch, jax.random.split(key, 8)), variables)
+    assert {column: array.shape for column, array in columns.items()} == dict.fromkeys(Bound._fields, (8,))
 
 
 @pytest.mark.parametrize(
