@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     config.data.dataset, config.data.codec = "pydoc_topics", "categories"
     with config.unlocked():
         config.sde = ConfigDict({"name": "masked", "schedule": "linear"})
-        config.data.length = 128
+        config.data.update(length=128, stride=1)  # a chunk begins at every place, of which a short text has few
     default.with_network(config, "sequence_transformer", width=192, depth=6, num_heads=6, told_noise=False, dropout=0.0)
     config.model.ema_rate = 0.998
     config.training.loss = "categorical"

@@ -56,7 +56,7 @@ def test_a_pair_of_features_is_turned_by_its_place():
     np.testing.assert_allclose(at_one, [-np.sin(1), np.cos(1)], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", CATEGORICAL)
+@pytest.mark.parametrize("name", [pytest.param("categorical_unet", marks=pytest.mark.slow), "sequence_transformer"])
 def test_a_new_network_says_what_its_head_begins_at(name):
     made = network(name, masked=True)
     x, variables = drawn(name, 2, K + 1), made.init(jax.random.key(1))
