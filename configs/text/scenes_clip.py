@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     text = {"text_width": 64, "text_layers": 2, "text_heads": 4, "activation": "gelu"}
     told = {"noise_label": "t999", "num_scales": 1000}
     default.with_network(config, "clip", **texts, **image, **text, **told, projection_dim=64)
-    config.training.loss = "contrastive"
+    config.training.loss, config.training.weight = "contrastive", "uniform"
     config.training.batch_size = 128
     config.training.n_iters = config.optim.decay_steps = 2000
     config.training.snapshot_freq = 1000

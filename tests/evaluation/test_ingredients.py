@@ -74,7 +74,7 @@ class Case:
         )
         source = Source("levels", Arrays(train), Arrays(test), shape=SHAPE, levels=LEVELS, num_classes=2)
         network = Network.create("mlp", shape=SHAPE, width=4, depth=1)
-        codec = GreyLevels(LEVELS, centered=True, dequantization="none")
+        codec = GreyLevels(LEVELS, centered=True, dequantization="none", shape=SHAPE)
         self.experiment = Experiment(config, sde_lib.create("vp"), source, codec, network, Settings(**settings))
         self.variables = {
             "params": {"a": np.arange(6.0).reshape(2, 3), "b": np.ones((2, 3))},
@@ -498,7 +498,7 @@ def test_a_further_run_of_a_comparison_is_drawn_anew_alone(tmp_path: Path, monke
         ("weights", lambda: _one_weight(other), further),
         ("model", lambda: other.configure("model", prediction="v"), further),
         ("process", lambda: other.replace(sde=sde_lib.create("vp", beta_max=10.0)), further),
-        ("codec", lambda: other.replace(codec=GreyLevels(LEVELS, centered=False, dequantization="none")), further),
+        ("codec", lambda: other.replace(codec=GreyLevels(LEVELS, False, "none", SHAPE)), further),
         ("settings", lambda: other.replace(settings=Settings(threshold="clip")), further),
         ("tolerance of no entry", lambda: other.replace(settings=Settings(threshold="clip", rtol=1e-3)), set()),
         ("option of one entry", lambda: other.replace(settings=Settings(threshold="clip", eta=0.5)), {"1 ddim"}),

@@ -282,14 +282,14 @@ def test_modes_draw_in_stages_and_keep_what_was_drawn(runs, capsys: pytest.Captu
     folder = runs["base"] / "samples"
     main.run("sample", alone, str(runs["base"]))
     main.run("sample", both, str(runs["base"]))
-    small, large = (np.load(folder / f"ddim_step_1_seed_0_guidance_2{end}.npz") for end in ("", "_upsampled"))
+    small, large = (np.load(folder / f"ddim_step_1_seed_0_guidance_3{end}.npz") for end in ("", "_upsampled"))
     np.testing.assert_array_equal(large["small"], small["samples"])
     assert large["samples"].shape == (100, 32, 32, 3) and large["latents"].shape == (100, 32, 32, 3)
     assert large["small_latents"].shape == (100, 16, 16, 3) and list(large["texts"]) == [PROMPT] * 100
     draw = load(runs["upsampler"], {"eval.batch_size": 50}, sampling={"prompt": PROMPT}).sampler()
     told = np.float32(large["small"] / 127.5 - 1.0)
     np.testing.assert_array_equal(draw(key_of_next(jax.random.key(0)), 100, low_res=told).x, large["samples"])
-    picture = Image.open(folder / "ddim_step_1_seed_0_guidance_2_upsampled.png")
+    picture = Image.open(folder / "ddim_step_1_seed_0_guidance_3_upsampled.png")
     assert picture.text["upsampler"] == str(runs["upsampler"]) and picture.text["upsampler_method"] == "euler"
     assert picture.size[0] >= 10 * 34 and str(large["upsampler_evaluations"]) == "3"
     main.run("evaluate", both, str(runs["base"]))
