@@ -16,6 +16,7 @@ from configs.text import scenes_clip as text_scenes_clip
 from configs.vp import digits, digits_classes, digits_classifier, photo_patches_16, photos_64
 from experiment.build import build
 from experiment.workdir import Workdir
+from models import options_of
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
@@ -58,7 +59,8 @@ def execute(notebook: Any, **runs: Path) -> str:
 def tiny_run(path: Path, config: ConfigDict, **options: Any) -> None:
     """A run as training leaves it: a config and a checkpoint, here of a tiny network and untrained weights."""
     with config.unlocked():
-        config.model.update({"nf": 8, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()} | options)
+        if "nf" in options_of(config.model.name):
+            config.model.update({"nf": 8, "ch_mult": (1,), "num_res_blocks": 1, "attn_resolutions": ()} | options)
         if "head_channels" in config.model:
             config.model.head_channels = 8
         config.sampling.update(steps=2, flow_steps=2, evaluations=8, rtol=0.1, atol=0.1)
@@ -70,7 +72,7 @@ def tiny_run(path: Path, config: ConfigDict, **options: Any) -> None:
 
 
 def test_there_are_notebooks() -> None:
-    assert NAMES == ["explore_latents", "explore_maps", "explore_samplers", "steer_digits"]
+    assert NAMES == ["explore_latents", "explore_maps", "explore_samplers", "explore_text", "steer_digits"]
 
 
 @pytest.mark.parametrize("name", NAMES)
