@@ -198,14 +198,15 @@ def looks(pictures, texts, t):
     """The attention [n, h, w, tokens] from the places of the finest grid that attends to the words of the texts."""
     seen, attend = [], attention.attend
 
-    def watched(query, key, value):
+    def watched(query, key, value, **options):
         logits = jnp.einsum("bnhw,bmhw->bhnm", query, key) * query.shape[-1] ** -0.5
         seen.append(np.asarray(jax.nn.softmax(logits)[..., : key.shape[1] - query.shape[1]].mean(1)))
-        return attend(query, key, value)
+        return attend(query, key, value, **options)
 
     of_run, time = run.experiment, jnp.full(len(pictures), t)
     x = of_run.codec.encode(pictures)
-    noised = run.sde.noise(jax.random.key(1), x, time)
+    mean, deviation = run.sde.marginal(x, time)
+    noised = mean + deviation[:, None, None, None] * jax.random.normal(jax.random.key(1), x.shape)
     attention.attend = watched
     try:
         of_run.predict_fn(run.variables, condition=of_run.condition(of_run.reader.read(texts)))(noised, time)
