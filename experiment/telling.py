@@ -75,9 +75,10 @@ class Telling(abc.ABC):
 
     @property
     def _size(self) -> tuple[int, ...]:
-        """The six numbers of the pictures (`conditions.Sizes`); zeros where examples are none."""
+        """The six numbers of the pictures (`conditions.Sizes`); zeros where examples are none, or of no known shape."""
         pictures = self.codec.pictures
-        return of_picture(*pictures.shape[:2]) if MODALITIES[pictures.modality].is_picture else (0,) * 6
+        known = MODALITIES[pictures.modality].is_picture and len(pictures.shape) > 1
+        return of_picture(*pictures.shape[:2]) if known else (0,) * 6
 
     def told(
         self, first: int, count: int, *, given: Collection[str] = (), said: Sequence[str] | None = None

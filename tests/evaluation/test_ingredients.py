@@ -372,6 +372,11 @@ OPTIONS: dict[str, tuple[dict[str, Any], Any]] = {  # a setting under which the 
     "guidance_low": (GUIDED, 0.1),
     "guidance_high": (GUIDED, 5.0),
     "guidance_rescale": (GUIDED, 0.5),
+    "likeliest_end": ({"method": "categorical_ancestral"}, True),
+    "log_eps": ({"method": "categorical_ancestral"}, 1e-6),
+    "flow_churn": ({"method": "discrete_flow"}, 1.0),
+    "cached_answers": ({"method": "unmasking"}, True),
+    "choice_temperature": ({"method": "maskgit"}, 2.0),
 }
 
 

@@ -158,7 +158,7 @@ def test_what_does_not_go_with_latents_is_refused(codec: Path, changes: dict, me
 def test_a_codec_is_an_autoencoder(codec: Path, tmp_path: Path) -> None:
     diffusion = latent_config(codec)
     Workdir(tmp_path).begin(diffusion)
-    with pytest.raises(ValueError, match=r"whose network is 'ncsnpp'; it must be levels, or the folder"):
+    with pytest.raises(ValueError, match=r"whose network is 'ncsnpp'; it must be levels or categories, or the folder"):
         build(latent_config(tmp_path))
 
 

@@ -276,6 +276,7 @@ CONSTRUCTORS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
             tuple(option for option in declared(kind) if f"training.{option}" in NUMBERS),
         )
         for name, kind in losses.LOSSES.items()
+        if any(f"training.{option}" in NUMBERS for option in declared(kind))
     },
     "measurement": (partial(inverse.mask, np.ones(2, bool)), ("noise",)),
     "downsample": (inverse.downsample, ("factor",)),
