@@ -1,6 +1,5 @@
 """A folder, or a zip file, of image files."""
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from tqdm import tqdm
 from data import labels
 from data.archive import of_archive
 from data.captions import of_listing as of_captions
+from data.files import share_of
 from data.fingerprint import Openable, of_facts, of_files
 from data.images import check_image, load_image
 from data.listing import Listing, of_folder
@@ -53,7 +53,7 @@ def folder(
     test_listing = _listing(Path(test_path), captions) if test_path else listing
     train, test = list(listing.pictures), list(test_listing.pictures) if test_path else []
     if not test_path and test_fraction > 0:
-        held_out = {name for name in train if _hash(name) < test_fraction}
+        held_out = {name for name in train if share_of(name) < test_fraction}
         train, test = [name for name in train if name not in held_out], [name for name in train if name in held_out]
         if not train or not test:
             raise ValueError(
@@ -156,11 +156,6 @@ def _classes(
 def _content(file: Openable) -> Path | bytes:
     """What a picture is decoded from: a file on the disk, of which the decoder reads what it needs, or bytes."""
     return file if isinstance(file, Path) else file.open("rb").read()
-
-
-def _hash(name: str) -> float:
-    """A number in [0, 1) that depends on `name` alone."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6]) / 2**48
 
 
 def _damage(file: Openable, channels: int) -> str | None:

@@ -110,7 +110,7 @@ def _grams(symbols: Symbols, n: int, size: int) -> Int[np.ndarray, "*b m"]:
 
 
 def _discounts(counts: Int[np.ndarray, " g"]) -> Float[np.ndarray, "4"]:
-    """Those of eq. 26; where a count of 1, 2 or 3 never occurs, as in short texts, one for all (Ney et al. 1994)."""
+    """The discounts are those of eq. 26, or one for all where a count of 1, 2 or 3 never occurs (Ney et al. 1994)."""
     n1, n2, n3, n4 = ((counts == j).sum() for j in range(1, 5))
     one = n1 / (n1 + 2 * n2) if n1 and n2 else 0.5
     each = [one] * 3

@@ -75,8 +75,9 @@ MATCHERS = ("clip",)
 """Those that say how well images and texts fit: a logit for each image and each text."""
 
 CATEGORICAL = ("categorical_unet", "sequence_transformer")
-"""Those of categories: x is int32 [b, ...], and the answer the logits [b, ..., K] of K categories. With the option
-`masked` they read one more, the mask, whose number is K."""
+"""These are networks of categories: x is int32 [b, ...], and the answer the logits [b, ..., K] of K categories.
+
+With the option `masked` they read one more, the mask, whose number is K."""
 
 
 def modalities_of(name: str) -> tuple[str, ...] | None:

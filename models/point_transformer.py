@@ -5,23 +5,20 @@ so that the network is equivariant: points in another order have the same output
 arXiv:1810.00825). A model that begins in independent noise then gives every order of a set the same density.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, Num
 
-from models.adaptive_block import AdaptiveBlock, normalized
-from models.checks import check_axes, check_call, check_even, check_options
-from models.embeddings import positional
-from models.layers import Keys, dropout, linear, precise
+from models.adaptive_transformer import AdaptiveTransformer
+from models.checks import check_axes, check_call, check_options
+from models.layers import Keys, linear
 
 
-class PointTransformer(nnx.Module):
+class PointTransformer(AdaptiveTransformer):
     """Point sets [b, n, d] told the noise.
 
     condition["present"] [b, n] is 1 for each point that there is, and 0 for those that fill up a set of fewer: nobody
@@ -57,19 +54,19 @@ class PointTransformer(nnx.Module):
     ):
         check_options(type(self), locals())
         check_axes(shape, "points", "coordinates")
-        check_even("time_features", time_features)
-        if width % num_heads:
-            raise ValueError(f"width={width} cannot be shared by num_heads={num_heads} heads of equal width")
         make: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
-        of_time: dict[str, Any] = make | {"dtype": precise(dtype)}
-        self.shape, self.rate = tuple(shape), dropout
-        self.time_features, self.label_dim = time_features, label_dim
+        self.shape = tuple(shape)
         self.linear_in = linear(shape[-1], width, **make)
-        self.time0, self.time1 = (linear(time_features, time_features, **of_time) for _ in range(2))
-        self.classes = linear(label_dim, time_features, use_bias=False, **of_time) if label_dim else None
-        wide = mlp_width or 4 * width
-        self.blocks = nnx.List([AdaptiveBlock(width, wide, time_features, num_heads, make) for _ in range(depth)])
-        self.told_out = linear(time_features, 2 * width, scale=0.0, **of_time)
+        self.build(
+            width=width,
+            depth=depth,
+            num_heads=num_heads,
+            mlp_width=mlp_width,
+            time_features=time_features,
+            label_dim=label_dim,
+            dropout=dropout,
+            make=make,
+        )
         self.linear_out = linear(width, shape[-1], scale=0.0, **make)
 
     def __call__(
@@ -87,18 +84,5 @@ class PointTransformer(nnx.Module):
         told = self.embed(c_noise.astype(x.dtype), condition)
         seen = condition["present"] > 0 if "present" in condition else None
         h = self.linear_in(x if seen is None else jnp.where(seen[..., None], x, 0.0))
-        for i, block in enumerate(self.blocks):
-            h = block(h, told, self._drop(keys, i), seen)
-        out = self.linear_out(normalized(h, *jnp.split(self.told_out(told), 2, axis=-1))).astype(x.dtype)
+        out = self.linear_out(self.through(h, told, keys, seen)).astype(x.dtype)
         return out if seen is None else jnp.where(seen[..., None], out, 0.0)
-
-    def _drop(self, keys: Key[Array, " b"] | None, block: int) -> Callable[[Array, int], Array]:
-        """What drops features of either branch of a block."""
-        return lambda part, branch: dropout(part, self.rate, keys, 2 * block + branch)
-
-    def embed(self, c_noise: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:
-        """What the blocks are told: the activated embedding of the noise, a class added to it."""
-        told = self.time1(jax.nn.silu(self.time0(positional(c_noise, self.time_features))))
-        if self.classes is not None and "label" in condition:
-            told += self.classes(condition["label"].astype(told.dtype) * math.sqrt(self.label_dim))
-        return jax.nn.silu(told)

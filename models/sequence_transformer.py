@@ -5,9 +5,7 @@ App. C.2) and MDLM (Sahoo et al. 2024, arXiv:2406.07524, App. C.2) build it: the
 opens the branches (`models.adaptive_block`), and positions are rotary.
 """
 
-import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,14 +14,13 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, Num
 
-from models.adaptive_block import AdaptiveBlock, normalized
-from models.checks import check_call, check_even, check_options
-from models.embeddings import positional
-from models.layers import Keys, dropout, linear, precise
+from models.adaptive_transformer import AdaptiveTransformer
+from models.checks import check_call, check_options
+from models.layers import Keys, linear
 from models.rotary import angles_of
 
 
-class SequenceTransformer(nnx.Module):
+class SequenceTransformer(AdaptiveTransformer):
     """Categories at every place, told the noise, to logits of what stood there: [b, *shape] -> [b, *shape, K].
 
     Places attend to each other both ways. The logits begin at nothing, every category as likely. Nothing here knows of
@@ -65,20 +62,21 @@ class SequenceTransformer(nnx.Module):
         rngs: nnx.Rngs | Keys,
     ):
         check_options(type(self), locals())
-        check_even("time_features", time_features)
-        if width % num_heads:
-            raise ValueError(f"width={width} cannot be shared by num_heads={num_heads} heads of equal width")
         make: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
-        of_time: dict[str, Any] = make | {"dtype": precise(dtype)}
-        self.shape, self.categories, self.heads, self.rate = tuple(shape), num_categories, num_heads, dropout
-        self.time_features, self.told_noise, self.label_dim, self.dtype = time_features, told_noise, label_dim, dtype
-        angles_of(1, width // num_heads)  # a width that is odd is refused here
+        self.shape, self.categories, self.heads = tuple(shape), num_categories, num_heads
+        self.told_noise, self.dtype = told_noise, dtype
         self.embedding = nnx.Param(jax.random.normal(rngs.params(), (num_categories + masked, width)))
-        self.time0, self.time1 = (linear(time_features, time_features, **of_time) for _ in range(2))
-        self.classes = linear(label_dim, time_features, use_bias=False, **of_time) if label_dim else None
-        wide = mlp_width or 4 * width
-        self.blocks = nnx.List([AdaptiveBlock(width, wide, time_features, num_heads, make) for _ in range(depth)])
-        self.told_out = linear(time_features, 2 * width, scale=0.0, **of_time)
+        self.build(
+            width=width,
+            depth=depth,
+            num_heads=num_heads,
+            mlp_width=mlp_width,
+            time_features=time_features,
+            label_dim=label_dim,
+            dropout=dropout,
+            make=make,
+        )
+        angles_of(1, width // num_heads)  # a width that is odd is refused here
         self.linear_out = linear(width, num_categories, scale=0.0, **make)
 
     def __call__(
@@ -91,23 +89,10 @@ class SequenceTransformer(nnx.Module):
     ) -> Float[Array, "b *d k"]:
         """The logits of each place's category; dropout where `keys` gives each example its key."""
         check_call(x, c_noise, condition, keys, self.shape, {"label": (self.label_dim,)} if self.label_dim else {})
-        told = self.embed(c_noise, condition or {})
         table = self.embedding[...]
+        label = (c_noise if self.told_noise else jnp.zeros_like(c_noise)).astype(table.dtype)
+        told = self.embed(label, condition or {})
         h = table.astype(self.dtype or table.dtype)[x.reshape(len(x), -1)]
         angles = angles_of(h.shape[1], h.shape[2] // self.heads)
-        for i, block in enumerate(self.blocks):
-            h = block(h, told, partial(self._dropped, keys=keys, first=2 * i), angles=angles)
-        logits = self.linear_out(normalized(h, *jnp.split(self.told_out(told), 2, axis=-1)))
+        logits = self.linear_out(self.through(h, told, keys, angles=angles))
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)).reshape(*x.shape, self.categories)
-
-    def _dropped(self, part: Array, index: int, *, keys: Array | None, first: int) -> Array:
-        """Part `index` of a block whose first part has the number `first`, some features dropped."""
-        return dropout(part, self.rate, keys, first + index)
-
-    def embed(self, c_noise: Num[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:
-        """What the blocks are told: the activated embedding of the noise, a class added to it."""
-        label = (c_noise if self.told_noise else jnp.zeros_like(c_noise)).astype(self.embedding[...].dtype)
-        told = self.time1(jax.nn.silu(self.time0(positional(label, self.time_features))))
-        if self.classes is not None and "label" in condition:
-            told += self.classes(condition["label"].astype(told.dtype) * math.sqrt(self.label_dim))
-        return jax.nn.silu(told)

@@ -152,7 +152,7 @@ class Settings:
                 f"sampling.guidance_low is {self.guidance_low} and sampling.guidance_high {self.guidance_high}; needed "
                 "is guidance_low < guidance_high, of sigma / alpha"
             )
-        if self.method != "ode" and not (self.scheduled or self.over_categories):
+        if not self.without_grid:
             self._check_grid()
 
     def _check_grid(self) -> None:
@@ -202,6 +202,11 @@ class Settings:
         return self.method in CATEGORICAL
 
     @property
+    def without_grid(self) -> bool:
+        """Whether `grid` says nothing: times are a scheduler's, the process's, or those that a tolerance asks for."""
+        return self.method == "ode" or self.scheduled or self.over_categories
+
+    @property
     def options(self) -> dict[str, Any]:
         """The options that its constructors declare; of a scheduler, those that a pipeline passes on to it."""
         declaring = [SCHEDULERS[self.method].course] if self.scheduled else self.constructors
@@ -248,7 +253,7 @@ class Settings:
 
         So it is where a stochastic method takes the chain's steps (`samplers.settled` says whether it does).
         """
-        own = self.method == "ode" or self.flow or self.few_step or self.scheduled or self.over_categories
+        own = self.without_grid or self.flow or self.few_step
         return self.discretization > 0 and not own
 
     @property
@@ -279,17 +284,13 @@ RANGES = {name: option.range for name, option in limits.declared(Settings).items
 
 def _names_levels(s: Settings) -> bool:
     """Whether the grid, the network or the steps depend on the number of levels of `discretization`."""
-    if s.method == "ode" or s.scheduled or s.over_categories:
+    if s.without_grid:
         return False
     return spacings.known(s.grid) or s.on_chain or s.mover in ("ancestral", "reverse_diffusion") or s.corrected
 
 
 def _guided(s: Settings) -> bool:
     return s.guidance_scale != 1.0 or bool(s.guide)
-
-
-def _without_grid(s: Settings) -> bool:
-    return s.method == "ode" or s.scheduled or s.over_categories
 
 
 def _steps_of_flow(s: Settings) -> bool:
@@ -304,10 +305,10 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "flow_steps": lambda s: not _steps_of_flow(s),
     "evaluations": lambda s: not s.few_step,
     "scheduler_config": lambda s: not s.scheduled,
-    "grid": lambda s: _without_grid(s),
-    "karras_power": lambda s: _without_grid(s) or s.grid != "karras",
-    "grid_shift": lambda s: _without_grid(s) or s.grid != "shifted",
-    "grid_noise": lambda s: _without_grid(s) or s.grid != "given",
+    "grid": lambda s: s.without_grid,
+    "karras_power": lambda s: s.without_grid or s.grid != "karras",
+    "grid_shift": lambda s: s.without_grid or s.grid != "shifted",
+    "grid_noise": lambda s: s.without_grid or s.grid != "given",
     "t_min": lambda s: s.scheduled or s.over_categories,
     "denoise": lambda s: s.scheduled or s.over_categories,
     "discretization": lambda s: not _names_levels(s),

@@ -122,7 +122,7 @@ class CategoricalProcess(abc.ABC):
 
     @property
     def parameters(self) -> dict[str, Array]:
-        """What of the process is trained with the network: nothing."""
+        """The parameters that are trained with the network; no process over categories has any."""
         return {}
 
     @abc.abstractmethod

@@ -44,7 +44,7 @@ class NoiseLevels(Process):
         return self.sde.rates(t)
 
     def position(self, t: Coefficient) -> Coefficient:
-        """Where t lies among the levels: i at level i, the cleanest 0; a fraction between two.
+        """The position of t among the levels is i at level i, the cleanest 0, and a fraction between two.
 
         Where they are exact, it is a whole number at a time that is one rounding error off a level. A network that has
         something of its own for each level, as GLIDE's CLIP has, is so told of no other.

@@ -46,10 +46,6 @@ class Weights(NamedTuple):
     eps: Time
     x0: Time | None = None
 
-    def on_eps(self, snr: Time) -> Time:
-        """Return the weight on the error of eps that says the same; it is infinite where only x0 has one at SNR 0."""
-        return self.eps if self.x0 is None else self.eps + self.x0 / snr
-
     def on_x0(self, snr: Time) -> Time:
         """Return the weight on the error of x0 that says the same."""
         return self.eps * snr + (0.0 if self.x0 is None else self.x0)

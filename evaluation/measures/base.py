@@ -23,6 +23,7 @@ from experiment.processes import is_leader
 from experiment.progress import waiting
 from experiment.workdir import write_text
 from models.materialize import network_jit
+from sde_lib.bound import Bound
 
 Columns = dict[str, np.ndarray]
 """Arrays [b, ...] of a batch of examples, or [repeats, n, ...] of all of them, by the names that `compute` gives."""
@@ -176,6 +177,14 @@ def bits_mean(bits: np.ndarray, codec: Codec) -> dict[str, Any]:
         "mean": float(each.mean()),
         "standard_error": float(each.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
         "unit": unit,
+    }
+
+
+def bits_of_terms(columns: Columns, codec: Codec) -> dict[str, Any]:
+    """The mean of a bound, as `bits_mean`, and those of the terms of `sde_lib.bound.Bound`, its columns."""
+    terms = {name: columns[name][0].astype(np.float64) for name in Bound._fields}
+    return bits_mean(np.sum(list(terms.values()), axis=0), codec) | {
+        name: bits_mean(values, codec)["mean"] for name, values in terms.items()
     }
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evaluation.measures.base import Columns, Measure, bits_mean, bits_rows, encoded
+from evaluation.measures.base import Columns, Measure, bits_of_terms, bits_rows, encoded
 from experiment import Experiment
 from metrics.chain_bound import normal_noise
 from sde_lib.bound import Bound, bound_times, diffusion_bits, prior_bits, reconstruction_bits
@@ -47,11 +47,9 @@ class ContinuousBound(Measure):
 
     def numbers(self, columns: Columns, variables: dict) -> dict[str, Any]:
         """The bound with its standard error, its terms, and log SNR at both ends of the process."""
-        terms = {name: columns[name][0].astype(np.float64) for name in Bound._fields}
-        sde, codec = self.experiment.process(variables), self.experiment.codec
+        sde = self.experiment.process(variables)
         return {
-            **bits_mean(sum(terms.values(), np.zeros(self.count)), codec),
-            **{name: bits_mean(values, codec)["mean"] for name, values in terms.items()},
+            **bits_of_terms(columns, self.experiment.codec),
             "log_snr": [float(sde.log_snr(jnp.asarray(t))) for t in (sde.t_min, 1.0)],
             "examples": self.count,
             "settings": self.settings,

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from evaluation.measures.base import Columns, Measure, bits_mean, bits_rows
+from evaluation.measures.base import Columns, Measure, bits_of_terms, bits_rows
 from experiment import Experiment
 from metrics.categorical_bound import categorical_bound
 from sde_lib.bound import Bound
@@ -46,10 +46,8 @@ class CategoricalBound(Measure):
 
     def numbers(self, columns: Columns, variables: dict) -> dict[str, Any]:
         """The bound with its standard error and its terms."""
-        terms, codec = {name: columns[name][0].astype(np.float64) for name in Bound._fields}, self.experiment.codec
         return {
-            **bits_mean(sum(terms.values(), np.zeros(self.count)), codec),
-            **{name: bits_mean(values, codec)["mean"] for name, values in terms.items()},
+            **bits_of_terms(columns, self.experiment.codec),
             "num_levels": self.experiment.sde.num_levels,
             "examples": self.count,
             "settings": self.settings,

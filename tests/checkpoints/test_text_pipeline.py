@@ -64,7 +64,7 @@ def same(written: Path, theirs: Path) -> None:
 
 @pytest.mark.parametrize("name", ["sd_pipeline", "sdxl"])
 def test_a_folder_read_and_written_is_the_folder(name: str, tmp_path: Path) -> None:
-    """As diffusers has saved it, the index too, by which `from_pretrained` finds the class of each part."""
+    """It is as diffusers has saved it, the index too, by which `from_pretrained` finds the class of each part."""
     parts = parts_of(name)
     assert not diffusers_text_pipeline.no_pipeline(parts)
     diffusers_text_pipeline.write(tmp_path / "out", parts)

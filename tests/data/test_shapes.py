@@ -53,7 +53,7 @@ def test_a_digit_moves_evenly_turns_round_at_the_border_and_stays_whole() -> Non
 
 
 def test_points_lie_where_the_ink_is_in_any_order() -> None:
-    """Of 20000 points each pixel has its share of the ink, within 5 standard errors."""
+    """Each pixel has its share of 20000 points of the ink, within 5 standard errors."""
     source = data.create("digit_points", points=20_000, train_length=1, test_length=1)
     x, y = source.train[0]["image"].T
     image = data.create("digits").train.arrays["image"][0, ..., 0].astype(float)

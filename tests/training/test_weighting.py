@@ -50,7 +50,7 @@ def test_they_are_the_published_ones_on_the_error_of_x0(name: str, x64: None) ->
         found = Weighting(weight)(process, t)
         assert found.eps.shape == t.shape
         np.testing.assert_allclose(found.on_x0(snr), expected, rtol=1e-10, err_msg=weight)
-        np.testing.assert_allclose(found.on_eps(snr), expected / snr, rtol=1e-10, err_msg=weight)
+        np.testing.assert_allclose(found.on_x0(snr) / snr, expected / snr, rtol=1e-10, err_msg=weight)
     if not isinstance(process, NoiseLevels):  # -d log SNR / dt
         falls = -jax.vmap(jax.grad(process.log_snr))(t)
         np.testing.assert_allclose(Weighting("likelihood")(process, t).eps, falls, rtol=1e-8)
@@ -70,11 +70,11 @@ def test_numbers_worked_by_hand(x64: None) -> None:
     }
     snr = jnp.array([0.25])
     for name, value in on_eps.items():
-        assert float(Weighting(name)(sde, t).on_eps(snr)[0]) == pytest.approx(value, rel=1e-12), name
+        assert float((Weighting(name)(sde, t).on_x0(snr) / snr)[0]) == pytest.approx(value, rel=1e-12), name
     assert float(Weighting("likelihood")(sde, t).eps[0]) == pytest.approx(8.0, rel=1e-12)  # 2 t sigma_max^2 / sigma^2
     assert float(Weighting("min_snr", min_snr_gamma=0.125)(sde, t).eps[0]) == pytest.approx(0.5, rel=1e-12)
     assert float(Weighting("p2", p2_k=0.75, p2_gamma=3.0)(sde, t).eps[0]) == pytest.approx(1.0, rel=1e-12)
-    assert float(Weighting("edm", sigma_data=2.0)(sde, t).on_eps(snr)[0]) == pytest.approx(2.0, rel=1e-12)
+    assert float((Weighting("edm", sigma_data=2.0)(sde, t).on_x0(snr) / snr)[0]) == pytest.approx(2.0, rel=1e-12)
 
 
 @pytest.mark.slow
