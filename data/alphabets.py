@@ -124,9 +124,13 @@ class Pieces:
             line = " ".join(str(error).split())
             raise ValueError(f"data.alphabet: {path} cannot be read as a tokenizer ({line})") from error
         self.digest = of_file(path)
+        numbers = self.tokenizer.get_vocab().values()
+        self.size = max(numbers, default=-1) + 1  # a file may leave numbers out
+        if not self.size:
+            raise ValueError(f"data.alphabet: {path} is a tokenizer without any piece; train it first")
 
     def __len__(self) -> int:
-        return self.tokenizer.get_vocab_size()
+        return self.size
 
     def encode(self, text: str, what: str = "the text") -> Int[np.ndarray, " n"]:
         """See `Alphabet`; a tokenizer may have a piece that stands for all that it does not know, or leave it out."""

@@ -61,7 +61,7 @@ def of_texts(name: str, train: str, test: str, *, alphabet: Alphabet, length: in
         if text and len(symbols) < length:
             raise ValueError(
                 f"{name}: the {what} text has {len(symbols)} {alphabet.unit}s, which is shorter than one chunk, "
-                f"data.length={length}: choose a smaller data.length, or a longer text"
+                f"data.length={length}: choose a smaller data.length, or a longer {what} text"
             )
         return Chunks(symbols, length=length, stride=stride, alphabet=alphabet, characters=len(text))
 

@@ -1,5 +1,6 @@
 """Text files as a data set: characters, bytes or pieces of a tokenizer, in chunks."""
 
+import codecs
 from pathlib import Path
 
 from data import chunks
@@ -48,6 +49,8 @@ def read(path: str, field: str) -> str:
     Raises:
       ValueError: there is no such file, or one of them is not UTF-8, or there is no text in them.
     """
+    if not path.strip():
+        raise ValueError(f"{field} is {path!r}; give a text file, or a folder of {ENDING} files")
     place = Path(path)
     files = [place] if place.is_file() else sorted(place.rglob(f"*{ENDING}"))
     if not files:
@@ -67,7 +70,8 @@ def _decoded(file: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        other = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "latin1"
         raise ValueError(
             f"{file} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8, for example with "
-            f"iconv -f latin1 -t utf-8"
+            f"iconv -f {other} -t utf-8"
         ) from error

@@ -25,6 +25,8 @@ from metrics.words import share_of_real_words, words_of
 
 ORDER = 5
 """Symbols of the longest n-grams that texts are measured by."""
+QUOTED = 3
+"""Drawn texts of each sampler that a report quotes."""
 
 
 def _spectra(drawn: np.ndarray, real: np.ndarray, source: Source) -> dict[str, float]:
@@ -57,7 +59,8 @@ def _learned(training: Chunks) -> tuple[set[str], ngram.NGram]:
 class Kind:
     """A measure of one modality: what it says in a report, its function, and how many examples it takes at most.
 
-    The real examples are of the `split`, "train" or "test".
+    The real examples are of the `split`, "train" or "test". `quote`, where there is one, says drawn examples in words,
+    which stand in the report too.
     """
 
     title: str
@@ -65,6 +68,7 @@ class Kind:
     function: Callable[[np.ndarray, np.ndarray, Source], dict[str, float]]
     most: int
     split: str = "train"
+    quote: Callable[[np.ndarray, Source], list[str]] | None = None
 
 
 FURTHER: dict[str, Kind] = {
@@ -87,6 +91,7 @@ FURTHER: dict[str, Kind] = {
         _texts,
         10_000,
         "test",  # of the training text all words are known
+        lambda drawn, source: [cast(Alphabet, source.alphabet).decode(symbols) for symbols in drawn],
     ),
 }
 
@@ -117,13 +122,18 @@ class Further:
         splits = dict.fromkeys(("train", self.kind.split))
         return " ".join(ingredients.of_examples(self.experiment, split)["fingerprint"] for split in splits)
 
-    def row(self, sets: Sequence[Rounds]) -> dict[str, float]:
-        """What a report says of sets of samples of one sampler: the means over sets and halves."""
+    def row(self, sets: Sequence[Rounds]) -> dict[str, Any]:
+        """What a report says of sets of samples of one sampler: the means over sets and halves, and "quoted" samples.
+
+        Those are the first of the first set, of a kind that can be quoted.
+        """
         if not is_leader():
             return {}
+        source, quote = self.experiment.source, self.kind.quote
         drawn = (of_set.column("samples", self.count) for of_set in sets)
-        found = [self.kind.function(samples, half, self.experiment.source) for samples in drawn for half in self.halves]
-        return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+        found = [self.kind.function(samples, half, source) for samples in drawn for half in self.halves]
+        means = {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+        return means | ({"quoted": quote(sets[0].column("samples", QUOTED), source)} if quote else {})
 
 
 def of_experiment(experiment: Experiment) -> Further | None:
@@ -142,4 +152,8 @@ def rows(report: dict[str, Any]) -> list[str]:
     lines += [f"| sampler | {' | '.join(name.replace('_', ' ') for name in names)} |", f"|---|{'---|' * len(names)}"]
     measured = {"real": facts["halves"]} | {name: row["further"] for name, row in report["samplers"].items()}
     lines += [f"| {name} | {' | '.join(f'{of[each]:.4f}' for each in names)} |" for name, of in measured.items()]
+    for name, of in measured.items():
+        if quoted := of.get("quoted"):
+            lines += ["", f"The first samples of {name}:", ""]
+            lines += [f"    {line}" for i, text in enumerate(quoted) for line in (f"[{i}]", *text.split("\n"))]
     return [*lines, ""]

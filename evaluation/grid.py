@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiment import Experiment
-from experiment.pictures import aside, facts_of, file_name, save_array, save_decoded
+from experiment.pictures import aside, beside, facts_of, file_name, save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.sampling import Drawn
 from experiment.weights import kind, suffix
@@ -13,7 +13,7 @@ GRID_SAMPLES = 100
 
 
 def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn) -> str:
-    """Write samples of ``sampling.method`` with the seed of ``eval.seed``; the picture's path.
+    """Write samples of ``sampling.method`` with the seed of ``eval.seed``; the picture's path, and its player's below.
 
     The names hold the step, the weights, the method and the seed, and class and guidance where they were chosen;
     earlier files are set aside. Both files say how the samples were drawn (`facts_of`), and from which file where
@@ -32,8 +32,7 @@ def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn)
         facts |= {"start": start} if start else {}
         texts = experiment.texts(0, len(drawn.x))
         finest = experiment.finest
-        beside = aside(picture, finest.codec)
-        save_decoded(beside, drawn.x, finest.codec, facts, texts=texts, rate=finest.source.rate)
+        save_decoded(aside(picture, finest.codec), drawn.x, finest.codec, facts, texts=texts, rate=finest.source.rate)
         each = {"evaluations_each": spent, **{f"{field}s": values for field, values in told.items()}}
         each |= {"texts": np.array(texts)} if texts else {}
         each |= {} if drawn.latents is None else {"latents": drawn.latents}
@@ -41,7 +40,8 @@ def save_grid(experiment: Experiment, workdir: Workdir, step: int, drawn: Drawn)
         save_array(set_aside(picture.with_suffix(".npz")), facts, samples=drawn.x, **each)
     barrier("grid")
     print(f"{len(drawn.x)} samples of {method}, {spent.mean():.0f} evaluations each, {drawn.seconds:.1f} s")
-    return str(picture)
+    player = beside(picture, experiment.finest.codec)
+    return f"{picture}\n{player}" if player and player.exists() else str(picture)
 
 
 def _small(drawn: Drawn) -> dict[str, np.ndarray]:

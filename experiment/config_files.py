@@ -22,6 +22,7 @@ PATHS = (
     "eval.reference_stats",
     "sampling.guide",
     "sampling.upsampler",
+    "data.alphabet",
     "data.codec",
     "data.latent_cache",
     "data.text_encoder",

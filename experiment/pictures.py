@@ -74,10 +74,16 @@ def save_decoded(
         figure.savefig(file, format="png", dpi=100, metadata=text)
 
 
+def beside(path: Path, codec: Codec) -> Path | None:
+    """The file beside a picture in which its examples move, sound or can be read; None of those that do none of it."""
+    suffix = MODALITIES[codec.pictures.modality].suffix
+    return path.with_suffix(suffix) if suffix else None
+
+
 def aside(path: Path, codec: Codec) -> Path:
     """The path of a picture, of which an earlier one and its player are set aside."""
-    if suffix := MODALITIES[codec.pictures.modality].suffix:
-        set_aside(path.with_suffix(suffix))
+    if player := beside(path, codec):
+        set_aside(player)
     return set_aside(path)
 
 

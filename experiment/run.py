@@ -31,7 +31,7 @@ from experiment.weights import load_others, load_run
 from experiment.workdir import Workdir, flatten
 from limits import check_known
 from models import AUTOENCODERS, CLASSIFIERS, MATCHERS
-from models.materialize import network_jit
+from models.materialize import network_call, network_jit
 
 Draw = Callable[..., Drawn]
 """(key, n or z [n, ...], label: None, a class or [n]) -> `Drawn` with x as stored data."""
@@ -70,10 +70,11 @@ class Run:
     def belief(self) -> sde_lib.BeliefFn:
         """(x [b, ...], t [b]) -> `Belief` of a model of categories, told nothing else; one network evaluation.
 
-        Samplers over categories take it (`samplers.create_categorical`), and `samplers.infilled` completes by it.
+        Samplers over categories take it (`samplers.create_categorical`), and `samplers.infilled` completes by it. It
+        may be called alone, or within a compiled program.
         """
         experiment, network = self.experiment, self.experiment.network
-        apply = network_jit(lambda variables, x, label: network.apply(variables, x, label), network.dtype)
+        apply = network_call(lambda variables, x, label: network.apply(variables, x, label), network.dtype)
         process: Any = experiment.sde
         return experiment.reading.belief_fn(process, functools.partial(apply, self.variables))
 
@@ -81,6 +82,7 @@ class Run:
     def prediction(self) -> sde_lib.PredictFn:
         """(x [b, ...], t [b]) -> `Prediction`, compiled; one network evaluation, without guidance and threshold.
 
+        It may be called alone, or within another compiled program such as a sampler (`samplers.create`).
         It is of a score; a model of categories has `belief`.
 
         A network that is told where a jump ends takes s [b] too: ``sde_lib.jump_fn(run.sde, run.prediction)`` jumps.
@@ -92,7 +94,7 @@ class Run:
         told = experiment.told(0, 1, given=made.needed(experiment.conditioner).fields, said=said)
         told = {name: one for name, one in told.items() if name != "label" or label >= 0}
 
-        @network_jit
+        @network_call
         def predict(variables: dict[str, Any], x: Array, t: Array, *s: Array) -> sde_lib.Prediction:
             condition = experiment.condition({name: jnp.repeat(one, len(x), axis=0) for name, one in told.items()})
             return experiment.predict_fn(variables, condition=condition)(x, t, *s)

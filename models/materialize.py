@@ -45,6 +45,20 @@ def network_jit(function: Callable[..., Any], dtype: DTypeLike | None = None, **
     return jax.jit(function, compiler_options=compiler_options(None if dtype is None else jnp.dtype(dtype)), **options)
 
 
+def network_call(function: Callable[..., Any], dtype: DTypeLike | None = None) -> Callable[..., Any]:
+    """`network_jit` of a function that may also be called while another program is traced, as samplers call a score.
+
+    XLA takes options for a whole program alone. Within another one the function is a part of it, and has that one's.
+    """
+    whole, part = network_jit(function, dtype), jax.jit(function)
+
+    def call(*arguments: Any) -> Any:
+        traced = isinstance(jnp.zeros(()), jax.core.Tracer)  # an array that is made within a program is a tracer
+        return part(*arguments) if traced else whole(*arguments)
+
+    return call
+
+
 def is_half(dtype: DTypeLike | None) -> bool:
     """Whether this is bfloat16, of which CPUs multiply two numbers at once and sum the products in float32."""
     return dtype is not None and jnp.dtype(dtype) == jnp.bfloat16

@@ -43,6 +43,10 @@ def test_characters_and_bytes_come_back_and_pieces_are_the_tokenizers(tmp_path):
     pieces = Pieces(word_pieces(tmp_path))
     assert len(pieces) == 4 and list(pieces.encode("the cat ate")) == [0, 1, 3]
     assert pieces.decode(np.array([1, 2])) == "cat sat"
+    file = Path(word_pieces(tmp_path))
+    file.write_text(file.read_text().replace('"sat": 2', '"sat": 7').replace('"sat":2', '"sat":7'))
+    apart = Pieces(file)  # whose file leaves numbers out
+    assert list(apart.encode("cat sat")) == [1, 7] and len(apart) == 8
 
 
 def test_chunks_are_pieces_of_the_text_and_their_number_is_exact():
@@ -116,6 +120,8 @@ def test_what_cannot_be_used_is_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     cases = [
         ({"path": written(tmp_path, TEXT.encode("latin1", "replace"), "l.txt")}, r"l\.txt is not UTF-8 .* at byte 6\)"),
+        ({"path": written(tmp_path, TEXT.encode("utf-16"), "w.txt")}, r"w\.txt is not UTF-8 .*iconv -f utf-16"),
+        ({"path": " "}, "data.path is ' '; give a text file, or a folder of .txt files"),
         ({"path": written(tmp_path, "", "e.txt")}, r"e\.txt is empty; give a file"),
         ({"path": str(tmp_path / "no.txt")}, r"data\.path is .*no\.txt', which is no file and no folder"),
         ({"path": str(tmp_path / "empty")}, r"which is a folder without \.txt files"),

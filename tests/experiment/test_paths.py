@@ -17,8 +17,10 @@ from training import loop
 EVERY_PATH = (
     *("data.path", "data.test_path", "data.data_dir", "eval.inception", "eval.reference_stats", "sampling.guide"),
     *("edit.image", "edit.other", "edit.mask", "sde.betas", "training.teacher", "training.begin_with"),
-    "sampling.upsampler",
+    *("sampling.upsampler", "data.alphabet"),
 )
+ELSEWHERE = ("data.data_dir", "data.alphabet")
+"""Those of other kinds of data sets than a folder of pictures."""
 
 
 @pytest.fixture(autouse=True)
@@ -50,13 +52,13 @@ def test_a_tilde_is_the_home_folder_in_every_path_of_a_command(
         "from ml_collections import ConfigDict\n\n\ndef get_config():\n"
         f"    return ConfigDict({{k: v for k, v in {config.to_dict()!r}.items()}})\n".replace(" inf", " float('inf')")
     )
-    fields = [f"--config.{field}=~/{field}" for field in EVERY_PATH if field != "data.data_dir"]
+    fields = [f"--config.{field}=~/{field}" for field in EVERY_PATH if field not in ELSEWHERE]
     arguments = ("--mode=import", "--config=~/mine.py", "--workdir=~/run", "--checkpoint=~/file.pth", *fields)
     code, _, err = call(capsys, *arguments)
     assert code == 0, err
     ((found, workdir, checkpoint),) = given
     with found.unlocked():
-        found.data.data_dir = "~/data.data_dir"  # of another kind of data set than data.path
+        found.data.update({field.removeprefix("data."): f"~/{field}" for field in ELSEWHERE})
     found = config_files.canonical(found)
     for field in EVERY_PATH:
         section, name = field.split(".")

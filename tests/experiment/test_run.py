@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 import experiment
 import main
+import samplers
 from configs.vp import digits
 from experiment.workdir import Workdir
 
@@ -92,6 +93,10 @@ def test_the_score_and_the_prediction_are_the_network_s(trained: Path) -> None:
     alpha, sigma = (np.asarray(f(t))[:, None, None, None] for f in (run.sde.alpha, run.sde.sigma))
     np.testing.assert_allclose(alpha * x0 + sigma * eps, x, atol=1e-5)
     np.testing.assert_allclose(run.score(x, t), -eps / sigma, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(run.score)(x, t), run.score(x, t), rtol=1e-4, atol=1e-5)
+    settings = samplers.Settings(method="ddim", evaluations=2)  # which asks for it within a loop
+    drawn = jax.jit(samplers.create(run.sde, run.prediction, settings))(jax.random.key(0), x)
+    assert np.isfinite(drawn.x).all()
     output = run.experiment.network.apply(run.variables, x, 999.0 * t)  # the digits predict the noise
     np.testing.assert_allclose(eps, output, rtol=1e-3, atol=1e-4)
 
