@@ -48,12 +48,14 @@ def network_jit(function: Callable[..., Any], dtype: DTypeLike | None = None, **
 def network_call(function: Callable[..., Any], dtype: DTypeLike | None = None) -> Callable[..., Any]:
     """`network_jit` of a function that may also be called while another program is traced, as samplers call a score.
 
-    XLA takes options for a whole program alone. Within another one the function is a part of it, and has that one's.
+    XLA takes options for a whole program alone. Within another one, and in a derivative, the function is a part of it,
+    and has that one's.
     """
     whole, part = network_jit(function, dtype), jax.jit(function)
 
     def call(*arguments: Any) -> Any:
-        traced = isinstance(jnp.zeros(()), jax.core.Tracer)  # an array that is made within a program is a tracer
+        here = jnp.zeros(())  # a tracer within a program, where every array is
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((here, arguments)))
         return part(*arguments) if traced else whole(*arguments)
 
     return call
