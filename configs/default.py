@@ -296,12 +296,14 @@ def get_config() -> ConfigDict:
     # --mode=edit, with the sampler of `sampling`; seed and checkpoint are those of `eval`.
     config.edit = edit = ConfigDict()
     edit.task = "inpaint"  # or colorize, super_resolve, vary, interpolate
-    edit.image = ""  # a picture of any size, whose central square is taken, or a folder of some; "": the test set's
+    edit.image = ""  # a picture of any size, whose central square is taken, or a folder of some; "": the test set's;
+    # of texts a file with one (docs/categories.md)
     edit.other = ""  # of interpolate: the picture at the other end
     edit.images = 4  # how many of the test set
     edit.count = 8  # results of each
     edit.mask = "upper"  # what is known, of inpaint: upper, lower, left, right, border; or a file, white or opaque, or
-    # a folder with one for each picture; of other data than images also first, last, ends (docs/shapes.md)
+    # a folder with one for each picture; of other data than images also first, last, ends (docs/shapes.md); of a text
+    # of edit.image also a single character, which stands in it for each symbol that is not known
     edit.paste = None  # of inpaint: known pixels are those of the picture, to the level; None: where a prompt edits
     edit.factor = 2  # of super_resolve
     edit.strength = 0.5  # of vary: the time t that the picture is noised to; of a scheduler the share of its steps

@@ -147,8 +147,8 @@ def masks(experiment: Experiment, name: str, count: int) -> np.ndarray:
 def mask(experiment: Experiment, name: str) -> np.ndarray:
     """True [h, w] where the image is known: a half of it, all but the middle, or what a file says.
 
-    Of clips and volumes it is [frames, h, w], the same of all frames, or those of ALONG; of signals and sets of points
-    the latter, [length] or [points].
+    Of clips and volumes it is [frames, h, w], the same of all frames, or those of ALONG; of signals, sets of points and
+    texts the latter, [length] or [points].
 
     A file without transparency is known where it is white, brighter than half. In one of which some pixels are
     transparent the alpha alone counts: opaque is known, transparent is not, whatever the colours, so that a picture out
@@ -161,9 +161,10 @@ def mask(experiment: Experiment, name: str) -> np.ndarray:
     shape, modality = experiment.codec.pictures.shape, MODALITIES[experiment.codec.pictures.modality]
     first, along = modality.pixels, () if modality.is_picture else ALONG
     if name in along:
-        places = np.arange(shape[0]).reshape(-1, *[1] * (len(shape) - 2))
+        before = shape[:-1] or shape  # a text has no channels
+        places = np.arange(shape[0]).reshape(-1, *[1] * (len(before) - 1))
         parts = 2 * places < shape[0], 2 * places >= shape[0], abs(2 * places - shape[0] + 1) >= shape[0] / 2
-        return np.broadcast_to(parts[ALONG.index(name)], shape[:-1])
+        return np.broadcast_to(parts[ALONG.index(name)], before)
     height, width = (1, 1) if first is None else shape[first : first + 2]
     y, x = np.mgrid[:height, :width]
     if name in MASKS and first is not None:

@@ -1,4 +1,4 @@
-"""``--mode=edit``: pictures in, a grid of results out.
+"""``--mode=edit``: pictures, or other examples, in, and a grid of results out.
 
 Each row of the grid is a picture: itself, what is known of it, and `edit.count` results. The array beside it holds the
 results as levels, [n, count, h, w, c]. Where another run enlarges them (`editing.stages`) they are of its size.
@@ -26,6 +26,7 @@ from experiment.cascade import key_of_next
 from experiment.pictures import aside, facts_of, file_name, save_array, save_decoded
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
+from experiment.showing import MODALITIES
 from experiment.weights import kind, load_guided, load_upsampler
 from experiment.workdir import Workdir, set_aside
 
@@ -112,7 +113,8 @@ def _facts(experiment: Experiment, step: int, spent: float) -> dict[str, Any]:
     facts = facts_of(experiment, sampler_name(experiment), **about)
     if experiment.sampled_classes and experiment.settings.label < 0:
         facts["class"] = "none"
-    told = {"task": f"{edit.task} by {method_of(experiment)}" if edit.task in MEASURED else edit.task}
+    measures = edit.task in MEASURED and not experiment.of_categories
+    told = {"task": f"{edit.task} by {method_of(experiment)}" if measures else edit.task}
     return facts | of_edit(experiment) | told
 
 
@@ -138,13 +140,20 @@ def _write(experiment: Experiment, last: Stage, made: Sequence[Made], path: Path
 
 
 def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
-    """The columns ahead of the results, levels [n, h, w, c]: the pictures, and what is known of them."""
-    columns = [] if read.pictures is None else [read.pictures]
+    """The columns ahead of the results, levels [n, h, w, c]: the pictures, and what is known of them.
+
+    Symbols have no middle that could stand where a mask hides; what is unknown of a text is shown as no symbol.
+    """
+
+    def decoded(column: np.ndarray) -> np.ndarray:
+        return np.asarray(experiment.codec.pictures.decode(np.asarray(column)))
+
+    columns = [] if read.pictures is None else [decoded(read.pictures)]
     if read.y is not None:
-        columns.append(_known(experiment, read, read.y))
+        columns.append(read.y if experiment.source.alphabet else decoded(_known(experiment, read, read.y)))
     if read.other_pictures is not None:
-        columns.append(read.other_pictures)
-    return [np.asarray(experiment.codec.pictures.decode(np.asarray(column))) for column in columns]
+        columns.append(decoded(read.other_pictures))
+    return columns
 
 
 def _known(experiment: Experiment, read: Inputs, y: np.ndarray) -> np.ndarray:
@@ -173,8 +182,9 @@ def _pasted(experiment: Experiment, read: Inputs, levels: np.ndarray) -> np.ndar
 def _summary(last: Stage, levels: np.ndarray, spent: float, seconds: float) -> str:
     """One line: what was made at which cost, and how far from the truth where that is known."""
     experiment, read, (n, count) = last.experiment, last.read, levels.shape[:2]
-    text = f"{experiment.config.edit.task}: {n} x {count} images, {spent:.0f} evaluations each, {seconds:.1f} s"
-    if read.measurement is None or read.pictures is None or not experiment.source.levels:
+    words = MODALITIES[experiment.source.modality].words
+    text = f"{experiment.config.edit.task}: {n} x {count} {words}, {spent:.0f} evaluations each, {seconds:.1f} s"
+    if read.y is None or read.pictures is None or not experiment.source.levels:
         return text
     truth = experiment.codec.pictures.decode(read.pictures)[:, None].astype(np.float64)
     error = np.sqrt(np.mean((levels - truth) ** 2)) / (experiment.source.levels - 1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from editing import categories
 from editing.steps import edit_of
 from editing.tasks import Inputs, inputs
 from experiment import Experiment
@@ -44,7 +45,8 @@ def stages(experiment: Experiment, variables: dict[str, Any], read: Inputs) -> l
       OSError: a picture is not there.
     """
     own = {name: values for name, values in variables.items() if not name.startswith(UPSAMPLER)}
-    found = [Stage(experiment, read, partial(edit_of(experiment, own, read), own))]
+    make = categories.edit_of if experiment.of_categories else edit_of
+    found = [Stage(experiment, read, partial(make(experiment, own, read), own))]
     count = experiment.config.edit.count
     while upsampler := found[-1].experiment.upsampler:
         small = np.zeros((count, *found[-1].experiment.codec.pictures.shape), np.uint8)

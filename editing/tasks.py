@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import inverse
-from editing import pictures
+from editing import gaps, pictures
 from experiment import Experiment
 from experiment.showing import MODALITIES
 from inverse import LinearMeasurement
@@ -27,7 +27,7 @@ class Inputs:
         measurements were given.
       originals: the x of them, [n, ...]; the same where pictures themselves are modelled.
       measurement: of x, of those of MEASURED.
-      y: what was measured of each, [n, ...].
+      y: what was measured of each, [n, ...]; of categories these themselves, and `gaps.UNKNOWN` where they are not.
       known: of 'inpaint', True [height, width] where the images are known, or [n, height, width], of each its own; of
         other data [length], [frames, height, width], ..., whatever axes stand before the channels.
       hidden: of 'inpaint', of a network that is told of it: the x of the images with grey where they are not known.
@@ -85,7 +85,7 @@ def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
     if modality.is_picture and source.levels is None:
         raise ValueError(f"--mode=edit is for images of grey levels, and those of {source.name!r} have none")
     for field in ("image", "other"):
-        if config[field] and not modality.is_picture:
+        if config[field] and not modality.is_picture and not (field == "image" and source.alphabet):
             raise ValueError(
                 f"edit.{field} is {config[field]!r}, a picture, and the examples of {source.name!r} are "
                 f"{modality.words}; leave it '', for those of the test set"
@@ -99,12 +99,18 @@ def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
 
 
 def _whole(experiment: Experiment, config: ConfigDict) -> Inputs:
+    if experiment.source.alphabet:
+        x = gaps.given(experiment, config)
+        whole = None if (x == gaps.UNKNOWN).any() else np.asarray(experiment.codec.pictures.encode(x))
+        return Inputs(whole, x)
     whole = pictures.encoded(experiment, pictures.given(experiment, config.image, config.images))
     return Inputs(whole, np.asarray(experiment.codec.of_pictures(whole)))
 
 
 def _inpaint(experiment: Experiment, config: ConfigDict) -> Inputs:
     whole = _whole(experiment, config)
+    if experiment.of_categories:
+        return _filled_in(experiment, config, whole)
     known = pictures.masks(experiment, config.mask, len(whole))
     places = np.stack([pictures.reduced(experiment, each) for each in known])
     alike = len(known) == 1
@@ -116,6 +122,38 @@ def _inpaint(experiment: Experiment, config: ConfigDict) -> Inputs:
     hidden: Any = whole.pictures
     hidden = np.where(known[..., None], hidden, grey).astype(np.float32)
     return dataclasses.replace(found, hidden=np.asarray(experiment.codec.of_pictures(hidden)))
+
+
+def _filled_in(experiment: Experiment, config: ConfigDict, whole: Inputs) -> Inputs:
+    """What is known of categories, which is measured of none: they themselves."""
+    if whole.pictures is None and config.inpaint_strength < 1.0:
+        raise ValueError(
+            f"edit.inpaint_strength is {config.inpaint_strength}, which begins with the text noised, and edit.image "
+            f"{config.image!r} has gaps; set it to 1"
+        )
+    shown = None
+    if experiment.source.alphabet:
+        known = gaps.known(experiment, config)
+    else:
+        masks = pictures.masks(experiment, config.mask, len(whole))
+        known, shown = masks[..., None], masks[0] if len(masks) == 1 else masks
+    y = np.where(known, whole.originals, gaps.UNKNOWN)
+    if (y != gaps.UNKNOWN).all():
+        raise ValueError(
+            f"edit.image {config.image!r} has no sign {config.mask!r}, and nothing of it is to be filled in; write one "
+            "for each unknown symbol"
+        )
+    return dataclasses.replace(whole, y=y, known=shown)
+
+
+def _vary(experiment: Experiment, config: ConfigDict) -> Inputs:
+    whole = _whole(experiment, config)
+    if whole.pictures is None:
+        raise ValueError(
+            f"edit.task 'vary' noises a whole text, and edit.image {config.image!r} has gaps, or fewer symbols than "
+            f"the {experiment.codec.shape[0]} of this run; take 'inpaint'"
+        )
+    return whole
 
 
 def _colorize(experiment: Experiment, config: ConfigDict) -> Inputs:
@@ -170,6 +208,6 @@ TASK_INPUTS: dict[str, Callable[[Experiment, ConfigDict], Inputs]] = {
     "inpaint": _inpaint,
     "colorize": _colorize,
     "super_resolve": _super_resolve,
-    "vary": _whole,
+    "vary": _vary,
     "interpolate": _interpolate,
 }

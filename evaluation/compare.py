@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import samplers
-from evaluation import comparison, contenders, entries, ingredients, quality
+from evaluation import comparison, contenders, entries, further, ingredients, quality
 from evaluation.contenders import Contender
 from evaluation.entries import Entry
 from evaluation.report import environment
@@ -26,7 +26,7 @@ from experiment import Experiment, Failure
 from experiment.placing import on_devices, on_each
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
-from experiment.sampling import guided, keys_of_batch
+from experiment.sampling import beliefs, guided, keys_of_batch
 from experiment.showing import MODALITIES
 from experiment.weights import kind, suffix
 from experiment.workdir import Workdir
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
 
     contenders: list[Contender]
     yardstick: Entry | None
-    distance: quality.Distance
+    distance: quality.Distance | further.TextDistance
 
 
 def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
@@ -70,7 +70,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
     found = contenders.of_config(experiment, workdir)
     found.sort(key=lambda run: not entries.solves(run.experiment))
     slow = entries.yardstick(found[0].experiment, asked) if entries.solves(found[0].experiment) else None
-    distance = quality.distance(experiment, workdir)
+    distance = further.TextDistance(experiment) if experiment.source.alphabet else quality.distance(experiment, workdir)
     if distance is None:
         modality = MODALITIES[experiment.source.modality]
         mend = "set eval.frechet_size to 16" if modality.pixels is not None else "compare runs of shorter examples"
@@ -98,7 +98,7 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
         "batch_size": min(asked.batch_size, asked.num_samples),
         "seed": asked.seed,
         "measure": distance.name,
-        "floor": distance.facts.get("frechet_floor") if is_leader() else None,
+        "floor": distance.floor if is_leader() else None,
         "flow_tolerance": entries.FLOW_TOLERANCE,
         "environment": environment(),
         "reference": None,
@@ -116,7 +116,8 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
                 rounds = draws.of(entry)
                 found = distance.row([rounds])
                 if is_leader():
-                    _add(result, _row(run, entry, rounds, found), is_yardstick=entry is plan.yardstick)
+                    row = _row(run, entry, rounds) | distance.judged(found)
+                    _add(result, row, is_yardstick=entry is plan.yardstick)
                     if result["rows"]:
                         comparison.write(workdir.path, result)
                 progress.update()
@@ -141,11 +142,11 @@ def _add(result: dict[str, Any], row: dict[str, Any], *, is_yardstick: bool) -> 
         result["rows"].append(row)
     floor, slow = result["floor"], result["reference"]
     row["floors"] = row["quality"] / floor if floor else None
-    row["ratio"] = row["quality"] / slow["quality"] if slow else None
+    row["ratio"] = row["quality"] / slow["quality"] if slow and slow["quality"] else None
 
 
-def _row(run: Contender, entry: Entry, rounds: Rounds, found: dict[str, Any]) -> dict[str, Any]:
-    """The row of the files of one entry, of which the distance says what was `found`."""
+def _row(run: Contender, entry: Entry, rounds: Rounds) -> dict[str, Any]:
+    """The row of the files of one entry, but for what its distance says of it."""
     row: dict[str, Any] = {
         "run": run.name,
         "sampler": entry.name,
@@ -158,21 +159,19 @@ def _row(run: Contender, entry: Entry, rounds: Rounds, found: dict[str, Any]) ->
     if _has_error(run, entry):
         # The median: where the flow parts, one sample that goes the other way would outweigh all others in a mean.
         row["flow_error"] = float(np.median(np.sqrt(rounds.column("squared_error"))))
-    if inception := found.get("inception"):
-        return row | {"inception": inception, "quality": inception["fid"]}
-    return row | {"quality": found["frechet_distance"]}
+    return row
 
 
 def _has_error(run: Contender, entry: Entry) -> bool:
     """Whether the samples of an entry are compared with the ends of the run's flow."""
-    return entries.solves(run.experiment) and entries.deterministic(entry.settings)
+    return entries.flows(run.experiment) and entries.deterministic(entry.settings)
 
 
 class _Draws:
     """Samples of every entry of a run from the same noise, in rounds.
 
-    Each method is compiled once, or once for each program. The comparison that is `asked` for, the section eval of a
-    config, says how many samples are drawn, how many at once, and from which seed.
+    Each method is compiled once, or once for each program; over categories each entry is one. The comparison that is
+    `asked` for, the section eval of a config, says how many samples are drawn, how many at once, and from which seed.
     """
 
     def __init__(self, run: Contender, asked: ConfigDict, listed: Sequence[Entry]):
@@ -181,10 +180,10 @@ class _Draws:
         self.variables = on_each(run.variables, self.size)
         self.sde = self.experiment.process(run.variables)
         self.folder = run.kept / f"step_{run.step:08d}{suffix(self.experiment.config)}"
-        self.flow_settings = entries.flow_settings(self.experiment)
+        self.flow_settings = entries.flow_settings(self.experiment) if entries.flows(self.experiment) else None
         self.about = ingredients.of_weights(self.experiment, run.step, run.variables) | {
             "seed": asked.seed,
-            "flow": ingredients.of_sampler(self.flow_settings) if entries.solves(self.experiment) else None,
+            "flow": ingredients.of_sampler(self.flow_settings) if self.flow_settings else None,
         }
         self.longest: dict[str, int] = {}  # rows of each method's longest table
         for entry in listed:
@@ -194,10 +193,10 @@ class _Draws:
 
     @functools.cached_property
     def flow(self) -> Rounds | None:
-        """Rounds of x and evaluations of the probability flow, which is solved adaptively; None of a map alone."""
-        if not entries.solves(self.experiment):
-            return None
+        """Rounds of x and evaluations of the probability flow, which is solved adaptively; None where there is none."""
         settings = self.flow_settings
+        if settings is None:
+            return None
 
         def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any) -> samplers.Samples:
             model = guided(self.experiment, variables, settings, self.sde, told)
@@ -217,31 +216,50 @@ class _Draws:
 
         For a deterministic sampler they also hold the mean square distance of each sample from the flow's.
         """
-        settings, method, flow = entry.settings, entry.settings.method, self.flow
-        rows = table(self.sde, stepper_of(self.sde, lambda x, t: x, settings), settings, self.longest[method])
-
-        def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any, rows: Table) -> jax.Array:
-            model = guided(self.experiment, variables, settings, self.sde, told)
-            return loop(self.sde, model, settings)(key, z, rows)
+        settings, flow = entry.settings, self.flow
+        draw, tables, evaluations = self._over_categories(entry) if settings.over_categories else self._solver(entry)
 
         def begin(i: int) -> tuple[jax.Array, jax.Array, float]:
-            x, seconds = self._run(method, draw, *self._given(i), rows, settings=settings)
+            x, seconds = self._run(settings.method, draw, *self._given(i), *tables, settings=settings)
             pictures, more = self._reconstruct(x)
             return x, pictures, seconds + more
 
         def finish(drawn: tuple[jax.Array, jax.Array, float], examples: range) -> dict[str, np.ndarray]:
             n, seconds = len(examples), drawn[2]
             x = self._finite(np.asarray(drawn[0])[:n], entry.name)
-            arrays = {"evaluations": np.full(n, rows.evaluations), "seconds": np.full(n, seconds)}
+            arrays = {"evaluations": np.full(n, evaluations), "seconds": np.full(n, seconds)}
             if flow is not None and _has_error(self.run, entry):
                 difference = (x - flow.read(examples.start // flow.size)["x"]).reshape(n, -1).astype(np.float64)
                 arrays["squared_error"] = np.mean(difference**2, axis=1)
-            decoded = self.experiment.codec.pictures.decode(np.asarray(drawn[1])[:n])
+            codec, pictures = self.experiment.codec, np.asarray(drawn[1])[:n]
+            decoded = codec.decode(x) if self.experiment.of_categories else codec.pictures.decode(pictures)
             return {"samples": np.asarray(decoded), **arrays}
 
         # The seconds are of this machine: another one takes its own, and draws anew.
         folder, device = f"{entry.name.replace('/', '_')}_{entry.budget}", environment()["device"]
         return self._rounds(folder, settings, device=device).fill(f"{entry.name}, {entry.budget}", begin, finish)
+
+    def _solver(self, entry: Entry) -> tuple[Callable, tuple[Table], int]:
+        """The program of a method, the table with which it draws an entry, and the evaluations that these cost."""
+        settings = entry.settings
+        rows = table(self.sde, stepper_of(self.sde, lambda x, t: x, settings), settings, self.longest[settings.method])
+
+        def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any, rows: Table) -> jax.Array:
+            model = guided(self.experiment, variables, settings, self.sde, told)
+            return loop(self.sde, model, settings)(key, z, rows)
+
+        return draw, (rows,), rows.evaluations
+
+    def _over_categories(self, entry: Entry) -> tuple[Callable, tuple[()], int]:
+        """The program of an entry over categories, whose steps may have tables of their own, and its evaluations."""
+        process: Any = self.sde
+        settings = entry.settings
+
+        def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any) -> jax.Array:
+            model = beliefs(self.experiment, variables, settings, told)
+            return samplers.create_categorical(process, model, settings)(key, z).x
+
+        return draw, (), settings.steps
 
     def _rounds(self, name: str, settings: Settings, **known: str) -> Rounds:
         about = {**self.about, **ingredients.of_sampler(settings), **known}
@@ -261,7 +279,8 @@ class _Draws:
         Entries of one method share a program where its rows are alike and nothing else of the settings differs: a step
         by a chain's own kernel is another one than a step by a kernel in its row, and so is a network asked for levels.
         """
-        program = name, dataclasses.replace(settings, **IN_ROWS), jax.tree.structure(arguments)
+        alike = settings if settings.over_categories else dataclasses.replace(settings, **IN_ROWS)
+        program = name, alike, jax.tree.structure(arguments)
         if program not in self._compiled:
             with waiting(f"compiling {name}"):
                 jitted: Any = network_jit(draw, self.experiment.network.dtype)

@@ -22,6 +22,7 @@ COLUMNS = (
     "floors",
     "ratio",
     "flow_error",
+    "bits_by_n_grams",
 )
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -93,6 +94,7 @@ def markdown(result: dict[str, Any]) -> str:
         "/ floor": lambda row: _number(row["floors"], ".2f"),
         "/ yardstick": lambda row: _number(row["ratio"], ".2f"),
         "flow error": lambda row: _number(row["flow_error"], ".4f", bold=row is exact.get((row["run"], row["budget"]))),
+        "bits by n-grams": lambda row: _number(row.get("bits_by_n_grams"), ".3f"),
         "seconds a sample": lambda row: _number(row["seconds_per_sample"], ".3g"),
     }
     shown = [*sorted(rows, key=lambda row: (row["budget"], row["quality"])), *_if_any(slow)]

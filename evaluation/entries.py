@@ -3,12 +3,13 @@
 A run is compared by the kinds of samplers that its own config names, ``eval.samplers`` (or else ``sampling.method``).
 One that names a solver has a probability flow, and is drawn from by the entries of ``eval.compare`` at each of
 ``eval.compare_evaluations``. One that names a map (`samplers.MAPS`) is drawn from by ``eval.compare_maps`` at each of
-``eval.compare_maps_evaluations``. One that names both is drawn from by both.
+``eval.compare_maps_evaluations``. One that names both is drawn from by both. A run over categories has no flow; it is
+drawn from by the entries of ``eval.compare`` that are samplers over categories, which any other run leaves out.
 """
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -17,6 +18,7 @@ from experiment import Experiment, rules
 from samplers import Settings
 from samplers.grids import ONE_LENGTH
 from samplers.methods import STOCHASTIC, STOCHASTIC_MAPS
+from samplers.settings import KNOWN
 from samplers.shared import least, spending
 from sde_lib import AffineSDE
 
@@ -37,8 +39,13 @@ def _own(experiment: Experiment) -> tuple[str, ...]:
 
 
 def solves(experiment: Experiment) -> bool:
-    """Whether the run is one for solvers, so that it has a flow."""
+    """Whether the run is one for solvers, or for samplers over categories."""
     return any(method not in samplers.MAPS for method in _own(experiment))
+
+
+def flows(experiment: Experiment) -> bool:
+    """Whether the run has a probability flow: it is one for solvers, and not of categories."""
+    return solves(experiment) and not experiment.of_categories
 
 
 def jumps(experiment: Experiment) -> bool:
@@ -79,8 +86,21 @@ def _listed(experiment: Experiment, asked: ConfigDict) -> Iterator[Entry]:
             for needed in (field, f"{field}_evaluations"):
                 if not asked[needed]:
                     raise ValueError(f"eval.{needed} is (); it needs at least one entry")
-            for name in asked[field]:
+            for name in _suited(experiment, field, asked[field]):
                 yield from _at_each(experiment, field, name, asked[f"{field}_evaluations"])
+
+
+def _suited(experiment: Experiment, field: str, names: Sequence[str]) -> list[str]:
+    """The entries that are not of the other kind of noise, categorical or Gaussian; a ValueError where none is left."""
+    others = {*KNOWN} - {*samplers.CATEGORICAL} if experiment.of_categories else {*samplers.CATEGORICAL}
+    found = [name for name in names if name.partition("/")[0] not in others]
+    if not found:
+        needed = ", ".join(samplers.CATEGORICAL) if experiment.of_categories else "samplers of Gaussian noise"
+        raise ValueError(
+            f"eval.{field} is {tuple(names)}, none of which draws of model.name {experiment.config.model.name!r}; name "
+            f"some of {needed}"
+        )
+    return found
 
 
 def yardstick(experiment: Experiment, asked: ConfigDict) -> Entry:
@@ -96,8 +116,12 @@ def _at_each(experiment: Experiment, field: str, name: str, budgets: Sequence[in
     method, _, grid = name.partition("/")
     sde, settings = experiment.sde, experiment.settings
     try:
+        if experiment.of_categories:
+            return [_over_categories(experiment, name, budget) for budget in sorted(budgets)]
         t_min = flow_settings(experiment).t_min
         settings = dataclasses.replace(settings, method=method, grid=grid or settings.grid, t_min=t_min)
+        if settings.over_categories:
+            raise ValueError("it is a sampler over categories, and the process of this run is one of Gaussian noise")
         cheapest = least(sde, settings)
         paid = [budget for budget in sorted(budgets) if budget >= cheapest]
         if not paid:
@@ -108,6 +132,17 @@ def _at_each(experiment: Experiment, field: str, name: str, budgets: Sequence[in
         return [Entry(name, budget, _spent(sde, settings, budget, own_grid=not grid)) for budget in paid]
     except ValueError as error:
         raise ValueError(f"eval.{field} has {name!r} (method or method/grid): {error}") from None
+
+
+def _over_categories(experiment: Experiment, name: str, steps: int) -> Entry:
+    """The entry of a sampler over categories, of which a step is one evaluation; as `_at_each`."""
+    method, slash, _ = name.partition("/")
+    process: Any = experiment.sde
+    settings = dataclasses.replace(experiment.settings, method=method, steps=steps)
+    samplers.create_categorical(process, lambda x, t: x, settings)
+    if slash:
+        raise ValueError("the grid of a sampler over categories is that of its process; name the method alone")
+    return Entry(name, steps, settings)
 
 
 def _spent(sde: AffineSDE, settings: Settings, budget: int, *, own_grid: bool) -> Settings:

@@ -4,6 +4,7 @@ A new measure is a function of drawn and real examples, and a line in FURTHER.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -134,6 +135,34 @@ class Further:
         found = [self.kind.function(samples, half, source) for samples in drawn for half in self.halves]
         means = {name: float(np.mean([each[name] for each in found])) for name in found[0]}
         return means | ({"quoted": quote(sets[0].column("samples", QUOTED), source)} if quote else {})
+
+
+class TextDistance:
+    """How far texts are from real ones, for a comparison of samplers: the share of words that are no real ones."""
+
+    name = "Share of the words that are none of the training text's"
+
+    def __init__(self, experiment: Experiment):
+        self.further = Further(experiment, FURTHER["text"])
+
+    @functools.cached_property
+    def floor(self) -> float:
+        """That share of the words of held-out texts."""
+        return _strange(self.further.facts["halves"])
+
+    def row(self, sets: Sequence[Rounds]) -> dict[str, float]:
+        """As `Further.row`."""
+        return self.further.row(sets)
+
+    def judged(self, found: dict[str, float]) -> dict[str, float]:
+        """What a comparison says of what `row` has found: the "quality", the less the better, and bits by n-grams."""
+        return {"quality": _strange(found), "bits_by_n_grams": found["bits_by_n_grams"]}
+
+
+def _strange(found: dict[str, float]) -> float:
+    """The share of the words that are no real ones; 1 of texts without words."""
+    share = found["real_words"]
+    return 1.0 if math.isnan(share) else 1.0 - share
 
 
 def of_experiment(experiment: Experiment) -> Further | None:

@@ -54,6 +54,15 @@ class PixelDistance:
         size = {"frechet_size": self.size} if self.size else {}
         return {"frechet_count": self.count, "frechet_floor": frechet_distance(*self.halves), **size}
 
+    @property
+    def floor(self) -> float:
+        """The distance of real examples from real ones."""
+        return self.facts["frechet_floor"]
+
+    def judged(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What a comparison says of what `row` has found: the "quality", the less the better."""
+        return {"quality": found["frechet_distance"]}
+
     def fingerprint(self) -> str:
         """The fingerprint of the data that are compared with."""
         return ingredients.of_examples(self.experiment, "train")["fingerprint"]
@@ -87,6 +96,7 @@ class InceptionDistance:
 
     name = "FID"
     facts: ClassVar[dict[str, Any]] = {}
+    floor = None
 
     def __init__(self, experiment: Experiment, workdir: Workdir, inception: InceptionV3):
         self.experiment, self.workdir, self.inception = experiment, workdir, inception
@@ -102,6 +112,10 @@ class InceptionDistance:
         return stats.load_statistics(
             stats.compute_statistics(self.experiment, self.workdir, self.inception), self.inception
         )
+
+    def judged(self, found: dict[str, Any]) -> dict[str, Any]:
+        """As `PixelDistance.judged`; the quality is the FID, beside which the others stand."""
+        return {"inception": found["inception"], "quality": found["inception"]["fid"]}
 
     def fingerprint(self) -> str:
         """The fingerprint of the data that are compared with, or of the file of their statistics."""
@@ -129,8 +143,8 @@ Distance = PixelDistance | InceptionDistance
 def distance(experiment: Experiment, workdir: Workdir) -> Distance | None:
     """The distance of samples from data: by Inception where there is the network, else over pixels.
 
-    It is None where a covariance of pixels does not fit in memory. Nothing is computed yet; `eval.reference_stats` is
-    read.
+    It is None of texts, whose symbols are numbered in no order, so that their numbers have no mean; and where a
+    covariance of pixels does not fit in memory. Nothing is computed yet; `eval.reference_stats` is read.
 
     Raises:
       ValueError: as `load_inception` does, the statistics were made with another network or resize, or
@@ -148,7 +162,7 @@ def distance(experiment: Experiment, workdir: Workdir) -> Distance | None:
         )
     if size and first is not None:
         numbers = numbers // math.prod(shape[first : first + 2]) * size**2
-    if numbers > MAX_PIXELS:
+    if numbers > MAX_PIXELS or experiment.source.alphabet:
         return None
     return PixelDistance(experiment, experiment.config.eval.num_samples)
 

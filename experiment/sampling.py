@@ -241,10 +241,17 @@ def _said_by_guide(
 
 
 def beliefs(
-    experiment: Experiment, variables: dict[str, Any], settings: samplers.Settings, told: Told | None
+    experiment: Experiment,
+    variables: dict[str, Any],
+    settings: samplers.Settings,
+    told: Told | None,
+    start: float = 1.0,
 ) -> sde_lib.BeliefFn:
-    """What a network of categories says of what it is told, guided away from what it says told nothing, or a guide."""
-    process: Any = samplers.process_of(experiment.sde, settings)
+    """What a network of categories says of what it is told, guided away from what it says told nothing, or a guide.
+
+    The sampler that takes it has these settings, and starts at `start`.
+    """
+    process: Any = samplers.process_of(experiment.sde, settings, start)
     scale, guide, told = settings.guidance_scale, experiment.guide, told or {}
     condition = experiment.condition(told)
     wanted = experiment.belief_fn(variables, condition=condition, process=process)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, Key
 from sde_lib import BeliefFn, CategoricalProcess
 from sde_lib.bound import Bound
 from sde_lib.categorical import picked
-from sde_lib.categorical_bound import prior_nats, rate_nats, step_nats
+from sde_lib.categorical_bound import prior_nats, rate_nats, step_nats, step_of
 from sde_lib.variational import bits
 
 
@@ -28,13 +28,12 @@ def categorical_bound(
         return jax.vmap(jax.random.fold_in, (0, None))(keys, i)
 
     def at(i: Array) -> Float[Array, " b"]:
-        u = (start + i / count) % 1.0
+        u = jnp.full_like(start, (i + 0.5) / n) if every else (start + i / count) % 1.0
         if not n:
             t = process.t_min + (1.0 - process.t_min) * u
             x = noise(draws(i), x0, t)
             return (1.0 - process.t_min) * bits(rate_nats(process, belief(x, t), x0, x, t))
-        level = jnp.full_like(u, i) if every else jnp.minimum(jnp.floor(u * n), n - 1.0)
-        s, t = level / n, (level + 1.0) / n
+        s, t = step_of(u, n)
         x = noise(draws(i), x0, t)
         return n * bits(step_nats(process, belief(x, t), x0, x, s, t))
 

@@ -33,13 +33,13 @@ def process_of(sde: Noising, settings: Settings, start: float = 1.0) -> Any:
     """The process along which the settings' sampler asks its model: `sde`, or a chain as a scheduler visits it.
 
     A scheduler that starts below 1 takes so large a share of its steps, the last ones. A chain over categories whose
-    steps must be its own is cut to so many levels.
+    steps must be its own is cut to so many levels up to the start.
 
     Raises:
       ValueError: a scheduler that cannot be built, or cannot take so many steps.
     """
     if settings.over_categories:
-        return cast(CategoricalProcess, sde).respaced(settings.steps)
+        return cast(CategoricalProcess, sde).respaced(settings.steps, start)
     return _course(cast(AffineSDE, sde), settings, start)[0] if settings.scheduled else sde
 
 
@@ -219,6 +219,7 @@ def create_categorical(
     *,
     trajectory: bool = False,
     wrap: Callable[[Stepper], Stepper] | None = None,
+    start: float = 1.0,
 ) -> Callable[[Key[Array, ""], Int[Array, "b *d"]], Samples]:
     """The sampler over categories ``(key, z [b, ...]) -> Samples``, z drawn of the process's prior; jit it once.
 
@@ -227,16 +228,20 @@ def create_categorical(
     Args:
       trajectory: whether it keeps every state, as `samplers.create` does.
       wrap: what is made of the stepper before it runs, such as `samplers.keeping`.
+      start: where the grid begins, at z noised so far, ``process.noise(key, x0, process.grid(steps, start)[0])``.
 
     Raises:
-      ValueError: a method of Gaussian noise, or one that is not for this process; more steps than a chain has levels.
+      ValueError: a method of Gaussian noise, or one that is not for this process; more steps than a chain has levels;
+        a start that is not above 0, up to 1.
     """
+    if not 0.0 < start <= 1.0:
+        raise ValueError(f"sampling: it starts at {start}; needed is 0 < start <= 1")
     if not settings.over_categories:
         raise ValueError(
             f"sampling.method is {settings.method!r}, which is of Gaussian noise, and the process is one over "
             f"categories; take one of {', '.join(CATEGORICAL)}"
         )
-    times, along = process.grid(settings.steps), process.respaced(settings.steps)
+    times, along = process.grid(settings.steps, start), process.respaced(settings.steps, start)
     (constructor,) = settings.constructors
     belief = dataclasses.replace(as_belief(process, model), process=along)
     stepper = constructor(along, belief, **arguments(constructor, settings))

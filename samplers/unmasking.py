@@ -102,11 +102,11 @@ def maskgit(
 ) -> Stepper:
     """All masks are drawn, and those of which the model is surest stay (Chang et al. 2022, arXiv:2202.04200).
 
-    After the step to s as many are masked as the schedule has, floor((1 - alpha(s)) n) of the n that were masked at the
-    beginning, and at least one fewer than before. A draw's sureness is its log probability plus `choice_temperature` t
-    times Gumbel noise. It prefers likely draws, so its samples have less than the model's diversity. At an infinite
-    temperature the order is random, and with a step for each position the samples have the model's distribution exactly
-    (any-order autoregression). One evaluation a step.
+    After the step to s as many are masked as the schedule has, floor((1 - alpha(s)) n) of the n that are masked at
+    t = 1, and at least one fewer than before; of a start below 1, n is what its masks stand for there. A draw's
+    sureness is its log probability plus `choice_temperature` t times Gumbel noise. It prefers likely draws, so its
+    samples have less than the model's diversity. At an infinite temperature the order is random, and with a step for
+    each position the samples have the model's distribution exactly (any-order autoregression). One evaluation a step.
 
     Raises:
       ValueError: a process without a mask.
@@ -120,12 +120,13 @@ def maskgit(
         x0, masked = drawn(key_what, jnp.exp(log_p)), x == mask
         noise = jax.random.gumbel(key_order, x.shape, log_p.dtype)
         sure = noise if math.isinf(choice_temperature) else picked(log_p, x0) + choice_temperature * t * noise
-        left = _left(process, state.memory, _count(masked), s)
-        x = jnp.where(masked & ~_least(sure, masked, left), x0, x)
-        return State(x, x, state.memory)
+        now = _count(masked)
+        first = jnp.where(state.memory < 0.0, now / _share(process, t), state.memory)
+        x = jnp.where(masked & ~_least(sure, masked, _left(process, first, now, s)), x0, x)
+        return State(x, x, first)
 
     def init(x: Categories) -> State:
-        return State(x, x, _count(x == mask))
+        return State(x, x, jnp.full(len(x), -1.0))  # not known before the first step says the time
 
     return Stepper(step, evaluations=1, init=init, to_data=True)
 
@@ -135,10 +136,14 @@ def _count(masked: Bool[Array, "b *d"]) -> Int[Array, " b"]:
     return jnp.sum(masked.reshape(len(masked), -1), axis=1)
 
 
-def _left(process: CategoricalProcess, first: Int[Array, " b"], now: Int[Array, " b"], s: Coefficient) -> Array:
+def _share(process: CategoricalProcess, t: Coefficient) -> Coefficient:
+    """The share that is masked at t of what is at 1."""
+    return 1.0 - process.unmasking(t, jnp.ones_like(t))
+
+
+def _left(process: CategoricalProcess, first: Float[Array, " b"], now: Int[Array, " b"], s: Coefficient) -> Array:
     """How many stay masked after a step to s: what the schedule has, at least one fewer than now, none at s = 0."""
-    share = 1.0 - process.unmasking(s, jnp.ones_like(s))  # of what is masked at t = 1
-    wanted = jnp.floor(share * first + 1e-4).astype(now.dtype)  # a number of masks one rounding error below is it
+    wanted = jnp.floor(_share(process, s) * first + 1e-4).astype(now.dtype)  # one rounding error below a number is it
     return jnp.where(s <= 0.0, 0, jnp.clip(wanted, 0, jnp.maximum(now - 1, 0)))
 
 

@@ -99,19 +99,23 @@ class CategoricalProcess(abc.ABC):
         """Whether t is the first level from data, of a chain."""
         return jnp.asarray(t) * self.num_levels < 1.5
 
-    def grid(self, steps: int) -> np.ndarray:
-        """The times of a sampler of so many equal steps, from 1 to 0; of a chain some of its levels, and 0.
+    def grid(self, steps: int, start: float = 1.0) -> np.ndarray:
+        """The times of a sampler of so many equal steps, from `start` to 0; of a chain some of its levels, and 0.
+
+        A chain starts at the level nearest to `start`, and takes no more steps than it has levels up to there.
 
         Raises:
           ValueError: more steps than levels.
         """
         n = self.num_levels
-        if n and steps > n:
+        if not n:
+            return np.linspace(start, 0.0, steps + 1)
+        if steps > n:
             raise ValueError(f"sampling.steps is {steps}, and the chain has {n} levels; it must be at most {n}")
-        times = np.linspace(1.0, 0.0, steps + 1)
-        return np.round(times * n) / n if n else times
+        first = max(1, round(start * n))
+        return np.round(np.linspace(first, 0, min(steps, first) + 1)) / n
 
-    def respaced(self, steps: int) -> "CategoricalProcess":
+    def respaced(self, steps: int, start: float = 1.0) -> "CategoricalProcess":
         """The chain whose levels are those of `grid`, where its steps must be its own; else itself."""
         return self
 

@@ -27,6 +27,12 @@ from sde_lib.categorical_prediction import Belief, log_ratios
 Nats = Float[Array, "b *d"]
 
 
+def step_of(u: Float[Array, " b"], steps: int) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """The times (s, t) of that of so many equal steps in which u lies, uniform in [0, 1); its term stands for all."""
+    level = jnp.minimum(jnp.floor(u * steps), steps - 1.0)
+    return level / steps, (level + 1.0) / steps
+
+
 def kl(logits: StateWeights, other: StateWeights) -> Nats:
     """KL of the distributions that two arrays of logits mean, at each position; the first may rule out categories."""
     log_p, log_q = jax.nn.log_softmax(logits, axis=-1), jax.nn.log_softmax(other, axis=-1)

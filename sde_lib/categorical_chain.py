@@ -72,11 +72,13 @@ class Stepped(CategoricalProcess, abc.ABC):
         """Whether t is the first level."""
         return self.place(t) <= 1
 
-    def respaced(self, steps: int) -> CategoricalProcess:
-        """So many of its levels, evenly picked."""
-        if steps == self.num_levels:
+    def respaced(self, steps: int, start: float = 1.0) -> CategoricalProcess:
+        """So many of its levels up to `start`, evenly picked, and the last one."""
+        n = self.num_levels
+        if steps == n:
             return self
-        return Respaced(self, tuple(round(float(t) * self.num_levels) - 1 for t in self.grid(steps)[-2::-1]))
+        levels = [round(float(t) * n) - 1 for t in self.grid(steps, start)[-2::-1]]
+        return Respaced(self, tuple(dict.fromkeys([*levels, n - 1])))
 
     def gathered(self, rows: np.ndarray, x: Categories, t: Coefficient) -> Weights:
         """The rows [n + 1, K, ...] of the categories x at times t, [b, ..., K]."""

@@ -22,4 +22,7 @@ def get_config() -> ConfigDict:
     config.sampling.steps = 200
     config.eval.vlb_times = 200
     config.eval.samplers = ("categorical_ancestral",)
+    config.eval.compare = ("categorical_ancestral",)
+    config.eval.compare_evaluations = (5, 10, 20, 50)
+    config.eval.compare_reference, config.eval.compare_reference_evaluations = "categorical_ancestral", 200
     return config

@@ -38,4 +38,7 @@ def get_config() -> ConfigDict:
     config.eval.num_samples = 750
     config.eval.batch_size = 375
     config.eval.samplers = ("unmasking", "maskgit")
+    config.eval.compare = ("unmasking", "maskgit", "tau_leaping", "discrete_flow")
+    config.eval.compare_evaluations = (4, 8, 16, 32)
+    config.eval.compare_reference, config.eval.compare_reference_evaluations = "unmasking", 256
     return config

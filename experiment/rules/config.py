@@ -180,15 +180,32 @@ def of_images(config: ConfigDict, mode: str) -> Broken:
             f"has painted in a picture from a file, and edit.task is {config.edit.task!r} and edit.image "
             f"{config.edit.image!r}; take that task and name a picture, or leave it ''"
         )
-    if config.model.name in CATEGORICAL and mode in ("edit", "compare", "reproduce", "export"):
+    if config.model.name in CATEGORICAL and mode in ("reproduce", "export"):
         yield (
             f"--mode={mode} is of networks that say a score, and model.name is {config.model.name!r}, of categories; "
-            "--mode=train, sample and evaluate are for it"
+            "--mode=train, sample, evaluate, compare and edit are for it"
         )
+    if config.model.name in CATEGORICAL and mode == "edit":
+        yield from _of_edited_categories(config)
     if config.model.name in AUTOENCODERS and mode in NO_SAMPLES:
         yield (
             f"--mode={mode} draws samples, and model.name is {config.model.name!r}, an autoencoder, which has none to "
             "draw; --mode=evaluate measures its reconstructions, and data.codec=FOLDER trains a model of its latents"
+        )
+
+
+def _of_edited_categories(config: ConfigDict) -> Broken:
+    """The rules of an edit of categories, which are known as they are."""
+    edit, name = config.edit, config.model.name
+    if edit.task not in ("inpaint", "vary"):
+        yield (
+            f"edit.task is {edit.task!r}, of numbers with an order and a flow, and model.name {name!r}, of categories; "
+            "take inpaint or vary"
+        )
+    if edit.method != "auto" or edit.noise:
+        yield (
+            f"edit.method is {edit.method!r} and edit.noise {edit.noise}, which say how a score is led, and model.name "
+            f"is {name!r}, of categories, of which those that are known are exact; leave them 'auto' and 0"
         )
 
 

@@ -13,7 +13,9 @@ import pytest
 
 from samplers.base import Stepper, predictor_corrector, sample
 from samplers.categorical import categorical_ancestral, discrete_flow, jump_corrector, tau_leaping
+from samplers.create import create_categorical
 from samplers.infilling import infilled, keeping, logits_guided
+from samplers.settings import Settings
 from samplers.unmasking import maskgit, unmasking
 from sde_lib.categorical import CategoricalProcess, Replacing
 from sde_lib.categorical_chain import Neighbours
@@ -133,6 +135,49 @@ def test_infilling_ends_with_what_is_known_without_a_mask() -> None:
         model = infilled(process, denoiser(process), known, where)
         stepper = keeping(process, categorical_ancestral(process, model), known, where)
         assert shares(process, stepper, np.linspace(1.0, 0.0, 41))[2].sum() > 1.0 - 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["unmasking", "maskgit", "categorical_ancestral", "tau_leaping", "discrete_flow"])
+def test_a_start_at_half_draws_anew_what_is_masked_there(method: str) -> None:
+    """Of the pair (2, 0) each position is masked with probability 1/2, and drawn given what is not."""
+    settings = Settings(method=method, steps=64, choice_temperature=math.inf)
+    x0 = jnp.tile(jnp.asarray([[2, 0]]), (N, 1))
+    sampler = create_categorical(MASKED, denoiser(MASKED), settings, start=0.5)
+    x = np.asarray(jax.jit(sampler)(jax.random.key(1), MASKED.noise(jax.random.key(0), x0, jnp.asarray(0.5))).x)
+    exact = PAIR.p.copy()
+    exact[:, 0] += PAIR.p[:, 0] / PAIR.p[:, 0].sum()
+    exact[2] += PAIR.p[2] / PAIR.p[2].sum()
+    exact[2, 0] += 1.0
+    found = np.histogram2d(x[:, 0], x[:, 1], bins=3, range=[(-0.5, 2.5)] * 2)[0] / N
+    check(found, exact / 4, 0.0 if method == "maskgit" else 0.004)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [40, 10])
+def test_a_chain_from_its_middle_leaves_the_data_as_they_are(steps: int) -> None:
+    """Data noised to the middle level and drawn from there are the data again, by all 20 levels and by ten of them."""
+    sampler = create_categorical(
+        GAUSSIAN, denoiser(GAUSSIAN), Settings(method="categorical_ancestral", steps=steps), start=0.5
+    )
+    flat = jax.random.choice(jax.random.key(0), 9, (N,), p=jnp.asarray(PAIR.p.ravel()))
+    x0 = jnp.stack([flat // 3, flat % 3], axis=1).astype(jnp.int32)
+    x = np.asarray(jax.jit(sampler)(jax.random.key(1), GAUSSIAN.noise(jax.random.key(2), x0, jnp.asarray(0.5))).x)
+    assert (x != np.asarray(x0)).any(axis=1).mean() > 0.2
+    check(np.histogram2d(x[:, 0], x[:, 1], bins=3, range=[(-0.5, 2.5)] * 2)[0] / N, PAIR.p, 0.03)
+
+
+def test_a_start_below_1_is_a_level_of_a_chain_and_any_time_of_a_rate() -> None:
+    np.testing.assert_allclose(MASKED.grid(3, 0.6), [0.6, 0.4, 0.2, 0.0])
+    np.testing.assert_allclose(GAUSSIAN.grid(40, 0.24), np.arange(10, -1, -1) / 40)  # no more steps than levels
+    np.testing.assert_allclose(GAUSSIAN.grid(4, 0.001), [1 / 40, 0.0])
+    cut = GAUSSIAN.respaced(2, 0.5)
+    np.testing.assert_allclose(cut.times, [10 / 40, 20 / 40, 1.0])
+    products = GAUSSIAN.products
+    np.testing.assert_allclose(cut.steps()[1], np.linalg.solve(products[10], products[20]), atol=1e-9)
+    for start in (0.0, 1.5):
+        with pytest.raises(ValueError, match="needed is 0 < start <= 1"):
+            create_categorical(MASKED, denoiser(MASKED), Settings(method="unmasking"), start=start)
 
 
 def test_guidance_multiplies_probabilities() -> None:

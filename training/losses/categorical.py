@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from experiment.ranges import FIELDS
 from sde_lib import BeliefFn, CategoricalProcess
 from sde_lib.categorical import Categories, Replacing, picked
-from sde_lib.categorical_bound import flow_nats, rate_nats, score_entropy_nats, step_nats
+from sde_lib.categorical_bound import flow_nats, rate_nats, score_entropy_nats, step_nats, step_of
 from sde_lib.variational import bits
 from training.examples import Examples
 from training.losses.base import Loss
@@ -139,8 +139,7 @@ class CategoricalBound(OverCategories):
         if not (n := self.levels):
             return super().__call__(model, examples, state)
         x0, draws, process = examples.x0, examples.draws, self.process
-        level = jnp.minimum(jnp.floor(uniform_numbers(draws, self.stratified) * n), n - 1.0)
-        s, t = level / n, (level + 1.0) / n
+        s, t = step_of(uniform_numbers(draws, self.stratified), n)
         x = jax.vmap(process.noise)(draws.noise, x0, t)
         belief = model.belief_fn(process)(x, t)
         bound = n * bits(step_nats(process, belief, x0, x, s, t, self.log_eps))
