@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from ml_collections import ConfigDict
 
-from data import text
+from data.text import read
 from editing import pictures
 from experiment import Experiment
 
@@ -33,7 +33,7 @@ def given(experiment: Experiment, config: ConfigDict) -> Int[np.ndarray, "n leng
         )
     if not path:
         return pictures.given(experiment, "", config.images).astype(np.int32)
-    whole, what = text.read(path, "edit.image").removesuffix("\n"), f"edit.image {path!r}"
+    whole, what = read(path, "edit.image").removesuffix("\n"), f"edit.image {path!r}"
     parts = whole.split(sign) if sign else [whole]
     found = np.zeros(0, np.int32)
     for i, part in enumerate(parts):

@@ -73,7 +73,7 @@ def test_a_text_that_cannot_be_edited_is_refused_in_one_line(
 
 
 def test_texts_have_no_frechet_distance(experiment: Experiment) -> None:
-    """The numbers of symbols are in no order; other data of as many numbers have one."""
+    """The numbers of symbols are in no order; the twelve of an example would not be too many."""
     assert quality.distance(experiment, Workdir("nowhere")) is None
 
 
