@@ -49,6 +49,8 @@ def run(*arguments: str, devices: int = 1, cache: Path | None = None, platform: 
 
 def call(capsys: pytest.CaptureFixture, *arguments: str) -> tuple[int, str, str]:
     """(exit code, stdout, stderr) of the same command within this process, without a folder of compiled programs."""
+    import modes  # noqa: F401  (libraries define flags when they are imported, which must outlive the saver's)
+
     capsys.readouterr()
     code = 0
     with pytest.MonkeyPatch.context() as patch, flagsaver.flagsaver():

@@ -145,6 +145,7 @@ def test_a_class_is_told_and_guided_to(tmp_path: Path, capsys: pytest.CaptureFix
         "--config.model.label_dim=10",
         "--config.training.n_iters=40",
         "--config.training.snapshot_freq=40",
+        "--config.training.snapshot_freq_for_preemption=40",
         "--config.training.snapshot_sampling=False",
         "--config.training.eval_freq=0",
         "--config.model.ema_rate=0.5",
