@@ -99,6 +99,7 @@ def compare(experiment: Experiment, workdir: Workdir, plan: Plan) -> dict[str, A
         "seed": asked.seed,
         "measure": distance.name,
         "floor": distance.floor if is_leader() else None,
+        "real_bits_by_n_grams": distance.facts.get("bits_by_n_grams") if is_leader() else None,
         "flow_tolerance": entries.FLOW_TOLERANCE,
         "environment": environment(),
         "reference": None,

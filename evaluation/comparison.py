@@ -63,6 +63,8 @@ def markdown(result: dict[str, Any]) -> str:
     said = [f"{result['num_samples']} samples each, from the same noise (seed {result['seed']}). {result['measure']}"]
     said += [f"; the yardstick, {_named(slow)}, has **{slow['quality']:.4f}**"] if slow else []
     said += [f"; the floor (real against real examples) is {result['floor']:.4f}"] if result["floor"] else []
+    bits = result.get("real_bits_by_n_grams")
+    said += [f"; real texts have {bits:.3f} bits by n-grams"] if bits is not None else []
     said += [f". Seconds: those of a batch of {result['batch_size']}, shared out, compiling left out."]
     if exact:
         said += [

@@ -146,9 +146,14 @@ class TextDistance:
         self.further = Further(experiment, FURTHER["text"])
 
     @functools.cached_property
+    def facts(self) -> dict[str, Any]:
+        """What is `judged` of held-out texts."""
+        return self.judged(self.further.facts["halves"])
+
+    @property
     def floor(self) -> float:
         """That share of the words of held-out texts."""
-        return _strange(self.further.facts["halves"])
+        return self.facts["quality"]
 
     def row(self, sets: Sequence[Rounds]) -> dict[str, float]:
         """As `Further.row`."""
