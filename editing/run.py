@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Key
 from tqdm import tqdm
 
+from editing.gaps import UNKNOWN
 from editing.stages import Stage, stages
 from editing.steps import sampler_name
 from editing.tasks import MEASURED, Inputs, inputs
@@ -142,15 +143,18 @@ def _write(experiment: Experiment, last: Stage, made: Sequence[Made], path: Path
 def _shown(experiment: Experiment, read: Inputs) -> list[np.ndarray]:
     """The columns ahead of the results, levels [n, h, w, c]: the pictures, and what is known of them.
 
-    Symbols have no middle that could stand where a mask hides; what is unknown of a text is shown as no symbol.
+    Symbols have no middle that could stand where a mask hides; there a text has a number that is no symbol's.
     """
+    alphabet = experiment.source.alphabet
 
     def decoded(column: np.ndarray) -> np.ndarray:
         return np.asarray(experiment.codec.pictures.decode(np.asarray(column)))
 
     columns = [] if read.pictures is None else [decoded(read.pictures)]
-    if read.y is not None:
-        columns.append(read.y if experiment.source.alphabet else decoded(_known(experiment, read, read.y)))
+    if read.y is not None and alphabet:
+        columns.append(np.where(read.y == UNKNOWN, len(alphabet), read.y))
+    elif read.y is not None:
+        columns.append(decoded(_known(experiment, read, read.y)))
     if read.other_pictures is not None:
         columns.append(decoded(read.other_pictures))
     return columns
