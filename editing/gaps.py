@@ -3,6 +3,8 @@
 Where a text is shorter than the model's, what follows its end is unknown too.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Int
 from ml_collections import ConfigDict
@@ -25,7 +27,8 @@ def given(experiment: Experiment, config: ConfigDict) -> Int[np.ndarray, "n leng
       ValueError: the file is not there or no text, it has a symbol that the alphabet has not, or is too long; a sign
         without a file.
     """
-    path, sign, alphabet = config.image, sign_of(config), experiment.source.alphabet
+    alphabet: Any = experiment.source.alphabet
+    path, sign = config.image, sign_of(config)
     if not path and sign:
         raise ValueError(
             f"edit.mask is {sign!r}, which stands for unknown symbols of a text of one's own, and edit.image is ''; "

@@ -137,7 +137,8 @@ def _filled_in(experiment: Experiment, config: ConfigDict, whole: Inputs) -> Inp
     else:
         masks = pictures.masks(experiment, config.mask, len(whole))
         known, shown = masks[..., None], masks[0] if len(masks) == 1 else masks
-    y = np.where(known, whole.originals, gaps.UNKNOWN)
+    x: Any = whole.originals
+    y = np.where(known, x, gaps.UNKNOWN)
     if (y != gaps.UNKNOWN).all():
         raise ValueError(
             f"edit.image {config.image!r} has no sign {config.mask!r}, and nothing of it is to be filled in; write one "
