@@ -155,16 +155,16 @@ class TextDistance:
         """That share of the words of held-out texts."""
         return self.facts["quality"]
 
-    def row(self, sets: Sequence[Rounds]) -> dict[str, float]:
+    def row(self, sets: Sequence[Rounds]) -> dict[str, Any]:
         """As `Further.row`."""
         return self.further.row(sets)
 
-    def judged(self, found: dict[str, float]) -> dict[str, float]:
+    def judged(self, found: dict[str, Any]) -> dict[str, float]:
         """What a comparison says of what `row` has found: the "quality", the less the better, and bits by n-grams."""
         return {"quality": _strange(found), "bits_by_n_grams": found["bits_by_n_grams"]}
 
 
-def _strange(found: dict[str, float]) -> float:
+def _strange(found: dict[str, Any]) -> float:
     """The share of the words that are no real ones; 1 of texts without words."""
     share = found["real_words"]
     return 1.0 if math.isnan(share) else 1.0 - share
