@@ -27,6 +27,9 @@ class Reader(Protocol):
     def digest(self) -> str:
         """A text that is equal where what it makes of every text is."""
 
+    def check(self, texts: Sequence[str]) -> None:
+        """Raise ValueError for a text that it cannot read; of one that is too long a warning says what is cut off."""
+
     def read(self, texts: Sequence[str]) -> Fields:
         """What it makes of texts, arrays [n, ...]; ValueError for anything but a list of texts of at least one."""
 
@@ -46,6 +49,10 @@ class TokenReader:
     def digest(self) -> str:
         """The tokenizer's."""
         return self.tokenizer.digest
+
+    def check(self, texts: Sequence[str]) -> None:
+        """Raise ValueError for a text with a word that the tokenizer does not know."""
+        self.tokenizer.encode(texts)
 
     def read(self, texts: Sequence[str]) -> Fields:
         """The tokens of texts."""

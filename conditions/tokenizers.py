@@ -6,6 +6,7 @@ what was cut.
 
 import abc
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -102,13 +103,16 @@ class Tokenizer(abc.ABC):
         """The tokens of a text that fit between start and end."""
         reading, room = self.read(text), self.length - self._taken
         if len(reading.ids) > room:
-            logging.warning(
-                "a text of %d tokens is longer than the %d that the model reads; what is cut: %r",
-                len(reading.ids),
-                room,
-                reading.text[reading.begins[room] :],
-            )
+            _warn_of_cut(len(reading.ids), room, reading.text[reading.begins[room] :])
         return reading.ids[:room]
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_of_cut(tokens: int, room: int, rest: str) -> None:
+    """Say what is cut off a text of so many tokens: once, although the text is read anew in every batch."""
+    logging.warning(
+        "a text of %d tokens is longer than the %d that the model reads; what is cut: %r", tokens, room, rest
+    )
 
 
 def check_texts(texts: Any) -> None:
@@ -122,16 +126,3 @@ def check_texts(texts: Any) -> None:
             raise ValueError(
                 f"text {i + 1} of {len(texts)} is {shown(text)}, of type {type(text).__name__}; give a text"
             )
-
-
-def prompts(given: Any) -> list[str]:
-    """What a user asks for, one prompt or several, as a list; no prompt may be empty.
-
-    Raises ValueError for anything but texts, or a text of nothing but spaces.
-    """
-    asked = [given] if isinstance(given, str) else given
-    check_texts(asked)
-    for i, prompt in enumerate(asked):
-        if not prompt.strip():
-            raise ValueError(f"prompt {i + 1} of {len(asked)} is {prompt!r}; say in words what the picture is to show")
-    return list(asked)

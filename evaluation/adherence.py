@@ -5,39 +5,59 @@ A judge is a function from texts and pictures, uint8 [n, h, w, c], to which part
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from data.source import take
+from evaluation import scene_judge
 from evaluation.rounds import Rounds
-from evaluation.scene_judge import SceneJudge
 from experiment import Experiment
 from experiment.texts import CAPTION
 from limits import check_known
 
 Judge = Callable[[Sequence[str], UInt8[np.ndarray, "n h w c"]], dict[str, Bool[np.ndarray, " n"]]]
 
-JUDGES: dict[str, Callable[[Experiment], Judge]] = {
-    "scenes": lambda experiment: SceneJudge.of_size(experiment.source.shape[0]).judge,
+
+class Judging(NamedTuple):
+    """How a judge is made.
+
+    Attributes:
+      check: (shape of a picture, texts) raises a ValueError for what the judge could not read, and takes no time.
+      make: (shape of a picture) -> the judge.
+    """
+
+    check: Callable[[tuple[int, ...], Sequence[str]], None]
+    make: Callable[[tuple[int, ...]], Judge]
+
+
+JUDGES: dict[str, Judging] = {
+    "scenes": Judging(scene_judge.check, lambda shape: scene_judge.SceneJudge.of_size(shape[0]).judge),
 }
-"""By the name of ``eval.judge``: (experiment) -> its judge."""
+"""By the name of ``eval.judge``."""
 
 
 def check(experiment: Experiment) -> None:
-    """Refuse, with a ValueError, an unknown judge, and one of a network that reads no texts."""
+    """Refuse, with a ValueError, an unknown judge, one of a network that reads no texts, and what it could not read.
+
+    Of the captions of a test set the first is looked at.
+    """
     if name := experiment.config.eval.judge:
         check_known("eval.judge", name, JUDGES)
         if not experiment.readers:
             raise ValueError(f"eval.judge is {name!r}, and the network reads no texts; leave it ''")
+        try:
+            JUDGES[name].check(experiment.finest.source.shape, experiment.prompts or experiment.texts(0, 1))
+        except ValueError as error:
+            raise ValueError(f"eval.judge is {name!r}: {error}") from None
 
 
 def judge_of(experiment: Experiment) -> Judge | None:
     """The judge of ``eval.judge``, after `check`; None for ''."""
     check(experiment)
     name = experiment.config.eval.judge
-    return JUDGES[name](experiment.finest) if name else None
+    return JUDGES[name].make(experiment.finest.source.shape) if name else None
 
 
 def shares(judge: Judge, texts: Sequence[str], pictures: UInt8[np.ndarray, "n h w c"]) -> dict[str, float]:

@@ -102,6 +102,15 @@ class SceneJudge:
             )
 
 
+def check(shape: tuple[int, ...], captions: Sequence[str]) -> None:
+    """Refuse, with a ValueError, pictures of a shape that no scene has, and a caption that is no scene."""
+    if shape not in [(size, size, 3) for size in HEIGHTS]:
+        sizes = ", ".join(f"{size}x{size}x3" for size in HEIGHTS)
+        raise ValueError(f"pictures of scenes are {sizes}, and these are {'x'.join(map(str, shape))}")
+    for caption in captions:
+        parse(caption)
+
+
 def accuracy(judge: SceneJudge, *, renderings: int = 4, blur: float = 0.0, noise: float = 0.0) -> dict[str, float]:
     """How often the judge is right about pictures of real test digits, part by part, each digit as often as any other.
 

@@ -212,6 +212,7 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     if config.sampling.upsampler:
         experiment = dataclasses.replace(experiment, upsampler=_upsampler(config, needs_data=needs_data))
         rules.check(rules.of_upsampler(experiment))
+    rules.check(rules.of_prompts(experiment))
     rules.check(rules.of_samplers(experiment, {settings.method}))
     return experiment
 

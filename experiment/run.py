@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 import sde_lib
 from autoencoders import Codec
-from experiment import fields, likelihood, made
+from experiment import fields, likelihood, made, texts
 from experiment.build import build, of_run
 from experiment.cascade import Cascade, drawer_of
 from experiment.config_files import canonical
@@ -249,8 +249,9 @@ def of_config(config: ConfigDict, workdir: Workdir) -> Run:
 
 def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     """The config with these fields, or sections of fields, as the command line would set them."""
-    texts = [(name, str(value)) for name, value in flatten(dict(changes)).items()]
-    return canonical(fields.override(config, texts))
+    given = flatten(dict(changes))
+    texts.check_given(given)
+    return canonical(fields.override(config, [(name, str(value)) for name, value in given.items()]))
 
 
 def _told(

@@ -105,6 +105,11 @@ class FrozenReader:
         towers = [(tower.options, tower.tokenizer.digest) for tower in self.towers]
         return of_facts([self.weights_digest, towers, self.skip, self.pooled, self.zeros])
 
+    def check(self, texts: Sequence[str]) -> None:
+        """Raise ValueError for a text of which a tokenizer makes no tokens; no tower reads them."""
+        for tower in self.towers:
+            tower.tokenizer.encode(texts)
+
     def read(self, texts: Sequence[str]) -> Fields:
         """The features of texts, float32; several threads take turns.
 

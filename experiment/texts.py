@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -11,12 +12,13 @@ from absl import logging
 from conditions.byte_pairs import Pieces
 from conditions.published_tokenizers import CLIPTokenizer, GLIDETokenizer, OpenAITokenizer
 from conditions.readers import Reader
-from conditions.tokenizers import Tokenizer, prompts
+from conditions.tokenizers import Tokenizer
 from conditions.word_tokenizer import WordTokenizer
 from data import Source
 from data.fingerprint import of_facts, of_records
 from data.source import Example, Records, take
 from experiment.config_files import expand
+from limits import shown
 
 CAPTION = "caption"
 """The field of a record that holds its text."""
@@ -30,6 +32,9 @@ FOLDERS: dict[str, Callable[[str, int], Tokenizer]] = {
     "glide": lambda folder, length: GLIDETokenizer.of_pieces(Pieces.in_folder(folder), length),
 }
 """By the kind that stands ahead of the folder of a table of byte pairs: (folder, tokens of a text) -> its tokenizer."""
+
+PROMPTS = ("sampling.prompt", "sampling.negative_prompt")
+"""The fields of a config that hold prompts."""
 
 LINES = "@"
 """What stands ahead of a file of prompts, one on each line."""
@@ -68,7 +73,7 @@ def prompts_of(text: str, field: str = "sampling.prompt") -> tuple[str, ...]:
     if text and not text.strip():
         raise ValueError(f"{field} is {text!r}, which says nothing; give words, or leave it ''")
     if not text.startswith(LINES):
-        return tuple(prompts(text)) if text else ()
+        return (text,) if text else ()
     file = Path(expand(text.removeprefix(LINES)))
     if not file.is_file():
         raise FileNotFoundError(
@@ -81,6 +86,19 @@ def prompts_of(text: str, field: str = "sampling.prompt") -> tuple[str, ...]:
     if not found:
         raise ValueError(f"{field} is {text!r}, which holds no prompt; give one a line")
     return found
+
+
+def check_given(given: Mapping[str, Any]) -> None:
+    """Refuse, with a ValueError, a prompt that is no text among fields of a config by their dotted names.
+
+    A field of a config is written as its text is, so that a list or None would be drawn word for word.
+    """
+    for field in PROMPTS:
+        if not isinstance(value := given.get(field, ""), str):
+            raise ValueError(
+                f"{field} is {shown(value)}, of type {type(value).__name__}; it must be a text, '' for none, or @FILE "
+                "for several, one on each line"
+            )
 
 
 def warn_of_unused(given: Sequence[str], drawn: int, mend: str) -> None:

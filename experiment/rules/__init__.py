@@ -10,7 +10,7 @@ from experiment.rules.base import Broken, check
 from experiment.rules.config import LEAST_FOR_INCEPTION, NO_SAMPLES, check_config, of_config, of_images, of_noise
 from experiment.rules.data import of_codec, of_data, of_known_latents, of_texts
 from experiment.rules.evaluation import of_evaluation, of_reproduction, published_samplers
-from experiment.rules.samplers import of_guide, of_samplers, of_snapshots, of_told, of_upsampler
+from experiment.rules.samplers import of_guide, of_prompts, of_samplers, of_snapshots, of_told, of_upsampler
 from experiment.rules.training import of_beginning, of_loss, of_noise_told, of_snapshot_fid, of_training
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "of_loss",
     "of_noise",
     "of_noise_told",
+    "of_prompts",
     "of_reproduction",
     "of_samplers",
     "of_snapshot_fid",

@@ -74,7 +74,10 @@ def of_texts(config: ConfigDict, reader: Reader | None, guide: Experiment | None
             yield f"sampling.{name} is {config.sampling[name]!r}, and model.name {network} reads no texts; leave it ''"
         elif config.sampling[name] and not reader:
             field, made = ("text_encoder", "features") if features else ("tokenizer", "tokens")
-            yield f"sampling.{name} is {config.sampling[name]!r}, and data.{field} ''; name what makes {made} of it"
+            yield (
+                f"sampling.{name} is {config.sampling[name]!r}, and data.{field} ''; name what makes {made} of it when "
+                "the run is trained or imported"
+            )
     if config.sampling.told_size and not options.get("pooled_dim", 0):
         yield (
             f"sampling.told_size is {config.sampling.told_size}, and model.name {network} is told no size "

@@ -53,6 +53,18 @@ def of_guide(experiment: Experiment, guide: Experiment) -> Broken:
             f"sampling.negative_prompt is {settings.negative_prompt!r}, and sampling.guide {folder} guides, which "
             "leads away from no text; leave one of them ''"
         )
+    lacking = [name for part in guide.conditioner.parts if part.needed for name in part.fields]
+    lacking = [name for name in lacking if name not in experiment.conditioner.fields]
+    if guide.denoises and lacking:
+        yield (
+            f"sampling.guide {folder} must be told {lacking[0]!r} of each example, which this network is not told; "
+            "give a weaker model that is told no more"
+        )
+    if guide.denoises and guide.reader and experiment.reader and not experiment.reads_as(guide):
+        yield (
+            f"sampling.guide {folder} reads texts otherwise than this run; a weaker model must have the same tokenizer "
+            "or text encoder, and as many tokens of a text"
+        )
     size = experiment.config.sampling.height, experiment.config.sampling.width
     if guide.matches and any(size):
         yield (
@@ -157,7 +169,7 @@ def of_told(experiment: Experiment) -> Broken:
             f"model.name {config.model.name!r} is told features of texts, and data.text_encoder is ''; name the folder "
             "of the text encoder that it was trained with"
         )
-    if experiment.reader and not experiment.prompts and not texts.captioned(experiment.source.test):
+    if experiment.readers and not experiment.prompts and not texts.captioned(experiment.source.test):
         yield (
             "sampling.prompt is '', and there is no test set whose captions could stand for it; say in words what the "
             "pictures are to show, or name one with captions (of a folder data.captions=True)"
@@ -172,6 +184,25 @@ def of_told(experiment: Experiment) -> Broken:
             f"model.image_channels is {options['image_channels']}: this network paints a part of a picture, which it "
             "must be told; --mode=edit gives it one"
         )
+
+
+def of_prompts(experiment: Experiment) -> Broken:
+    """The rules of prompts: whatever is to read them can, the network, its guide, and what enlarges the samples.
+
+    Of one that is too long a warning says what is cut off. They become tokens here, and no text encoder reads them.
+    """
+    readers, further = list(experiment.readers.values()), experiment.upsampler
+    while further:
+        readers += further.readers.values()
+        further = further.upsampler
+    own = [experiment.reader] if experiment.reader else []
+    asked = ("prompt", experiment.prompts, readers), ("negative_prompt", experiment.negative, own)
+    for field, said, every in asked:
+        for reader in every if said else ():
+            try:
+                reader.check(said)
+            except ValueError as error:
+                yield f"sampling.{field}: {error}"
 
 
 def of_snapshots(experiment: Experiment) -> Broken:

@@ -15,7 +15,7 @@ from jaxtyping import TypeCheckError
 
 from conditions.byte_pairs import Pieces
 from conditions.published_tokenizers import CLIPTokenizer, GLIDETokenizer, OpenAITokenizer
-from conditions.tokenizers import check_texts, prompts
+from conditions.tokenizers import check_texts
 from conditions.word_tokenizer import WordTokenizer
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -235,17 +235,11 @@ def test_what_is_no_list_of_texts(texts, message):
         WordTokenizer(words=WORDS, length=4).encode(texts)
 
 
-def test_a_prompt_says_something():
-    assert prompts("a fox") == ["a fox"] and prompts(("a", "b")) == ["a", "b"]
-    for wrong, message in (
-        ("", r"prompt 1 of 1 is ''; say in words what the picture is to show"),
-        (["a", " \t"], r"prompt 2 of 2 is ' \\t'; say"),
-        (["a", 5], r"text 2 of 2 is 5, of type int"),
-        (5, r"the texts are 5; give a list"),
-        ([], r"the list of texts is empty"),
-    ):
-        with pytest.raises(ValueError, match=f"^{message}"):
-            prompts(wrong)
+def test_what_is_cut_is_named_once_however_often_it_is_read(monkeypatch):
+    lines, words = warned(monkeypatch), WordTokenizer(words=WORDS, length=3)
+    for texts in (["a red three", "a red three"], ["a red three"], ["a red above"]):
+        words.encode(texts)
+    assert [line.rpartition(" ")[2] for line in lines] == ["'three'", "'above'"]
 
 
 def test_a_package_that_is_missing(monkeypatch):

@@ -194,7 +194,7 @@ def test_glide_s_recorded_chain_by_imported_runs(
 )
 def test_what_it_cannot_do_is_refused(runs: dict[str, str], sampling: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build(tiny(scenes, guide=runs["clip"], **sampling)).told(0, 1)
+        build(tiny(scenes, guide=runs["clip"], **sampling))
 
 
 def test_what_cannot_guide_is_refused(runs: dict[str, str], tmp_path: Path) -> None:
@@ -219,6 +219,20 @@ def test_what_cannot_guide_is_refused(runs: dict[str, str], tmp_path: Path) -> N
         telling.check(build(without_texts(guide=runs["clip"])))
     with pytest.raises(ValueError, match=r"has data\.image_size 16, and this run 8"):
         build(digits_guided(runs["clip"]))
+
+
+def test_a_weaker_model_reads_as_the_run_does_and_needs_no_more(tmp_path: Path) -> None:
+    """Tokens would mean other words to it, or be as many as it does not take; and nobody gives it a smaller picture."""
+    changes = {"longer": {"tokens": 15}, "larger": {"upsampling": 2}}
+    for name, change in changes.items():
+        with (changed := tiny(scenes)).unlocked():
+            changed.model.update(change)
+        Workdir(tmp_path / name).begin(changed)
+    with pytest.raises(ValueError, match=r"longer' reads texts otherwise than this run; a weaker model must have the"):
+        build(tiny(scenes, guide=str(tmp_path / "longer")))
+    with pytest.raises(ValueError, match=r"larger' must be told 'low_res' of each example, which this network is not"):
+        build(tiny(scenes, guide=str(tmp_path / "larger")))
+    assert build(without_texts(guide=str(tmp_path / "longer"))).guide, "it is told no text"
 
 
 def digits_guided(guide: str) -> ConfigDict:

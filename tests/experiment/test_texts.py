@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,12 +12,15 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 import main
-from configs.text import scenes
+from conditions.readers import TokenReader
+from conditions.word_tokenizer import WordTokenizer
+from configs.text import scenes, scenes_clip
 from configs.vp import digits
 from data.source import Arrays, take
 from evaluation import ingredients
 from evaluation.adherence import judge_of
 from experiment import build, load, rules
+from experiment.run import Run
 from experiment.texts import Read, prompts_of, warn_of_unused
 
 THREE = "a small red three above a large blue seven on grey"
@@ -83,7 +87,9 @@ def test_kept_samples_are_of_their_texts() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sampling.prompt": "a small purple three"}, "purple"),
+        ({"sampling.prompt": "a small purple three"}, r"^sampling\.prompt: unknown word 'purple'"),
+        ({"sampling.negative_prompt": "a smal three"}, r"^sampling\.negative_prompt: unknown word 'smal'"),
+        ({"sampling.prompt": "a red three"}, r"^eval\.judge is 'scenes': the caption 'a red three' is no scene"),
         (
             {"data.tokenizer": "letters"},
             r"data\.tokenizer is 'letters'; it must be words, clip:FOLDER, openai:FOLDER, glide:FOLDER",
@@ -95,12 +101,35 @@ def test_kept_samples_are_of_their_texts() -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused(changes: dict, message: str) -> None:
+    """As the experiment is made, or its judge: before any text is read for a network."""
     config = tiny()
     config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=message):
-        experiment = build(config)
-        experiment.told(0, 1)
-        judge_of(experiment)
+        judge_of(build(config))
+
+
+def test_whatever_is_to_read_the_prompts_can() -> None:
+    """Also what enlarges the samples; and none of them is judged where pictures are of a size that no scene has."""
+    experiment = build(tiny(prompt=THREE))
+    reader = TokenReader(WordTokenizer(words=("a", "three"), length=14))
+    further = replace(experiment, upsampler=replace(experiment, reader=reader))
+    (said,) = rules.of_prompts(replace(experiment, upsampler=further))
+    assert said.startswith("sampling.prompt: unknown word 'small'; known: a, three")
+    assert not list(rules.of_prompts(experiment))
+    larger = replace(experiment, upsampler=replace(experiment, source=replace(experiment.source, shape=(64, 64, 3))))
+    with pytest.raises(ValueError, match=r"pictures of scenes are 16x16x3, 24x24x3, 32x32x3, and these are 64x64x3"):
+        judge_of(larger)
+
+
+@pytest.mark.parametrize("given", [None, 5, ["a red three"], Path("prompts.txt")])
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_a_prompt_in_python_is_a_text(field: str, given: Any) -> None:
+    """A list would be drawn as it is written, with its brackets, and None as the word."""
+    run = Run(build(tiny()), 0, {})
+    with pytest.raises(
+        ValueError, match=rf"^sampling\.{field} is .*, of type {type(given).__name__}; it must be a text"
+    ):
+        run.sampler(**{field: given})
 
 
 def test_a_network_that_reads_no_texts_takes_no_prompt() -> None:
@@ -130,7 +159,9 @@ def test_pictures_without_captions_may_be_compared_with_and_no_more() -> None:
     assert set(take(pictures, np.arange(2))) == {"image"}
     without = replace(experiment, source=replace(experiment.source, train=pictures, test=pictures))
     assert any("has no captions; of a folder set data.captions to True" in said for said in rules.of_training(without))
-    assert any("no test set whose captions could stand for it" in said for said in rules.of_told(without))
+    guided = replace(without, reader=None, guide=replace(experiment, config=scenes_clip.get_config()))
+    for each in (without, guided):  # a network that reads, and one that reads nothing and is guided by a CLIP
+        assert any("no test set whose captions could stand for it" in said for said in rules.of_told(each))
     assert not list(rules.of_told(experiment)) and not list(rules.of_training(experiment))
 
 
