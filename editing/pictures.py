@@ -2,8 +2,7 @@
 
 A file may have any size: what has the model's proportions is cut out of its middle and resized to the model's pixels
 with antialiasing (Lanczos), as the pictures of data sets are; a pixel of a mask is known where more than half of its
-area is. What is transparent in
-a picture is laid on white.
+area is. What is transparent in a picture is laid on white.
 """
 
 from pathlib import Path
