@@ -131,6 +131,43 @@ def test_every_step_of_a_pipeline_is_met(folder: str, name: str) -> None:
         np.testing.assert_allclose(of_ve * ours, theirs, rtol=0, atol=tolerance * run["max_abs_latent"], err_msg=str(i))
 
 
+XL = json.loads((LATENT / "sdxl" / "pictures.json").read_text())["runs"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", XL)
+def test_every_step_of_xl_s_pipeline_is_met(name: str) -> None:
+    """Told both texts and the six numbers; without a negative prompt guidance leads away from zeros."""
+    run, folder = XL[name], LATENT / "sdxl"
+    steps, given = recorded("sdxl"), recorded("sdxl", "pictures.npz")
+    kind, options = diffusers_text_unet.describe(folder / "model")
+    made = Network.create(kind, **options)
+    variables = importing.read(folder / "model" / "unet", made).variables(ema=True)
+    apply = jax.jit(functools.partial(made.apply, variables))
+    said = {"size": np.float32([run.get("told_size", (32, 32, 0, 0, 32, 32))] * 2)}
+    asked, away = dict(said), dict(said)
+    which = "negative" if run["negative_prompt"] else "zero_negative"
+    for entry, theirs in (("text", "prompt_embeds"), ("pooled", "pooled_prompt_embeds")):
+        asked[entry], away[entry] = given[f"{which}/{theirs}"], given[f"{which}/negative_{theirs}"]
+
+    file = folder / "model" / "scheduler" / "scheduler_config.json"
+    scheduler = diffusers_scheduler.of_fields(json.loads(file.read_text()), file, run["scheduler"])
+    process, times, found = course(sde_lib.create(**scheduler.sde), run["scheduler"], file.read_text(), run["steps"])
+    np.testing.assert_allclose(found.told, steps[f"{name}/timesteps"], atol=1e-4)
+    levels = sde_lib.NoiseLevels(process, 1000, exact=False)
+
+    def model(x: jax.Array, t: jax.Array, told: dict) -> sde_lib.Prediction:
+        reads = sde_lib.parameterization(scheduler.prediction, "index")
+        return reads.predict_fn(levels, lambda x, c: apply(x, c, told))(x, t)
+
+    stepper = found.solver(process, classifier_free(levels, model, asked, away, run["guidance"]))
+    states = stepped(stepper, jnp.asarray(found.start * nhwc(given["latents"]), jnp.float32), times, [])
+    assert len(states) == len(steps[f"{name}/latents"]) == run["steps"]
+    for i, (ours, theirs) in enumerate(zip(states, nhwc(steps[f"{name}/latents"]), strict=True)):
+        of_ve = np.hypot(1.0, found.noise[i + 1]) if run["scheduler"].startswith("Euler") else 1.0
+        np.testing.assert_allclose(of_ve * ours, theirs, rtol=0, atol=1e-4 * run["max_abs_latent"], err_msg=str(i))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("original", ["sd_original", "sd_original_v"])
 @pytest.mark.parametrize("chain", ["ddim", "ddim_mask", "img2img"])
