@@ -2,8 +2,9 @@
 
 Commands: python main.py --mode=train --config=configs/categorical/digits_masked.py --workdir=runs/digits_masked
           python main.py --mode=evaluate --workdir=runs/digits_masked
-Hardware: two CPU cores.
-Expected: not measured yet at this length.
+Hardware: two CPU cores, 21 minutes beside other work (15 minutes of processor time).
+Expected: 1.708 +- 0.014 bits/dim on the 297 held-out digits; Frechet distance over pixels 0.1055 (unmasking, 64 steps;
+          1.20 times its floor) and 0.206 (maskgit).
 """
 
 from ml_collections import ConfigDict
