@@ -12,6 +12,7 @@ from conditions.features import Features
 from conditions.known import Known
 from conditions.labels import NO_CLASS, Labels, one_hot
 from conditions.low_res import LowRes
+from conditions.present import Present, marked, only_present
 from conditions.sizes import Sizes
 from conditions.together import Together
 from conditions.tokens import Tokens
@@ -26,11 +27,14 @@ __all__ = [
     "Known",
     "Labels",
     "LowRes",
+    "Present",
     "Sizes",
     "Together",
     "Tokens",
+    "marked",
     "of_network",
     "one_hot",
+    "only_present",
     "with_end",
 ]
 
@@ -41,6 +45,7 @@ CONDITIONERS: dict[str, Callable[[Any], Conditioner]] = {
     "pooled_dim": lambda options: _whole(options),
     "image_channels": lambda options: Beside(),
     "inpaint": lambda options: Known(),
+    "padded": lambda options: Present(),
     "upsampling": lambda options: LowRes(options["upsampling"], options.get("low_res_noise", 0.0)),
 }
 """Each kind, made of a network's options, by the option that says how much of it the network takes, 0 for none."""
@@ -56,6 +61,6 @@ def of_network(options: Mapping[str, Any]) -> Together:
     """What a network of these options is told, all kinds together; a network that takes none is told nothing.
 
     Beside the network's own there may be "nothing", which gives the features of no text (`Features.nothing`), and
-    "size", the six numbers of the pictures (`Sizes.numbers`).
+    "size", the six numbers of the pictures (`Sizes.numbers`); and "padded", whether points of its sets may be absent.
     """
     return Together(tuple(make(options) for name, make in CONDITIONERS.items() if options.get(name)))

@@ -20,7 +20,8 @@ class Records(Protocol):
 
     "image" is the data of any modality: uint8 [h, w, c] of images, float32 [length, channels] of signals, float32
     [n, d] of point sets, int32 [length] of texts, ... (`Source.modality`); "label" is an int and "caption" a text where
-    there is one.
+    there is one; and of sets that may have fewer points than an example has places for, "present" bool [n] says which
+    there are (`Source.padded`): the coordinates of the others are NaN.
     """
 
     def __len__(self) -> int:
@@ -38,7 +39,8 @@ class Source:
     their order; empty where they are not known. `vocabulary`: the words of every "caption", where they are
     few and known. `modality`: what the axes of an example mean, by a name of `experiment.showing.MODALITIES`.
     `rate`: samples of a signal, or frames of a clip, a second; 0 where that is not known. `alphabet`: what the numbers
-    of a text stand for; None where an example is none.
+    of a text stand for; None where an example is none. `padded`: whether points of an example may be absent, so that
+    every record says by "present" which there are.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Source:
     modality: str = "image"
     rate: float = 0.0
     alphabet: Alphabet | None = None
+    padded: bool = False
 
     @property
     def num_categories(self) -> int | None:

@@ -76,6 +76,11 @@ def inputs(experiment: Experiment, config: ConfigDict) -> Inputs:
             f"--mode=edit shows examples one by one, and those of {source.name!r} are {modality.words}, of which all "
             "stand in one scatter; take another data set"
         )
+    if source.padded:
+        raise ValueError(
+            f"--mode=edit is for sets of as many points each, and of {source.name!r} points of its sets may be absent "
+            "(data.varying); take a run without"
+        )
     if config.task in OF_PIXELS and not modality.is_picture:
         others = ", ".join(sorted({*TASK_INPUTS} - {*OF_PIXELS}))
         raise ValueError(

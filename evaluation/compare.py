@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import samplers
+from conditions import marked, only_present
 from evaluation import comparison, contenders, entries, further, ingredients, quality
 from evaluation.contenders import Contender
 from evaluation.entries import Entry
@@ -185,6 +186,7 @@ class _Draws:
         self.about = ingredients.of_weights(self.experiment, run.step, run.variables) | {
             "seed": asked.seed,
             "flow": ingredients.of_sampler(self.flow_settings) if self.flow_settings else None,
+            **ingredients.of_drawn(self.experiment, asked.num_samples),
         }
         self.longest: dict[str, int] = {}  # rows of each method's longest table
         for entry in listed:
@@ -201,7 +203,7 @@ class _Draws:
 
         def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any) -> samplers.Samples:
             model = guided(self.experiment, variables, settings, self.sde, told)
-            return samplers.create(self.sde, model, settings)(key, z)
+            return samplers.create(self.sde, model, settings)(key, only_present(z, told))
 
         def begin(i: int) -> samplers.Samples:
             return self._run("ode", draw, *self._given(i), settings=settings)[0]
@@ -234,7 +236,7 @@ class _Draws:
                 arrays["squared_error"] = np.mean(difference**2, axis=1)
             codec, pictures = self.experiment.codec, np.asarray(drawn[1])[:n]
             decoded = codec.decode(x) if self.experiment.of_categories else codec.pictures.decode(pictures)
-            return {"samples": np.asarray(decoded), **arrays}
+            return {"samples": marked(np.asarray(decoded), self.experiment.present(examples.start, n)), **arrays}
 
         # The seconds are of this machine: another one takes its own, and draws anew.
         folder, device = f"{entry.name.replace('/', '_')}_{entry.budget}", environment()["device"]
@@ -247,7 +249,7 @@ class _Draws:
 
         def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any, rows: Table) -> jax.Array:
             model = guided(self.experiment, variables, settings, self.sde, told)
-            return loop(self.sde, model, settings)(key, z, rows)
+            return only_present(loop(self.sde, model, settings)(key, only_present(z, told), rows), told)
 
         return draw, (rows,), rows.evaluations
 

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from data.fingerprint import of_records
+from data.fingerprint import of_arrays, of_records
 from experiment import Experiment, made, texts
 from experiment.sampling import GUIDE
 from experiment.weights import fingerprint
@@ -84,11 +84,13 @@ def of_texts(experiment: Experiment, count: int) -> dict[str, Any]:
 def of_drawn(experiment: Experiment, count: int) -> dict[str, Any]:
     """What so many samples depend on besides weights, sampler and key: what they are drawn of, and what enlarges them.
 
-    An upsampler that is drawn with alone enlarges the test set.
+    An upsampler that is drawn with alone enlarges the test set, and sets of points have numbers of the training set's.
     """
     enlarges = bool(made.needed(experiment.conditioner).parts)
-    of_test_set = {"enlarged": of_examples(experiment, "test")} if enlarges else {}
-    return of_texts(experiment, count) | of_test_set | _of_upsampler(experiment, experiment.texts(0, count))
+    of_data: dict[str, Any] = {"enlarged": of_examples(experiment, "test")} if enlarges else {}
+    present = experiment.present(0, count)
+    of_data |= {"present": of_arrays(present)} if present else {}
+    return of_texts(experiment, count) | of_data | _of_upsampler(experiment, experiment.texts(0, count))
 
 
 def _of_upsampler(experiment: Experiment, said: Sequence[str]) -> dict[str, Any]:

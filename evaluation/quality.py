@@ -76,9 +76,10 @@ class PixelDistance:
         return {"frechet_distance": float(np.mean(found)), "frechet_distances": found}
 
     def _moments(self, parts: Iterable[np.ndarray]) -> Moments:
-        """The moments of stored levels as numbers in [0, 1], or of continuous data as they are."""
+        """The moments of stored levels as numbers in [0, 1], or of continuous data as they are; absent points are 0."""
         accumulator = Accumulator()
         for images in parts:
+            images = np.nan_to_num(images) if self.experiment.source.padded else images
             accumulator.update(images if self.levels is None else self._reduced(images) / (self.levels - 1))
         return accumulator.moments()
 

@@ -17,7 +17,8 @@ import data
 import samplers
 import sde_lib
 from autoencoders import Codec
-from conditions import Tokens
+from conditions import Tokens, only_present
+from conditions.present import PRESENT
 from conditions.readers import Reader
 from experiment import encoded, made
 from experiment.schedule import parameters_of
@@ -119,9 +120,11 @@ class Experiment(Telling):
         """From the fields of records to what the network is told, which of a classifier and of a CLIP is nothing."""
         if self.classifies or self.matches:
             return conditions.Together()
-        reader, beside = self.reader, {}
+        reader = self.reader
+        beside: dict[str, Any] = {}
         if reader:
             beside["nothing"] = lambda: reader.nothing
+        beside["padded"] = self.source.padded
         return conditions.of_network({**options_of(self.config), "size": self._size, **beside})
 
     def condition(self, fields: Mapping[str, Any]) -> conditions.Condition | None:
@@ -165,7 +168,7 @@ class Experiment(Telling):
           sde: the process along which it is asked, in place of its own with these variables (`samplers.process_of`).
         """
         process = self.noising(variables, chain=chain, sde=sde)
-        return self.parameterization.predict_fn(process, self._told(variables, condition))
+        return _of_present(self.parameterization.predict_fn(process, self._told(variables, condition)), condition)
 
     @property
     def of_categories(self) -> bool:
@@ -279,3 +282,15 @@ class Experiment(Telling):
         """The settings of another method, as they are carried out (`samplers.settled`)."""
         chosen = dataclasses.replace(self.settings, method=method)
         return chosen if chosen.over_categories else samplers.settled(self.sde, chosen)
+
+
+def _of_present(predict: sde_lib.PredictFn, condition: dict[str, Any] | None) -> sde_lib.PredictFn:
+    """The predictions, which are 0 at the points that a condition says are absent, whatever x is there."""
+    if PRESENT not in (condition or {}):
+        return predict
+
+    def function(x: Array, t: Array, *s: Array) -> sde_lib.Prediction:
+        parts = predict.function(x, t, *s)
+        return sde_lib.Prediction(*(part if part is None else only_present(part, condition) for part in parts))
+
+    return dataclasses.replace(predict, function=function)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from conditions import only_present
+from conditions.present import PRESENT, share
 from experiment.experiment import Experiment
 from metrics.likelihood import bits_per_dim, log_likelihood
 from sde_lib import Prediction
@@ -37,7 +39,8 @@ def bits(
     What an example gets depends on its own key alone: its dequantisation, and the probes of the divergence. Grey levels
     are dequantised as ``eval.bpd_dequantization`` says, whatever the training did, since without noise they have no
     density; their bits bound the code length of the stored levels. Bits of continuous data are differential; latents
-    are drawn of their posterior, and their bits are those of the scaled latents, not of pictures.
+    are drawn of their posterior, and their bits are those of the scaled latents, not of pictures. Of a set of points
+    they are those of the points that there are, given their number, for each of their coordinates.
 
     Args:
       experiment: the run, whose ``config.eval`` has the tolerances and the probes.
@@ -59,7 +62,7 @@ def bits(
         uniform = dataclasses.replace(codec.pictures, dequantization="uniform")
         x, extra, offset = uniform.encode(data, dequantize), 0.0, uniform.bits_offset()
     else:
-        x, extra = codec.encode(data, dequantize), 0.0
+        x, extra = only_present(jnp.asarray(codec.encode(data, dequantize)), batch), 0.0
 
     def model(x: Array, t: Array, told: Any = None) -> Prediction:
         return experiment.predict_fn(variables, condition=told)(x, t)
@@ -76,5 +79,9 @@ def bits(
         rtol=config.rtol,
         atol=config.atol,
     )
-    found = bits_per_dim(result.nats, int(np.prod(x.shape[1:])), offset) + extra
+    nats, dimensions = result.nats, int(np.prod(x.shape[1:]))
+    if PRESENT in batch:  # absent points stay at 0, where the density of the prior is that of their number
+        there = share(batch[PRESENT]).astype(nats.dtype)
+        nats, dimensions = nats - (1.0 - there) * sde.prior_log_prob(jnp.zeros_like(x)), there * dimensions
+    found = bits_per_dim(nats, dimensions, offset) + extra
     return {"bits": found, "evaluations": result.evaluations, "converged": result.converged}

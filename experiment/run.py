@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 import sde_lib
 from autoencoders import Codec
+from conditions.present import PRESENT
 from experiment import fields, likelihood, made, texts
 from experiment.build import build, of_run
 from experiment.cascade import Cascade, drawer_of
@@ -87,11 +88,11 @@ class Run:
 
         A network that is told where a jump ends takes s [b] too: ``sde_lib.jump_fn(run.sde, run.prediction)`` jumps.
         One of classes is told ``sampling.label`` where that names one, and else no class; one of texts the text of
-        ``sampling.prompt`` where that is one, and else no text.
+        ``sampling.prompt`` where that is one, and else no text. Of sets of points all points are there.
         """
         experiment, label = self.experiment, self.experiment.settings.label
         said = experiment.prompts if len(experiment.prompts) == 1 else ()
-        told = experiment.told(0, 1, given=made.needed(experiment.conditioner).fields, said=said)
+        told = experiment.told(0, 1, given=(PRESENT, *made.needed(experiment.conditioner).fields), said=said)
         told = {name: one for name, one in told.items() if name != "label" or label >= 0}
 
         @network_call

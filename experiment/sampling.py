@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 import samplers
 import sde_lib
-from conditions import Condition
+from conditions import Condition, marked, only_present
+from conditions.present import PRESENT
 from experiment.errors import Failure
 from experiment.experiment import Experiment
 from experiment.placing import on_devices, on_each
@@ -73,11 +74,13 @@ class Begun(NamedTuple):
       began: when it was begun, of `time.perf_counter`.
       out: its samples.
       reconstructed: the floats of the stored data that they stand for (`Codec.reconstruct`).
+      told: what they are drawn of.
     """
 
     began: float
     out: samplers.Samples
     reconstructed: Any
+    told: Told
 
 
 class Drawer:
@@ -136,8 +139,9 @@ class Drawer:
 
     def carry(self, key: Key[Array, ""], z: Float[Array, "b *d"], i: int = 0, told: Told | None = None) -> Begun:
         """Begin with these points of the prior, as batch i, for `fetch`."""
+        told = self.experiment.told(i * self.size, self.size) if told is None else told
         began, out = self.follow(key, z, i, told)
-        return Begun(began, out, self.experiment.codec.reconstruct(out.x))
+        return Begun(began, out, self.experiment.codec.reconstruct(out.x), told)
 
     def follow(
         self, key: Key[Array, ""], z: Float[Array, "b *d"], i: int = 0, told: Told | None = None
@@ -158,7 +162,7 @@ class Drawer:
         Raises:
           Failure: a sample is not finite.
         """
-        began, out, reconstructed = begun
+        began, out, reconstructed, told = begun
         jax.block_until_ready(reconstructed)
         ended = time.perf_counter()
         seconds, self.free = ended - max(began, self.free), ended
@@ -169,7 +173,7 @@ class Drawer:
         kept = x if self.experiment.config.sampling.keep_latents else None
         codec = self.experiment.codec
         decoded = codec.decode(x) if self.experiment.of_categories else codec.pictures.decode(np.asarray(reconstructed))
-        return Drawn(np.asarray(decoded), np.asarray(out.evaluations), seconds, kept)
+        return Drawn(marked(np.asarray(decoded), told), np.asarray(out.evaluations), seconds, kept)
 
 
 def key_of(seed: int, purpose: str) -> Key[Array, ""]:
@@ -193,10 +197,22 @@ def sampler(
     """The sampler of that name with the experiment's settings, for examples of which the network is `told` this.
 
     `sde` is ``experiment.process(variables)``, made outside where the variables are traced: solvers take their tables
-    from a noise schedule of concrete numbers.
+    from a noise schedule of concrete numbers. Absent points of sets are 0 where it begins and where it ends.
     """
-    settings = experiment.settings_of(method)
     sde = sde or experiment.process(variables)
+    draw = _sampler(experiment, variables, method, sde, told)
+
+    def of_present(key: Key[Array, ""], z: Float[Array, "b *d"]) -> samplers.Samples:
+        drawn = draw(key, only_present(z, told))
+        return drawn._replace(x=only_present(drawn.x, told))
+
+    return of_present if PRESENT in (told or {}) else draw
+
+
+def _sampler(
+    experiment: Experiment, variables: dict[str, Any], method: str, sde: sde_lib.AffineSDE, told: Told | None
+) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], samplers.Samples]:
+    settings = experiment.settings_of(method)
     if experiment.of_categories:
         process: Any = sde
         return samplers.create_categorical(process, beliefs(experiment, variables, settings, told), settings)

@@ -140,23 +140,25 @@ def _sound(file: BinaryIO, examples: np.ndarray, codec: Codec, rate: float) -> N
 def _scatters(examples: np.ndarray, codec: Codec) -> np.ndarray:
     """The points of each set by their first two coordinates, [n, SIDE, SIDE, 1]; a third one is a shade of grey.
 
-    All sets share one square, which leaves out the outermost thousandth of all points.
+    All sets share one square, which leaves out the outermost thousandth of all points. Points with a NaN are absent.
     """
     plane = examples[..., :2] if examples.shape[-1] > 1 else np.concatenate([examples, 0 * examples], axis=-1)
-    low, high = np.quantile(plane.reshape(-1, 2), (0.0005, 0.9995), axis=0)
+    example, point = np.nonzero(~np.isnan(examples).any(axis=-1))
+    plane = plane[example, point]
+    low, high = np.quantile(plane, (0.0005, 0.9995), axis=0)
     middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-12)
     reach = SIDE // 2 - 2  # pixels from the middle to a point at the border
     places = SIDE // 2 + np.clip(np.rint((plane - middle) / half * reach), -reach, reach).astype(int)
-    shade: Any = np.full(examples.shape[:2], BLACK)
+    shade: Any = BLACK
     if examples.shape[-1] > 2:
-        depth = examples[..., 2]
+        depth = examples[example, point, 2]
         shade = GREY * (depth - depth.min()) / max(np.ptp(depth), 1e-12)
     shown = np.full((len(examples), SIDE, SIDE, 1), FRAME, np.uint8)
     shown[:, 1:-1, 1:-1] = WHITE
     for right in (-1, 0, 1):
         for up in (-1, 0, 1):
-            row, column = SIDE - 1 - places[..., 1] - up, places[..., 0] + right
-            shown[np.arange(len(examples))[:, None], row, column, 0] = shade
+            row, column = SIDE - 1 - places[:, 1] - up, places[:, 0] + right
+            shown[example, row, column, 0] = shade
     return shown
 
 

@@ -11,6 +11,7 @@ import data
 import samplers
 from autoencoders import Codec
 from conditions import Tokens
+from conditions.present import PRESENT
 from conditions.readers import Reader
 from conditions.sizes import of_picture
 from data.source import take
@@ -87,9 +88,10 @@ class Telling(abc.ABC):
 
         They are the "label" ``sampling.label``, or each class in turn; what is read of `texts`, under names that begin
         with `GUIDE` what a CLIP reads of them, and under names that begin with `AWAY` what guidance leads away from
-        (`untold`); the "size" of the pictures; and of an upsampler what it enlarges, the pictures of the test set in
-        turn made smaller. What samples have none of is left out, and what is `given` otherwise is neither read nor
-        made. `said` are texts that are read in place of `texts`; without any the network is told no text.
+        (`untold`); the "size" of the pictures; which points of sets are `present`; and of an upsampler what it
+        enlarges, the pictures of the test set in turn made smaller. What samples have none of is left out, and what is
+        `given` otherwise is neither read nor made. `said` are texts that are read in place of `texts`; without any the
+        network is told no text.
         """
         told, conditioner = self.labels(first, count), self.conditioner
         if "size" in conditioner.fields:
@@ -101,9 +103,30 @@ class Telling(abc.ABC):
                 told |= {ahead + name: array for name, array in read.items()}
         if self.reader and self.settings.guidance_scale != 1.0 and not self.guide:
             told |= {AWAY + name: array for name, array in self._away(self.reader, first, count).items()}
+        if PRESENT not in given:
+            told |= self.present(first, count)
         if not set(given) & set(made.needed(conditioner).fields):
             told |= made.of_test_set(conditioner, self.codec, self.encoded, np.arange(first, first + count))
         return told
+
+    def present(self, first: int, count: int) -> dict[str, np.ndarray]:
+        """Which points the samples from number `first` on have, "present" [count, n]; nothing where all have all.
+
+        Each has as many as a set of the training set, which is drawn by the number of the sample alone.
+
+        Raises:
+          ValueError: the training set is not there.
+        """
+        if PRESENT not in self.conditioner.fields:
+            return {}
+        train, numbers = self.source.train, range(first, first + count)
+        if not len(train):
+            raise ValueError(
+                f"samples have as many points as the training sets of {self.source.name!r} have, and there are none; "
+                "give data.path their folder, or, in Python, each sample its `present`"
+            )
+        found = [train[int(np.random.default_rng(number).integers(len(train)))][PRESENT] for number in numbers]
+        return {PRESENT: np.array(found, bool).reshape(count, self.source.shape[0])}
 
     def reads_as(self, other: "Telling") -> bool:
         """Whether both read texts, and read the same in them."""

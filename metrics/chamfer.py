@@ -25,15 +25,20 @@ class SetQuality(NamedTuple):
 def chamfer(a: Float[np.ndarray, "n p d"], b: Float[np.ndarray, "m q d"]) -> Float[np.ndarray, "n m"]:
     """mean_i min_j |a_i - b_j|^2 + mean_j min_i |a_i - b_j|^2 of every two sets (Fan et al. 2017, arXiv:1612.00603).
 
-    It is 0 for the same points in any order, and takes n m p q d differences, in float64.
+    Points with a NaN are absent; each set must have one that is there. The distance is 0 for the same points in any
+    order, and takes n m p q d differences, in float64.
     """
     found = np.empty((len(a), len(b)))
-    of_b = np.asarray(b, np.float64)
+    of_b, absent = np.asarray(b, np.float64), np.isnan(b).any(axis=2)
+    there = ~absent / np.sum(~absent, axis=1, keepdims=True)
     for i, points in enumerate(np.asarray(a, np.float64)):
+        points = points[~np.isnan(points).any(axis=1)]
         squares = np.zeros((len(b), len(points), b.shape[1]))
         for k in range(points.shape[1]):
             squares += np.square(points[None, :, None, k] - of_b[:, None, :, k])
-        found[i] = squares.min(axis=2).mean(axis=1) + squares.min(axis=1).mean(axis=1)
+        squares = np.where(absent[:, None, :], np.inf, squares)
+        nearest = np.where(absent, 0.0, squares.min(axis=1))
+        found[i] = squares.min(axis=2).mean(axis=1) + np.sum(there * nearest, axis=1)
     return found
 
 

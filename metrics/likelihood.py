@@ -59,8 +59,8 @@ def log_likelihood(
     return LogLikelihood(nats, flow.x, flow.evaluations, flow.converged)
 
 
-def bits_per_dim(nats: Float[Array, " b"], dimensions: int, offset: float) -> Float[Array, " b"]:
-    """-log2 p / d + offset, where d is the number of `dimensions` of an example.
+def bits_per_dim(nats: Float[Array, " b"], dimensions: int | Float[Array, " b"], offset: float) -> Float[Array, " b"]:
+    """-log2 p / d + offset, where d is the number of `dimensions` of an example, of all or of each.
 
     The offset turns the density of scaled, dequantised values into bits of the stored levels. `GreyLevels.bits_offset`
     gives it: log2 of the number of levels, less log2 of the range that they are scaled to.

@@ -88,6 +88,11 @@ def modalities_of(name: str) -> tuple[str, ...] | None:
     return getattr(MODELS[name], "modalities", ("image",))
 
 
+def takes_absent(name: str) -> bool:
+    """Whether the network of that name takes sets of which points are absent, by condition["present"]."""
+    return getattr(MODELS[name], "takes_absent", False)
+
+
 def create(name: str, *, key: Key[Array, ""], **options: Any) -> nnx.Module:
     """Build the network `name` with weights drawn from `key`.
 

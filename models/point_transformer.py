@@ -37,6 +37,7 @@ class PointTransformer(AdaptiveTransformer):
     """
 
     modalities = ("point_set",)
+    takes_absent = True
 
     def __init__(
         self,

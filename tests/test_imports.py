@@ -48,7 +48,17 @@ MAY_IMPORT = {
     },
     "editing": {"autoencoders", "conditions", "sde_lib", "models", "data", "samplers", "inverse", "experiment"},
     "metrics": {"sde_lib", "samplers"},
-    "evaluation": {"autoencoders", "sde_lib", "samplers", "metrics", "data", "models", "checkpoints", "experiment"},
+    "evaluation": {
+        "autoencoders",
+        "conditions",
+        "sde_lib",
+        "samplers",
+        "metrics",
+        "data",
+        "models",
+        "checkpoints",
+        "experiment",
+    },
     "main": set(ROOMS) - {"main"},
     "modes": set(ROOMS) - {"main"},
 }

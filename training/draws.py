@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from conditions import only_present
+from conditions.present import PRESENT
 
 AXIS = "devices"
 PLACE = "place"
@@ -24,6 +27,7 @@ class Draws(NamedTuple):
       end: the key of where a jump ends.
       second: the key of the noise of a second pass over the same examples.
       batch: the key of what a batch has one of, different from every example's.
+      present: which points of each example there are, [b, n]; the others have no noise. None: all are there.
     """
 
     size: int
@@ -39,6 +43,7 @@ class Draws(NamedTuple):
     end: Key[Array, " b"]
     second: Key[Array, " b"]
     batch: Key[Array, ""]
+    present: Bool[Array, "b n"] | None = None
 
     @classmethod
     def of(cls, key: Key[Array, ""], place: Int[Array, " b"], size: int) -> "Draws":
@@ -68,8 +73,9 @@ class Draws(NamedTuple):
         return rows if len(self.place) == self.size else jax.tree.map(gather, rows)
 
     def eps(self, x0: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
-        """Return standard normal noise in the shape and type of x0."""
-        return jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(self.noise)
+        """Return standard normal noise in the shape and type of x0, 0 at absent points."""
+        eps = jax.vmap(lambda k: jax.random.normal(k, x0.shape[1:], x0.dtype))(self.noise)
+        return only_present(eps, {PRESENT: self.present})
 
 
 def with_places(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -8,7 +8,8 @@ from jaxtyping import Array, Float
 
 from autoencoders import Codec
 from autoencoders.latents import MIRRORED
-from conditions import Condition, Conditioner, Together
+from conditions import Condition, Conditioner, Together, only_present
+from conditions.present import PRESENT, share
 from data.augment import random_flip
 from data.geometry import augment
 from training.draws import Draws
@@ -27,6 +28,11 @@ class Examples(NamedTuple):
     x0: Float[Array, "b *d"]
     fields: Batch
     draws: Draws
+
+    def over_present(self, means: Float[Array, " b"]) -> Float[Array, " b"]:
+        """Return means over the numbers of points that there are, of means over all, in which absent ones count 0."""
+        present = self.draws.present
+        return means if present is None else means / share(present).astype(means.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,4 +66,5 @@ class Encoder:
             condition = self.conditioner.drop(draws.drop, condition, self.dropout)
         if self.augment_probability and train:
             x0, condition["augment"] = augment(draws.augment, x0, self.augment_probability)
-        return Examples(x0, batch, draws), condition
+        draws = draws._replace(present=condition.get(PRESENT))
+        return Examples(only_present(x0, condition), batch, draws), condition

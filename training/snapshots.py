@@ -13,6 +13,7 @@ import numpy as np
 from absl import logging
 
 import samplers
+from conditions import marked
 from data.pipeline import eval_batches
 from data.source import take
 from experiment import Experiment
@@ -139,7 +140,7 @@ class Snapshots:
         if writes:
             drawn = {"step": step, "seed": experiment.config.seed, "evaluations": spent}
             facts = facts_of(experiment, experiment.settings.method, **drawn)
-            decoded = np.asarray(experiment.codec.decode(np.nan_to_num(x)))
+            decoded = marked(np.asarray(experiment.codec.decode(np.nan_to_num(x))), experiment.present(0, len(x)))
             path = self._workdir.path / "samples" / f"step_{step:08d}.png"
             save_decoded(path, decoded, experiment.codec, facts, rate=experiment.source.rate)
 

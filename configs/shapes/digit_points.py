@@ -7,7 +7,8 @@ Commands: python main.py --mode=train --config=configs/shapes/digit_points.py --
           python main.py --mode=edit --workdir=runs/digit_points
 Hardware: two CPU cores.
 
-For sets of your own set data.dataset to point_sets, with data.path, data.points and data.coordinates.
+For sets of your own set data.dataset to point_sets, with data.path, data.points and data.coordinates; with
+data.varying=True a set may have fewer points.
 """
 
 from ml_collections import ConfigDict

@@ -13,7 +13,7 @@ from experiment.experiment import Experiment, image_shape, options_of
 from experiment.rules.base import Broken
 from experiment.showing import MODALITIES
 from experiment.text_encoder import FrozenReader
-from models import AUTOENCODERS, CATEGORICAL, MODELS, modalities_of
+from models import AUTOENCODERS, CATEGORICAL, MODELS, modalities_of, takes_absent
 
 
 def of_data(config: ConfigDict, source: Source) -> Broken:
@@ -25,6 +25,11 @@ def of_data(config: ConfigDict, source: Source) -> Broken:
             f"model.name is {config.model.name!r}, a network of {' and '.join(MODALITIES[each].words for each in of)}, "
             f"and the examples of {source.name!r} are {modality} of shape {source.shape}; take one of "
             f"{', '.join(suited)}"
+        )
+    if source.padded and config.model.name in MODELS and not takes_absent(config.model.name):
+        yield (
+            f"data.varying is True, and model.name {config.model.name!r} takes sets of as many points each; take "
+            f"{', '.join(name for name in MODELS if takes_absent(name))}, or set data.varying to False"
         )
     if shape is None and modality.is_picture:
         yield f"data.image_size and data.num_channels are missing; {source.name!r} has {source.shape}"

@@ -11,6 +11,11 @@ def of_evaluation(experiment: Experiment) -> Broken:
         yield (
             "eval.samplers is (), and eval.enable_sampling True; name at least one sampler, or set the latter to False"
         )
+    if experiment.source.padded and (config.enable_vlb or set(config.measures) - {"bits"}):
+        yield (
+            f"eval.enable_vlb is {config.enable_vlb} and eval.measures {tuple(config.measures)}, and points of sets "
+            "may be absent (data.varying), which bits/dim alone leave out; set them to False and ()"
+        )
     for name in ("height", "width"):
         if experiment.config.sampling[name]:
             yield (

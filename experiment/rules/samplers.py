@@ -139,6 +139,11 @@ def of_samplers(experiment: Experiment, methods: Collection[str]) -> Broken:
             "unconditional score; leave it at 1, or give sampling.guide a weaker model"
         )
     drawn_by = [dataclasses.replace(settings, method=method) for method in methods]
+    if experiment.source.padded and any(each.corrected and each.corrector == "langevin" for each in drawn_by):
+        yield (
+            "sampling.corrector is 'langevin', whose steps are as long as all numbers of an example ask, and points of "
+            "sets may be absent (data.varying); take 'ald' or 'none'"
+        )
     jumping = sorted(chosen.method for chosen in drawn_by if chosen.method in samplers.MAPS)
     leaps = experiment.parameterization.told_end or experiment.is_consistency_model
     if (guided or experiment.guide) and jumping and leaps:
@@ -173,6 +178,11 @@ def of_told(experiment: Experiment) -> Broken:
         yield (
             "sampling.prompt is '', and there is no test set whose captions could stand for it; say in words what the "
             "pictures are to show, or name one with captions (of a folder data.captions=True)"
+        )
+    if experiment.source.padded and not len(experiment.source.train):
+        yield (
+            f"samples have as many points as the training sets of {experiment.source.name!r} have (data.varying), and "
+            "their files are not there; give data.path their folder"
         )
     if made.needed(experiment.conditioner).parts and not len(experiment.source.test):
         yield (

@@ -75,6 +75,11 @@ def of_loss(experiment: Experiment, loss: Any) -> Broken:
             f"{name}, and model.name {model.name!r} is {kind}; for these are 'categorical', 'score_entropy' and "
             "'discrete_flow', and for others none of them"
         )
+    if experiment.source.padded and not (loss.leaves_out and training.coupling == "independent"):
+        yield (
+            f"{name} with training.coupling {training.coupling!r}, and points of sets may be absent (data.varying): "
+            "take 'simple', or 'flow_matching' with coupling 'independent'"
+        )
     if loss.needs_teacher and not training.teacher:
         yield f"{name}, which learns from a teacher; give training.teacher the folder of a run"
     if training.teacher and not (loss.takes_teacher or loss.needs_pairs):

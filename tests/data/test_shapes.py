@@ -115,6 +115,16 @@ def test_arrays_of_another_shape_are_refused_by_name(tmp_path: Path) -> None:
     found = data.create("point_sets", **given).train[0]["image"]
     assert found.dtype == np.float32 and found.tolist() == np.arange(8.0).reshape(4, 2).tolist()
     refused(r"a.npy holds \(4, 2\), and data.points .* ask for \(5, 2\)", "point_sets", **given | {"points": 5})
+    varying = given | {"points": 5, "varying": True}
+    source = data.create("point_sets", **varying)
+    record = source.train[0]
+    assert source.padded and record["present"].tolist() == [True] * 4 + [False]
+    np.testing.assert_array_equal(record["image"][:4], found)
+    assert record["image"].shape == source.shape == (5, 2) and np.isnan(record["image"][4]).all()
+    refused("data.varying to True, which takes sets of fewer points", "point_sets", **given | {"points": 5})
+    refused("ask for 1 to 3 points of 2 coordinates", "point_sets", **varying | {"points": 3})
+    np.save(tmp_path / "a.npy", np.zeros((0, 2)))
+    refused(r"a.npy holds \(0, 2\)", "point_sets", **varying)
     cube = {"path": str(tmp_path), "depth": 2, "height": 2, "width": 2, "test_fraction": 0.0}
     np.save(tmp_path / "a.npy", np.arange(8.0).reshape(2, 2, 2))
     refused("holds float64; needed is uint8", "volumes", **cube)

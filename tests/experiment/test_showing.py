@@ -75,5 +75,8 @@ def test_points_are_squares_where_they_lie() -> None:
     x[0, 0] = [-1, -0.5]
     moved = MODALITIES["point_set"].panels(x, FLOATS["point_set"])[0, ..., 0]
     assert (np.nonzero(moved[: SIDE // 2] == 0)[0].size, np.nonzero(moved[-8:] == 0)[0].size) == (18, 9)  # y is upwards
+    x[0, 0] = np.nan
+    assert (MODALITIES["point_set"].panels(x, FLOATS["point_set"])[0] == 0).sum() == 27  # it is not there
+    x[0, 0] = 0.0
     deep = np.concatenate([x, np.linspace(-1, 1, 8).reshape(2, 4, 1)], axis=-1)
     assert len(np.unique(MODALITIES["point_set"].panels(deep, FLOATS["point_set"]))) > 4

@@ -36,6 +36,12 @@ def test_the_chamfer_distance_heeds_no_order_and_is_that_of_shifted_points() -> 
     np.testing.assert_allclose(chamfer(np.concatenate([grid, moved]), grid[:, order]), [[0.0], [50.0]])
     np.testing.assert_allclose(chamfer(grid, more), [[4.0 / 7]])
     np.testing.assert_allclose(chamfer(more, grid), [[4.0 / 7]])
+    # Points that are NaN are not there.
+    fewer = np.concatenate([grid, moved])[:, order]
+    fewer[1, 2:5] = np.nan
+    whole = [chamfer(a[None, ~np.isnan(a[:, 0])], more) for a in fewer]
+    np.testing.assert_allclose(chamfer(fewer, more), np.concatenate(whole))
+    np.testing.assert_allclose(chamfer(more, fewer), np.concatenate(whole).T)
 
 
 def test_copies_cover_one_set_and_real_sets_all() -> None:

@@ -73,6 +73,8 @@ class Loss(abc.ABC):
     """Whether grey levels must come as they are, without uniform dequantisation."""
     ignores: ClassVar[tuple[str, ...]] = ()
     """Options of other losses that recipes set for all, and that mean nothing here."""
+    leaves_out: ClassVar[bool] = False
+    """Whether it is of the points alone that there are, of sets of which points may be absent."""
     trains_schedule: ClassVar[bool] = False
     """Whether it trains the parameters of a learned noise schedule."""
 

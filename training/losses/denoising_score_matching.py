@@ -72,6 +72,8 @@ class DenoisingScoreMatching(NoisedLoss):
       ValueError: two options contradict each other.
     """
 
+    leaves_out: ClassVar[bool] = True
+
     weighting: Weighting = Weighting()
     importance_sampling: Annotated[bool, FIELDS["training.importance_sampling"]] = False
     reduce_mean: Annotated[bool, FIELDS["training.reduce_mean"]] = True
@@ -114,4 +116,5 @@ class DenoisingScoreMatching(NoisedLoss):
         chex.assert_equal_shape([x0, eps])
         chex.assert_shape(t, (len(x0),))
         prediction = model.predict_fn(self.process)(self.noised(x0, t, eps), t)
-        return {"loss": errors(self.weights(t), prediction, x0, eps, reduce_mean=self.reduce_mean)}
+        loss = errors(self.weights(t), prediction, x0, eps, reduce_mean=self.reduce_mean)
+        return {"loss": examples.over_present(loss) if self.reduce_mean else loss}

@@ -51,6 +51,7 @@ class FlowMatching(NoisedLoss):
     """
 
     of_levels = False
+    leaves_out: ClassVar[bool] = True
 
     process: AffineSDE
     coupling: Annotated[str, FIELDS["training.coupling"]] = "independent"
@@ -86,4 +87,5 @@ class FlowMatching(NoisedLoss):
         eps = self.coupled(examples, eps)
         prediction = model.predict_fn(self.process)(self.noised(x0, t, eps), t)
         found = self.process.velocity(prediction.x0, prediction.eps, t)
-        return {"loss": weighted_errors(jnp.ones_like(t), found, self.process.velocity(x0, eps, t))}
+        loss = weighted_errors(jnp.ones_like(t), found, self.process.velocity(x0, eps, t))
+        return {"loss": examples.over_present(loss)}

@@ -65,6 +65,7 @@ class MeanFlow(FlowMatching):
 
     trains_jumps: ClassVar[bool] = True
     prediction: ClassVar[str | None] = "velocity"
+    leaves_out: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
