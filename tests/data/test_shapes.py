@@ -1,5 +1,6 @@
 """Signals, clips, volumes and point sets: what the embedded ones are drawn from, and what of files is refused."""
 
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,11 @@ def test_a_digit_moves_evenly_turns_round_at_the_border_and_stays_whole() -> Non
     assert steps.max() <= 3.0 and (np.ptp(steps, axis=1) <= 1.0 + 1e-9).mean() > 0.5 and steps.max(axis=1).min() >= 0.0
     both = data.create("moving_digits", count=2, train_length=4, test_length=1)
     assert both.num_classes == 0 and set(take(both.train, np.arange(2))) == {"image"}
+    # Where two digits meet, the lighter pixel is seen: neither ever hides any of the ink of the other.
+    close = data.create("moving_digits", count=2, size=10, frames=2, train_length=64, test_length=1).train
+    inks = still["image"].sum(axis=(1, 2, 3))[close.digit]
+    seen = take(close, np.arange(64))["image"].sum(axis=(2, 3, 4))
+    assert np.all(seen >= inks.max(axis=1, keepdims=True)) and np.any(seen < inks.sum(axis=1, keepdims=True))
     volumes = data.create("digit_volumes", depth=5, train_length=4, test_length=1)
     assert volumes.shape == (5, 12, 12, 1) == volumes.train[3]["image"].shape and volumes.modality == "volume"
     assert len({of_records(s.train) for s in (source, both, volumes)}) == 3
@@ -97,6 +103,22 @@ def test_recordings_are_cut_into_signals_and_the_rest_is_refused_in_one_line(tmp
     refused(r"there is no file below .*empty whose name ends in \.wav", "sounds", **given)
 
 
+@pytest.mark.parametrize("bits", [8, 16, 24, 32, -32])
+def test_samples_of_every_width_mean_the_same(bits: int, tmp_path: Path) -> None:
+    """PCM of so many bits, of which 8 are around 128, or floats."""
+    x = np.array([-1.0, -0.5, 0.0, 0.25])
+    stored = x if bits < 0 else x * 2 ** (bits - 1) + 128 * (bits == 8)
+    kind = {8: "u1", 16: "<i2", 24: "<i4", 32: "<i4", -32: "<f4"}[bits]
+    raw = stored.astype(kind)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, abs(bits) // 8, 8000, 4, "NONE", ""))
+        file.writeframes(raw.view("u1").reshape(4, -1)[:, : abs(bits) // 8].tobytes())
+    if bits < 0:
+        wavfile.write(tmp_path / "a.wav", 8000, raw)
+    found = data.create("sounds", path=str(tmp_path), length=4, rate=8000, test_fraction=0.0).train[0]["image"]
+    assert found.dtype == np.float32 and found[:, 0].tolist() == x.tolist()
+
+
 def test_animated_pictures_are_cut_into_clips(tmp_path: Path) -> None:
     levels = np.random.default_rng(0).integers(0, 256, (7, 6, 6, 3), dtype=np.uint8)
     frames = [Image.fromarray(frame) for frame in levels]
@@ -105,6 +127,8 @@ def test_animated_pictures_are_cut_into_clips(tmp_path: Path) -> None:
     source = data.create("clips", **given)
     assert len(source.train) == 2 and source.shape == (3, 6, 6, 3) and source.levels == 256
     np.testing.assert_array_equal(source.train[1]["image"], levels[3:6])
+    grey = data.create("clips", **given, channels=1).train[0]["image"]
+    assert np.abs(grey[..., 0] - levels[:3] @ (0.299, 0.587, 0.114)).max() < 1.0  # Rec. 601, rounded
     refused(r"a.webp has 7 frame\(s\), and data.frames is 8", "clips", **given | {"frames": 8})
     refused("data.channels is 2; it must be 1", "clips", **given, channels=2)
 

@@ -53,7 +53,7 @@ def test_a_convolution_of_signals_is_scipys():
 
 
 @pytest.mark.slow
-def test_frames_meet_in_time_alone_and_by_their_distance():
+def test_frames_meet_in_time_alone_and_by_their_distance(monkeypatch):
     """A frame that differs changes every other at its own places; alike frames have alike outputs wherever they are."""
     run, x = answered("unet_3d", CLIPS)
     changed = x.copy()
@@ -68,6 +68,12 @@ def test_frames_meet_in_time_alone_and_by_their_distance():
     for distance in (0, 1, 3):
         np.testing.assert_allclose(np.diag(logits, distance), logits[0, distance], rtol=1e-4, atol=1e-5)
     assert abs(logits[0, 0] - logits[0, 1]) > 1e-3
+    whole = run(x)
+    for angles, alike in ((lambda n, w: angles_of(n + 3, w)[3:], True), (lambda n, w: 2.0 * angles_of(n, w), False)):
+        monkeypatch.setattr(
+            "models.unet_3d.angles_of", angles
+        )  # of a clip that begins later, and of one that is slower
+        assert close(answered("unet_3d", CLIPS)[0](x), whole) == alike
 
 
 def test_points_have_no_order_and_absent_ones_no_say():
