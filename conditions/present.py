@@ -11,7 +11,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key, Num
+from jaxtyping import Array, Bool, Float, Key, Shaped
 
 from conditions.base import Condition, Conditioner
 
@@ -37,8 +37,8 @@ class Present(Conditioner):
         return {PRESENT: condition[PRESENT]}
 
 
-def only_present(x: Float[Array, "b n d"], told: Mapping[str, Any] | None) -> Float[Array, "b n d"]:
-    """The x of sets with 0 in place of absent points.
+def only_present(x: Shaped[Array, "b *d"], told: Mapping[str, Any] | None) -> Shaped[Array, "b *d"]:
+    """The x of sets [b, n, d] with 0 in place of absent points.
 
     Args:
       x: points of any kind, data or noise or predictions.
@@ -48,8 +48,8 @@ def only_present(x: Float[Array, "b n d"], told: Mapping[str, Any] | None) -> Fl
     return x if present is None else jnp.where(jnp.asarray(present, bool)[..., None], x, 0.0)
 
 
-def marked(data: Num[np.ndarray, "b n d"], told: Mapping[str, Any]) -> Num[np.ndarray, "b n d"]:
-    """Stored data whose absent points are NaN, by the field "present" of what they were drawn of; at the host."""
+def marked(data: Shaped[np.ndarray, "b *d"], told: Mapping[str, Any]) -> Shaped[np.ndarray, "b *d"]:
+    """Stored data, of sets [b, n, d], whose absent points are NaN, by the field "present" of what they were drawn of; at the host."""
     present = told.get(PRESENT)
     return data if present is None else np.where(np.asarray(present, bool)[..., None], data, np.nan).astype(data.dtype)
 

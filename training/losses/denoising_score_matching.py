@@ -72,7 +72,7 @@ class DenoisingScoreMatching(NoisedLoss):
       ValueError: two options contradict each other.
     """
 
-    leaves_out: ClassVar[bool] = True
+    leaves_out = True
 
     weighting: Weighting = Weighting()
     importance_sampling: Annotated[bool, FIELDS["training.importance_sampling"]] = False

@@ -51,7 +51,7 @@ class FlowMatching(NoisedLoss):
     """
 
     of_levels = False
-    leaves_out: ClassVar[bool] = True
+    leaves_out = True
 
     process: AffineSDE
     coupling: Annotated[str, FIELDS["training.coupling"]] = "independent"
