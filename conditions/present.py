@@ -49,7 +49,10 @@ def only_present(x: Shaped[Array, "b *d"], told: Mapping[str, Any] | None) -> Sh
 
 
 def marked(data: Shaped[np.ndarray, "b *d"], told: Mapping[str, Any]) -> Shaped[np.ndarray, "b *d"]:
-    """Stored data, of sets [b, n, d], whose absent points are NaN, by the field "present" of what they were drawn of; at the host."""
+    """Stored data, of sets [b, n, d], whose absent points are NaN; at the host.
+
+    Which are absent says the field "present" of what the sets were drawn of; where it is missing none is.
+    """
     present = told.get(PRESENT)
     return data if present is None else np.where(np.asarray(present, bool)[..., None], data, np.nan).astype(data.dtype)
 
