@@ -121,10 +121,9 @@ class Experiment(Telling):
         if self.classifies or self.matches:
             return conditions.Together()
         reader = self.reader
-        beside: dict[str, Any] = {}
+        beside: dict[str, Any] = {"padded": self.source.padded}
         if reader:
             beside["nothing"] = lambda: reader.nothing
-        beside["padded"] = self.source.padded
         return conditions.of_network({**options_of(self.config), "size": self._size, **beside})
 
     def condition(self, fields: Mapping[str, Any]) -> conditions.Condition | None:

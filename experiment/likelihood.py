@@ -79,7 +79,8 @@ def bits(
         rtol=config.rtol,
         atol=config.atol,
     )
-    nats, dimensions = result.nats, int(np.prod(x.shape[1:]))
+    dimensions: Any = int(np.prod(x.shape[1:]))
+    nats = result.nats
     if PRESENT in batch:  # absent points stay at 0, where the density of the prior is that of their number
         there = share(batch[PRESENT]).astype(nats.dtype)
         nats, dimensions = nats - (1.0 - there) * sde.prior_log_prob(jnp.zeros_like(x)), there * dimensions

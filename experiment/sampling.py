@@ -212,6 +212,7 @@ def sampler(
 def _sampler(
     experiment: Experiment, variables: dict[str, Any], method: str, sde: sde_lib.AffineSDE, told: Told | None
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], samplers.Samples]:
+    """The sampler, whatever it makes of absent points."""
     settings = experiment.settings_of(method)
     if experiment.of_categories:
         process: Any = sde
