@@ -34,6 +34,9 @@ def test_a_wave_is_drawn_and_its_pitch_lies_where_it_is(tmp_path: Path) -> None:
     assert (quarter[: HEIGHT // 4 - 1] == 255).all() and not quarter[HEIGHT // 2].any()
     assert np.all(np.abs(below.argmin(axis=0) - HEIGHT / 2) < HEIGHT / 8) and below[0].min() == 255
     assert below.min() == round(255 * 20 * np.log10(4) / 60)  # a cosine of 1/2 is 12 dB below a level of 1
+    early = np.where(time < 128, np.cos(np.pi / 8 * time), 0.0)[None, :, None].astype("f4")  # a low one, then silence
+    below = MODALITIES["signal"].panels(early, FLOATS["signal"])[0, HEIGHT:, :, 0]
+    assert below[:, : WIDTH // 4].argmin(axis=0).min() > 3 * HEIGHT / 4 and (below[:, -WIDTH // 4 :] == 255).all()
     save_decoded(tmp_path / "a.png", x, FLOATS["signal"], {}, rate=1000.0)
     rate, heard = wavfile.read(tmp_path / "a.wav")
     assert rate == 1000 and heard.shape == (2 * (256 + 100),) and abs(np.abs(heard).max() - 0.9) < 1e-6

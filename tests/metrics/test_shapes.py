@@ -11,8 +11,8 @@ def test_power_lies_at_the_frequency_of_a_cosine_and_that_of_noise_everywhere() 
     """A cosine of amplitude a has a^2 length / 4; noise of deviation s has s^2, here within 5 standard errors."""
     time = np.arange(32) / 32
     cosine = 3.0 * np.cos(2 * np.pi * 5 * time + 0.7)
-    power = power_spectrum(np.stack([cosine, -cosine], axis=-1)[None])
-    np.testing.assert_allclose(power, np.where(np.arange(17) == 5, 9 * 32 / 4, 0.0), atol=1e-12)
+    power = power_spectrum(np.stack([cosine, cosine / 3.0], axis=-1)[None])  # the mean of two channels
+    np.testing.assert_allclose(power, np.where(np.arange(17) == 5, (9 + 1) / 2 * 32 / 4, 0.0), atol=1e-12)
     noise = power_spectrum(0.5 * np.random.default_rng(0).standard_normal((2000, 32, 1)))
     assert np.abs(noise / 0.25 - 1).max() < 5 * np.sqrt(2 / 2000)
 
@@ -42,6 +42,15 @@ def test_the_chamfer_distance_heeds_no_order_and_is_that_of_shifted_points() -> 
     whole = [chamfer(a[None, ~np.isnan(a[:, 0])], more) for a in fewer]
     np.testing.assert_allclose(chamfer(fewer, more), np.concatenate(whole))
     np.testing.assert_allclose(chamfer(more, fewer), np.concatenate(whole).T)
+
+
+def test_the_quality_of_single_points_on_a_line() -> None:
+    """The distance of two points is twice the square of what lies between them, so that all can be counted by hand."""
+    real, drawn = (np.array(places, float).reshape(-1, 1, 1) for places in ((0, 10, 20, 30), (0, 1, -1, 2)))
+    found = set_quality(drawn, real)
+    assert found.coverage == 1 / 4  # the first is the nearest of all drawn ones
+    assert found.matching_distance == 2 * (0 + 8**2 + 18**2 + 28**2) / 4
+    assert found.nearest_neighbour == 3 / 8  # of 2, 20 and 30; what is as near to both kinds does not count
 
 
 def test_copies_cover_one_set_and_real_sets_all() -> None:
