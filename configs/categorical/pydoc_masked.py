@@ -2,8 +2,9 @@
 
 Commands: python main.py --mode=train --config=configs/categorical/pydoc_masked.py --workdir=runs/pydoc
           python main.py --mode=sample --workdir=runs/pydoc
-Hardware: two CPU cores.
-Expected: not measured yet at this length.
+Hardware: two CPU cores, 31 minutes beside other work (33 of processor time by its 0.67 s a step).
+Expected: 2.279 +- 0.039 bits a character on the held-out topics, which is 0.34 more than what 5-grams with back-off need
+          for the same chunks (docs/categories.md says what was tried). A third of the words of its samples are words.
 """
 
 from ml_collections import ConfigDict
@@ -17,20 +18,20 @@ def get_config() -> ConfigDict:
     with config.unlocked():
         config.sde = ConfigDict({"name": "masked", "schedule": "linear"})
         config.data.update(length=128, stride=1)  # a chunk begins at every place, of which a short text has few
-    default.with_network(config, "sequence_transformer", width=192, depth=6, num_heads=6, told_noise=False, dropout=0.0)
+    default.with_network(config, "sequence_transformer", width=128, depth=6, num_heads=4, told_noise=False, dropout=0.0)
     config.model.ema_rate = 0.998
     config.training.loss = "categorical"
     config.training.batch_size = 32
     config.training.stratified = True
-    config.training.n_iters = 4000
-    config.training.eval_freq = 1000
-    config.training.snapshot_freq = 2000
+    config.training.n_iters = 3000
+    config.training.eval_freq = 500
+    config.training.snapshot_freq = 1500
     config.training.snapshot_freq_for_preemption = 200
-    config.optim.optimizer = "AdamW"
+    config.optim.optimizer = "Muon"
     config.optim.weight_decay = 0.01
-    config.optim.lr = 1e-3
-    config.optim.warmup = 200
-    config.optim.decay_steps = 4000
+    config.optim.lr = 3e-3
+    config.optim.warmup = 100
+    config.optim.decay_steps = 3000
     config.sampling.method = "unmasking"
     config.sampling.steps = 128
     config.sampling.cached_answers = True  # the network is not told the time
@@ -40,9 +41,4 @@ def get_config() -> ConfigDict:
     config.eval.num_samples = 64
     config.eval.batch_size = 64
     config.eval.samplers = ("unmasking",)
-    config.eval.compare = ("unmasking", "maskgit", "tau_leaping", "discrete_flow")
-    config.eval.compare_evaluations = (16, 32, 64, 128)
-    config.eval.compare_reference, config.eval.compare_reference_evaluations = "unmasking", 512
-    config.edit.mask = "ends"
-    config.edit.count = 4
     return config
