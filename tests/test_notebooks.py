@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.autoencoders import photos as autoencoders_photos
+from configs.categorical import digits_d3pm, digits_masked, pydoc_masked
 from configs.latent import photos as latent_photos
 from configs.text import scenes as text_scenes
 from configs.text import scenes_clip as text_scenes_clip
@@ -23,6 +24,7 @@ NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
 MOST_BYTES = 700 * 1024
 
 
+OF_DIGITS = {"RUN_DIGITS": digits, "RUN_MASKED": digits_masked, "RUN_D3PM": digits_d3pm}
 STEERED = {"RUN_CLASSES": digits_classes, "RUN_CLASSIFIER": digits_classifier, "RUN_PHOTOS": photo_patches_16}
 
 
@@ -72,7 +74,8 @@ def tiny_run(path: Path, config: ConfigDict, **options: Any) -> None:
 
 
 def test_there_are_notebooks() -> None:
-    assert NAMES == ["explore_latents", "explore_maps", "explore_samplers", "explore_text", "steer_digits"]
+    explored = [f"explore_{name}" for name in ("categories", "latents", "maps", "samplers", "text")]
+    assert [*explored, "steer_digits"] == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,6 +109,45 @@ def test_the_notebook_runs_and_reads_a_trained_run(tmp_path: Path) -> None:
 def test_the_notebook_on_maps_runs() -> None:
     """It needs no run, and trains for few steps here."""
     assert "from the exact ends" in execute(script("explore_maps"), STEPS=Path("30"))
+
+
+def bounds(printed: str) -> dict[str, tuple[float, float]]:
+    """How far the bounds of the exact model are from exact, and the standard error of that, by the process."""
+    lines = [line.split() for line in printed.splitlines() if line.endswith("from exact")]
+    return {words[0].strip(":"): (float(words[-5]), float(words[-3])) for words in lines}
+
+
+@pytest.mark.slow
+def test_the_notebook_on_categories_runs_on_runs_of_its_configs(tmp_path: Path) -> None:
+    for variable, config in OF_DIGITS.items():
+        tiny_run(tmp_path / variable, config.get_config())
+    text = pydoc_masked.get_config()
+    text.model.update(width=8, depth=1, num_heads=2)
+    text.data.length = 24
+    tiny_run(tmp_path / "RUN_TEXT", text)
+    part = {"mean": 1.25, "standard_error": 0.5}
+    (tmp_path / "RUN_MASKED" / "report.json").write_text(json.dumps({"variational_bound": part}))
+    runs = {variable: tmp_path / variable for variable in (*OF_DIGITS, "RUN_TEXT")}
+    printed = execute(script("explore_categories"), **runs)
+    found = bounds(printed)
+    assert found.keys() == {"masked", "uniform"}
+    for above, error in found.values():
+        assert abs(above) < 4 * error + 1e-4 and error < 0.02
+    assert "known letters kept: True" in printed
+    assert printed.count("filled in") == 6
+    rows = {line.split()[0]: line for line in printed.splitlines() if line.startswith(("Gaussian", "masked ", "D3PM"))}
+    assert rows["masked"].endswith("1.250 +- 0.500")
+    assert "--mode=evaluate" in rows["Gaussian"] and "--mode=evaluate" in rows["D3PM"]
+
+
+@pytest.mark.slow
+def test_without_runs_the_notebook_on_categories_says_how_to_train(tmp_path: Path) -> None:
+    runs = {variable: tmp_path / variable for variable in (*OF_DIGITS, "RUN_TEXT")}
+    notebook = sections(script("explore_categories"), first=1, last=2)
+    printed = execute(notebook, **runs)
+    assert printed.count("`make demo` trains it") == 1 and printed.count("trains it") == 4
+    for config in (digits_masked, digits_d3pm, pydoc_masked):
+        assert f"--mode=train --config={Path(config.__file__).relative_to(NOTEBOOKS.parent)} " in printed
 
 
 @pytest.mark.slow
