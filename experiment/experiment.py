@@ -289,7 +289,6 @@ def _of_present(predict: sde_lib.PredictFn, condition: dict[str, Any] | None) ->
         return predict
 
     def function(x: Array, t: Array, *s: Array) -> sde_lib.Prediction:
-        parts = predict.function(x, t, *s)
-        return sde_lib.Prediction(*(part if part is None else only_present(part, condition) for part in parts))
+        return jax.tree.map(lambda part: only_present(part, condition), predict.function(x, t, *s))
 
     return dataclasses.replace(predict, function=function)
