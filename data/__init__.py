@@ -1,6 +1,7 @@
 """Sources of examples by name; see also `data.pipeline`, which makes batches of them."""
 
 import inspect
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -93,8 +94,11 @@ def create(name: str, **options: Any) -> Source:
 def without_files(name: str, **options: Any) -> Source | None:
     """The source of that name without examples, where its options say the shape of these; None where they do not.
 
-    It stands for a data set of files that need not be there, as where samples are drawn of a trained run.
+    It stands for a data set of files that need not be there, as where samples are drawn of a trained run. Sets of
+    varying number are read where they are there, since samples have as many points as these.
     """
+    if options.get("varying") and os.path.isdir(options.get("path", "")):
+        return create(name, **options)
     return create(name, **options | {"path": files.NOWHERE}) if name in OF_FILES else None
 
 
