@@ -14,6 +14,7 @@ from checkpoints.store import Store
 from configs import default
 from configs.shapes import moving_digits, tones
 from configs.vp import digits
+from editing.pictures import mask
 from evaluation import quality
 from experiment import build, load
 from experiment.sizes import sized
@@ -162,3 +163,14 @@ def test_the_frechet_distance_reduces_the_frames_of_clips_each_by_itself() -> No
     reduced = distance._reduced(clips.astype(np.uint8))
     assert reduced.shape == (2, 8, 4, 4, 1)
     np.testing.assert_allclose(reduced[1, 5, 2, 3, 0], clips[1, 5, 8:12, 12:16].mean())
+
+
+def test_masks_are_the_first_half_the_last_or_both_ends() -> None:
+    config = tones.get_config()
+    with config.unlocked():
+        config.data.update(train_length=4, test_length=4)
+    first, last, ends = (mask(build(config), name) for name in ("first", "last", "ends"))
+    place = np.arange(128)
+    np.testing.assert_array_equal(first, place < 64)
+    np.testing.assert_array_equal(last, place >= 64)
+    np.testing.assert_array_equal(ends, (place < 32) | (place >= 96))

@@ -127,10 +127,11 @@ def test_no_number_of_an_absent_point_reaches_another(folder: Path, method: str)
 def test_a_set_that_is_filled_up_is_the_set_without(folder: Path, tmp_path: Path) -> None:
     """Samples and densities are those of a network of so many points.
 
-    Steps of the adaptive solver differ, since absent points err by nothing: 1e-2 bits at a tolerance of 1e-5,
-    where each coordinate of an absent point would count 1.3 bits.
+    Steps of the adaptive solver differ, since absent points err by nothing: 0.5 % at a tolerance of 1e-5, where each
+    coordinate of an absent point would count 1.3 bits. The network predicts the noise, so that x alone would change the
+    density of absent points too.
     """
-    options = {"eval.bpd_probe": "exact", "eval.rtol": 1e-5, "eval.atol": 1e-5}
+    options = {"eval.bpd_probe": "exact", "eval.rtol": 1e-5, "eval.atol": 1e-5, "model.prediction": "eps"}
     whole, key = build(config_of(folder, **options)), jax.random.key(0)
     variables, rng = variables_away_from_zero(whole.network), np.random.default_rng(0)
     z, x = rng.standard_normal((2, 2, POINTS, 2)).astype("f4")
@@ -148,7 +149,7 @@ def test_a_set_that_is_filled_up_is_the_set_without(folder: Path, tmp_path: Path
             batch = {"image": jnp.asarray(data)} | {name: jnp.asarray(each) for name, each in fields.items()}
             bits.append(likelihood.bits(experiment, variables, batch, jax.random.split(key, 2))["bits"])
         np.testing.assert_allclose(*drawn, atol=1e-5)
-        np.testing.assert_allclose(*bits, atol=1e-2)
+        np.testing.assert_allclose(*bits, rtol=5e-3)
 
 
 @pytest.mark.parametrize(

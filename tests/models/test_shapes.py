@@ -76,12 +76,23 @@ def test_frames_meet_in_time_alone_and_by_their_distance(monkeypatch):
         assert close(answered("unet_3d", CLIPS)[0](x), whole) == alike
 
 
+@pytest.mark.slow
+def test_each_frame_drops_features_of_its_own():
+    """Of a clip that stands still all frames are alike, and by dropout no two are."""
+    network = Network.create("unet_3d", **CLIPS, dropout=0.5)
+    variables, keys = variables_away_from_zero(network), jax.random.split(jax.random.key(0), 2)
+    still = jnp.ones((2, *CLIPS["shape"]), jnp.float32)
+    out = np.asarray(compiled(lambda x: network.apply(variables, x, NOISE, keys=keys))(still))
+    for t in range(1, 4):
+        assert not close(out[:, t], out[:, 0])
+
+
 def test_points_have_no_order_and_absent_ones_no_say():
     run, x = answered("point_transformer", POINTS)
     whole, order = run(x), np.asarray([3, 0, 5, 1, 4, 2])
     assert close(run(x[:, order]), whole[:, order]) and not close(whole[:, order], whole)
     present = np.asarray([[1, 1, 0, 1, 0, 1], [1] * 6], np.float32)
-    others = np.where(present[..., None] > 0, x, 1e6).astype("f4")
+    others = np.where(present[..., None] > 0, x, np.nan).astype("f4")
     told = {"present": jnp.asarray(present)}
     np.testing.assert_array_equal(run(x, told), run(others, told))
     assert not run(x, told)[0, [2, 4]].any()
