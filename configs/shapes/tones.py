@@ -5,7 +5,10 @@ Commands: python main.py --mode=train --config=configs/shapes/tones.py --workdir
           python main.py --mode=evaluate --workdir=runs/tones
           python main.py --mode=compare --workdir=runs/tones
           python main.py --mode=edit --workdir=runs/tones
-Hardware: two CPU cores.
+Hardware: two CPU cores, 7 minutes beside other work.
+Expected: -1.760 +- 0.020 bits a number (of a density) on 100 test signals; the mean power spectra of 500 samples and of
+          real ones are 4.5 dB apart (Euler-Maruyama, 201 evaluations) and 7.5 dB (20 of dpmpp_2m), of two halves of
+          real ones 0.35 dB.
 
 For recordings set data.dataset to sounds, with data.path, data.length and data.rate, and model.wrap to False.
 """
