@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import samplers
-from conditions import marked, only_present
+from conditions import only_present
 from evaluation import comparison, contenders, entries, further, ingredients, quality
 from evaluation.contenders import Contender
 from evaluation.entries import Entry
@@ -27,7 +27,7 @@ from experiment import Experiment, Failure
 from experiment.placing import on_devices, on_each
 from experiment.processes import barrier, is_leader
 from experiment.progress import waiting
-from experiment.sampling import beliefs, guided, keys_of_batch
+from experiment.sampling import beliefs, decoded, guided, keys_of_batch
 from experiment.showing import MODALITIES
 from experiment.weights import kind, suffix
 from experiment.workdir import Workdir
@@ -203,7 +203,7 @@ class _Draws:
 
         def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any) -> samplers.Samples:
             model = guided(self.experiment, variables, settings, self.sde, told)
-            return samplers.create(self.sde, model, settings)(key, only_present(z, told))
+            return samplers.create(self.sde, model, settings)(key, z)
 
         def begin(i: int) -> samplers.Samples:
             return self._run("ode", draw, *self._given(i), settings=settings)[0]
@@ -234,9 +234,8 @@ class _Draws:
             if flow is not None and _has_error(self.run, entry):
                 difference = (x - flow.read(examples.start // flow.size)["x"]).reshape(n, -1).astype(np.float64)
                 arrays["squared_error"] = np.mean(difference**2, axis=1)
-            codec, pictures = self.experiment.codec, np.asarray(drawn[1])[:n]
-            decoded = codec.decode(x) if self.experiment.of_categories else codec.pictures.decode(pictures)
-            return {"samples": marked(np.asarray(decoded), self.experiment.present(examples.start, n)), **arrays}
+            told = self.experiment.present(examples.start, n)
+            return {"samples": decoded(self.experiment, x, np.asarray(drawn[1])[:n], told), **arrays}
 
         # The seconds are of this machine: another one takes its own, and draws anew.
         folder, device = f"{entry.name.replace('/', '_')}_{entry.budget}", environment()["device"]
@@ -249,7 +248,7 @@ class _Draws:
 
         def draw(variables: dict, key: jax.Array, z: jax.Array, told: Any, rows: Table) -> jax.Array:
             model = guided(self.experiment, variables, settings, self.sde, told)
-            return only_present(loop(self.sde, model, settings)(key, only_present(z, told), rows), told)
+            return only_present(loop(self.sde, model, settings)(key, z, rows), told)
 
         return draw, (rows,), rows.evaluations
 
@@ -274,7 +273,7 @@ class _Draws:
         key_prior, key_path = keys_of_batch(root, i)
         z = self.experiment.sde.prior_sample(key_prior, (self.size, *self.experiment.codec.shape))
         told = jax.tree.map(on_devices, self.experiment.told(i * self.size, self.size))
-        return key_path, on_devices(z), told
+        return key_path, on_devices(only_present(z, told)), told
 
     def _run(self, name: str, draw: Callable, *arguments: Any, settings: Settings) -> tuple[Any, float]:
         """The result and its seconds; a program is compiled at its first call, which the seconds leave out.

@@ -156,7 +156,7 @@ class TextDistance:
         return self.facts["quality"]
 
     def row(self, sets: Sequence[Rounds]) -> dict[str, Any]:
-        """As `Further.row`."""
+        """What a report says of sets of samples of one sampler, see `Further.row`."""
         return self.further.row(sets)
 
     def judged(self, found: dict[str, Any]) -> dict[str, float]:

@@ -115,7 +115,7 @@ class InceptionDistance:
         )
 
     def judged(self, found: dict[str, Any]) -> dict[str, Any]:
-        """As `PixelDistance.judged`; the quality is the FID, beside which the others stand."""
+        """What a comparison says of what `row` has found: the "quality" is the FID, and the others stand beside it."""
         return {"inception": found["inception"], "quality": found["inception"]["fid"]}
 
     def fingerprint(self) -> str:

@@ -171,9 +171,22 @@ class Drawer:
             remedy = self.experiment.settings_of(self.method).remedy
             raise Failure(f"samples of {self.what} are not finite; {remedy}")
         kept = x if self.experiment.config.sampling.keep_latents else None
-        codec = self.experiment.codec
-        decoded = codec.decode(x) if self.experiment.of_categories else codec.pictures.decode(np.asarray(reconstructed))
-        return Drawn(marked(np.asarray(decoded), told), np.asarray(out.evaluations), seconds, kept)
+        stored = decoded(self.experiment, x, np.asarray(reconstructed), told)
+        return Drawn(stored, np.asarray(out.evaluations), seconds, kept)
+
+
+def decoded(experiment: Experiment, x: np.ndarray, reconstructed: np.ndarray, told: Told) -> np.ndarray:
+    """Samples as stored data, at the host; absent points of sets are NaN.
+
+    Args:
+      experiment: the run that has drawn them.
+      x: what was drawn, [n, ...].
+      reconstructed: the floats of the stored data that x stands for (`Codec.reconstruct`).
+      told: what they were drawn of.
+    """
+    codec = experiment.codec
+    stored = codec.decode(x) if experiment.of_categories else codec.pictures.decode(reconstructed)
+    return marked(np.asarray(stored), told)
 
 
 def key_of(seed: int, purpose: str) -> Key[Array, ""]:

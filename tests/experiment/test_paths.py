@@ -20,7 +20,7 @@ EVERY_PATH = (
     *("sampling.upsampler", "data.alphabet"),
 )
 ELSEWHERE = ("data.data_dir", "data.alphabet")
-"""Those of other kinds of data sets than a folder of pictures."""
+"""These fields are paths of other kinds of data sets than a folder of pictures."""
 
 
 @pytest.fixture(autouse=True)

@@ -101,7 +101,7 @@ def test_kept_samples_are_of_their_texts() -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused(changes: dict, message: str) -> None:
-    """As the experiment is made, or its judge: before any text is read for a network."""
+    """It is refused as the experiment is made, or its judge, before any text is read for a network."""
     config = tiny()
     config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=message):

@@ -78,7 +78,7 @@ def test_frames_meet_in_time_alone_and_by_their_distance(monkeypatch):
 
 @pytest.mark.slow
 def test_each_frame_drops_features_of_its_own():
-    """Of a clip that stands still all frames are alike, and by dropout no two are."""
+    """All frames of a clip that stands still are alike, and by dropout no two are."""
     network = Network.create("unet_3d", **CLIPS, dropout=0.5)
     variables, keys = variables_away_from_zero(network), jax.random.split(jax.random.key(0), 2)
     still = jnp.ones((2, *CLIPS["shape"]), jnp.float32)

@@ -140,7 +140,7 @@ def test_infilling_ends_with_what_is_known_without_a_mask() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["unmasking", "maskgit", "categorical_ancestral", "tau_leaping", "discrete_flow"])
 def test_a_start_at_half_draws_anew_what_is_masked_there(method: str) -> None:
-    """Of the pair (2, 0) each position is masked with probability 1/2, and drawn given what is not."""
+    """Each position of the pair (2, 0) is masked with probability 1/2, and drawn given what is not."""
     settings = Settings(method=method, steps=64, choice_temperature=math.inf)
     x0 = jnp.tile(jnp.asarray([[2, 0]]), (N, 1))
     sampler = create_categorical(MASKED, denoiser(MASKED), settings, start=0.5)
