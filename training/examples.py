@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from autoencoders import Codec
 from autoencoders.latents import MIRRORED
@@ -23,16 +23,19 @@ NOISE = "noise"
 
 
 class Examples(NamedTuple):
-    """A part of a batch as a loss sees it: x0 in the space of the model, the records, and the random numbers."""
+    """A part of a batch as a loss sees it: x0 in the space of the model, the records, and the random numbers.
+
+    `present` says which points of each example there are, [b, n]; None: all.
+    """
 
     x0: Float[Array, "b *d"]
     fields: Batch
     draws: Draws
+    present: Bool[Array, "b n"] | None = None
 
     def over_present(self, means: Float[Array, " b"]) -> Float[Array, " b"]:
         """Return means over the numbers of points that there are, of means over all, in which absent ones count 0."""
-        present = self.draws.present
-        return means if present is None else means / share(present).astype(means.dtype)
+        return means if self.present is None else means / share(self.present).astype(means.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,5 +69,6 @@ class Encoder:
             condition = self.conditioner.drop(draws.drop, condition, self.dropout)
         if self.augment_probability and train:
             x0, condition["augment"] = augment(draws.augment, x0, self.augment_probability)
-        draws = draws._replace(present=condition.get(PRESENT))
-        return Examples(only_present(x0, condition), batch, draws), condition
+        if (present := condition.get(PRESENT)) is not None:
+            draws = draws._replace(present=present)
+        return Examples(only_present(x0, condition), batch, draws, present), condition

@@ -42,4 +42,9 @@ def get_config() -> ConfigDict:
     config.eval.num_samples = 64
     config.eval.batch_size = 64
     config.eval.samplers = ("unmasking",)
+    config.eval.compare = ("unmasking", "maskgit", "tau_leaping", "discrete_flow")
+    config.eval.compare_evaluations = (16, 32, 64, 128)
+    config.eval.compare_reference, config.eval.compare_reference_evaluations = "unmasking", 512
+    config.edit.mask = "ends"
+    config.edit.count = 4
     return config
