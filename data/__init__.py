@@ -46,6 +46,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "tfds_text": tfds_text,
     **{f"toy_{shape}": partial(toy, shape) for shape in SHAPES},
 }
+"""The constructors of data sets by name."""
 
 OF_FILES = ("sounds", "clips", "volumes", "point_sets")
 """Those that read a folder, and whose options say the shape of their examples."""

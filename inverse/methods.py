@@ -82,3 +82,4 @@ METHODS: dict[str, Method] = {
     "told": Method("model", True, "1", told, exact=False),
     "posterior": Method("model", True, "1 and up to `iterations` + 1 backward passes", posterior),
 }
+"""The ways to follow a measurement, by name."""

@@ -58,6 +58,7 @@ MODELS: dict[str, type[Any]] = {
     "categorical_unet": CategoricalUNet,
     "sequence_transformer": SequenceTransformer,
 }
+"""The networks by name."""
 
 CLASSIFIERS = ("noisy_classifier",)
 """Those whose answer is a class."""

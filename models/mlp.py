@@ -25,7 +25,7 @@ class MLP(nnx.Module):
       embedding_type: "positional": c_noise is a label, 0 to 999; "fourier": c_noise is sigma. The frequencies are low
         (at most ten radians over all labels; fourier_scale 0.2), so that adaptive solvers take long steps.
       label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros for none. 0: takes none.
-      told_end: whether it is told where a jump ends: condition["end"] [b, 1] is 999 times its length, 0 where it is
+      told_end: whether it is told where a jump ends: `condition["end"]` [b, 1] is 999 times its length, 0 where it is
         missing.
       dropout: rate within blocks, only where keys are given.
       dtype: of the computation ("bfloat16"); None: that of inputs and parameters. The output has the dtype of x.

@@ -55,7 +55,7 @@ class NCSNpp(UNet):
       fourier_features: exponents n of the sines and cosines of 2 pi 2^n x that the first layer sees beside x.
       nonlinearity: "swish", "elu", "relu" or "lrelu".
       label_dim: classes; condition["label"] is one-hot [b, label_dim], zeros for none. 0: takes none.
-      told_end: whether it is told where a jump ends: condition["end"] [b, 1] is 999 times its length, 0 where it is
+      told_end: whether it is told where a jump ends: `condition["end"]` [b, 1] is 999 times its length, 0 where it is
         missing. What it makes of that starts at nothing.
       scale_by_sigma: divide the output by sigma; with positional labels, which count the noise scales downwards,
         sigma = sigma_max (sigma_min / sigma_max)^(label / (num_scales - 1)).

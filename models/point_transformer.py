@@ -21,7 +21,7 @@ from models.layers import Keys, linear
 class PointTransformer(AdaptiveTransformer):
     """Point sets [b, n, d] told the noise.
 
-    condition["present"] [b, n] is 1 for each point that there is, and 0 for those that fill up a set of fewer: nobody
+    `condition["present"]` [b, n] is 1 for each point that there is, and 0 for those that fill up a set of fewer: nobody
     attends to these, and their outputs are 0, whatever numbers stand there. Where it is missing all are there.
 
     Args:

@@ -30,7 +30,9 @@ PREDICTORS: dict[str, Callable[..., Stepper]] = {
     "flow_euler": flow_euler,
     "flow_heun": flow_heun,
 }
+"""Samplers that take steps in time, by name."""
 CORRECTORS: dict[str, Callable[..., Stepper]] = {"langevin": langevin, "ald": annealed_langevin}
+"""Langevin steps at one time, by name, which a predictor may be joined to."""
 
 SOLVERS: dict[str, Callable[..., Stepper]] = {
     "ddim": ddim,

@@ -35,6 +35,7 @@ SCHEDULERS: dict[str, type[Scheduler]] = {
         UniPCMultistepScheduler,
     )
 }
+"""Diffusers' schedulers by the names of their classes."""
 
 
 def of_json(name: str, text: str) -> Scheduler:

@@ -32,6 +32,7 @@ from sde_lib.categorical import (
 from sde_lib.prediction import NetworkFn
 
 READINGS = ("posterior", "evidence", "published", "ratios")
+"""What the logits of a network may be: see `CategoricalReading`."""
 
 CategoricalFn = Callable[[Categories, Float[Array, " b"]], Weights]
 """(x [b, ...], t [b]) -> logits [b, ..., K]: log p(x_0 | x_t) of each position but for a constant."""

@@ -98,3 +98,4 @@ def _schedule(name: str, options: dict[str, Any]) -> Any:
 
 
 OVER_CATEGORIES: dict[str, Callable[..., CategoricalProcess]] = {"masked": masked, "uniform": uniform, "d3pm": d3pm}
+"""The processes over categories by name."""

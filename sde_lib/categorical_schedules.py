@@ -288,3 +288,4 @@ KEEP_SCHEDULES: dict[str, Callable[..., KeepSchedule]] = {
     "geometric": Geometric,
     "linear_noise": LinearNoise,
 }
+"""The schedules of what is kept, by name."""

@@ -266,3 +266,4 @@ PRECONDITIONINGS: dict[str, type[Preconditioning]] = {
     "trigflow": TrigFlow,
     "ect": ECT,
 }
+"""The preconditionings by name."""

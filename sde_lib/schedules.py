@@ -211,3 +211,4 @@ SCHEDULES: dict[str, Callable[..., BetaSchedule]] = {
     "cosine": CosineBeta,
     "sqrt_linear": SqrtLinearBeta,
 }
+"""The schedules of beta(t) by name."""
