@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo latent text notebook test test-all lint format lock data-cifar10 clean
+.PHONY: help install demo latent text notebook docs test test-all lint format lock data-cifar10 clean
 
 help:  ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 16
@@ -40,6 +40,12 @@ text: $(INSTALLED)  ## train text to image on scenes of digits, draw captions ne
 
 notebook: $(INSTALLED)  ## open the notebooks in JupyterLab
 	$(VENV)/bin/jupyter lab --notebook-dir=notebooks
+
+docs: $(INSTALLED)  ## a site of the pages in docs/ and of the docstrings, in build/site; every link is checked
+	$(RUN) docs/publish.py pages
+	$(VENV)/bin/zensical build --clean --strict
+	$(RUN) docs/publish.py check
+	@echo "open build/site/index.html"
 
 test: $(INSTALLED)  ## the tests, without those marked slow
 	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"

@@ -41,7 +41,7 @@ class LinearMeasurement(abc.ABC):
 
     @abc.abstractmethod
     def adjoint(self, y: Float[Array, "b *m"]) -> Float[Array, "b *d"]:
-        """A^T y: <A x, y> = <x, A^T y>."""
+        """A^T y: `<A x, y> = <x, A^T y>`."""
 
     def solve(self, v: Float[Array, "b *m"], scale: Scale, floor: Scale) -> Float[Array, "b *m"]:
         """(scale A A^T + floor)^-1 v for coefficients >= 0, scalars or [b]; with floor 0 on the range of A.

@@ -50,6 +50,7 @@ AUTO: dict[str, Grids] = {
     "jump": Grids("uniform", "karras"),  # not measured: the grids of the papers on mean flows and consistency models
     "renoise": Grids("uniform", "karras"),
 }
+"""The grids of each few-step solver where the grid is 'auto'."""
 UNMEASURED = Grids("quadratic", "log_snr")
 """These are the grids of a solver that the table does not have: most of those in it take them."""
 CLEAN = 0.02

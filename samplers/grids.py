@@ -148,6 +148,7 @@ GRIDS: dict[str, Callable[..., np.ndarray]] = {
     "published": published,
     "levels": levels,
 }
+"""The grids in continuous time, by name."""
 ONE_LENGTH = ("given",)
 """Those that have one number of steps, which their options say."""
 

@@ -1,10 +1,10 @@
 """A CLIP of noisy images learns which caption of a batch is each image's, and which image is each caption's.
 
 With the features I of the noised images and T of the captions at length 1, and the scale s = exp(logit_scale), the
-logit of image i and caption k is s <I_i, T_k>; the loss is the mean of the cross-entropy over its rows and of that over
-its columns (Radford et al. 2021, arXiv:2103.00020, sec. 2.3), of images that are noised to a drawn time and of which
-the noise is told (Nichol et al. 2022, arXiv:2112.10741, sec. 2.4 and 4.2). s is learned, and no step leaves it above
-100.
+logit of image i and caption k is `s <I_i, T_k>`; the loss is the mean of the cross-entropy over its rows and of that
+over its columns (Radford et al. 2021, arXiv:2103.00020, sec. 2.3), of images that are noised to a drawn time and of
+which the noise is told (Nichol et al. 2022, arXiv:2112.10741, sec. 2.4 and 4.2). s is learned, and no step leaves it
+above 100.
 
 The loss is least where the logit is log p(x_t, caption) / (p(x_t) p(caption)) but for a constant (van den Oord et al.
 2018, arXiv:1807.03748): rows alone would leave open a function of the image, and columns one of the caption. So the
