@@ -74,4 +74,4 @@ data-cifar10: $(INSTALLED)  ## download CIFAR-10 and write it as array_record (n
 	$(RUN) -c "import tensorflow_datasets as tfds; tfds.builder('cifar10', file_format='array_record').download_and_prepare()"
 
 clean:  ## remove the environment and the caches, not the runs
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .jax_cache *.egg-info
+	rm -rf $(VENV) build .cache .pytest_cache .ruff_cache .mypy_cache .jax_cache *.egg-info

@@ -96,8 +96,8 @@ def api_page(room: str, root: Path = ROOT) -> str:
     lines = [f"# {room}", ""]
     names = offered(room, root)
     if names:
-        lines += [f"These names can be imported from `{room}` itself:", ""]
-        lines += [f"- [`{name}`][{place}]" for name, place in names.items()] + [""]
+        links = ",\n".join(f"[`{name}`][{place}]" for name, place in names.items())
+        lines += [f"These names can be imported from `{room}` itself: {links}.", ""]
     for module in modules(room, root):
         lines += [f"::: {module}", ""]
     return "\n".join(lines)

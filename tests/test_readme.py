@@ -76,7 +76,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if runnable("python", (page,))], ids=lambda page: page.stem)
+def of_code() -> list[object]:
+    """The pages whose blocks of Python run, of which some take longer."""
+    slow = ("exercises", "likelihood")
+    pages = [page for page in PAGES if runnable("python", (page,))]
+    return [pytest.param(page, marks=[pytest.mark.slow] if page.stem in slow else [], id=page.stem) for page in pages]
+
+
+@pytest.mark.parametrize("page", of_code())
 def test_what_python_blocks_say_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page run one after another in one namespace, as a reader would paste them."""
     monkeypatch.chdir(folder)
