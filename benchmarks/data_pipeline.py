@@ -27,7 +27,7 @@ from data.source import Arrays, Records
 from experiment.processes import one_at_a_time
 from experiment.progress import waiting
 from training.devices import check_batch_size
-from training.records import IN_FLIGHT
+from training.readings import IN_FLIGHT
 
 ARRAY = "array of 50000 x 32 x 32 x 3"
 

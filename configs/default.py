@@ -152,6 +152,8 @@ def get_config() -> ConfigDict:
     training.snapshot_sampling = True
     training.snapshot_fid_samples = 0  # > 0: the FID of so many at each snapshot, which needs eval.inception and
     # eval.reference_stats; the checkpoint with the lowest is named in best_fid.json, and kept
+    training.trackers = ("jsonl", "tensorboard")  # wandb, mlflow: what is told the curves (docs/tracking.md)
+    training.tracker_options = ConfigDict()  # options of some of them: {"NAME": {"option": value}}
 
     config.optim = optim = ConfigDict()
     optim.optimizer = "Adam"  # AdamW, RAdam or Muon (training/optimizer.py)

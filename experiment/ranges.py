@@ -41,6 +41,9 @@ from sde_lib.variational import DECODERS
 _FREQUENCY = whole(1, note="in steps")
 _EXAMPLES = whole(0, note="0: the whole test set")
 
+TRACKERS = ("jsonl", "tensorboard", "wandb", "mlflow")
+"""The trackers of `training.trackers`."""
+
 _EMA_STD = dataclasses.replace(WIDTH, above=False, note="0: the average of model.ema_rate or its half-life")
 
 FIELDS: dict[str, Range] = {
@@ -163,6 +166,7 @@ FIELDS: dict[str, Range] = {
     "training.keep_checkpoints": whole(1, note="the rolling ones"),
     "training.snapshot_sampling": Flag(),
     "training.snapshot_fid_samples": whole(0, note="0: no FID while training"),
+    "training.trackers": Several(OneOf(TRACKERS), distinct=True),
     "optim.optimizer": OneOf(("Adam", "AdamW", "RAdam", "Muon")),
     "optim.lr": positive(note="published: 2e-4"),
     "optim.beta1": share(below=True, note="published: 0.9"),

@@ -36,6 +36,7 @@ MAY_CHANGE = (
     *("data.in_memory", "data.verify", "data.changed"),
     "data.captions",  # which are among what `experiment.inputs` compares
     *("data.latent_cache", "data.latent_tile"),
+    *("training.trackers", "training.tracker_options"),
 )
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 FOR_ONE_START = {"data.changed": "refuse"}  # said to one start, and saved as it is without a word
@@ -69,6 +70,11 @@ def _lists(value: Any) -> Any:
 def _differ(saved: Any, given: Any) -> bool:
     """Whether two values differ; NaN, as older runs may have it, is the same as NaN."""
     return saved != given and (saved == saved or given == given)
+
+
+def _is_one_of(name: str, fields: tuple[str, ...]) -> bool:
+    """Whether a field is one of these, or lies within one of them that holds fields itself."""
+    return any(name == field or name.startswith(f"{field}.") for field in fields)
 
 
 def _names_run(value: Any) -> bool:
@@ -174,7 +180,7 @@ class Workdir:
             if _differ(saved.get(name, missing), given.get(name, missing))
             and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
             and (name not in MAY_MOVE or (training and not self.inputs_file.exists()))
-            and name not in MAY_CHANGE
+            and not _is_one_of(name, MAY_CHANGE)
             and (training or name not in WHILE_TRAINED)
             and not (name in OTHER_RUNS and _names_run(saved.get(name)) and _names_run(given.get(name)))
             and not (name in MEASURED and given.get(name) is None)

@@ -15,13 +15,13 @@ from experiment import Experiment, average_snapshots, encoded, inputs, latents
 from experiment.processes import to_host
 from experiment.progress import waiting
 from experiment.workdir import Workdir
-from training import length, reflow
+from training import length, reflow, trackers
 from training.best import Measure
 from training.devices import on_host
 from training.examples import Batch
 from training.losses.base import Loss
 from training.preparation import Preparation, fields_of, train_step_of
-from training.records import Readings, Records
+from training.readings import Readings
 from training.saving import Checkpoint, StopRequest, diverged, saving_before_unreadable
 from training.snapshots import Snapshots
 
@@ -30,8 +30,8 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
     """Train to ``training.n_iters`` and return the last step; it continues bit for bit where a killed run had saved.
 
     `prepared` is what `preparation.prepare` returns; `measure` gives the FID of each archived checkpoint, on one
-    process. Writes checkpoints, metrics.jsonl, TensorBoard curves and sample grids into `workdir`, and with `measure`
-    best_fid.json; process 0 alone writes all but the first.
+    process. Writes checkpoints, sample grids and what its trackers write (metrics.jsonl, TensorBoard's curves) into
+    `workdir`, and with `measure` best_fid.json; process 0 alone writes all but the first.
 
     Raises:
       Diverged: the loss became infinite or NaN; the checkpoints are from before.
@@ -66,7 +66,7 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
         experiment, workdir, loss, devices, measure, start=start, keys=(key_eval, key_sample), teacher=prepared.teacher
     )
     data = _batches_of_calls(experiment, loss, start)
-    records = Records(workdir.path, start) if leader else None
+    told = trackers.create(experiment.config, workdir.path, start) if leader else None
     if leader:
         average_snapshots.take_back(workdir, start)
     store = workdir.store(keep=config.keep_checkpoints, keep_period=config.snapshot_freq, keep_steps=snapshots.kept)
@@ -88,7 +88,7 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
 
     saving = saving_before_unreadable(store, lambda: checkpoint() if step > start else None)
     readings = Readings(devices, store, step=start, batch_size=config.batch_size)
-    with store, progress, StopRequest() as stop, saving:
+    with contextlib.closing(told) if told else contextlib.nullcontext(), store, progress, StopRequest() as stop, saving:
         while step < config.n_iters:
             batch = next(data)
             with waiting("compiling the training step") if step == start else contextlib.nullcontext():
@@ -104,8 +104,8 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
             averaged = placed.averages is not None and due(config.ema_snapshot_freq)
             if save or averaged or due(config.log_freq):
                 values = readings.read(step)  # a save is only made of finite numbers
-                if records:
-                    records.write(step, values)
+                if told:
+                    told.write(step, values)
                 progress.set_postfix_str(f"loss {values['loss']:.4g}, {values['images_per_second']:.0f} images/s")
             if averaged:  # ahead of the checkpoint, so that a run that goes on from it has the snapshot
                 averages = to_host(devices.whole(placed.averages))
@@ -116,7 +116,7 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
                 store.save(*saved)
                 store.wait()
             shown = {"evaluate": due(config.eval_freq), "archive": archive, "stopping": signal is not None}
-            if snapshots.take(step, placed, records, **shown):
+            if snapshots.take(step, placed, told, **shown):
                 readings.restart_clock()
             if signal is not None:
                 progress.close()
@@ -124,8 +124,6 @@ def train(experiment: Experiment, workdir: Workdir, prepared: Preparation, measu
                 break
             if saved:  # last, so that a run killed at any moment repeats the evaluation that it may have missed
                 store.save(*saved)
-    if records:
-        records.close()
     return step
 
 

@@ -17,7 +17,7 @@ from experiment.power_averages import PowerAverages
 from experiment.workdir import Workdir
 from models.functional import Network, Variables
 from sde_lib import NoiseLevels
-from training import autoencoders, length, losses, optimizer, reflow
+from training import autoencoders, length, losses, optimizer, reflow, trackers
 from training.devices import Devices, check_batch_size
 from training.devices import create as create_devices
 from training.examples import NOISE, Encoder
@@ -78,11 +78,13 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
 
     Raises:
       ValueError: an unknown parallelism, a batch size that the devices do not divide, frequencies that the steps of a
-        call do not divide, a value out of range, steps behind the end of the learning rate's fall, a checkpoint of
-        another architecture (CheckpointMismatch), or other data than the run was begun with.
+        call do not divide, a value out of range, steps behind the end of the learning rate's fall, a tracker that is
+        not installed, a checkpoint of another architecture (CheckpointMismatch), or other data than the run was begun
+        with.
     """
     rules.check(rules.of_training(experiment))
     rules.check(rules.of_snapshots(experiment))
+    trackers.check(experiment.config)
     config = experiment.config.training
     devices = create_devices(config.parallelism)
     check_batch_size(config.batch_size, config.accumulate)

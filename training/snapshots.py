@@ -5,6 +5,7 @@ An autoencoder has no samples. Its grid is of images of the test set, each besid
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -28,9 +29,9 @@ from training.best import Best, Measure
 from training.devices import Devices
 from training.losses.base import Loss
 from training.preparation import fields_of, scores_of
-from training.records import Records
 from training.state import TrainState
 from training.teacher import Teacher
+from training.trackers import Trackers
 
 SAMPLES = 64
 COLUMNS = 8  # of a grid of reconstructions: four pairs a row
@@ -65,7 +66,7 @@ class Snapshots:
         return [*self._workdir.archived(), *(self._best.kept if self._best else ())]
 
     def take(
-        self, step: int, placed: TrainState, records: Records | None, *, evaluate: bool, archive: bool, stopping: bool
+        self, step: int, placed: TrainState, told: Trackers | None, *, evaluate: bool, archive: bool, stopping: bool
     ) -> bool:
         """Show what is due of a state as it lies on the devices, and return whether anything was.
 
@@ -74,7 +75,7 @@ class Snapshots:
         shows = self._experiment.denoises or self._experiment.compresses
         pictured = archive and self._experiment.config.training.snapshot_sampling and shows
         measured = archive and self._measure is not None and not stopping
-        takes_part = records is not None or self._devices.joint
+        takes_part = told is not None or self._devices.joint
         if not takes_part or not (evaluate or pictured or measured):
             return False
         variables = self._devices.whole({"params": placed.ema, "fixed": placed.fixed})
@@ -83,15 +84,17 @@ class Snapshots:
             beside = {name: self._devices.whole(each) for name, each in others.items() if each is not None}
             with waiting("computing the loss on the test set"):
                 means = self._test_means(variables | beside)
-            if records:
-                records.write(step, means)
+            if told:
+                told.write(step, means)
         if pictured:
             save = self._save_reconstructions if self._experiment.compresses else self._save_samples
-            save(step, variables, writes=records is not None)
-        if measured and records and self._measure and self._best:
+            path = save(step, variables, writes=told is not None)
+            if told:
+                told.picture(step, path)
+        if measured and told and self._measure and self._best:
             fid = self._measure(to_host(variables))
             if fid is not None:
-                records.write(step, {f"fid_{self._measure.about['samples']}": fid})
+                told.write(step, {f"fid_{self._measure.about['samples']}": fid})
                 lowest = self._best.add(step, fid)
                 logging.info("step %d: FID %.4f%s", step, fid, ", the lowest so far" if lowest else "")
         return True
@@ -107,7 +110,7 @@ class Snapshots:
                 total[f"test_{name}"] = total.get(f"test_{name}", 0.0) + kept.sum()
         return {name: float(value / len(test)) for name, value in total.items()}
 
-    def _save_reconstructions(self, step: int, variables: dict[str, Any], *, writes: bool) -> None:
+    def _save_reconstructions(self, step: int, variables: dict[str, Any], *, writes: bool) -> Path:
         """Write the first images of the test set, or else of the training set, each with its reconstruction behind it.
 
         They are those that the means of the posteriors give.
@@ -118,11 +121,12 @@ class Snapshots:
         stored = take(records, np.arange(min(SAMPLES // 2, len(records))))[codec.field]
         with waiting(f"reconstructing {len(stored)} images"):
             x = np.asarray(self._reconstruct(variables, jnp.asarray(codec.encode(stored, None)), self._of_samples))
+        path = self._workdir.path / "samples" / f"reconstructions_{step:08d}.png"
         if writes:
             pairs = np.stack([stored, np.asarray(codec.decode(np.nan_to_num(x)))], axis=1)
             facts = {"dataset": experiment.config.data.dataset, "checkpoint": step, "weights": "average"}
-            path = self._workdir.path / "samples" / f"reconstructions_{step:08d}.png"
             save_decoded(path, pairs.reshape(-1, *stored.shape[1:]), codec, facts, COLUMNS)
+        return path
 
     @functools.cached_property
     def _reconstruct(self) -> Callable[..., Any]:
@@ -133,16 +137,18 @@ class Snapshots:
 
         return self._devices.jit(reconstruct)
 
-    def _save_samples(self, step: int, variables: dict[str, Any], *, writes: bool) -> None:
+    def _save_samples(self, step: int, variables: dict[str, Any], *, writes: bool) -> Path:
+        """Write a grid of samples, and return where it lies."""
         experiment = self._experiment
         with waiting(f"drawing a grid of {SAMPLES} samples"):
             x, spent = self._draw(variables, jax.random.fold_in(self._of_samples, step))
+        path = self._workdir.path / "samples" / f"step_{step:08d}.png"
         if writes:
             drawn = {"step": step, "seed": experiment.config.seed, "evaluations": spent}
             facts = facts_of(experiment, experiment.settings.method, **drawn)
             decoded = marked(np.asarray(experiment.codec.decode(np.nan_to_num(x))), experiment.present(0, len(x)))
-            path = self._workdir.path / "samples" / f"step_{step:08d}.png"
             save_decoded(path, decoded, experiment.codec, facts, rate=experiment.source.rate)
+        return path
 
     def _draw(self, variables: dict, key: jax.Array) -> tuple[np.ndarray, float]:
         """Return samples of the config's own sampler, `eval.batch_size` at once, and their mean evaluations."""

@@ -19,7 +19,8 @@ from experiment.pictures import save_array, save_decoded
 from experiment.workdir import Workdir, write_text
 from tests.experiment.command import contents
 from training import loop
-from training.records import Records
+from training.trackers import Tracked
+from training.trackers.tensorboard import TensorBoard
 
 
 def _config() -> ConfigDict:
@@ -173,15 +174,15 @@ def test_a_round_that_the_disk_does_not_take(tmp_path: Path, monkeypatch: pytest
 
 def test_curves_on_a_full_disk_raise_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorBoard's part is written here and now, not in a thread of which nobody hears again."""
-    records = Records(tmp_path, 0)
-    records.write(1, {"loss": 1.0})
+    tracker = TensorBoard(Tracked(tmp_path, 0, {}))
+    tracker.write(1, {"loss": 1.0})
     (events,) = (tmp_path / "tensorboard").iterdir()
     size = events.stat().st_size
     assert size > 50
-    writer = records._board._py_recordio_writer
+    writer = tracker._board._py_recordio_writer
     writer._writer = _Full(writer._writer, 0)
     with pytest.raises(OSError, match="No space left on device"):
-        records.write(2, {"loss": 1.0})
+        tracker.write(2, {"loss": 1.0})
 
 
 def test_what_can_be_written_is_let_through(tmp_path: Path) -> None:

@@ -1,17 +1,13 @@
-"""The curves of a run: metrics are read while the devices go ahead, and written as JSON lines and for TensorBoard."""
+"""The numbers of a training are read while the devices go ahead; `training.trackers` are what they are told to."""
 
-import json
 import time
 from collections import deque
-from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
 from checkpoints.store import Store
 from experiment.processes import one_at_a_time, to_host
-from experiment.workdir import write_text
 from training.devices import Devices
 from training.saving import diverged
 from training.step import Metrics
@@ -62,46 +58,3 @@ class Readings:
         self.restart_clock()
         means = {name: float(np.mean(values)) for name, values in named.items()}
         return {**means, "images_per_second": seen / elapsed}
-
-
-class Records:
-    """Appends to ``metrics.jsonl`` and ``tensorboard/``; what a killed run wrote beyond `start` is taken back."""
-
-    def __init__(self, folder: Path, start: int):
-        from tensorboardX import event_file_writer, summary  # slow to import
-        from tensorboardX.proto import event_pb2
-
-        self._file = folder / "metrics.jsonl"
-        if self._file.exists():
-            kept = [line for line in self._file.read_text(errors="replace").splitlines() if _step(line) <= start]
-            write_text(self._file, "".join(f"{line}\n" for line in kept))
-        (folder / "tensorboard").mkdir(parents=True, exist_ok=True)
-        # Not its SummaryWriter, whose thread dies of a full disk, after which the run waits for it for ever.
-        self._board = event_file_writer.EventsWriter(str(folder / "tensorboard" / "events"))
-        self._event_of, self._scalar = event_pb2.Event, summary.scalar
-        if start:
-            self._event(start + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
-            self._board.flush()
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        """Write a record of named numbers at a step."""
-        with self._file.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self._event(step, summary=self._scalar(name, value))
-        self._board.flush()
-
-    def close(self) -> None:
-        """Close TensorBoard's file."""
-        self._board.close()
-
-    def _event(self, step: int, **content: Any) -> None:
-        self._board.write_event(self._event_of(step=step, wall_time=time.time(), **content))
-
-
-def _step(line: str) -> float:
-    """The step of a line; a line that a kill cut short, or that is damaged otherwise, belongs to no step."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return float("inf")

@@ -1,0 +1,257 @@
+"""What a training tells its numbers to: each keeps them, goes on with them, and may fail without the training."""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+import main
+from configs.vp import toy_mixture8_mlp
+from experiment import Refusal
+from experiment.ranges import TRACKERS as NAMES
+from limits import Text
+from training import trackers
+from training.trackers import TRACKERS, Tracked, Tracker, Trackers
+from training.trackers.jsonl import JsonLines
+from training.trackers.tensorboard import TensorBoard
+
+STAND_IN = {
+    "wandb": """
+import json, pathlib
+LOG = pathlib.Path(__file__).with_name("told.jsonl")
+def tell(*what):
+    LOG.open("a").write(json.dumps(what) + "\\n")
+class Image:
+    def __init__(self, path): self.path = path
+class Run:
+    def log(self, values, step): tell("log", {k: getattr(v, "path", v) for k, v in values.items()}, step)
+    def finish(self): tell("finish")
+def init(**given):
+    tell("init", given)
+    return Run()
+""",
+    "mlflow/__init__.py": "",
+    "mlflow/entities.py": """
+import collections
+Metric = collections.namedtuple("Metric", "key value timestamp step")
+Param = collections.namedtuple("Param", "key value")
+""",
+    "mlflow/tracking.py": """
+import json, pathlib, types
+LOG = pathlib.Path(__file__).parents[1] / "told.jsonl"
+class MlflowClient:
+    def __init__(self, **given): self("client", given)
+    def __call__(self, *what): LOG.open("a").write(json.dumps(what) + "\\n")
+    def get_experiment_by_name(self, name): return None
+    def create_experiment(self, name): return "e7"
+    def create_run(self, experiment, run_name):
+        self("run", experiment, run_name)
+        return types.SimpleNamespace(info=types.SimpleNamespace(run_id="r1"))
+    def log_batch(self, run, metrics=(), params=()):
+        self("batch", run, [(m.key, m.value, m.step) for m in metrics], [tuple(p) for p in params])
+    def update_run(self, run, status): self("update", run, status)
+    def log_artifact(self, run, path, folder): self("artifact", run, path, folder)
+    def set_terminated(self, run): self("end", run)
+""",
+}
+"""Packages that write down what they are told, with the functions of those that they stand for."""
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the packages that stand for others, ahead of all that are installed."""
+    folder = tmp_path / "packages"
+    (folder / "mlflow").mkdir(parents=True)
+    for name, text in STAND_IN.items():
+        (folder / (name if name.endswith(".py") else f"{name}.py")).write_text(text)
+    for name in ("wandb", "mlflow", "mlflow.entities", "mlflow.tracking"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+def told(packages: Path) -> list[list[Any]]:
+    """All that the packages were told."""
+    return [json.loads(line) for line in (packages / "told.jsonl").read_text().splitlines()]
+
+
+def picture(folder: Path) -> Path:
+    """A small picture."""
+    path = folder / "grid.png"
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(path)
+    return path
+
+
+def test_lines_that_are_damaged_are_taken_back(tmp_path: Path) -> None:
+    file, sound = tmp_path / "metrics.jsonl", b'{"step": 1, "loss": 0.5}\n'
+    file.write_bytes(sound + b'{"step": 9}\n{"step": "two"}\n{"step": null}\n[1]\n3\n\xff\xfe\n\n{"step": 2')
+    tracker = JsonLines(Tracked(tmp_path, 2, {}))
+    tracker.write(3, {"loss": 0.25})
+    tracker.close()
+    assert file.read_bytes() == sound + b'{"step": 3, "loss": 0.25}\n'
+
+
+def test_tensorboard_has_numbers_pictures_and_where_a_run_goes_on(tmp_path: Path) -> None:
+    tracker = TensorBoard(Tracked(tmp_path, 5, {}))
+    tracker.write(6, {"loss": 0.5})
+    tracker.picture(6, picture(tmp_path))
+    tracker.close()
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    content = events.read_bytes()
+    assert b"loss" in content and b"samples" in content and b"PNG" in content
+
+
+def test_weights_and_biases_is_told_and_knows_the_run_again(packages: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    for start in (0, 4):
+        tracker = TRACKERS["wandb"](Tracked(folder, start, {"seed": 3}), project="scores")
+        tracker.write(start + 1, {"loss": 0.5})
+        tracker.picture(start + 1, Path("grid.png"))
+        tracker.close()
+    first, *_, last = (line for line in told(packages) if line[0] == "init")
+    assert first == last and first[1]["id"] and first[1]["config"] == {"seed": 3}
+    assert (first[1]["project"], first[1]["name"], first[1]["dir"]) == ("scores", "digits", str(folder))
+    logged = [line[1:] for line in told(packages) if line[0] == "log"]
+    assert logged == [[v, s] for s in (1, 5) for v in ({"loss": 0.5}, {"samples": "grid.png"})]
+    assert [line[0] for line in told(packages)].count("finish") == 2
+
+
+def test_mlflow_is_told_and_knows_the_run_again(packages: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    (folder / "trackers.json").write_text("{damaged")
+    config = {"seed": 3, "model": {f"option_{i}": (i, "x" * 600) for i in range(120)}}
+    for start in (0, 4):
+        tracker = TRACKERS["mlflow"](Tracked(folder, start, config), uri="somewhere")
+        tracker.write(start + 1, {"loss": 0.5})
+        tracker.picture(start + 1, Path("grid.png"))
+        tracker.close()
+    lines = told(packages)
+    assert [line for line in lines if line[0] == "run"] == [["run", "e7", "digits"]]
+    params = [line[3] for line in lines if line[0] == "batch" and line[3]]
+    assert [len(each) for each in params] == [100, 21]
+    found = dict(map(tuple, (pair for each in params for pair in each)))
+    assert (
+        found["seed"] == "3" and found["model.option_7"].startswith('[7, "xx') and len(found["model.option_7"]) == 500
+    )
+    metrics = [line[1:3] for line in lines if line[0] == "batch" and line[2]]
+    assert metrics == [["r1", [["loss", 0.5, step]]] for step in (1, 5)]
+    assert [line[0] for line in lines].count("end") == 2
+
+
+class Failing(Tracker):
+    """It raises where it is told to."""
+
+    def __init__(self, run: Tracked, at: Annotated[str, Text()] = "", *, calls: list[str]):
+        self._at, self._calls = at, calls
+        self._do("make")
+
+    def _do(self, what: str) -> None:
+        self._calls.append(what)
+        if what == self._at:
+            raise RuntimeError(f"no {what}\nfor you")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        self._do("write")
+
+    def picture(self, step: int, path: Path) -> None:
+        self._do("picture")
+
+    def close(self) -> None:
+        self._do("close")
+
+
+@pytest.mark.parametrize("at", ["make", "write", "picture", "close"])
+def test_one_that_raises_is_dropped_with_one_line(at: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run, failing, sound = Tracked(tmp_path, 0, {}), list[str](), list[str]()
+    with caplog.at_level(logging.WARNING):
+        both = Trackers({"bad": lambda: Failing(run, at, calls=failing), "good": lambda: Failing(run, calls=sound)})
+        for step in (1, 2):
+            both.write(step, {"loss": 1.0})
+            both.picture(step, tmp_path / "grid.png")
+        both.close()
+    assert sound == ["make", *2 * ["write", "picture"], "close"]
+    assert failing == sound[: sound.index(at) + 1]
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"the tracker 'bad' is left out from here on, and the training goes on: RuntimeError: no {at} for you"
+    )
+
+
+def small(**fields: Any) -> ConfigDict:
+    """A training of two steps of a small perceptron."""
+    config = toy_mixture8_mlp.get_config()
+    config.model.update(width=8, depth=1)
+    config.training.update(batch_size=8, n_iters=2, eval_freq=0, log_freq=1, snapshot_freq=2, snapshot_sampling=False)
+    config.training.update(snapshot_freq_for_preemption=1)
+    config.training.update(fields)
+    return config
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_without_a_tracker_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And its trackers and their options may change from one start to the next."""
+    calls: list[str] = []
+    monkeypatch.setitem(TRACKERS, "mlflow", lambda run: Failing(run, "write", calls=calls))
+    monkeypatch.setattr(trackers, "check", lambda config: None)
+    with caplog.at_level(logging.WARNING):
+        main.run("train", small(trackers=("mlflow", "jsonl")), str(tmp_path / "run"))
+    assert calls == ["make", "write"] and sum("'mlflow' is left out" in r.getMessage() for r in caplog.records) == 1
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+    assert not (tmp_path / "run" / "tensorboard").exists()
+    config = small(trackers=("jsonl", "tensorboard"), n_iters=4)
+    config.training.tracker_options = {"wandb": {"project": "another"}}
+    main.run("train", config, str(tmp_path / "run"))
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 4
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"trackers": ("jsonl", "tensorbord")}, ["training.trackers is ('jsonl', 'tensorbord')", "known are jsonl, "]),
+        ({"trackers": ("jsonl", "jsonl")}, ["training.trackers", "each given once"]),
+        ({"trackers": ("nowhere",)}, ["training.trackers has 'nowhere'", "not installed; pip install no_such_package"]),
+        ({"tracker_options": {"wandb": {}}}, ["tracker_options has 'wandb'", "training.trackers are jsonl, tensorb"]),
+        ({"trackers": ("wandb",), "tracker_options": {"wandb": {"projekt": "x"}}}, ["'projekt' of 'wandb'", "project"]),
+        ({"trackers": ("wandb",), "tracker_options": {"wandb": {"project": 3}}}, ["of wandb: project is 3", "a text"]),
+        ({"tracker_options": {"jsonl": {"file": "x"}}}, ["'file' of 'jsonl'; known are none"]),
+    ],
+)
+def test_what_cannot_be_told_is_refused(
+    fields: dict[str, Any], named: list[str], packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, before anything compiles or is written; a folder of a package's name is no package."""
+    from experiment import ranges
+    from limits import OneOf, Several
+
+    class Nowhere(Tracker):
+        package = "no_such_package"
+
+    (packages / "no_such_package").mkdir()
+    monkeypatch.setitem(TRACKERS, "nowhere", Nowhere)
+    monkeypatch.setitem(ranges.FIELDS, "training.trackers", Several(OneOf((*NAMES, "nowhere")), distinct=True))
+    config = small()
+    config.training.update({name: value for name, value in fields.items() if name == "trackers"})
+    config.training.tracker_options = fields.get("tracker_options", {})
+    with pytest.raises(Refusal) as refusal:
+        main.run("train", config, str(tmp_path / "run"))
+    assert "\n" not in str(refusal.value)
+    for part in named:
+        assert part in str(refusal.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_names_of_the_config_are_those_of_the_table() -> None:
+    assert tuple(TRACKERS) == NAMES

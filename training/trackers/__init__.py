@@ -1,0 +1,77 @@
+"""Where a training tells its numbers, one tracker a file: ``training.trackers`` names them.
+
+To add one, write a subclass of `Tracker` in a new file and give it a line here and its name to
+`experiment.ranges.TRACKERS`. Its options are the parameters ``name: Annotated[type, range] = default`` of its
+constructor, and ``training.tracker_options`` sets them: ``{"NAME": {"option": value}}``.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from limits import check as check_ranges
+from limits import declared
+from training.trackers.base import Tracked, Tracker
+from training.trackers.jsonl import JsonLines
+from training.trackers.ml_flow import MLflow
+from training.trackers.tensorboard import TensorBoard
+from training.trackers.together import Trackers
+from training.trackers.weights_and_biases import WeightsAndBiases
+
+__all__ = ["TRACKERS", "Tracked", "Tracker", "Trackers", "check", "create"]
+
+TRACKERS: dict[str, type[Tracker]] = {
+    "jsonl": JsonLines,
+    "tensorboard": TensorBoard,
+    "wandb": WeightsAndBiases,
+    "mlflow": MLflow,
+}
+
+
+def check(config: ConfigDict) -> None:
+    """Refuse trackers that cannot be made, and options that they do not take.
+
+    Raises:
+      ValueError: `training.trackers` names one whose package is not installed, or `training.tracker_options` a tracker
+        that is not asked for, an option that it lacks, or a value outside its range.
+    """
+    asked = config.training.trackers
+    for name in asked:
+        package = TRACKERS[name].package
+        if package and not _is_installed(package):
+            raise ValueError(
+                f"training.trackers has {name!r}, whose package is not installed; pip install {package}, or take "
+                f"others of {', '.join(TRACKERS)}"
+            )
+    for name, options in config.training.tracker_options.to_dict().items():
+        if name not in asked:
+            raise ValueError(
+                f"training.tracker_options has {name!r}, and training.trackers are {', '.join(asked) or 'none'}; add "
+                "it there, or leave its options out"
+            )
+        known = {option: each.range for option, each in declared(TRACKERS[name]).items()}
+        unknown = [each for each in options if each not in known] if isinstance(options, Mapping) else [options]
+        if unknown:
+            raise ValueError(
+                f"training.tracker_options has {unknown[0]!r} of {name!r}; known are {', '.join(known) or 'none'}"
+            )
+        check_ranges(f"training.tracker_options of {name}: ", options, known)
+
+
+def create(config: ConfigDict, folder: Path, start: int) -> Trackers:
+    """Make the trackers of a training in that folder, which goes on from the step `start`."""
+    run, options = Tracked(folder, start, config.to_dict()), config.training.tracker_options.to_dict()
+    makers: dict[str, Any] = {
+        name: partial(TRACKERS[name], run, **options.get(name, {})) for name in config.training.trackers
+    }
+    return Trackers(makers)
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package can be imported; a folder of its name, as wandb leaves one behind, is none."""
+    found = importlib.util.find_spec(package)
+    return found is not None and found.origin is not None
