@@ -4,7 +4,6 @@ python main.py --mode=train --config=configs/vp/digits.py --workdir=runs/digits 
 python main.py --mode=sample --workdir=runs/digits [--config.sampling.steps=50 ...]
 """
 
-import contextlib
 import logging as std_logging
 import re
 import sys
@@ -20,13 +19,17 @@ if __name__ == "__main__":
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-MODES = ("train", "sample", "evaluate", "edit", "compare", "reproduce", "stats", "import", "export")
+MODES = ("train", "sample", "evaluate", "edit", "compare", "reproduce", "stats", "import", "export", "sweep")
 CONFIG = flags.DEFINE_string(
     "config", None, "The experiment, a file under configs/; may be left out where --workdir holds a run."
 )
 MODE = flags.DEFINE_enum("mode", None, MODES, "What to do.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: checkpoints, curves, samples, reports.")
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The published file or folder that --mode=import reads.")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "The published file or folder that --mode=import reads; or digits, a run that comes with the project.",
+)
 SAMPLES = flags.DEFINE_string(
     "samples", None, "Pictures that --mode=evaluate compares with eval.reference_stats: a folder, a .zip or an .npz."
 )
@@ -51,42 +54,35 @@ def prepare(mode: str, config: ConfigDict, path: str, given: str | None = None) 
     `given` is what the mode reads besides a run: the --checkpoint of import, the --samples of evaluate.
     """
     import modes
-    from experiment import fields, lock, refusing, writing
-    from experiment.config_files import canonical, expand
-    from experiment.workdir import Workdir
+    from experiment import refusing
 
-    with contextlib.ExitStack() as stack:
-        with refusing():
-            config, workdir, part = canonical(config), Workdir(path), modes.LOCKS.get(mode)
-            fields.check(config)
-            if mode in modes.BEGIN or workdir.path.is_dir():
-                writing.check(workdir.path, *modes.PLACES[mode])
-            if part:
-                stack.enter_context(lock.held(workdir.path, part, mode, create=mode in modes.BEGIN or bool(given)))
-            act = modes.MODES[mode](workdir.completed(config), workdir, given and expand(given))
-        locked = stack.pop_all()
-
-    def act_and_release() -> object:
-        with locked:
-            return act()
-
-    return act_and_release
+    with refusing():
+        return modes.prepare(mode, config, path, given)
 
 
-def config_of(file: str | None, path: str, changes: Changes = (), *, needs_run: bool = True) -> ConfigDict:
+def config_of(
+    file: str | None, path: str, changes: Changes = (), *, mode: str = "", given: str | None = None
+) -> ConfigDict:
     """The config of a file, or else the one that the run in the folder `path` has saved, with these changes.
 
-    Where neither is there and no run is needed, it is that of configs/default.py.
+    Where neither is there, --mode=sweep takes that of the sweep in the folder, --mode=import that in its `given` file
+    where this holds one, and --mode=evaluate of given samples that of configs/default.py.
     """
     from configs import default
-    from experiment import config_files, fields, refusing
+    from experiment import config_files, fields, importing, refusing
     from experiment.workdir import Workdir
+    from sweeps import record
 
     with refusing():
         workdir = Workdir(path)
         if file is None and not workdir.config_file.exists():
-            if not needs_run:
-                return fields.override(default.get_config(), changes)
+            own = None
+            if mode == "sweep":
+                own = record.config_in(workdir)
+            elif given:
+                own = importing.config_in(given) if mode == "import" else default.get_config()
+            if own is not None:
+                return fields.override(own, changes)
             raise ValueError(
                 f"missing --config; it may be left out where --workdir holds a run, and {path} holds none (no "
                 "config.json); give --config=FILE, an experiment under configs/"
@@ -198,7 +194,7 @@ def main(changes: Changes) -> None:
     std_logging.getLogger("jax").setLevel(std_logging.WARNING)  # that there is no TPU is no news
     try:
         given = _given()
-        config = config_of(CONFIG.value, flags.FLAGS.workdir, changes, needs_run=not SAMPLES.value)
+        config = config_of(CONFIG.value, flags.FLAGS.workdir, changes, mode=flags.FLAGS.mode, given=given)
         if COORDINATOR.value is not None:
             lost.watch(PROCESSES.value, PROCESS.value)
         with refusing():

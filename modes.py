@@ -4,6 +4,7 @@ Everything that can be refused is refused while the function is made; making it 
 alone does its work at once, since reading the file is its check.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,12 @@ from ml_collections import ConfigDict
 
 import editing
 import evaluation.run
+import sweeps
 from evaluation import compare, given, grid, quality, reproduce, snapshot_fid, stats
 from evaluation import report as reports
-from experiment import Experiment, build, exporting, inputs, rules, texts
+from experiment import Experiment, build, exporting, fields, inputs, lock, pretrained, rules, texts, writing
 from experiment.build import network_of, of_run
+from experiment.config_files import canonical, expand
 from experiment.importing import import_weights
 from experiment.processes import barrier, is_leader
 from experiment.run import of_config
@@ -29,6 +32,33 @@ from training import loop, preparation
 from training.best import FILE as BEST
 
 Act = Callable[[], object]
+
+
+def prepare(mode: str, config: ConfigDict, path: str, given: str | None = None) -> Act:
+    """What `mode` will do, after everything is checked; of a mode that writes, holding the lock of what it writes.
+
+    `given` is what the mode reads besides a run: the --checkpoint of import, the --samples of evaluate.
+
+    Raises:
+      ValueError: something that is asked for cannot be done; the message says what and how to mend it.
+      Held: another command is at work in the folder.
+      OSError: a file is not there, or the folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        config, workdir, part = canonical(config), Workdir(path), LOCKS.get(mode)
+        fields.check(config)
+        if mode in BEGIN or workdir.path.is_dir():
+            writing.check(workdir.path, *PLACES[mode])
+        if part:
+            stack.enter_context(lock.held(workdir.path, part, mode, create=mode in BEGIN or bool(given)))
+        act = MODES[mode](workdir.completed(config), workdir, given and expand(given))
+        locked = stack.pop_all()
+
+    def act_and_release() -> object:
+        with locked:
+            return act()
+
+    return act_and_release
 
 
 def train(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
@@ -137,7 +167,7 @@ def import_(config: ConfigDict, workdir: Workdir, checkpoint: str | None) -> Act
     """A published checkpoint becomes a run."""
     if not checkpoint:
         raise ValueError("missing --checkpoint; --mode=import needs the published file or folder to read")
-    step = import_weights(config, Path(checkpoint), workdir)
+    step = import_weights(config, pretrained.resolve(checkpoint), workdir)
     return lambda: print(f"{workdir.path}: step {step} of {checkpoint}")
 
 
@@ -162,6 +192,30 @@ def export(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
         barrier("exported")
 
     return act
+
+
+def sweep(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
+    """A run of every combination of the values of sweep.axes, and one table of all: results.md."""
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"--mode=sweep is for one process, and {jax.process_count()} take part; start it alone, as often as there "
+            "are machines that share the folder: each takes points that no other is at work on"
+        )
+
+    def check(point: ConfigDict, folder: Path) -> None:
+        train(point, Workdir(folder), None)
+
+    return sweeps.prepare(config, workdir, check, _perform)
+
+
+def _perform(mode: str, config: ConfigDict, folder: Path) -> None:
+    """Do what a mode does in the folder of a run; what does not fit into the devices' memory is a MemoryError."""
+    try:
+        prepare(mode, config, str(folder))()
+    except jax.errors.JaxRuntimeError as error:
+        if str(error).startswith("RESOURCE_EXHAUSTED"):
+            raise MemoryError(str(error)) from error
+        raise
 
 
 def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
@@ -197,6 +251,7 @@ MODES: dict[str, Callable[[ConfigDict, Workdir, str | None], Act]] = {
     "stats": stats_,
     "import": import_,
     "export": export,
+    "sweep": sweep,
 }
 
 TRAINING, EVALUATION = "training", "evaluation"
@@ -218,5 +273,6 @@ PLACES = {  # what a mode writes in the folder, to be looked at before it comput
     "reproduce": ("evaluation/", "report.json", "report.md", "reproduction.md"),
     "stats": ("stats/",),
     "export": (),
+    "sweep": ("sweep.json", "results.md", "results.json", "results.png"),
 }
-BEGIN = ("train", "import", "stats")  # the folder need not be there yet
+BEGIN = ("train", "import", "stats", "sweep")  # the folder need not be there yet

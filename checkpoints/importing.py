@@ -4,7 +4,7 @@ import importlib
 import json
 from pathlib import Path
 
-from checkpoints import compvis, compvis_unet, diffusers_autoencoder, diffusers_text_unet, guided_diffusion
+from checkpoints import compvis, compvis_unet, diffusers_autoencoder, diffusers_text_unet, guided_diffusion, run_file
 from checkpoints.published import Weights
 from models import AUTOENCODERS, MATCHERS, TEXT_ENCODERS
 from models.functional import Network
@@ -20,6 +20,8 @@ def detect(path: Path, network: str = "") -> str:
       FileNotFoundError: nothing there.
       ValueError: none of the formats.
     """
+    if run_file.is_one(path):
+        return "run_file"
     if path.exists() and network in TEXT_ENCODERS:
         return "text_encoder"
     if path.exists() and network in MATCHERS:
@@ -50,8 +52,8 @@ def detect(path: Path, network: str = "") -> str:
         return "score_sde_jax"
     raise ValueError(
         f"{path} is none of the formats that can be imported: checkpoint_N of score_sde (flax msgpack), .pth of "
-        "score_sde_pytorch, .pkl of EDM, .pt of guided-diffusion, .ckpt and .safetensors of CompVis, or a folder of "
-        "diffusers"
+        "score_sde_pytorch, .pkl of EDM, .pt of guided-diffusion, .ckpt and .safetensors of CompVis, a folder of "
+        "diffusers, or a file of Run.save"
     )
 
 

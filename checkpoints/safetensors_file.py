@@ -33,17 +33,11 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
       ValueError: a damaged file, or a type of number not known here.
       OSError: no such file.
     """
-    size = Path(path).stat().st_size
-    with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
-        if length > size - 8:
-            raise ValueError(f"{path} is no safetensors file, or is cut short; fetch it again")
-        header = file.read(length)
+    header, length, size = _header(path)
     try:
-        header = json.loads(header)
         entries = {name: (e["dtype"], tuple(e["shape"]), *e["data_offsets"]) for name, e in _tensors(header)}
         end = max((int(stop) for *_, stop in entries.values()), default=0)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"the header of {path} is no safetensors header: {error!r}") from None
     data = np.memmap(path, np.uint8, "r", offset=8 + length) if size > 8 + length else np.zeros(0, np.uint8)
     if end > data.size:
@@ -60,15 +54,41 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     return tensors
 
 
+def metadata(path: str | Path) -> dict[str, str]:
+    """The texts that a file carries beside its tensors, by name; raises what `load` does."""
+    found = _header(path)[0].get("__metadata__", {})
+    return found if isinstance(found, dict) else {}
+
+
+def _header(path: str | Path) -> tuple[dict, int, int]:
+    """The header of a file, its length in bytes, and the size of the file; ValueError where it is none."""
+    size = Path(path).stat().st_size
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
+        if length > size - 8:
+            raise ValueError(f"{path} is no safetensors file, or is cut short; fetch it again")
+        text = file.read(length)
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the header of {path} is no safetensors header: {error!r}") from None
+    if not isinstance(header, dict):
+        raise ValueError(f"the header of {path} is no safetensors header: it is a {type(header).__name__}")
+    return header, length, size
+
+
 def _tensors(header: dict) -> list[tuple[str, dict]]:
     return [(name, entry) for name, entry in header.items() if name != "__metadata__"]
 
 
-def save(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write tensors in the usual order: widest numbers first, then by name; the header's length is a multiple of 8."""
+def save(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors in the usual order: widest numbers first, then by name; the header's length is a multiple of 8.
+
+    `metadata` are the texts that the file carries beside them; None: that the names are those of PyTorch.
+    """
     codes = {dtype: code for code, dtype in DTYPES.items()}
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
-    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, dict] = {"__metadata__": {"format": "pt"} if metadata is None else dict(metadata)}
     stop = 0
     for name in order:
         start, stop = stop, stop + tensors[name].nbytes

@@ -318,6 +318,11 @@ def get_config() -> ConfigDict:
     edit.resamplings = 10  # of repaint
     edit.jump = 10
 
+    # --mode=sweep: a run of every combination of these values (docs/sweeps.md).
+    config.sweep = sweep = ConfigDict()
+    sweep.axes = ()  # texts such as "optim.lr=1e-3,3e-3", or "training.n_iters,optim.decay_steps=(600,600),(900,900)"
+    sweep.modes = ("train", "evaluate")  # what is done of each
+
     # What the paper reached with this recipe and how it was measured, where it says so: see configs/published.py.
     config.published = ConfigDict()
     return config.lock()

@@ -113,7 +113,12 @@ def from_run(file: Path) -> ConfigDict:
       ValueError: the file is empty, cut, or holds something else; one line that names it.
       OSError: it cannot be read.
     """
-    return complete(_tuples(saved(file)), str(file))
+    return from_json(saved(file), str(file))
+
+
+def from_json(found: dict[str, Any], where: str) -> ConfigDict:
+    """The config of these sections, as JSON has them, over the defaults; a ValueError names `where` they are from."""
+    return complete(_tuples(found), where)
 
 
 def saved(file: Path) -> dict[str, Any]:

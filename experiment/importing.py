@@ -11,20 +11,28 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from autoencoders import CODECS
-from checkpoints import diffusers, diffusers_folder, glide_clip, importing, stable_diffusion_file, text_folder
+from checkpoints import (
+    diffusers,
+    diffusers_folder,
+    glide_clip,
+    importing,
+    run_file,
+    stable_diffusion_file,
+    text_folder,
+)
 from checkpoints.diffusers_scheduler import load_json
 from checkpoints.published import Weights
 from configs.autoencoders import file as autoencoder_file
 from configs.autoencoders import folder as autoencoder_folder
 from data.fingerprint import of_facts, of_file
-from experiment import fields, inputs, text_encoder
+from experiment import fields, inputs, pretrained, text_encoder
 from experiment.build import build, network_of
-from experiment.config_files import expand
+from experiment.config_files import expand, from_json
 from experiment.experiment import options_of
 from experiment.progress import waiting
 from experiment.rules import check_config
 from experiment.scheduler import differences, sampling_differences
-from experiment.workdir import Workdir
+from experiment.workdir import MAY_MOVE, RUN_SECTIONS, Workdir, flatten
 
 OF_PIPELINE = ""
 """The ``data.codec`` of a config of a whole pipeline: its own autoencoder, in a run that the import makes."""
@@ -38,6 +46,31 @@ SINGLE_FILE = "compvis_unet"
 """The format of files that hold everything."""
 
 
+def config_in(given: str) -> ConfigDict | None:
+    """The config of a run in one file, or of one that is shipped; None of any other format, of which a config is given.
+
+    Raises:
+      ValueError: the file is damaged.
+      OSError: it cannot be read.
+    """
+    file = pretrained.resolve(given)
+    return from_json(run_file.load(file).config, str(file)) if run_file.is_one(file) else None
+
+
+def _check_own(config: ConfigDict, file: Path) -> None:
+    """Refuse a config in which the weights of a run in one file would mean something else than in its own."""
+    own, given = (flatten(each.to_dict()) for each in (config_in(str(file)) or config, config))
+    differing = [
+        f"{name} (there {own.get(name, 'nothing')}, here {given.get(name, 'nothing')})"
+        for name in sorted(own.keys() | given.keys())
+        if name.split(".")[0] in RUN_SECTIONS and name not in MAY_MOVE and own.get(name) != given.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{file} holds a run of another config: {', '.join(differing[:5])}; leave --config out: the file has it"
+        )
+
+
 def read_weights(config: ConfigDict, file: Path) -> Weights:
     """The weights in `file`, checked against the config's network; neither needs the data set to be there.
 
@@ -49,6 +82,8 @@ def read_weights(config: ConfigDict, file: Path) -> Weights:
     if (kind := importing.detect(file, config.model.name)) in FOLDERS:  # before anything is built
         _check_space(config, file, kind)
         _check_scheduler(config, file, kind)
+    if run_file.is_one(file):
+        _check_own(config, file)
     with waiting(f"reading {file}"):
         weights = importing.read(file, network_of(config))
     wrapper = weights.metadata.get("preconditioning", config.model.preconditioning)

@@ -27,6 +27,10 @@ FACTS = ("host", "pid", "began", "mode", "since")  # what a lock says of its hol
 SETTLE_SECONDS = 1.0  # after which two that took a lock at once, without the system's help, agree who has it
 
 
+class Held(ValueError):
+    """Another command holds the lock."""
+
+
 @contextlib.contextmanager
 def held(folder: Path, part: str, mode: str, *, create: bool = False) -> Iterator[None]:
     """Hold the lock of a part ("training", "evaluation") of the folder, for `mode`; process 0 does it for all.
@@ -35,7 +39,7 @@ def held(folder: Path, part: str, mode: str, *, create: bool = False) -> Iterato
     no folder, nothing is held: there is no run to work on.
 
     Raises:
-      ValueError: another command holds it (on process 0; the others say that process 0 was refused).
+      Held: another command holds it; on the others than process 0 a ValueError says that process 0 was refused.
       OSError: the folder cannot be written.
     """
     stack, complaint = contextlib.ExitStack(), None
@@ -73,14 +77,14 @@ def _locked(file: Path, mode: str) -> Iterator[None]:
     try:
         other = _read(descriptor)
         if other and _at_work(other, file, by_system):
-            raise ValueError(_refusal(file.parent, other))
+            raise Held(_refusal(file.parent, other))
         since = time.strftime("%Y-%m-%d %H:%M:%S %Z")
         own = dict(zip(FACTS, (socket.gethostname(), os.getpid(), _began(os.getpid()), mode, since), strict=True))
         _write(descriptor, own)
         if not by_system:
             time.sleep(SETTLE_SECONDS)
             if (found := _read(descriptor)) != own:
-                raise ValueError(_refusal(file.parent, found or {}))
+                raise Held(_refusal(file.parent, found or {}))
     except BaseException as error:
         if isinstance(error, OSError):  # it could not be written
             file.unlink(missing_ok=True)
@@ -99,7 +103,7 @@ def _locked(file: Path, mode: str) -> Iterator[None]:
 
 
 def _open(file: Path) -> tuple[int, bool]:
-    """A descriptor of the lock file, and whether the system has locked it; ValueError where another process has."""
+    """A descriptor of the lock file, and whether the system has locked it; Held where another process has."""
     while True:
         descriptor, by_system = os.open(file, os.O_RDWR | os.O_CREAT, 0o666), True
         try:
@@ -107,7 +111,7 @@ def _open(file: Path) -> tuple[int, bool]:
         except BlockingIOError:
             other = _read(descriptor)
             os.close(descriptor)
-            raise ValueError(_refusal(file.parent, other or {})) from None
+            raise Held(_refusal(file.parent, other or {})) from None
         except OSError:  # a file system without such locks
             by_system = False
         with contextlib.suppress(FileNotFoundError):

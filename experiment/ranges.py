@@ -250,6 +250,8 @@ FIELDS: dict[str, Range] = {
     "edit.zeta": OF_INVERSE["zeta"],
     "edit.resamplings": OF_INVERSE["resamplings"],
     "edit.jump": OF_INVERSE["jump"],
+    "sweep.axes": Several(Text("it must be a text such as 'optim.lr=1e-3,3e-3'")),
+    "sweep.modes": Several(OneOf(("train", "evaluate")), least=1, distinct=True),
 }
 
 
@@ -265,7 +267,7 @@ def check_config(config: ConfigDict) -> None:
       ValueError: a field that is outside its range, by its name, with what it is and what is allowed.
     """
     check("", {"seed": config.seed}, FIELDS)
-    for section in ("sde", "model", "data", "training", "optim", "sampling", "eval", "edit"):
+    for section in ("sde", "model", "data", "training", "optim", "sampling", "eval", "edit", "sweep"):
         check(f"{section}.", config[section], of_section(section))
     if config.model.name in MODELS:
         check_options(MODELS[config.model.name], config.model)

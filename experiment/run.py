@@ -1,6 +1,6 @@
-"""A trained run in Python: its noise process, its score, its samplers and its likelihood, from the run's folder.
+"""A trained run in Python: its noise process, its score, its samplers and its likelihood, from its folder or file.
 
-run = experiment.load("runs/digits")
+run = experiment.load("runs/digits")  # or "digits", which comes with the project
 images = run.sampler("heun", evaluations=19)(jax.random.key(0), 16).x
 bits = run.log_likelihood(images)
 """
@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,18 +19,20 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 from ml_collections import ConfigDict
 
 import sde_lib
-from autoencoders import Codec
+from autoencoders import CODECS, Codec
+from checkpoints import run_file
 from conditions.present import PRESENT
-from experiment import fields, likelihood, made, texts
+from experiment import fields, likelihood, made, pretrained, texts
 from experiment.build import build, of_run
 from experiment.cascade import Cascade, drawer_of
-from experiment.config_files import canonical
+from experiment.config_files import canonical, from_json
 from experiment.experiment import Experiment
 from experiment.sampling import Drawer, Drawn, key_of
 from experiment.sizes import sized
 from experiment.telling import AWAY
 from experiment.weights import load_others, load_run
 from experiment.workdir import Workdir, flatten
+from experiment.writing import replacing
 from limits import check_known
 from models import AUTOENCODERS, CLASSIFIERS, MATCHERS
 from models.materialize import network_call, network_jit
@@ -184,9 +187,30 @@ class Run:
             found.append(np.asarray(self._bits(self.variables, batch, keys)["bits"]))
         return np.concatenate(found)[:n]
 
+    def save(self, path: str | os.PathLike) -> None:
+        """Write config, step and weights as one file, which `load` and ``--mode=import`` read (`checkpoints.run_file`).
+
+        Raises:
+          ValueError: a run that needs others or their files, which the file would not hold.
+          OSError: it cannot be written.
+        """
+        config = self.config
+        others = {name: config[name.split(".")[0]].get(name.split(".")[1]) for name in NOT_WITHIN}
+        others["data.codec"] = "" if config.data.codec in CODECS else config.data.codec
+        if named := [f"{name}={value!r}" for name, value in others.items() if isinstance(value, str) and value]:
+            raise ValueError(
+                f"a file holds one network, and this run needs others: {', '.join(named)}; keep its folder"
+            )
+        with replacing(Path(path)) as file:
+            run_file.save(file.name, config.to_dict(), self.step, self.variables)
+
     @functools.cached_property
     def _bits(self) -> Callable[..., dict[str, jax.Array]]:
         return network_jit(functools.partial(likelihood.bits, self.experiment), self.experiment.network.dtype)
+
+
+NOT_WITHIN = ("sampling.guide", "sampling.upsampler", "data.text_encoder", "data.tokenizer", "sde.betas")
+"""Fields that name what a run needs besides its own network; a codec may too."""
 
 
 def load(
@@ -198,12 +222,13 @@ def load(
     ema_std: float | None = None,
     **sections: Mapping[str, Any],
 ) -> Run:
-    """The run in a folder that main.py has trained or imported.
+    """The run in a folder that main.py has trained or imported, in a file of `Run.save`, or one that is shipped.
 
     Data sets of files and TFDS need not be there, unless the config leaves the size of their images to them.
 
     Args:
-      folder: the --workdir of the run.
+      folder: the --workdir of the run; a file; or a name of `experiment.pretrained.SHIPPED`, such as "digits", unless a
+        folder of this name holds a run.
       changes: fields of its config to change, by dotted names: {"sampling.evaluations": 20}.
       checkpoint: the step; None: the newest, or what ``eval.checkpoint`` says.
       ema: whether the weights are the averaged ones; None: as ``eval.ema`` says, True unless changed.
@@ -212,9 +237,12 @@ def load(
 
     Raises:
       ValueError: a folder that holds no run, a classifier, a CLIP or an autoencoder, or a field or value that is not
-        allowed.
+        allowed; a file that is damaged, or asked for another step or other weights than it holds.
       OSError: no checkpoint, or none of that step; a file that the config names and that is not there.
     """
+    given = pretrained.resolve(folder)
+    if given.is_file():
+        return _of_file(given, {**(changes or {}), **sections}, checkpoint, ema, ema_std)
     workdir = Workdir(folder)
     if not workdir.config_file.exists():
         raise ValueError(
@@ -232,20 +260,43 @@ def of_config(config: ConfigDict, workdir: Workdir) -> Run:
       ValueError: as `load`.
       OSError: as `load`.
     """
+    _check_kind(config, workdir.path)
+    experiment = sized(of_run(config, workdir))
+    return Run(experiment, *load_run(workdir, experiment.network, config))
+
+
+def _of_file(
+    file: Path, changes: Mapping[str, Any], checkpoint: int | None, ema: bool | None, ema_std: float | None
+) -> Run:
+    """The run in a file, with these changes of its config."""
+    found = run_file.load(file)
+    if checkpoint not in (None, -1, found.step) or ema is False or ema_std:
+        raise ValueError(
+            f"{file} holds the averaged weights of step {found.step} alone, and asked for are checkpoint={checkpoint}, "
+            f"ema={ema}, ema_std={ema_std}; leave them out"
+        )
+    config = from_json(found.config, str(file))
+    fields.check(config, str(file))
+    config = _changed(config, changes)
+    _check_kind(config, file)
+    experiment = sized(build(config, needs_data=False))
+    return Run(experiment, found.step, jax.device_put(run_file.fitted(file, experiment.network, found.variables)))
+
+
+def _check_kind(config: ConfigDict, place: Path) -> None:
+    """Refuse, with a ValueError, a config of a network that draws no samples."""
     if config.model.name in (*CLASSIFIERS, *MATCHERS):
         kind = "classifier" if config.model.name in CLASSIFIERS else "CLIP"
         raise ValueError(
-            f"{workdir.path} holds a {kind} (model.name {config.model.name!r}), which has neither a score nor "
-            f"samples; load another run, which it may guide (sampling.guide={os.fspath(workdir.path)!r})"
+            f"{place} holds a {kind} (model.name {config.model.name!r}), which has neither a score nor samples; load "
+            f"another run, which it may guide (sampling.guide={os.fspath(place)!r})"
         )
     if config.model.name in AUTOENCODERS:
         raise ValueError(
-            f"{workdir.path} holds an autoencoder (model.name {config.model.name!r}), which has neither a score nor "
+            f"{place} holds an autoencoder (model.name {config.model.name!r}), which has neither a score nor "
             f"samples; experiment.load_autoencoder reads it, and a run that was trained on its latents "
-            f"(data.codec={os.fspath(workdir.path)!r}) is loaded like any other"
+            f"(data.codec={os.fspath(place)!r}) is loaded like any other"
         )
-    experiment = sized(of_run(config, workdir))
-    return Run(experiment, *load_run(workdir, experiment.network, config))
 
 
 def _changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:

@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = (
     "autoencoders", "checkpoints", "conditions", "configs", "data", "editing", "evaluation", "experiment",
-    "interruption", "inverse", "limits", "main", "metrics", "models", "modes", "samplers", "sde_lib", "training",
+    "interruption", "inverse", "limits", "main", "metrics", "models", "modes", "samplers", "sde_lib", "sweeps",
+    "training",
 )  # fmt: skip
 OF_ALL = {"limits"}  # what a number may be, which every room but the configs says of its own options
 MAY_IMPORT = {
@@ -59,6 +60,7 @@ MAY_IMPORT = {
         "checkpoints",
         "experiment",
     },
+    "sweeps": {"experiment", "checkpoints", "configs", "data", "interruption"},
     "main": set(ROOMS) - {"main"},
     "modes": set(ROOMS) - {"main"},
 }

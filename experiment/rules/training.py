@@ -25,6 +25,8 @@ def of_training(experiment: Experiment) -> Broken:
         yield "sampling.guide is for the samples of a trained run; leave it '' in training"
     if config.sampling.upsampler:
         yield "sampling.upsampler is for the samples of a trained run; leave it '' in training"
+    if config.sweep.axes:
+        yield f"sweep.axes is {config.sweep.axes}, of which --mode=sweep makes runs; take that mode, or leave it ()"
     frequencies = ("n_iters", "log_freq", "eval_freq", "snapshot_freq", "snapshot_freq_for_preemption")
     for name in (*frequencies, *(("ema_snapshot_freq",) if config.training.ema_stds else ())):
         if config.training[name] % steps:

@@ -91,6 +91,10 @@ def create(name: str, process: Process | CategoricalProcess, grey_levels: GreyLe
     return kind(noising, grey_levels, **arguments(kind, given))
 
 
+OF_TRACKERS = "tracker_options"
+"""This field of the section holds fields itself, each with a range of its own, and so has none."""
+
+
 def of_config(
     section: Mapping[str, Any], process: Process | CategoricalProcess, grey_levels: GreyLevels = None
 ) -> Loss:
@@ -103,7 +107,7 @@ def of_config(
     Raises:
       ValueError: as `create` does.
     """
-    shared = set(of_section("training")).difference(declared(*LOSSES.values()))
+    shared = {*of_section("training"), OF_TRACKERS}.difference(declared(*LOSSES.values()))
     options = {name: value for name, value in section.items() if name not in shared}
     if section["loss"] in LOSSES and "total_steps" in declared(LOSSES[section["loss"]]):
         options["total_steps"] = options.get("total_steps") or section["n_iters"]

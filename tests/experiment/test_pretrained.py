@@ -1,0 +1,163 @@
+"""Runs in one file, and those that come with the project, are loaded and imported; a damaged one is refused."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import experiment
+import main
+from checkpoints import run_file
+from configs.vp import digits, toy_mixture8_mlp
+from experiment import Refusal, build, pretrained
+from experiment.workdir import Workdir
+from models.functional import Network
+from tests.experiment.command import call
+
+ROOT = Path(__file__).parents[2]
+MOST_BYTES = 4_000_000
+
+
+def tiny_run(folder: Path) -> Workdir:
+    """A run of a small perceptron as training leaves it, with untrained weights."""
+    config = toy_mixture8_mlp.get_config()
+    config.model.update(width=8, depth=1)
+    config.sampling.update(method="heun", evaluations=5)
+    config.eval.samplers = ("heun",)
+    variables, workdir = build(config).network.init(jax.random.key(0)), Workdir(folder)
+    workdir.begin(config)
+    with workdir.store() as store:
+        store.save(7, {"params": variables["params"], "ema": variables["params"], "fixed": variables["fixed"]})
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> experiment.Run:
+    return experiment.load(tiny_run(tmp_path_factory.mktemp("runs") / "tiny").path)
+
+
+@pytest.fixture
+def shipped(run: experiment.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a run that comes with the project under the name "tiny"; nothing of that name lies around."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    run.save(folder / "tiny.safetensors")
+    monkeypatch.setattr(pretrained, "FOLDER", folder)
+    digest = hashlib.sha256((folder / "tiny.safetensors").read_bytes()).hexdigest()
+    monkeypatch.setattr(pretrained, "SHIPPED", {"tiny": digest})
+    monkeypatch.chdir(tmp_path)
+    return folder / "tiny.safetensors"
+
+
+def test_a_file_gives_what_the_folder_gives(run: experiment.Run, shipped: Path) -> None:
+    z = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+    expected = run.sampler()(jax.random.key(0), z).x
+    for given in (shipped, str(shipped), "tiny"):
+        found = experiment.load(given)
+        assert found.step == 7 and found.config.to_dict() == run.config.to_dict()
+        np.testing.assert_array_equal(found.sampler()(jax.random.key(0), z).x, expected)
+    assert experiment.load("tiny", sampling={"evaluations": 9}).config.sampling.evaluations == 9
+
+
+def test_a_folder_that_holds_a_run_comes_first(shipped: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    assert pretrained.resolve("tiny") == shipped
+    (tmp_path / "tiny" / "config.json").write_text("{}")
+    assert pretrained.resolve("tiny") == Path("tiny")
+    assert pretrained.resolve("./tiny") == pretrained.resolve(Path("tiny")) == Path("tiny")
+
+
+def test_a_damaged_or_missing_one_is_refused_in_one_line(shipped: Path) -> None:
+    whole = shipped.read_bytes()
+    shipped.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ValueError, match=r"tiny\.safetensors is damaged: its SHA-256 is \w{12}.*; install") as error:
+        experiment.load("tiny")
+    assert "\n" not in str(error.value)
+    shipped.unlink()
+    with pytest.raises(OSError, match=r"tiny\.safetensors is not there, which comes with the project"):
+        experiment.load("tiny")
+
+
+def test_what_a_file_does_not_hold_is_refused(run: experiment.Run, shipped: Path, tmp_path: Path) -> None:
+    for asked in ({"checkpoint": 6}, {"ema": False}, {"ema_std": 0.1}):
+        with pytest.raises(ValueError, match=r"tiny\.safetensors holds the averaged weights of step 7 alone"):
+            experiment.load("tiny", **asked)
+    assert experiment.load("tiny", checkpoint=7, ema=True).step == 7
+    guided = experiment.Run(run.experiment, run.step, run.variables)
+    with guided.config.unlocked():
+        guided.config.sampling.guide = "runs/other"
+    try:
+        with pytest.raises(ValueError, match=r"one network, and this run needs others: sampling\.guide='runs/other'"):
+            guided.save(tmp_path / "guided.safetensors")
+    finally:
+        guided.config.sampling.guide = ""
+
+
+@pytest.mark.slow
+def test_a_run_folder_is_made_of_it_and_drawn_from(
+    run: experiment.Run, shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The config comes with the file; another one is refused, and other formats still need one."""
+    code, out, err = call(capsys, "--mode=import", "--checkpoint=tiny", f"--workdir={tmp_path / 'run'}")
+    assert (code, err) == (0, "") or "error" not in err
+    assert "step 7 of tiny" in out
+    loaded = experiment.load(tmp_path / "run")
+    assert loaded.config.to_dict() == run.config.to_dict()
+    for part in ("params", "fixed"):
+        for name, array in run.variables[part].items():
+            np.testing.assert_array_equal(loaded.variables[part][name], array)
+    code, out, _ = call(capsys, "--mode=sample", f"--workdir={tmp_path / 'run'}", "--config.sampling.count=4")
+    assert code == 0 and (tmp_path / "run" / "samples" / "heun_step_7_seed_0.png").exists()
+    other = run.config.copy_and_resolve_references()
+    with other.unlocked():
+        other.sde.beta_max = 10.0
+    with pytest.raises(Refusal, match=r"holds a run of another config: sde\.beta_max \(there nothing, here 10\.0\)"):
+        main.run("import", other, str(tmp_path / "other"), str(shipped))
+    code, _, err = call(capsys, "--mode=import", "--checkpoint=none", f"--workdir={tmp_path / 'none'}")
+    assert code == 2 and "missing --config" in err
+
+
+CARD_FACT = re.compile(r"^\| (\w[\w /-]*) \| (.*) \|$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", pretrained.SHIPPED)
+def test_what_is_shipped_is_small_sound_and_has_a_card_that_says_so(name: str) -> None:
+    """Its network is that of today's code, and its config one that this code reads without a change."""
+    file = pretrained.resolve(name)
+    assert file.stat().st_size < MOST_BYTES
+    found = run_file.load(file)
+    loaded = experiment.load(name)
+    card = dict(CARD_FACT.findall((pretrained.FOLDER / f"{name}.md").read_text()))
+    assert card["SHA-256"] == f"`{pretrained.SHIPPED[name]}`"
+    assert card["bytes"] == f"{file.stat().st_size:,}" and card["step"] == f"{found.step:,}"
+    assert card["parameters"] == f"{loaded.experiment.network.count():,}"
+    assert (ROOT / card["config"].strip("`")).exists()
+    assert json.loads(json.dumps(found.config))["data"]["dataset"] in card["data"]
+    assert isinstance(loaded.experiment.network, Network)
+
+
+@pytest.mark.slow
+def test_the_shipped_digits_draw_digits() -> None:
+    """At least 85 of 100 samples are within the distance of a training digit at which 95 of 100 held-out ones are.
+
+    The distance is the root mean square over pixels, in levels. Of samples of noise there is none.
+    """
+    run = experiment.load("digits")
+    drawn = run.sampler("dpmpp_2m", evaluations=20)(jax.random.key(0), 100).x
+    source = digits.get_config() and run.experiment.source
+    real, held_out = (
+        np.stack([each[i]["image"] for i in range(n)]) for each, n in ((source.train, 1500), (source.test, 100))
+    )
+
+    def nearest(images: np.ndarray) -> np.ndarray:
+        flat, all_of = images.reshape(len(images), -1).astype(float), real.reshape(len(real), -1).astype(float)
+        return np.sqrt(((flat[:, None] - all_of[None]) ** 2).mean(-1)).min(1)
+
+    limit = np.quantile(nearest(held_out), 0.95)
+    assert np.mean(nearest(drawn) <= limit) >= 0.85
+    noise = np.random.default_rng(0).integers(0, 17, drawn.shape)
+    assert np.mean(nearest(noise) <= limit) == 0
