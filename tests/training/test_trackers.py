@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,16 +65,21 @@ class MlflowClient:
 
 
 @pytest.fixture
-def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of the packages that stand for others, ahead of all that are installed."""
     folder = tmp_path / "packages"
     (folder / "mlflow").mkdir(parents=True)
     for name, text in STAND_IN.items():
         (folder / (name if name.endswith(".py") else f"{name}.py")).write_text(text)
-    for name in ("wandb", "mlflow", "mlflow.entities", "mlflow.tracking"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    def forget() -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("wandb", "mlflow")]:
+            del sys.modules[name]
+
+    forget()
     monkeypatch.syspath_prepend(folder)
-    return folder
+    yield folder
+    forget()
 
 
 def told(packages: Path) -> list[list[Any]]:
@@ -145,6 +150,41 @@ def test_mlflow_is_told_and_knows_the_run_again(packages: Path, tmp_path: Path) 
     metrics = [line[1:3] for line in lines if line[0] == "batch" and line[2]]
     assert metrics == [["r1", [["loss", 0.5, step]]] for step in (1, 5)]
     assert [line[0] for line in lines].count("end") == 2
+
+
+@pytest.mark.slow
+def test_weights_and_biases_itself_takes_what_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is installed: without a network, into a folder of its own within the run's."""
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    tracker = TRACKERS["wandb"](Tracked(tmp_path, 0, {"seed": 3}))
+    tracker.write(1, {"loss": 0.5})
+    tracker.picture(1, picture(tmp_path))
+    tracker.close()
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    assert list(folder.glob("*.wandb")) and list(folder.rglob("samples_*.png"))
+
+
+@pytest.mark.slow
+def test_mlflow_itself_takes_what_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is installed: into a folder, from which it is read again."""
+    tracking = pytest.importorskip("mlflow.tracking")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    for start in (0, 1):
+        run = Tracked(folder, start, {"seed": 3, "model": {"ch_mult": (1, 2)}})
+        tracker = TRACKERS["mlflow"](run, uri=str(tmp_path / "runs"))
+        tracker.write(start + 1, {"loss": 0.5 + start})
+        tracker.picture(start + 1, picture(tmp_path))
+        tracker.close()
+    client = tracking.MlflowClient(tracking_uri=str(tmp_path / "runs"))
+    (found,) = client.search_runs([client.get_experiment_by_name("jax-score-sde").experiment_id])
+    assert found.info.status == "FINISHED" and found.info.run_name == "digits"
+    assert found.data.params == {"seed": "3", "model.ch_mult": "[1, 2]"}
+    assert [(m.step, m.value) for m in client.get_metric_history(found.info.run_id, "loss")] == [(1, 0.5), (2, 1.5)]
+    assert [each.path for each in client.list_artifacts(found.info.run_id, "samples")] == ["samples/grid.png"]
 
 
 class Failing(Tracker):

@@ -65,10 +65,8 @@ def check(config: ConfigDict) -> None:
 def create(config: ConfigDict, folder: Path, start: int) -> Trackers:
     """Make the trackers of a training in that folder, which goes on from the step `start`."""
     run, options = Tracked(folder, start, config.to_dict()), config.training.tracker_options.to_dict()
-    makers: dict[str, Any] = {
-        name: partial(TRACKERS[name], run, **options.get(name, {})) for name in config.training.trackers
-    }
-    return Trackers(makers)
+    table: dict[str, Any] = dict(TRACKERS)
+    return Trackers({name: partial(table[name], run, **options.get(name, {})) for name in config.training.trackers})
 
 
 def _is_installed(package: str) -> bool:

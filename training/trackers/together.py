@@ -1,6 +1,7 @@
 """All trackers of a training as one, of which any may fail without the training."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ class Trackers:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Tell named numbers at a step."""
         for name, tracker in list(self._kept.items()):
-            self._attempt(name, lambda each=tracker: each.write(step, values))
+            self._attempt(name, partial(tracker.write, step, values))
 
     def picture(self, step: int, path: Path) -> None:
         """Tell of the picture in a file, a grid of samples at a step."""
         for name, tracker in list(self._kept.items()):
-            self._attempt(name, lambda each=tracker: each.picture(step, path))
+            self._attempt(name, partial(tracker.picture, step, path))
 
     def close(self) -> None:
         """End all of them."""
