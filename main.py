@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import heap
 import interruption
 
 if __name__ == "__main__":
+    heap.keep()  # before JAX starts its threads
     interruption.install()  # before the imports, which take seconds
 
 from absl import app, flags, logging

@@ -52,7 +52,7 @@ class Plan(NamedTuple):
 
     contenders: list[Contender]
     yardstick: Entry | None
-    distance: quality.Distance | further.TextDistance
+    distance: quality.Distance | further.FurtherDistance
 
 
 def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
@@ -71,7 +71,7 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Plan:
     found = contenders.of_config(experiment, workdir)
     found.sort(key=lambda run: not entries.solves(run.experiment))
     slow = entries.yardstick(found[0].experiment, asked) if entries.solves(found[0].experiment) else None
-    distance = further.TextDistance(experiment) if experiment.source.alphabet else quality.distance(experiment, workdir)
+    distance = further.distance(experiment) or quality.distance(experiment, workdir)
     if distance is None:
         modality = MODALITIES[experiment.source.modality]
         mend = "set eval.frechet_size to 16" if modality.pixels is not None else "compare runs of shorter examples"

@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -56,12 +56,30 @@ def _learned(training: Chunks) -> tuple[set[str], ngram.NGram]:
     return set(words_of(alphabet.decode(symbols))), ngram.fit(symbols, order=ORDER, size=len(alphabet))
 
 
+def _share_of_strange_words(found: dict[str, Any]) -> float:
+    """The share of the words that are no real ones; 1 of texts without words."""
+    share = found["real_words"]
+    return 1.0 if math.isnan(share) else 1.0 - share
+
+
+class Distance(NamedTuple):
+    """What a comparison judges samplers by, the less the better: its name, and its value in what a measure has found.
+
+    `beside` names other findings that stand beside it.
+    """
+
+    name: str
+    of: Callable[[dict[str, Any]], float]
+    beside: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Kind:
     """A measure of one modality: what it says in a report, its function, and how many examples it takes at most.
 
     The real examples are of the `split`, "train" or "test". `quote`, where there is one, says drawn examples in words,
-    which stand in the report too.
+    which stand in the report too. `distance` takes the place of the Frechet distance in a comparison of samplers, where
+    examples have no mean.
     """
 
     title: str
@@ -70,6 +88,7 @@ class Kind:
     most: int
     split: str = "train"
     quote: Callable[[np.ndarray, Source], list[str]] | None = None
+    distance: Distance | None = None
 
 
 FURTHER: dict[str, Kind] = {
@@ -85,6 +104,9 @@ FURTHER: dict[str, Kind] = {
         "nearest drawn one, and how often the nearest set is of its own kind (0.5: drawn and real ones look alike)",
         _point_sets,
         200,  # every two of which are compared
+        distance=Distance(
+            "Mean Chamfer distance of real sets from the nearest drawn one", lambda found: found["matching_distance"]
+        ),
     ),
     "text": Kind(
         "Texts",
@@ -93,6 +115,9 @@ FURTHER: dict[str, Kind] = {
         10_000,
         "test",  # of the training text all words are known
         lambda drawn, source: [cast(Alphabet, source.alphabet).decode(symbols) for symbols in drawn],
+        Distance(
+            "Share of the words that are none of the training text's", _share_of_strange_words, ("bits_by_n_grams",)
+        ),
     ),
 }
 
@@ -137,22 +162,20 @@ class Further:
         return means | ({"quoted": quote(sets[0].column("samples", QUOTED), source)} if quote else {})
 
 
-class TextDistance:
-    """How far texts are from real ones, for a comparison of samplers: the share of words that are no real ones."""
+class FurtherDistance:
+    """How far samples are from real examples, for a comparison of samplers, by the measure of their modality."""
 
-    name = "Share of the words that are none of the training text's"
-
-    def __init__(self, experiment: Experiment):
-        self.further = Further(experiment, FURTHER["text"])
+    def __init__(self, further: Further, distance: Distance):
+        self.further, self.distance, self.name = further, distance, distance.name
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
-        """What is `judged` of held-out texts."""
+        """What is `judged` of real examples."""
         return self.judged(self.further.facts["halves"])
 
     @property
     def floor(self) -> float:
-        """That share of the words of held-out texts."""
+        """The distance of real examples from real ones."""
         return self.facts["quality"]
 
     def row(self, sets: Sequence[Rounds]) -> dict[str, Any]:
@@ -160,20 +183,20 @@ class TextDistance:
         return self.further.row(sets)
 
     def judged(self, found: dict[str, Any]) -> dict[str, float]:
-        """What a comparison says of what `row` has found: the "quality", the less the better, and bits by n-grams."""
-        return {"quality": _strange(found), "bits_by_n_grams": found["bits_by_n_grams"]}
-
-
-def _strange(found: dict[str, Any]) -> float:
-    """The share of the words that are no real ones; 1 of texts without words."""
-    share = found["real_words"]
-    return 1.0 if math.isnan(share) else 1.0 - share
+        """What a comparison says of what `row` has found: the "quality", the less the better, and what stands by it."""
+        return {"quality": self.distance.of(found)} | {name: found[name] for name in self.distance.beside}
 
 
 def of_experiment(experiment: Experiment) -> Further | None:
     """The measure of the samples of an experiment; None where its modality has none."""
     kind = FURTHER.get(experiment.source.modality)
     return Further(experiment, kind) if kind else None
+
+
+def distance(experiment: Experiment) -> FurtherDistance | None:
+    """The distance by which a comparison judges samplers; None of a modality whose examples have a mean."""
+    further = of_experiment(experiment)
+    return FurtherDistance(further, further.kind.distance) if further and further.kind.distance else None
 
 
 def rows(report: dict[str, Any]) -> list[str]:

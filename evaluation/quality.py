@@ -76,10 +76,9 @@ class PixelDistance:
         return {"frechet_distance": float(np.mean(found)), "frechet_distances": found}
 
     def _moments(self, parts: Iterable[np.ndarray]) -> Moments:
-        """The moments of stored levels as numbers in [0, 1], or of continuous data as they are; absent points are 0."""
+        """The moments of stored levels as numbers in [0, 1], or of continuous data as they are."""
         accumulator = Accumulator()
         for images in parts:
-            images = np.nan_to_num(images) if self.experiment.source.padded else images
             accumulator.update(images if self.levels is None else self._reduced(images) / (self.levels - 1))
         return accumulator.moments()
 
@@ -144,8 +143,9 @@ Distance = PixelDistance | InceptionDistance
 def distance(experiment: Experiment, workdir: Workdir) -> Distance | None:
     """The distance of samples from data: by Inception where there is the network, else over pixels.
 
-    It is None of texts, whose symbols are numbered in no order, so that their numbers have no mean; and where a
-    covariance of pixels does not fit in memory. Nothing is computed yet; `eval.reference_stats` is read.
+    It is None of examples without a mean, texts, whose symbols are numbered in no order, and sets of points, which
+    stand in no order; and where a covariance of pixels does not fit in memory. Nothing is computed yet;
+    `eval.reference_stats` is read.
 
     Raises:
       ValueError: as `load_inception` does, the statistics were made with another network or resize, or
@@ -155,7 +155,8 @@ def distance(experiment: Experiment, workdir: Workdir) -> Distance | None:
     if inception := load_inception(experiment):
         return InceptionDistance(experiment, workdir, inception)
     size, shape = experiment.config.eval.frechet_size, experiment.source.shape
-    first, numbers = MODALITIES[experiment.source.modality].pixels, math.prod(shape)
+    modality, numbers = MODALITIES[experiment.source.modality], math.prod(shape)
+    first = modality.pixels
     if size and (first is None or any(side % size for side in shape[first : first + 2])):
         raise ValueError(
             f"eval.frechet_size is {size}, and the examples of {experiment.source.name!r} are {shape}; it must divide "
@@ -163,7 +164,7 @@ def distance(experiment: Experiment, workdir: Workdir) -> Distance | None:
         )
     if size and first is not None:
         numbers = numbers // math.prod(shape[first : first + 2]) * size**2
-    if numbers > MAX_PIXELS or experiment.source.alphabet:
+    if numbers > MAX_PIXELS or not modality.has_mean:
         return None
     return PixelDistance(experiment, experiment.config.eval.num_samples)
 

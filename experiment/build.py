@@ -221,8 +221,8 @@ def of_run(config: ConfigDict, workdir: Workdir, *, needs_data: bool = False) ->
     """What `build` makes of the config of a run, after a comparison with what the run was begun with.
 
     Raises:
-      ValueError: as `build`; or there is no run in the folder, or it was begun with another config, other classes, or
-        other contents of a file that the config names.
+      ValueError: as `build`; or there is no run in the folder, or it was begun with another config, other classes or
+        symbols, or other contents of a file that the config names.
       OSError: as `build`, or such a file is not there.
     """
     config = workdir.completed(config)
@@ -230,6 +230,7 @@ def of_run(config: ConfigDict, workdir: Workdir, *, needs_data: bool = False) ->
     inputs.check_files(config, workdir)
     experiment = build(config, needs_data=needs_data)
     inputs.check_classes(experiment, workdir)
+    inputs.check_alphabet(experiment, workdir)
     inputs.check_frozen(experiment, workdir)
     rules.check(rules.of_known_latents(experiment))
     return experiment

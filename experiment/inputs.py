@@ -1,9 +1,10 @@
 """A run depends on more than its config: on its data set and the files that the config names, by their content.
 
 A config says where these lie, not what they are. So the folder of a run holds ``inputs.json``: of the training and the
-test set how many examples they have and their fingerprint, the names of the classes in their order, and the SHA-256 of
-each named file. A run is continued, and used, with these and no others. One that has no such record yet (an older one,
-or an imported one of which the data are not known) is given it when it is trained on.
+test set how many examples they have and their fingerprint, the names of the classes in their order, what the symbols of
+a text stand for, and the SHA-256 of each named file. A run is continued, and used, with these and no others. One that
+has no such record yet (an older one, or an imported one of which the data are not known) is given it when it is trained
+on.
 """
 
 import json
@@ -25,7 +26,10 @@ from experiment.workdir import Workdir, write_text
 SHOWN = 3  # classes that one line names
 
 Inputs = dict[str, Any]
-"""``{"files": {field: SHA-256}, "data": {"train": {"examples", "fingerprint"}, "test": ..., "classes": [...]}}``."""
+"""``{"files": {field: SHA-256}, "data": {"train": {"examples", "fingerprint"}, "test": ..., "classes": [...]}}``.
+
+Of a text "data" has what `Alphabet.about` says too, as "alphabet".
+"""
 
 
 def checked(experiment: Experiment, workdir: Workdir, weights: Mapping[str, str] | None = None) -> Inputs:
@@ -142,6 +146,22 @@ def check_classes(experiment: Experiment, workdir: Workdir) -> None:
             )
 
 
+def check_alphabet(experiment: Experiment, workdir: Workdir) -> None:
+    """Refuse, with a ValueError, a text whose symbols have other numbers than those that the network was trained on."""
+    alphabet, learned = experiment.source.alphabet, _read(workdir).get("data", {}).get("alphabet")
+    if alphabet and learned and learned != alphabet.about() and experiment.config.data.changed != "accept":
+        raise ValueError(
+            f"the symbols of {experiment.source.name!r} are not those that {workdir.path} was trained on (it had "
+            f"{_symbols(learned)}, and there are {_symbols(alphabet.about())}), so that its numbers mean others; "
+            "restore the text or the tokenizer, or go on all the same (--config.data.changed=accept)"
+        )
+
+
+def _symbols(about: list[Any]) -> str:
+    kind, *of = about
+    return f"{len(of[0])} {kind}" if kind == "characters" else " ".join([kind, *(f"{each!s:.12}" for each in of)])
+
+
 def _read(workdir: Workdir) -> Inputs:
     mend = "remove it if the data set is still the one that the run was trained on"
     found = config_files.read_json(workdir.inputs_file, mend) if workdir.inputs_file.exists() else {}
@@ -165,7 +185,8 @@ def _is_record(found: Inputs) -> bool:
 def _of_source(source: Source) -> dict[str, Any]:
     sets = {"train": source.train, "test": source.test}
     facts = {name: {"examples": len(each), "fingerprint": of_records(each)} for name, each in sets.items()}
-    return facts | {"classes": list(source.class_names)}
+    symbols = {"alphabet": source.alphabet.about()} if source.alphabet else {}
+    return facts | {"classes": list(source.class_names)} | symbols
 
 
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

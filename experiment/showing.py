@@ -36,6 +36,7 @@ class Modality:
       suffix: of the file beside the picture in which examples move or sound; "": there is none.
       play: (file, decoded examples, codec, rate) writes that file.
       timed: whether that file needs to know how many samples or frames there are a second.
+      has_mean: whether the numbers of a place mean the same in every example, so that these have a mean.
       pixels: the place of the height among the axes, behind which the width follows; None where there are no pixels.
     """
 
@@ -46,6 +47,7 @@ class Modality:
     play: Callable[[BinaryIO, np.ndarray, Codec, float], None] | None = None
     pixels: int | None = None
     timed: bool = True
+    has_mean: bool = True
 
     @property
     def is_picture(self) -> bool:
@@ -168,6 +170,6 @@ MODALITIES: dict[str, Modality] = {
     "signal": Modality("signals", ("length", "channels"), _waves, ".wav", _sound),
     "clip": Modality("clips", ("frames", "height", "width", "channels"), _strips, ".webp", _moving, pixels=1),
     "volume": Modality("volumes", ("depth", "height", "width", "channels"), _strips, ".webp", _moving, pixels=1),
-    "point_set": Modality("point sets", ("points", "coordinates"), _scatters),
-    "text": Modality("texts", ("symbols",), written.pictured, ".txt", written.write, timed=False),
+    "point_set": Modality("point sets", ("points", "coordinates"), _scatters, has_mean=False),
+    "text": Modality("texts", ("symbols",), written.pictured, ".txt", written.write, timed=False, has_mean=False),
 }

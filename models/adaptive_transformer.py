@@ -31,11 +31,14 @@ class AdaptiveTransformer(nnx.Module):
         label_dim: int,
         dropout: float,
         make: dict[str, Any],
+        taps: int = 0,
     ) -> None:
         """Make the layers; `make` is the dtype of all but the time path, and the source of keys.
 
+        `taps` is that of each `AdaptiveBlock`.
+
         Raises:
-          ValueError: heads that do not divide the width, or an odd number of `time_features`.
+          ValueError: heads that do not divide the width, an odd number of `time_features`, or an even one of `taps`.
         """
         check_even("time_features", time_features)
         if width % num_heads:
@@ -45,7 +48,7 @@ class AdaptiveTransformer(nnx.Module):
         self.time0, self.time1 = (linear(time_features, time_features, **of_time) for _ in range(2))
         self.classes = linear(label_dim, time_features, use_bias=False, **of_time) if label_dim else None
         wide = mlp_width or 4 * width
-        self.blocks = nnx.List([AdaptiveBlock(width, wide, time_features, num_heads, make) for _ in range(depth)])
+        self.blocks = nnx.List([AdaptiveBlock(width, wide, time_features, num_heads, make, taps) for _ in range(depth)])
         self.told_out = linear(time_features, 2 * width, scale=0.0, **of_time)
 
     def embed(self, c_noise: Float[Array, " b"], condition: Mapping[str, Array]) -> Float[Array, "b e"]:

@@ -70,6 +70,7 @@ NUMBERS: dict[str, limits.Number] = {
     "low_res_noise": limits.not_negative(note="the largest deviation, of data in [-1, 1]; 0: none"),
     "text_mlp": limits.Number(1, LARGE, note="published: 4 times the width, which None stands for"),
     "mlp_width": limits.Number(1, LARGE, note="published: 4 times the width, which None stands for"),
+    "taps": limits.Number(0, LARGE, note="an odd number; 0: no convolution"),
     "image_width": limits.Number(1, LARGE, note="CLIP: 768, 1024"),
     "image_layers": limits.Number(1, 1000, note="CLIP: 12, 24"),
     "image_heads": limits.Number(1, LARGE, note="CLIP: one for 64 features"),

@@ -32,6 +32,7 @@ class SequenceTransformer(AdaptiveTransformer):
       masked: whether it reads one more, the mask, whose number is K.
       width, depth, num_heads: features of a place, blocks, heads of attention, whose width must be even.
       mlp_width: of the wide layer of each block; None: 4 times the width.
+      taps: places that a place sees by a convolution before each branch, an odd number (`models.neighbours`); 0: none.
       time_features: of the embedding of the noise, and of what the blocks are told.
       told_noise: whether it is told the noise; False: c_noise is not looked at (MDLM's time_conditioning=False), which
         masked text says by itself.
@@ -54,6 +55,7 @@ class SequenceTransformer(AdaptiveTransformer):
         depth: int = 6,
         num_heads: int = 4,
         mlp_width: int | None = None,
+        taps: int = 0,
         time_features: int = 128,
         told_noise: bool = True,
         label_dim: int = 0,
@@ -75,6 +77,7 @@ class SequenceTransformer(AdaptiveTransformer):
             label_dim=label_dim,
             dropout=dropout,
             make=make,
+            taps=taps,
         )
         angles_of(1, width // num_heads)  # a width that is odd is refused here
         self.linear_out = linear(width, num_categories, scale=0.0, **make)

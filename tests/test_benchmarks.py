@@ -18,6 +18,7 @@ from benchmarks import (
     digits_control,
     flops,
     guidance,
+    kept_memory,
     likelihood,
     rate_distortion,
     sampling,
@@ -61,6 +62,13 @@ TINY = [f"--config={ROOT / CONFIG}", "--batch_size=8", "--repeats=2"]
             ["--repeats=1"],
             {"seconds", "processor_seconds"},
             id="startup",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            kept_memory,
+            ["--repeats=1", "--steps=4"],
+            {"seconds_per_step", "system_seconds", "largest_gib"},
+            id="kept_memory",
             marks=pytest.mark.slow,
         ),
         pytest.param(

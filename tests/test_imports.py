@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
-    "autoencoders", "checkpoints", "conditions", "configs", "data", "editing", "evaluation", "experiment",
+    "autoencoders", "checkpoints", "conditions", "configs", "data", "editing", "evaluation", "experiment", "heap",
     "interruption", "inverse", "limits", "main", "metrics", "models", "modes", "samplers", "sde_lib", "sweeps",
     "training",
 )  # fmt: skip
@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "limits": set(),
     "sde_lib": set(),
     "models": set(),
+    "heap": set(),
     "interruption": set(),
     "data": set(),
     "autoencoders": set(),

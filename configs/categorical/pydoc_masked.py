@@ -19,20 +19,21 @@ def get_config() -> ConfigDict:
     with config.unlocked():
         config.sde = ConfigDict({"name": "masked", "schedule": "linear"})
         config.data.update(length=128, stride=1)  # a chunk begins at every place, of which a short text has few
-    default.with_network(config, "sequence_transformer", width=128, depth=6, num_heads=4, told_noise=False, dropout=0.0)
+    options = {"width": 112, "depth": 6, "num_heads": 4, "taps": 7, "told_noise": False, "dropout": 0.0}
+    default.with_network(config, "sequence_transformer", **options)
     config.model.ema_rate = 0.998
     config.training.loss = "categorical"
-    config.training.batch_size = 32
+    config.training.batch_size = 16
     config.training.stratified = True
-    config.training.n_iters = 3000
-    config.training.eval_freq = 500
-    config.training.snapshot_freq = 1500
-    config.training.snapshot_freq_for_preemption = 200
+    config.training.n_iters = 9000
+    config.training.eval_freq = 1000
+    config.training.snapshot_freq = 4500
+    config.training.snapshot_freq_for_preemption = 500
     config.optim.optimizer = "Muon"
     config.optim.weight_decay = 0.01
-    config.optim.lr = 3e-3
+    config.optim.lr = 1e-2
     config.optim.warmup = 100
-    config.optim.decay_steps = 3000
+    config.optim.decay_steps = 9000
     config.sampling.method = "unmasking"
     config.sampling.steps = 128
     config.sampling.cached_answers = True  # the network is not told the time

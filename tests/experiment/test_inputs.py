@@ -1,6 +1,7 @@
 """A run goes on with the data and the files that it was begun with, and says by name what differs."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 import main
 from configs import toy
+from configs.categorical import pydoc_masked
 from configs.vp import digits, digits_classes
 from experiment import Refusal, build, inputs
 from experiment.workdir import Workdir
@@ -130,6 +132,20 @@ def test_classes_of_other_names_are_not_those_that_a_network_knows(tmp_path, mod
     assert "no checkpoint" in refusal(mode, untold, runs[1])  # which is told of no class
     told.data.changed = "accept"
     assert "no checkpoint" in refusal(mode, told, runs[0])
+
+
+@pytest.mark.parametrize("mode", ["sample", "evaluate", "compare", "edit"])
+def test_a_text_of_other_symbols_is_not_the_one_that_a_network_was_trained_on(tmp_path, mode):
+    """As many characters as before, so that the network fits, but each of another number."""
+    config, file = pydoc_masked.get_config(), tmp_path / "mine.txt"
+    with config.unlocked():
+        config.data.update(dataset="text", path=str(file), length=8)
+    config.model.update(width=8, depth=1, num_heads=1, taps=0)
+    file.write_text("abcdefgh" * 20)
+    workdir = begun(config, tmp_path / "run")
+    assert json.loads(workdir.inputs_file.read_text())["data"]["alphabet"] == ["characters", "abcdefgh"]
+    file.write_text("bcdefghi" * 20)
+    assert re.search("had 8 characters, and there are 8 characters.*restore the text", refusal(mode, config, workdir))
 
 
 def test_a_guide_knows_classes_by_the_same_numbers(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from models import CATEGORICAL, logistic
 from models.functional import Network
+from models.neighbours import Neighbours
 from models.rotary import angles_of, rotated
 from tests.models.published_weights import compiled
 from tests.models.test_networks import variables_away_from_zero
@@ -56,6 +57,16 @@ def test_a_pair_of_features_is_turned_by_its_place():
     np.testing.assert_allclose(at_one, [-np.sin(1), np.cos(1)], rtol=1e-6)
 
 
+def test_neighbours_are_seen_by_a_convolution_of_each_feature():
+    """NumPy's convolution turns its kernel around, and these are taps of correlation; a new one changes nothing."""
+    rng, near = np.random.default_rng(0), Neighbours(5, 3)
+    z = rng.normal(size=(2, 7, 3)).astype(np.float32)
+    np.testing.assert_array_equal(near(jnp.asarray(z)), z)
+    near.taps[...] = jnp.asarray(taps := rng.normal(size=(5, 3)).astype(np.float32))
+    expected = [[np.convolve(one[:, j], taps[::-1, j], "same") for j in range(3)] for one in z]
+    np.testing.assert_allclose(near(jnp.asarray(z)) - z, np.transpose(expected, (0, 2, 1)), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", [pytest.param("categorical_unet", marks=pytest.mark.slow), "sequence_transformer"])
 def test_a_new_network_says_what_its_head_begins_at(name):
     made = network(name, masked=True)
@@ -70,7 +81,7 @@ def test_a_new_network_says_what_its_head_begins_at(name):
 @pytest.mark.slow
 def test_every_place_and_number_of_a_network_counts(name):
     """Every place sees every other, and the mask; noise and class are told, and each parameter has a gradient."""
-    made = network(name, masked=True, label_dim=3)
+    made = network(name, masked=True, label_dim=3, **({"taps": 3} if name == "sequence_transformer" else {}))
     variables = variables_away_from_zero(made)
     x, c_noise = drawn(name, 2, K), jnp.array([10.0, 700.0])
     label = {"label": jnp.eye(3)[jnp.array([0, 2])]}
@@ -109,6 +120,7 @@ def test_dropout_depends_on_an_examples_own_key_and_untold_networks_on_no_noise(
     [
         ("sequence_transformer", {"num_categories": 0}, "num_categories is 0; .*at least 1 .*without the mask"),
         ("sequence_transformer", {"num_heads": 3}, "width=8 cannot be shared by num_heads=3 heads of equal width"),
+        ("sequence_transformer", {"taps": 4}, "taps=4 have no middle place; choose an odd number"),
         ("sequence_transformer", {"num_heads": 8}, "a head of 1 features cannot turn them in pairs"),
         ("categorical_unet", {"head": "softmax"}, "unknown head 'softmax'; known: logistic, logits"),
         ("categorical_unet", {"head": "logistic", "ordered": False}, "head='logistic' is of ordered categories"),
