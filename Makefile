@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo latent text notebook docs test test-all lint format lock data-cifar10 clean
+.PHONY: help install demo latent text notebook docs test test-all test-page lint format lock data-cifar10 clean
 
 help:  ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 16
@@ -52,6 +52,9 @@ test: $(INSTALLED)  ## the tests, without those marked slow
 
 test-all: $(INSTALLED)  ## all tests
 	$(RUN) -m pytest -n 2 --dist worksteal
+
+test-page: $(INSTALLED)  ## the page of --mode=visualize in Chromium, where there is one
+	$(RUN) -m pytest -n 2 -rs tests/visualize
 
 lint: $(INSTALLED)  ## ruff and the type checker
 	$(VENV)/bin/ruff check .

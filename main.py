@@ -21,7 +21,10 @@ if __name__ == "__main__":
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-MODES = ("train", "sample", "evaluate", "edit", "compare", "reproduce", "stats", "import", "export", "sweep")
+MODES = (
+    *("train", "sample", "evaluate", "edit", "compare", "visualize", "reproduce", "stats", "import", "export"),
+    "sweep",
+)
 CONFIG = flags.DEFINE_string(
     "config", None, "The experiment, a file under configs/; may be left out where --workdir holds a run."
 )
@@ -158,6 +161,7 @@ def _out_of_memory(error: Exception) -> NoReturn:
     lower = {
         "train": "training.batch_size, or set training.accumulate=2, training.remat=True or training.parallelism=fsdp",
         "edit": "edit.count",
+        "visualize": "visualize.count or visualize.points",
         "import": "the number of programs beside this one",
         "export": "the number of programs beside this one",
     }

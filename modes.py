@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 import editing
 import evaluation.run
 import sweeps
+import visualize
 from evaluation import compare, given, grid, quality, reproduce, snapshot_fid, stats
 from evaluation import report as reports
 from experiment import Experiment, build, exporting, fields, inputs, lock, pretrained, rules, texts, writing
@@ -139,6 +140,13 @@ def compare_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     return act
 
 
+def visualize_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
+    """One page for the browser: noise added step by step, and taken away by several samplers: visualizer.html."""
+    rules.check(rules.of_images(config, "visualize"))
+    draw = visualize.prepare(of_config(config, workdir), workdir)
+    return lambda: print(draw())
+
+
 def reproduce_(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
     """The published numbers of a config beside ours: reproduction.md."""
     rules.check(rules.of_images(config, "reproduce"))
@@ -247,6 +255,7 @@ MODES: dict[str, Callable[[ConfigDict, Workdir, str | None], Act]] = {
     "evaluate": evaluate,
     "edit": edit,
     "compare": compare_,
+    "visualize": visualize_,
     "reproduce": reproduce_,
     "stats": stats_,
     "import": import_,
@@ -270,6 +279,7 @@ PLACES = {  # what a mode writes in the folder, to be looked at before it comput
     "evaluate": ("evaluation/", "report.json", "report.md"),
     "edit": ("edits/",),
     "compare": ("comparison/", "comparison.md", "comparison.csv", "comparison.json", "comparison.png"),
+    "visualize": (visualize.FILE,),
     "reproduce": ("evaluation/", "report.json", "report.md", "reproduction.md"),
     "stats": ("stats/",),
     "export": (),

@@ -323,6 +323,18 @@ def get_config() -> ConfigDict:
     sweep.axes = ()  # texts such as "optim.lr=1e-3,3e-3", or "training.n_iters,optim.decay_steps=(600,600),(900,900)"
     sweep.modes = ("train", "evaluate")  # what is done of each
 
+    # --mode=visualize: a page for the browser (docs/visualize.md); its seed and checkpoint are those of `eval`.
+    config.visualize = visualize = ConfigDict()
+    visualize.count = 8  # pictures or texts to choose from, and starting points of the samplers
+    visualize.levels = 101  # places of the slider from 0 to 100 %, an odd number
+    visualize.methods = ()  # samplers, from one starting point; (): the run's own, and what suits it
+    visualize.evaluations = 20  # of each of them, but the run's own, which is as `sampling` says
+    visualize.states = 64  # at most so many of each sampler's are kept
+    visualize.points = 300  # of 2-D data
+    visualize.arrows = 15  # a side, of the field of the score of 2-D data
+    visualize.side = 64  # in pixels; longer pictures are averaged down
+    visualize.megabytes = 6.0  # about the largest page; there are fewer places and states where it would be larger
+
     # What the paper reached with this recipe and how it was measured, where it says so: see configs/published.py.
     config.published = ConfigDict()
     return config.lock()

@@ -252,6 +252,15 @@ FIELDS: dict[str, Range] = {
     "edit.jump": OF_INVERSE["jump"],
     "sweep.axes": Several(Text("it must be a text such as 'optim.lr=1e-3,3e-3'")),
     "sweep.modes": Several(OneOf(("train", "evaluate")), least=1, distinct=True),
+    "visualize.count": whole(1, 100),
+    "visualize.levels": whole(3, 1001, note="an odd number"),
+    "visualize.methods": Several(OneOf(settings.KNOWN), distinct=True),
+    "visualize.evaluations": whole(2, note="of each sampler but the run's own"),
+    "visualize.states": whole(2, 10_000),
+    "visualize.points": whole(1, 100_000),
+    "visualize.arrows": whole(2, 100, note="a side"),
+    "visualize.side": whole(8, 1024, note="in pixels"),
+    "visualize.megabytes": positive(note="6 are quick to load"),
 }
 
 
@@ -267,7 +276,7 @@ def check_config(config: ConfigDict) -> None:
       ValueError: a field that is outside its range, by its name, with what it is and what is allowed.
     """
     check("", {"seed": config.seed}, FIELDS)
-    for section in ("sde", "model", "data", "training", "optim", "sampling", "eval", "edit", "sweep"):
+    for section in ("sde", "model", "data", "training", "optim", "sampling", "eval", "edit", "visualize", "sweep"):
         check(f"{section}.", config[section], of_section(section))
     if config.model.name in MODELS:
         check_options(MODELS[config.model.name], config.model)

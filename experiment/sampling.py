@@ -206,14 +206,17 @@ def sampler(
     method: str,
     sde: sde_lib.AffineSDE | None = None,
     told: Told | None = None,
+    *,
+    trajectory: bool = False,
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], samplers.Samples]:
     """The sampler of that name with the experiment's settings, for examples of which the network is `told` this.
 
     `sde` is ``experiment.process(variables)``, made outside where the variables are traced: solvers take their tables
-    from a noise schedule of concrete numbers. Absent points of sets are 0 where it begins and where it ends.
+    from a noise schedule of concrete numbers. Absent points of sets are 0 where it begins and where it ends. With
+    `trajectory` it keeps every state, as `samplers.create` does.
     """
     sde = sde or experiment.process(variables)
-    draw = _sampler(experiment, variables, method, sde, told)
+    draw = _sampler(experiment, variables, method, sde, told, trajectory)
 
     def of_present(key: Key[Array, ""], z: Float[Array, "b *d"]) -> samplers.Samples:
         drawn = draw(key, only_present(z, told))
@@ -223,21 +226,27 @@ def sampler(
 
 
 def _sampler(
-    experiment: Experiment, variables: dict[str, Any], method: str, sde: sde_lib.AffineSDE, told: Told | None
+    experiment: Experiment,
+    variables: dict[str, Any],
+    method: str,
+    sde: sde_lib.AffineSDE,
+    told: Told | None,
+    trajectory: bool,
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], samplers.Samples]:
     """The sampler, whatever it makes of absent points."""
     settings = experiment.settings_of(method)
     if experiment.of_categories:
         process: Any = sde
-        return samplers.create_categorical(process, beliefs(experiment, variables, settings, told), settings)
+        belief = beliefs(experiment, variables, settings, told)
+        return samplers.create_categorical(process, belief, settings, trajectory=trajectory)
     says = _said_by_guide(experiment, variables, settings, sde, told)
     if says is None or not settings.takes_guide:
-        return samplers.create(sde, guided(experiment, variables, settings, sde, told), settings)
+        return samplers.create(sde, guided(experiment, variables, settings, sde, told), settings, trajectory=trajectory)
     process = experiment.noising(variables, chain=settings.on_chain, sde=sde)
     interval = {"low": settings.guidance_low, "high": settings.guidance_high}
     gradient = samplers.classifier_guide(process, says, settings.guidance_scale, **interval)
     unmoved = guided(experiment, variables, settings, sde, told, moved=False)
-    return samplers.create(sde, unmoved, settings, guide=gradient)
+    return samplers.create(sde, unmoved, settings, guide=gradient, trajectory=trajectory)
 
 
 def _said_by_guide(

@@ -17,7 +17,14 @@ from experiment.config_files import canonical, expand
 from experiment.writing import replacing
 
 RUN_SECTIONS = ("sde", "model", "data")  # what a checkpoint means; the rest may differ when it is only used
-FREE_SECTIONS = ("sampling", "eval", "edit", "sweep", "published")  # nothing that is trained depends on them
+FREE_SECTIONS = (
+    "sampling",
+    "eval",
+    "edit",
+    "visualize",
+    "sweep",
+    "published",
+)  # nothing that is trained depends on them
 MAY_MOVE = ("data.path", "data.test_path", "data.data_dir")  # where the data lie
 OTHER_RUNS = (  # where their weights lie
     *("training.teacher", "training.teacher_checkpoint", "training.begin_with"),
@@ -157,8 +164,8 @@ class Workdir:
         """Refuse a config that differs from the saved one, naming the fields.
 
         Training compares every field on which a number that is trained depends: not those of sampling, eval, edit,
-        sweep and published, nor how often something is written and to whom it is told, nor how it runs on its devices;
-        and training.n_iters may grow, with it optim.decay_steps.
+        visualize, sweep and published, nor how often something is written and to whom it is told, nor how it runs on
+        its devices; and training.n_iters may grow, with it optim.decay_steps.
         Where the data lie it compares only in a run too old to have recorded what they are (`experiment.inputs`), and
         of other runs only whether there are any: their weights are compared.
         Sampling and evaluation compare what the checkpoint depends on (sde, model, data), but not where the data lie.

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     "autoencoders", "checkpoints", "conditions", "configs", "data", "editing", "evaluation", "experiment", "heap",
     "interruption", "inverse", "limits", "main", "metrics", "models", "modes", "samplers", "sde_lib", "sweeps",
-    "training",
+    "training", "visualize",
 )  # fmt: skip
 OF_ALL = {"limits"}  # what a number may be, which every room but the configs says of its own options
 MAY_IMPORT = {
@@ -49,6 +49,7 @@ MAY_IMPORT = {
         "metrics",
     },
     "editing": {"autoencoders", "conditions", "sde_lib", "models", "data", "samplers", "inverse", "experiment"},
+    "visualize": {"conditions", "sde_lib", "models", "data", "samplers", "experiment"},
     "metrics": {"sde_lib", "samplers"},
     "evaluation": {
         "autoencoders",

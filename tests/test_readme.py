@@ -31,6 +31,7 @@ SMALL = {
     "--mode=sample": "--config.eval.batch_size=100",
     "--mode=evaluate": "--config.eval.bpd_max_examples=8 --config.eval.num_samples=20 --config.eval.rtol=1e-1 "
     "--config.eval.atol=1e-1 --config.eval.samplers=('pc','ode')",
+    "--mode=visualize": "--config.visualize.count=2 --config.visualize.states=5 --config.visualize.evaluations=4",
     "--mode=edit": "--config.edit.images=1 --config.edit.count=2",
     "--mode=compare": "--config.eval.num_samples=20 --config.eval.batch_size=20 --config.eval.compare_evaluations=(5,) "
     "--config.eval.compare=('ddim/quadratic','heun/karras') --config.eval.compare_reference_evaluations=11",

@@ -66,6 +66,11 @@ def of_config(config: ConfigDict) -> Broken:
             f"data.codec is {config.data.codec!r}, and {model.name} is an autoencoder, which takes images as they are "
             f"stored; set it to {' or '.join(CODECS)}"
         )
+    if not config.visualize.levels % 2:
+        yield (
+            f"visualize.levels is {config.visualize.levels}; it must be an odd number, so that 50 % is "
+            "among the places of the slider"
+        )
     yield from _of_categories(config)
     yield from _of_reader(config)
     for bound in ("sigma_min", "sigma_max"):
@@ -209,5 +214,5 @@ def _of_edited_categories(config: ConfigDict) -> Broken:
         )
 
 
-NO_SAMPLES = ("sample", "edit", "compare", "reproduce")
+NO_SAMPLES = ("sample", "edit", "compare", "visualize", "reproduce")
 """Modes that draw samples, which an autoencoder alone does not."""

@@ -1,0 +1,265 @@
+"""The page in a real browser: every control, the pixels it draws, no error, no network, a telephone's screen."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiment import Run
+from tests.visualize.tiny import config_of, run_of
+from visualize import kinds, page
+
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="the browser's tests need the package playwright: pip install -e '.[browser]'"
+)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip(f"there is no browser ({', '.join(BROWSERS)}) here; on Debian: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def payload_of(name: str, **fields: object) -> dict:
+    few = {"visualize__count": 3, "visualize__levels": 21, "visualize__evaluations": 6, "visualize__states": 9}
+    run: Run = run_of(config_of(name, **(few | fields)))
+    return kinds.kind_of(run.experiment).of_run(run)
+
+
+@pytest.fixture(scope="module")
+def digits() -> dict:
+    return payload_of("digits", visualize__methods=("ddim", "heun"))
+
+
+class Opened:
+    """A page in the browser, with what it has complained of and asked the network for."""
+
+    def __init__(self, browser: Any, found: dict, path: Path, **context: Any):
+        path.write_text(page.html(found))
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.context = browser.new_context(**context)
+        self.page = self.context.new_page()
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_selector("html[data-ready]", timeout=20_000)
+
+    def text(self, selector: str) -> str:
+        return self.page.locator(selector).inner_text()
+
+    def value(self, name: str) -> float:
+        return float(self.page.locator(f"#value-{name}").get_attribute("data-value"))
+
+    def slide(self, place: int) -> None:
+        self.page.locator("#slider").evaluate(
+            "(s, place) => { s.value = place; s.dispatchEvent(new Event('input', {bubbles: true})) }", place
+        )
+
+    def step(self) -> int:
+        return int(self.page.locator("#steps").input_value())
+
+    def pixels(self, frame: str) -> np.ndarray:
+        """The red, green and blue of the canvas in a frame, [height, width, 3]."""
+        found = self.page.locator(f"{frame} canvas").evaluate(
+            "c => [c.height, c.width, Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)]"
+        )
+        height, width, numbers = found
+        return np.array(numbers, np.uint8).reshape(height, width, 4)[..., :3]
+
+    def until(self, holds: str) -> None:
+        """Wait until an expression holds; Playwright's own wait evaluates text in the page, whose policy forbids it."""
+        for _ in range(200):
+            if self.page.evaluate(holds):
+                return
+            self.page.wait_for_timeout(50)
+        pytest.fail(f"never: {holds}")
+
+    def close(self) -> None:
+        """The page has said nothing, and asked for nothing but its own file."""
+        assert self.said == []
+        assert [url for url in self.asked if not url.startswith(("file:", "data:", "blob:"))] == []
+        assert len([url for url in self.asked if url.startswith("file:")]) == 1
+        self.context.close()
+
+
+def grey(bytes_: np.ndarray) -> np.ndarray:
+    return np.repeat(bytes_, 3, axis=-1)
+
+
+def test_the_slider_the_schedules_and_the_picker(browser: Any, digits: dict, tmp_path: Path) -> None:
+    opened = Opened(browser, digits, tmp_path / "page.html")
+    own, cosine = digits["schedules"][-1], digits["schedules"][1]
+    for place, percent in ((0, "0 %"), (10, "50 %"), (20, "100 %")):
+        opened.slide(place)
+        assert opened.text("#percent") == percent and opened.value("t") == place / 20
+        assert opened.value("alpha") == own["alpha"][place] and opened.value("sigma") == own["sigma"][place]
+        np.testing.assert_array_equal(opened.pixels("#noised-frame"), grey(own["frames"][place, 0]))
+        dot = opened.page.locator("[data-curve=alpha] circle.is-own").get_attribute("data-value")
+        assert float(dot) == own["alpha"][place]
+        spoken = opened.page.locator("#slider").get_attribute("aria-valuetext")
+        assert spoken.startswith(f"{percent.split()[0]} percent, t ")
+    assert own["sigma"][0] == 0.0 and own["sigma"][20] > 0.999 and "α² / σ²" in opened.text("#values")
+    opened.slide(10)
+    opened.page.locator("#schedules label").nth(1).click()
+    assert opened.value("alpha") == cosine["alpha"][10]
+    np.testing.assert_array_equal(opened.pixels("#noised-frame"), grey(cosine["frames"][10, 0]))
+    for i, schedule in enumerate(digits["schedules"]):  # side by side, whichever is chosen
+        beside = f"#schedules label:nth-child({i + 1})"
+        np.testing.assert_array_equal(opened.pixels(beside), grey(schedule["frames"][10, 0]))
+    opened.page.locator("#thumbs label").nth(2).click()
+    np.testing.assert_array_equal(opened.pixels("#noised-frame"), grey(cosine["frames"][10, 2]))
+    opened.close()
+
+
+def test_the_player(browser: Any, digits: dict, tmp_path: Path) -> None:
+    opened = Opened(browser, digits, tmp_path / "page.html")
+    ddim, heun = digits["paths"]
+    press = opened.page.locator
+    press("#first").click()
+    assert opened.step() == 0
+    for _ in range(2):
+        press("#next").click()
+    press("#back").click()
+    press("#next").click()
+    assert opened.step() == 2
+    assert f"{ddim['spent'][2]} of 6 evaluations" in opened.text("#step-line")
+    np.testing.assert_array_equal(opened.pixels("#state-frame"), grey(ddim["states"][2, 0]))
+    np.testing.assert_array_equal(opened.pixels("#guess-frame"), grey(ddim["guesses"][2, 0]))
+    press("#last").click()
+    assert opened.step() == len(ddim["t"]) - 1
+    np.testing.assert_array_equal(opened.pixels("#state-frame"), grey(ddim["states"][-1, 0]))
+    press("#samplers label").nth(1).click()
+    assert f"{heun['spent'][-1]} of {heun['evaluations']} evaluations" in opened.text("#step-line")
+    press("#starts label").nth(1).click()
+    np.testing.assert_array_equal(opened.pixels("#state-frame"), grey(heun["states"][-1, 1]))
+    for i, path in enumerate((ddim, heun)):  # both at the end, whichever is chosen
+        assert f"{path['spent'][-1]} of" in opened.text(f"#samplers label:nth-child({i + 1})")
+    width = press("#state-frame canvas").bounding_box()["width"]
+    press("#zoom-in").click()
+    assert opened.text("#zoom").startswith("1.5") and press("#state-frame canvas").bounding_box()["width"] > width
+    opened.close()
+
+
+def test_playing_speed_and_keys(browser: Any, digits: dict, tmp_path: Path) -> None:
+    opened = Opened(browser, digits, tmp_path / "page.html")
+    press, last = opened.page.locator, len(digits["paths"][0]["t"]) - 1
+    options = press("#speed option").evaluate_all("all => all.map(o => o.value)")
+    assert options == ["0.25", "0.5", "1", "2", "4"]
+    seconds = {}
+    for speed in ("1", "4"):
+        press("#first").click()
+        press("#speed").select_option(speed)
+        seconds[speed] = opened.page.evaluate(
+            "async last => { const at = performance.now(); document.getElementById('play').click();"
+            " while (Number(document.getElementById('steps').value) < last) await new Promise(r => setTimeout(r, 5));"
+            " return performance.now() - at }",
+            last,
+        )
+    assert 2.5 < seconds["1"] / seconds["4"] < 5.5
+    assert press("#play").get_attribute("aria-pressed") == "false"  # it has stopped at the end
+    opened.slide(0)
+    press("#play-on").click()
+    assert press("#play-on").get_attribute("aria-pressed") == "true"
+    opened.until("Number(document.getElementById('slider').value) >= 3")
+    press("#play-on").click()
+    stopped = press("#slider").input_value()
+    opened.page.wait_for_timeout(400)
+    assert press("#slider").input_value() == stopped
+    press("#play-back").click()
+    opened.until("document.getElementById('slider').value === '0'")
+    keys = opened.page.keyboard
+    opened.page.evaluate("document.activeElement.blur()")
+    press("#forward-title").click()
+    keys.press("End")
+    assert opened.text("#percent") == "100 %"
+    keys.press("ArrowLeft")
+    assert opened.text("#percent") == "95 %"
+    keys.press("s")
+    assert opened.value("alpha") == digits["schedules"][0]["alpha"][19]
+    press("#reverse-title").click()
+    keys.press("Home")
+    keys.press("ArrowRight")
+    assert opened.step() == 1
+    keys.press("]")
+    keys.press("[")
+    keys.press("[")
+    assert press("#speed").input_value() == press("#speed-of-noise").input_value() == "1"
+    keys.press("2")
+    np.testing.assert_array_equal(opened.pixels("#state-frame"), grey(digits["paths"][0]["states"][1, 1]))
+    keys.press("Space")
+    opened.until("Number(document.getElementById('steps').value) >= 3")
+    keys.press("Space")
+    before = opened.step()
+    keys.press("b")
+    opened.until(f"Number(document.getElementById('steps').value) < {before}")
+    opened.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_telephone_shows_it_without_scrolling_sideways(
+    scheme: str, browser: Any, digits: dict, tmp_path: Path
+) -> None:
+    phone = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+    opened = Opened(browser, digits, tmp_path / "page.html", color_scheme=scheme, **phone)
+    sizes = opened.page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert sizes == [360, 360]
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert (sum(map(int, opened.page.evaluate(paper)[4:-1].split(", "))) < 200) == (scheme == "dark")
+    for _ in range(2):
+        opened.page.locator("#theme").tap()  # auto, dark, light
+    assert sum(map(int, opened.page.evaluate(paper)[4:-1].split(", "))) > 600
+    small = opened.page.locator("button:visible, select:visible").evaluate_all(
+        "all => all.filter(e => e.getBoundingClientRect().height < 40).map(e => e.id)"
+    )
+    assert small == []  # what a finger can hit
+    unnamed = opened.page.locator("button, input, select, canvas").evaluate_all(
+        "all => all.filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')"
+        " || e.closest('[aria-hidden]'))).map(e => e.outerHTML)"
+    )
+    assert unnamed == []
+    box = opened.page.locator("#noised-frame").bounding_box()
+    opened.slide(0)
+    opened.page.mouse.move(box["x"] + 20, box["y"] + 40)
+    opened.page.mouse.down()
+    opened.page.mouse.move(box["x"] + box["width"] - 20, box["y"] + 40, steps=4)
+    opened.page.mouse.up()
+    assert int(opened.page.locator("#slider").input_value()) > 10  # drawn along the picture
+    opened.close()
+
+
+@pytest.mark.parametrize("name", ["mixture8", "pydoc", "digits_masked"])
+def test_the_other_views_draw(name: str, browser: Any, tmp_path: Path) -> None:
+    fields = {"sampling__steps": 4, "visualize__points": 20}
+    found = payload_of(name, **fields)
+    opened = Opened(browser, found, tmp_path / "page.html")
+    opened.slide(10)
+    opened.page.locator("#last").click()
+    if name == "mixture8":
+        assert len(np.unique(opened.pixels("#state-frame").reshape(-1, 3), axis=0)) > 10
+    elif name == "pydoc":
+        last = found["paths"][0]["states"][-1, 0]
+        shown = opened.page.locator("#state-frame .tokens span").all_text_contents()
+        marks = {"\n": "↵", "\t": "→"}
+        assert shown == [marks.get(c, c) for c in (found["symbols"][str(n)] for n in last)]
+        masked = opened.page.locator("#noised-frame .mask").count()
+        assert masked == (found["schedules"][-1]["frames"][10, 0] == found["mask"]).sum() > 0
+        opened.page.locator("#first").click()
+        assert opened.page.locator("#state-frame .mask").count() == len(last)
+    else:
+        state = found["paths"][0]["states"][-1, 0]
+        np.testing.assert_array_equal(opened.pixels("#state-frame"), grey(np.array(found["palette"], np.uint8)[state]))
+        opened.page.locator("#first").click()
+        assert (opened.pixels("#state-frame") == [91, 99, 216]).all()  # all masked
+    opened.close()
