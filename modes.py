@@ -175,6 +175,7 @@ def import_(config: ConfigDict, workdir: Workdir, checkpoint: str | None) -> Act
     """A published checkpoint becomes a run."""
     if not checkpoint:
         raise ValueError("missing --checkpoint; --mode=import needs the published file or folder to read")
+    rules.check(rules.of_generator(config, "import"))
     step = import_weights(config, pretrained.resolve(checkpoint), workdir)
     return lambda: print(f"{workdir.path}: step {step} of {checkpoint}")
 
@@ -229,7 +230,7 @@ def _perform(mode: str, config: ConfigDict, folder: Path) -> None:
 def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
     """Where a training's results lie, and the commands that come next."""
     pictures = "samples/*.png, " if (workdir.path / "samples").exists() else ""
-    modes = ["sample", "evaluate"] if experiment.denoises else ["evaluate"]
+    modes = ["sample", "evaluate"] if experiment.draws else ["evaluate"]
     following = [f"  python main.py --mode={mode} --workdir={workdir.path}" for mode in modes]
     first = f"trained to step {step}; {workdir.path} holds checkpoints, {pictures}metrics.jsonl and tensorboard. Next:"
     best = workdir.path / BEST
@@ -244,7 +245,7 @@ def _evaluable(config: ConfigDict, workdir: Workdir, *, likelihood: bool = True)
     measured = likelihood and (config.eval.enable_bpd or config.eval.enable_vlb or bool(config.eval.measures))
     experiment = of_run(config, workdir, needs_data=measured or compared or of_test_set)
     evaluation.run.check(experiment, likelihood=likelihood)
-    if experiment.denoises and (config.eval.enable_sampling or not likelihood):
+    if experiment.draws and (config.eval.enable_sampling or not likelihood):
         rules.check(rules.of_told(experiment))
     return experiment
 

@@ -41,9 +41,13 @@ class Posterior(NamedTuple):
         """The latents mean + std noise, of standard normal noise; their mode is the mean."""
         return jnp.asarray(self.mean) + self.std * noise
 
+    def kl_each(self) -> Float[Array, "b *d"]:
+        """KL(posterior || N(0, 1)) of each latent number, in nats."""
+        return 0.5 * (jnp.square(self.mean) + self.variance - 1 - self.log_variance)
+
     def kl(self) -> Float[Array, " b"]:
         """KL(posterior || N(0, I)) of each example, in nats."""
-        return 0.5 * _sum(jnp.square(self.mean) + self.variance - 1 - self.log_variance)
+        return _sum(self.kl_each())
 
     def kl_to(self, other: "Posterior") -> Float[Array, " b"]:
         """KL(posterior || other) of each example, in nats."""

@@ -80,7 +80,8 @@ def get_config() -> ConfigDict:
     training.loss = "simple"  # flow_matching; hybrid, variational: of noise levels; vdm: continuous; over categories
     # categorical, score_entropy, discrete_flow; cross_entropy:
     # classifier; contrastive: CLIP; of maps: mean_flow, continuous_consistency, progressive_distillation,
-    # consistency, improved_consistency, easy_consistency; of compression: autoencoder
+    # consistency, improved_consistency, easy_consistency; of compression: autoencoder; of generators: vae,
+    # adversarial
     training.coupling = "independent"  # of noise and data in flow_matching, mean_flow; optimal_transport or reflow
     training.coupling_size = 32  # examples among which optimal_transport assigns
     training.tangent_warmup = 10_000  # steps of continuous_consistency
@@ -140,6 +141,14 @@ def get_config() -> ConfigDict:
     training.disc_start = 50_001  # batches before the discriminator counts
     training.disc_weight = 0.5  # times the adaptive weight
     training.disc_factor = 1.0  # 0: there is no discriminator
+    training.vae_beta = 1.0  # of the divergence in vae, whose network is model.name vae
+    training.free_bits = 0.0  # nats that each latent number costs at least
+    training.importance_samples = 1  # > 1: the importance-weighted bound of so many samples
+    training.gan_loss = "non_saturating"  # of adversarial, as is all down to gradient_penalty: saturating, hinge,
+    # least_squares, wasserstein, relativistic; its discriminator has disc_layers and disc_channels
+    training.r1_gamma = 0.0  # half of it weighs the discriminator's squared slope at data
+    training.r2_gamma = 0.0  # and at samples
+    training.gradient_penalty = 0.0  # weighs its slope's distance from 1 between them; published: 10
     training.label_dropout = 0.1  # share of examples whose class a network with model.label_dim is not told
     training.nan_to_num = False  # of gradients: NaN to 0, infinity to 1e5, as EDM; False: the run stops
     training.log_freq = 50

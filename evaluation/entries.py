@@ -18,7 +18,7 @@ from experiment import Experiment, rules
 from samplers import Settings
 from samplers.grids import ONE_LENGTH
 from samplers.methods import STOCHASTIC, STOCHASTIC_MAPS
-from samplers.settings import KNOWN
+from samplers.settings import GENERATOR, KNOWN
 from samplers.shared import least, spending
 from sde_lib import AffineSDE
 
@@ -92,7 +92,7 @@ def _listed(experiment: Experiment, asked: ConfigDict) -> Iterator[Entry]:
 
 def _suited(experiment: Experiment, field: str, names: Sequence[str]) -> list[str]:
     """The entries that are not of the other kind of noise, categorical or Gaussian; a ValueError where none is left."""
-    others = {*KNOWN} - {*samplers.CATEGORICAL} if experiment.of_categories else {*samplers.CATEGORICAL}
+    others = {*KNOWN} - {*samplers.CATEGORICAL} if experiment.of_categories else {*samplers.CATEGORICAL, GENERATOR}
     found = [name for name in names if name.partition("/")[0] not in others]
     if not found:
         needed = ", ".join(samplers.CATEGORICAL) if experiment.of_categories else "samplers of Gaussian noise"
@@ -122,6 +122,8 @@ def _at_each(experiment: Experiment, field: str, name: str, budgets: Sequence[in
         settings = dataclasses.replace(settings, method=method, grid=grid or settings.grid, t_min=t_min)
         if settings.over_categories:
             raise ValueError("it is a sampler over categories, and the process of this run is one of Gaussian noise")
+        if settings.generates:
+            raise ValueError("it is the one evaluation of a generator, and this run follows a noise process")
         cheapest = least(sde, settings)
         paid = [budget for budget in sorted(budgets) if budget >= cheapest]
         if not paid:

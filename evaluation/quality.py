@@ -18,9 +18,12 @@ from experiment.workdir import Workdir
 from metrics import sample_set
 from metrics.fid import Accumulator, Moments, frechet_distance
 from metrics.inception import InceptionV3
+from metrics.precision_recall import PrecisionRecall, precision_recall
 
 MAX_PIXELS = 4096  # numbers an example: a covariance of more is larger than what it is good for
 CHUNK = 1000
+NEIGHBOUR = 3
+"""Which nearest neighbour makes the radius of precision and recall."""
 
 
 class PixelDistance:
@@ -41,9 +44,8 @@ class PixelDistance:
     def halves(self) -> list[Moments]:
         """The moments of both halves."""
         train, field = self.experiment.source.train, self.experiment.codec.pictures.field
-        order = np.random.default_rng(0).permutation(len(train))[: 2 * self.count]
         found = []
-        for half in np.split(order, 2):
+        for half in np.split(self._order, 2):
             parts = np.split(np.sort(half), range(CHUNK, self.count, CHUNK))
             found.append(self._moments(take(train, places)[field] for places in parts))
         return found
@@ -75,11 +77,55 @@ class PixelDistance:
         found = [float(np.mean([frechet_distance(of, half) for half in self.halves])) for of in of_sets]
         return {"frechet_distance": float(np.mean(found)), "frechet_distances": found}
 
+    def neighbours(self, sets: list[Rounds]) -> dict[str, float]:
+        """Precision and recall of sets of samples (`metrics.precision_recall`), the means over sets and both halves.
+
+        Both depend on how many are compared: as many samples as `facts_of_neighbours` says. Too few have neither.
+        """
+        count = self._compared
+        if not is_leader() or count <= NEIGHBOUR:
+            return {}
+        drawn = [self._points(of_set.column("samples", count)) for of_set in sets]
+        found = [precision_recall(samples, half, k=NEIGHBOUR) for samples in drawn for half in self._halves_of_points]
+        return {name: float(np.mean([getattr(each, name) for each in found])) for name in PrecisionRecall._fields}
+
+    @functools.cached_property
+    def facts_of_neighbours(self) -> dict[str, Any]:
+        """What a report says of them once for all samplers: of how many, and what they are of half against half."""
+        if self._compared <= NEIGHBOUR:
+            return {}
+        found = precision_recall(*self._halves_of_points, k=NEIGHBOUR)
+        return {"neighbours": {"k": NEIGHBOUR, "count": self._compared, **found._asdict()}}
+
+    @property
+    def _compared(self) -> int:
+        return min(self.count, self.experiment.config.eval.stats_features)
+
+    @functools.cached_property
+    def _halves_of_points(self) -> list[np.ndarray]:
+        """The first of both halves as points [n, d]."""
+        train, field = self.experiment.source.train, self.experiment.codec.pictures.field
+        halves = np.split(self._order, 2)
+        return [self._points(take(train, np.sort(half[: self._compared]))[field]) for half in halves]
+
+    @property
+    def _order(self) -> np.ndarray:
+        """The places of the examples of both halves, one half behind the other."""
+        return np.random.default_rng(0).permutation(len(self.experiment.source.train))[: 2 * self.count]
+
+    def _points(self, examples: np.ndarray) -> np.ndarray:
+        """Examples as points [n, d]."""
+        return self._numbers(examples).reshape(len(examples), -1).astype(np.float32)
+
+    def _numbers(self, images: np.ndarray) -> np.ndarray:
+        """Stored levels as numbers in [0, 1], or continuous data as they are."""
+        return images if self.levels is None else self._reduced(images) / (self.levels - 1)
+
     def _moments(self, parts: Iterable[np.ndarray]) -> Moments:
-        """The moments of stored levels as numbers in [0, 1], or of continuous data as they are."""
+        """The moments of examples as numbers."""
         accumulator = Accumulator()
         for images in parts:
-            accumulator.update(images if self.levels is None else self._reduced(images) / (self.levels - 1))
+            accumulator.update(self._numbers(images))
         return accumulator.moments()
 
     def _reduced(self, images: np.ndarray) -> np.ndarray:
@@ -96,6 +142,7 @@ class InceptionDistance:
 
     name = "FID"
     facts: ClassVar[dict[str, Any]] = {}
+    facts_of_neighbours: ClassVar[dict[str, Any]] = {}
     floor = None
 
     def __init__(self, experiment: Experiment, workdir: Workdir, inception: InceptionV3):
@@ -135,6 +182,10 @@ class InceptionDistance:
             return {}
         found = [sample_set.of_set(reference, features.extracted(of)) for of in kept]
         return {"inception": found[0] if len(found) == 1 else sample_set.summarise(found)}
+
+    def neighbours(self, sets: list[Rounds]) -> dict[str, float]:
+        """Nothing beside `row`, which has precision and recall of features."""
+        return {}
 
 
 Distance = PixelDistance | InceptionDistance

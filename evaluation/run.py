@@ -34,7 +34,14 @@ def check(experiment: Experiment, *, likelihood: bool) -> None:
     """
     config = experiment.config.eval
     chosen = measures.chosen(experiment)
-    if not experiment.denoises and (config.enable_bpd or config.enable_vlb or config.enable_sampling):
+    if experiment.generates and (config.enable_bpd or (config.enable_vlb and not experiment.compresses)):
+        bound = "; eval.enable_vlb=True measures its bound" if experiment.compresses else ", and has no bound either"
+        others = "" if experiment.compresses else " and eval.enable_vlb"
+        raise ValueError(
+            f"model.name is {experiment.config.model.name!r} and training.loss {experiment.config.training.loss!r}, a "
+            f"generator, whose likelihood is not known{bound}; set eval.enable_bpd{others} to False"
+        )
+    if not experiment.draws and (config.enable_bpd or config.enable_vlb or config.enable_sampling):
         kind = "an autoencoder" if experiment.compresses else "a classifier" if experiment.classifies else "a CLIP"
         raise ValueError(
             f"model.name is {experiment.config.model.name!r}, {kind}, without likelihood or samples; set "
@@ -167,7 +174,7 @@ def evaluate_checkpoint(
     report: dict[str, Any] = {
         "dataset": config.data.dataset,
         "levels": experiment.source.levels,
-        **({} if experiment.compresses else {"sde": config.sde.to_dict()}),
+        **({} if experiment.compresses or experiment.generates else {"sde": config.sde.to_dict()}),
         "checkpoint": {"step": step, "ema": config.eval.ema, "ema_rate": config.model.ema_rate},
         "parameters": experiment.network.count(),
         "seed": config.eval.seed,

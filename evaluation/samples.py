@@ -58,7 +58,7 @@ def report(
     part: dict[str, Any] = {"num_samples": config.num_samples, "samplers": {}}
     measured = further.of_experiment(experiment.finest)
     if distance and is_leader():
-        part |= distance.facts
+        part |= distance.facts | distance.facts_of_neighbours
     if measured and is_leader():
         part |= {"modality": experiment.finest.source.modality, "further": measured.facts}
     if (judge := adherence.judge_of(experiment)) and is_leader():
@@ -76,7 +76,7 @@ def report(
                 texts, finest = experiment.texts(0, len(shown)), experiment.finest
                 path = folder / f"{place.name}.png"
                 save_decoded(path, shown, finest.codec, facts, texts=texts, rate=finest.source.rate)
-        found = distance.row(sets) if distance else {}
+        found = distance.row(sets) | distance.neighbours(sets) if distance else {}
         if is_leader():
             part["samplers"][method] = _row(experiment, method, sets) | found
             if measured:
@@ -114,11 +114,20 @@ def rows(report: dict[str, Any]) -> list[str]:
             f"averaged{seeds}; half against half, {report['frechet_count']} each, the floor: **{floor:.4f}**.",
             "",
         ]
+    near = report.get("neighbours")
+    if near:
+        lines += [
+            f"Precision and recall over the same numbers, by {near['k']} nearest neighbours of {near['count']} each, "
+            f"on which they depend: half against half {near['precision']:.3f} and {near['recall']:.3f}.",
+            "",
+        ]
     distance = "" if floor is None else " Frechet distance | / floor |"
+    distance += " precision | recall |" if near else ""
     lines += [f"| sampler |{distance} evaluations | settings |", f"|---|{'---|' * distance.count('|')}---|---|"]
     for name, row in samplers.items():
         value = row.get("frechet_distance")
         distance = "" if floor is None else f" {value:.4f} | {value / floor:.2f} |"
+        distance += f" {row['precision']:.3f} | {row['recall']:.3f} |" if near else ""
         lines.append(f"| {name} |{distance} {row['evaluations']['mean']:.0f} | {listed(row['settings'])} |")
     lines += ["", *adherence.rows(report), *further.rows(report)]
     for name, row in samplers.items():

@@ -15,7 +15,7 @@ from autoencoders import CODECS, Categories, Codec, GreyLevels, Latents
 from configs import default
 from experiment import fields, inputs, ranges, rules, texts
 from experiment.autoencoder import RunAutoencoder
-from experiment.experiment import Experiment, image_shape, num_scales
+from experiment.experiment import Experiment, generates, image_shape, num_scales
 from experiment.readers import reader_of
 from experiment.schedule import joined
 from experiment.scheduler import check_sampler
@@ -24,6 +24,7 @@ from experiment.workdir import Workdir
 from limits import Sides, sides
 from models import AUTOENCODERS, MODELS
 from models.functional import Network, Variables
+from samplers.settings import GENERATOR
 
 EMA_FIELDS = default.EMA_FIELDS
 
@@ -181,7 +182,7 @@ def build(config: ConfigDict, *, needs_data: bool = True) -> Experiment:
     sde, settings = process(config), samplers.Settings(**config.sampling)
     rules.check(rules.of_noise(config, sde))
     of_method = samplers.create_categorical if config.sde.name in sde_lib.OVER_CATEGORIES else samplers.create
-    for method in dict.fromkeys((settings.method, *config.eval.samplers)):
+    for method in () if generates(config) else dict.fromkeys((settings.method, *config.eval.samplers)):
         if method in samplers.SCHEDULERS:
             check_sampler(config, method)
         try:
@@ -286,6 +287,8 @@ def of_folder(field: str, folder: str) -> Experiment:
     with config.unlocked():
         for section in ("sde", "model", "data", "training"):
             config[section] = saved[section]
+        if generates(config):
+            config.sampling.method, config.eval.samplers = GENERATOR, (GENERATOR,)
     inputs.check_files(config, run)
     experiment = build(config, needs_data=False)
     inputs.check_frozen(experiment, run)

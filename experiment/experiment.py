@@ -24,7 +24,7 @@ from experiment import encoded, made
 from experiment.schedule import parameters_of
 from experiment.telling import Telling
 from limits import sides
-from models import AUTOENCODERS, CATEGORICAL, CLASSIFIERS, MATCHERS, MODELS
+from models import AUTOENCODERS, CATEGORICAL, CLASSIFIERS, GENERATORS, MATCHERS, MODELS
 from models.functional import Network
 from sde_lib.prediction import NetworkFn
 
@@ -52,6 +52,15 @@ def options_of(config: ConfigDict) -> dict[str, Any]:
 
 CONSISTENCY_LOSSES = ("consistency", "improved_consistency", "easy_consistency", "continuous_consistency")
 """Losses of maps to the end of a path, whose networks say nothing of the flow's velocity."""
+
+
+ADVERSARIAL = "adversarial"
+"""The loss of generators that a discriminator trains, whose networks say nothing of a noise process."""
+
+
+def generates(config: ConfigDict) -> bool:
+    """Whether a config is of a generator, which makes data of noise in one evaluation (`experiment.generators`)."""
+    return config.model.name in GENERATORS or config.training.loss == ADVERSARIAL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,8 +215,25 @@ class Experiment(Telling):
 
     @property
     def denoises(self) -> bool:
-        """Whether the network tells noise from data, so that samples can be drawn with it."""
-        return not (self.classifies or self.compresses or self.matches)
+        """Whether the network tells noise from data, so that a sampler can follow what it says."""
+        return not (self.classifies or self.compresses or self.matches or self.generates)
+
+    @property
+    def generates(self) -> bool:
+        """Whether the network makes data of noise in one evaluation, and says nothing of a noise process."""
+        return generates(self.config)
+
+    @property
+    def draws(self) -> bool:
+        """Whether samples can be drawn: it denoises, or generates."""
+        return self.denoises or self.generates
+
+    @property
+    def prior_shape(self) -> tuple[int, ...]:
+        """The shape of a point of the prior: that of x, or of a decoder's latents."""
+        if not (self.generates and self.compresses):
+            return self.codec.shape
+        return self.network.module(self.network.abstract()).latent_shape
 
     @property
     def classifies(self) -> bool:
@@ -280,7 +306,7 @@ class Experiment(Telling):
     def settings_of(self, method: str) -> samplers.Settings:
         """The settings of another method, as they are carried out (`samplers.settled`)."""
         chosen = dataclasses.replace(self.settings, method=method)
-        return chosen if chosen.over_categories else samplers.settled(self.sde, chosen)
+        return chosen if chosen.over_categories or chosen.generates else samplers.settled(self.sde, chosen)
 
 
 def _of_present(predict: sde_lib.PredictFn, condition: dict[str, Any] | None) -> sde_lib.PredictFn:

@@ -17,11 +17,17 @@ from sde_lib.bound import dequantized
 
 
 def check(experiment: Experiment) -> None:
-    """Refuse, with a ValueError, a model whose flow is not known: a consistency model, and one of categories."""
+    """Refuse, with a ValueError, a model without a known flow: a consistency model, a generator, one of categories."""
     if experiment.of_categories:
         raise ValueError(
             f"model.name is {experiment.config.model.name!r}, of categories, which have no flow whose likelihood could "
             "be computed; set eval.enable_bpd to False and eval.enable_vlb to True, which measures their bound"
+        )
+    if experiment.generates:
+        bound = "eval.enable_vlb=True measures its bound" if experiment.compresses else "it has no likelihood at all"
+        raise ValueError(
+            f"model.name is {experiment.config.model.name!r} and training.loss {experiment.config.training.loss!r}: a "
+            f"generator has no flow whose likelihood could be computed; set eval.enable_bpd to False ({bound})"
         )
     if experiment.is_consistency_model:
         raise ValueError(

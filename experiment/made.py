@@ -23,6 +23,12 @@ def of_data(conditioner: Together, codec: Codec, data: Shaped[Any, "b *d"]) -> d
     return conditioner.make(of_levels(codec, data) if codec.levels else jnp.asarray(codec.encode(data)))
 
 
+def without_noise(codec: Codec, data: Shaped[Any, "b *d"]) -> Array:
+    """The x of these stored pictures, in the middles of the bins of their levels where x are dequantised."""
+    noisy = codec.pictures.dequantization == "uniform"
+    return of_levels(codec, data) if codec.levels and noisy else jnp.asarray(codec.encode(data, None))
+
+
 def of_levels(codec: Codec, levels: Shaped[Any, "b *d"]) -> Array:
     """The middles of the bins of these grey levels, as the model of pictures sees them."""
     return jnp.asarray(codec.pictures.centres(), np.float32)[jnp.asarray(levels)]

@@ -155,6 +155,15 @@ FIELDS: dict[str, Range] = {
     "training.disc_start": whole(0, note="in batches; published: 50001"),
     "training.disc_weight": not_negative(note="published: 0.5"),
     "training.disc_factor": not_negative(note="published: 1; 0: there is no discriminator"),
+    "training.vae_beta": not_negative(note="1 is the bound"),
+    "training.free_bits": not_negative(note="nats a latent number; 0 is the bound"),
+    "training.importance_samples": whole(1, 100_000, note="published: 5, 50"),
+    "training.gan_loss": OneOf(
+        ("non_saturating", "saturating", "hinge", "least_squares", "wasserstein", "relativistic")
+    ),
+    "training.r1_gamma": not_negative(note="published: 0.01 to 150; 0 is without"),
+    "training.r2_gamma": not_negative(note="published: as r1_gamma; 0 is without"),
+    "training.gradient_penalty": not_negative(note="published: 10; 0 is without"),
     "training.label_dropout": share(note="a probability; published: 0.1"),
     "training.nan_to_num": Flag(),
     "training.log_freq": _FREQUENCY,

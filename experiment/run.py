@@ -34,7 +34,7 @@ from experiment.weights import load_others, load_run
 from experiment.workdir import Workdir, flatten
 from experiment.writing import replacing
 from limits import check_known
-from models import AUTOENCODERS, CLASSIFIERS, MATCHERS
+from models import AUTOENCODERS, CLASSIFIERS, GENERATORS, MATCHERS
 from models.materialize import network_call, network_jit
 
 Draw = Callable[..., Drawn]
@@ -94,6 +94,11 @@ class Run:
         ``sampling.prompt`` where that is one, and else no text. Of sets of points all points are there.
         """
         experiment, label = self.experiment, self.experiment.settings.label
+        if experiment.generates:
+            raise ValueError(
+                f"this run is a generator (model.name {self.config.model.name!r}, training.loss "
+                f"{self.config.training.loss!r}), which makes data of noise and says no score; draw with its sampler()"
+            )
         said = experiment.prompts if len(experiment.prompts) == 1 else ()
         told = experiment.told(0, 1, given=(PRESENT, *made.needed(experiment.conditioner).fields), said=said)
         told = {name: one for name, one in told.items() if name != "label" or label >= 0}
@@ -291,7 +296,7 @@ def _check_kind(config: ConfigDict, place: Path) -> None:
             f"{place} holds a {kind} (model.name {config.model.name!r}), which has neither a score nor samples; load "
             f"another run, which it may guide (sampling.guide={os.fspath(place)!r})"
         )
-    if config.model.name in AUTOENCODERS:
+    if config.model.name in AUTOENCODERS and config.model.name not in GENERATORS:
         raise ValueError(
             f"{place} holds an autoencoder (model.name {config.model.name!r}), which has neither a score nor "
             f"samples; experiment.load_autoencoder reads it, and a run that was trained on its latents "

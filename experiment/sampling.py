@@ -20,6 +20,7 @@ from conditions import Condition, marked, only_present
 from conditions.present import PRESENT
 from experiment.errors import Failure
 from experiment.experiment import Experiment
+from experiment.generators import generator, prior_of
 from experiment.placing import on_devices, on_each
 from experiment.processes import is_leader
 from experiment.progress import waiting
@@ -95,8 +96,8 @@ class Drawer:
         """The drawer of that method; `what` names its samples in progress bars, and is the method where it is empty."""
         self.experiment, self.method, self.size, self.what = experiment, method, batch_size, what or method
         self.variables, sde = on_each(variables, batch_size), experiment.process(variables)
-        prior = samplers.process_of(experiment.sde, experiment.settings_of(method))
-        self._prior = jax.jit(lambda key: prior.prior_sample(key, (batch_size, *experiment.codec.shape)))
+        prior = prior_of(experiment, method)
+        self._prior = jax.jit(lambda key: prior(key, batch_size))
         self._sampler: Any = network_jit(
             lambda v, key, z, told: sampler(experiment, v, method, sde, told)(key, z), experiment.network.dtype
         )
@@ -235,6 +236,8 @@ def _sampler(
 ) -> Callable[[Key[Array, ""], Float[Array, "b *d"]], samplers.Samples]:
     """The sampler, whatever it makes of absent points."""
     settings = experiment.settings_of(method)
+    if experiment.generates:
+        return generator(experiment, variables, settings)
     if experiment.of_categories:
         process: Any = sde
         belief = beliefs(experiment, variables, settings, told)

@@ -16,14 +16,14 @@ def starting_points(file: str, experiment: Experiment) -> Float[np.ndarray, "n *
     The file holds draws of N(0, 1), whatever the process: what diffusers' pipelines take as `latents`, and what
     torch.randn gives. A point is the noise times the deviation of the prior (``sde.prior_std``): 1 of a
     variance-preserving process, sigma at t = 1 of VE and EDM; with a scheduler of diffusers what its init_noise_sigma
-    is in the scale of x. So one file starts the runs of every process.
+    is in the scale of x. So one file starts the runs of every process. Those of a generator are the noise itself.
 
     Raises:
-      ValueError: the file is no .npy of floating-point numbers, they are of another shape than the process's x, there
-        are none, or one is not finite.
+      ValueError: the file is no .npy of floating-point numbers, they are of another shape than points of the prior,
+        there are none, or one is not finite.
       OSError: it is not there.
     """
-    path, shape = Path(expand(file)), experiment.codec.shape
+    path, shape = Path(expand(file)), experiment.prior_shape
     noise = _read(path)
     if noise.shape[1:] != shape or noise.ndim != len(shape) + 1 or not len(noise):
         last = "; PyTorch has the channels ahead: transpose (0, 2, 3, 1)" if noise.shape[1:] == _first(shape) else ""
@@ -36,6 +36,8 @@ def starting_points(file: str, experiment: Experiment) -> Float[np.ndarray, "n *
     if not np.isfinite(noise).all():
         bad = int((~np.isfinite(noise).reshape(len(noise), -1).all(axis=1)).argmax())
         raise ValueError(f"sampling.start: {path} has numbers that are not finite in float32, the first in start {bad}")
+    if experiment.generates:
+        return noise
     settings = experiment.settings_of(experiment.settings.method)
     return samplers.process_of(experiment.sde, settings).prior_std * noise
 

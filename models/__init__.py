@@ -32,6 +32,7 @@ from models.sequence_transformer import SequenceTransformer
 from models.text_encoder import TextEncoder
 from models.unet_1d import UNet1D
 from models.unet_3d import UNet3D
+from models.vae import VAE
 
 MODELS: dict[str, type[Any]] = {
     "ncsnpp": NCSNpp,
@@ -52,6 +53,7 @@ MODELS: dict[str, type[Any]] = {
     "noisy_classifier": NoisyClassifier,
     "autoencoder_kl": AutoencoderKL,
     "autoencoder_vq": AutoencoderVQ,
+    "vae": VAE,
     "patch_discriminator": PatchDiscriminator,
     "text_encoder": TextEncoder,
     "clip": CLIP,
@@ -66,8 +68,14 @@ CLASSIFIERS = ("noisy_classifier",)
 DISCRIMINATORS = ("patch_discriminator",)
 """Those that a training makes for itself, beside the network of its config."""
 
-AUTOENCODERS = ("autoencoder_kl", "autoencoder_vq")
+AUTOENCODERS = ("autoencoder_kl", "autoencoder_vq", "vae")
 """Those that take images to a smaller grid, and back: they have the methods `encode` and `decode` too."""
+
+GENERATORS = ("vae",)
+"""Those whose latents are standard normal, so that what they decode of noise is a sample.
+
+They have the method `likelihood` and the property `latent_shape` too.
+"""
 
 TEXT_ENCODERS = ("text_encoder",)
 """Those that read texts, and no images: their `module(variables)` is called with the numbers of tokens."""

@@ -162,6 +162,7 @@ class Autoencoder(nnx.Module):
         centered: bool,
         dtype: DTypeLike | None,
         rngs: nnx.Rngs | Keys,
+        decoded: int = 1,
     ):
         check_centered(centered)
         if not (quant_conv and post_quant_conv) and z_channels != embed_dim:
@@ -201,7 +202,7 @@ class Autoencoder(nnx.Module):
         self.encoder = Encoder(plan, num_channels, encoded * z_channels)
         self.quant_conv = linear(encoded * z_channels, encoded * embed_dim, **make) if quant_conv else None
         self.post_quant_conv = linear(embed_dim, z_channels, **make) if post_quant_conv else None
-        self.decoder = Decoder(plan, z_channels, num_channels, tanh_out)
+        self.decoder = Decoder(plan, z_channels, decoded * num_channels, tanh_out)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

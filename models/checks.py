@@ -56,6 +56,7 @@ NUMBERS: dict[str, limits.Number] = {
     "sigma_min": limits.positive(),
     "z_channels": limits.Number(1, LARGE, note="published: 3, 4 and more"),
     "embed_dim": limits.Number(1, LARGE, note="published: 3, 4 and more"),
+    "log_scale": limits.Number(-30.0, 30.0, note="0: a scale of 1, where data lie in [-1, 1]"),
     "num_codes": limits.Number(1, LARGE, note="published: 256, 8192, 16384"),
     "scaling_factor": limits.not_negative(note="published: 0.18215; 0: unknown"),
     "shift_factor": limits.Number(note="published: 0"),

@@ -70,6 +70,14 @@ class ActNorm(nnx.Module):
         return _shifted(x, loc, scale), {"loc": loc, "scale": scale}
 
 
+class NoNorm(nnx.Module):
+    """What stands in the place of a norm where there is none, so that no example depends on the others of a batch."""
+
+    def __call__(self, x: Image) -> Image:
+        """x as it is."""
+        return x
+
+
 def _moments(x: Array, axis: str | None) -> tuple[Array, Array, int]:
     """Mean and biased variance of each channel in at least float32, and of how many numbers they are."""
     z = x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -98,7 +106,7 @@ class PatchDiscriminator(nnx.Module):
     Args:
       num_channels: of the images, which are in [-1, 1].
       num_layers, nf: convolutions that halve (n_layers), and channels of the first (ndf).
-      norm: "batch" or "act" (use_actnorm), of all layers but the first and the last.
+      norm: "batch", "act" (use_actnorm) or "none", of all layers but the first and the last.
       dtype: of the computation; None: that of inputs and parameters. The logits are at least float32.
 
     Raises ValueError for options no network can be built from.
@@ -115,7 +123,7 @@ class PatchDiscriminator(nnx.Module):
         rngs: nnx.Rngs | Keys,
     ):
         check_options(type(self), locals())
-        check_known("norm", norm, ("batch", "act"))
+        check_known("norm", norm, ("batch", "act", "none"))
         widths = [nf * min(2**layer, 8) for layer in range(num_layers + 1)]
         self.convs: nnx.List = nnx.List()
         for layer, (c_in, c_out) in enumerate(zip([num_channels, *widths], [*widths, 1], strict=True)):
@@ -127,13 +135,14 @@ class PatchDiscriminator(nnx.Module):
                     (4, 4),
                     2 if layer < num_layers else 1,
                     padding=((1, 1), (1, 1)),
-                    use_bias=not normalised or norm == "act",  # batch norm has one of its own
+                    use_bias=not normalised or norm != "batch",  # which has one of its own
                     kernel_init=nnx.initializers.normal(STD),
                     dtype=dtype,
                     rngs=rngs,  # type: ignore[arg-type]  # Keys stands in for it
                 )
             )
-        self.norms = nnx.List([ActNorm(c) if norm == "act" else BatchNorm(c, rngs=rngs) for c in widths[1:]])
+        make = {"batch": lambda c: BatchNorm(c, rngs=rngs), "act": ActNorm, "none": lambda c: NoNorm()}[norm]
+        self.norms = nnx.List([make(c) for c in widths[1:]])
         self.num_channels, self.norm = num_channels, norm
 
     def __call__(
@@ -151,7 +160,7 @@ class PatchDiscriminator(nnx.Module):
         """The logits with the statistics of the batch, and what the running ones become.
 
         The batch is that of all devices together where `axis` names their axis (`jax.pmap`).
-        The latter are the whole collection "fixed" of the network's variables; it is empty with actnorm.
+        The latter are the whole collection "fixed" of the network's variables; it is empty with the others.
         """
         return self._logits(x, of_batch=self.norm == "batch", axis=axis)
 

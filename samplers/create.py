@@ -164,6 +164,11 @@ def create(
             f"sampling.method is {settings.method!r}, a sampler over categories, and the process is one of Gaussian "
             "noise; take another method, or a process over categories (sde.name masked, uniform or d3pm)"
         )
+    if settings.generates:
+        raise ValueError(
+            f"sampling.method is {settings.method!r}, of a network that makes data of noise in one evaluation, and the "
+            "model here follows a noise process; take another method"
+        )
     settings = chosen(sde, settings)
     if guide is not None and not settings.takes_guide:
         raise ValueError(

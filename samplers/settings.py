@@ -19,8 +19,10 @@ from samplers.threshold import RANGES as OF_THRESHOLD
 OPTIONS = limits.declared(*STEPPERS.values())
 METHODS = ("pc", "ode", *PREDICTORS, *SOLVERS, *MAPS)
 """The methods of this project, which go with every process."""
-KNOWN = (*METHODS, *CATEGORICAL, *SCHEDULERS)
-"""These, the samplers over categories, and the schedulers of diffusers, built from a file of that program."""
+GENERATOR = "generator"
+"""The method of what makes data of noise in one evaluation of its network, and follows no model of a noise process."""
+KNOWN = (*METHODS, *CATEGORICAL, *SCHEDULERS, GENERATOR)
+"""These, the samplers over categories, the schedulers of diffusers, built from a file of that program, and this one."""
 SCHEDULER = limits.OneOf((*SCHEDULERS, ""))
 """What ``sampling.scheduler`` may be; with '' the sampler is that of ``sampling.method``."""
 SIX = 6
@@ -38,7 +40,8 @@ class Settings:
     Attributes:
       method: 'pc' (predictor and corrector), 'ode' (adaptive probability flow), one predictor by name, or one of the
         few-step solvers, `samplers.methods.SOLVERS`, or of the maps, `samplers.methods.MAPS`, or a scheduler of
-        diffusers, `samplers.schedulers.SCHEDULERS`, which has a grid, a last step and a threshold of its own.
+        diffusers, `samplers.schedulers.SCHEDULERS`, which has a grid, a last step and a threshold of its own; or
+        'generator', the one evaluation of a network that makes data of noise.
       predictor: of 'pc': one of PREDICTORS, or 'none' for the corrector alone.
       corrector: of 'pc': 'langevin', 'ald' (annealed Langevin) or 'none'.
       steps: grid steps of the stochastic methods, and of a scheduler.
@@ -56,7 +59,7 @@ class Settings:
       t_min: where the grid ends.
       denoise: the last step to data: 'tweedie' (one more evaluation), 'mean' (published: the last step without its
         noise; nothing for deterministic methods) or 'none'. With either of the first two a few-step solver's last step
-        is to t = 0, one of its evaluations.
+        is to t = 0, one of its evaluations, and a decoder's sample is without the noise of its distribution.
       discretization: 0 for exact kernels, N for those of the published N-step chain on its own grid; on any other grid
         they are exact too (`samplers.settled` says which).
       prior_scale: what points of the prior are multiplied by before they are carried (a temperature).
@@ -202,9 +205,14 @@ class Settings:
         return self.method in CATEGORICAL
 
     @property
+    def generates(self) -> bool:
+        """Whether it is the one evaluation of a generator, which has neither times nor steps."""
+        return self.method == GENERATOR
+
+    @property
     def without_grid(self) -> bool:
-        """Whether `grid` says nothing: times are a scheduler's, the process's, or those that a tolerance asks for."""
-        return self.method == "ode" or self.scheduled or self.over_categories
+        """Whether `grid` says nothing: times are a scheduler's, the process's or those of a tolerance, or none."""
+        return self.method == "ode" or self.scheduled or self.over_categories or self.generates
 
     @property
     def options(self) -> dict[str, Any]:
@@ -240,12 +248,13 @@ class Settings:
     @property
     def denoised(self) -> bool:
         """Whether a step of its own, Tweedie's, leads from the end of the grid to data."""
-        return self.denoise == "tweedie" and not (self.few_step or self.scheduled or self.over_categories)
+        apart = self.few_step or self.scheduled or self.over_categories or self.generates
+        return self.denoise == "tweedie" and not apart
 
     @property
     def thresholding(self) -> str:
         """The rule that keeps the denoised image in range, besides a scheduler's own."""
-        return "none" if self.scheduled or self.over_categories else self.threshold
+        return "none" if self.scheduled or self.over_categories or self.generates else self.threshold
 
     @property
     def on_chain(self) -> bool:
@@ -261,6 +270,8 @@ class Settings:
         """What to change of a sampler whose samples are not finite."""
         if self.method == "ode":
             return "loosen sampling.rtol and sampling.atol, or raise sampling.t_min"
+        if self.generates:
+            return "take another checkpoint"
         if self.few_step:
             return "raise sampling.evaluations, or take another sampling.grid"
         if self.scheduled:
@@ -301,7 +312,7 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "predictor": lambda s: s.method != "pc",
     "corrector": lambda s: s.method != "pc",
     "prior_scale": lambda s: s.prior_scale == 1.0 or s.over_categories,
-    "steps": lambda s: s.method == "ode" or _steps_of_flow(s) or s.few_step,
+    "steps": lambda s: s.method == "ode" or _steps_of_flow(s) or s.few_step or s.generates,
     "flow_steps": lambda s: not _steps_of_flow(s),
     "evaluations": lambda s: not s.few_step,
     "scheduler_config": lambda s: not s.scheduled,
@@ -309,8 +320,8 @@ IDLE: dict[str, Callable[[Settings], bool]] = {
     "karras_power": lambda s: s.without_grid or s.grid != "karras",
     "grid_shift": lambda s: s.without_grid or s.grid != "shifted",
     "grid_noise": lambda s: s.without_grid or s.grid != "given",
-    "t_min": lambda s: s.scheduled or s.over_categories,
-    "denoise": lambda s: s.scheduled or s.over_categories,
+    "t_min": lambda s: s.scheduled or s.over_categories or s.generates,
+    "denoise": lambda s: s.scheduled or s.over_categories or (s.generates and s.denoise != "none"),
     "discretization": lambda s: not _names_levels(s),
     "threshold": lambda s: s.thresholding == "none",
     "threshold_quantile": lambda s: s.thresholding != "dynamic",

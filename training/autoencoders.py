@@ -61,13 +61,21 @@ def discriminator_of(loss: AutoencoderLoss, shape: tuple[int, ...]) -> Network |
     """
     if not loss.adversarial:
         return None
-    size = {"num_layers": loss.disc_layers, "nf": loss.disc_channels, "norm": loss.disc_norm}
-    network = Network.create("patch_discriminator", num_channels=shape[-1], **size)
+    return patch_discriminator(shape, loss.disc_layers, loss.disc_channels, loss.disc_norm)
+
+
+def patch_discriminator(shape: tuple[int, ...], layers: int, channels: int, norm: str) -> Network:
+    """Return the discriminator of patches of this size and norm, for images [height, width, channels].
+
+    Raises:
+      ValueError: an option that no discriminator can be built from, or images that are too small for its layers.
+    """
+    network = Network.create("patch_discriminator", num_channels=shape[-1], num_layers=layers, nf=channels, norm=norm)
     image, noise = (jax.ShapeDtypeStruct((1, *each), jnp.float32) for each in (shape, ()))
     try:
         jax.eval_shape(network.apply, network.abstract(), image, noise)
     except ValueError as error:
-        raise ValueError(f"training.disc_layers is {loss.disc_layers}: {error}") from error
+        raise ValueError(f"training.disc_layers is {layers}: {error}") from error
     return network
 
 

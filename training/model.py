@@ -51,6 +51,7 @@ class TrainedModel:
       step: the number of the training step, 0, 1, ...; None where the average is tested, as if behind the last one.
       told: whether the network is told anything of each example; None where it takes no condition.
       module: weights by name -> the network's module, of a network that has further methods.
+      keys: those of the dropout [b], which the methods of a module take; None where it is tested.
     """
 
     network: Callable[..., Array]
@@ -62,6 +63,7 @@ class TrainedModel:
     step: Int[Array, ""] | None = None
     told: Bool[Array, " b"] | None = None
     module: Callable[[Weights], Any] | None = None
+    keys: Key[Array, " b"] | None = None
 
     def predict_fn(
         self, process: AffineSDE | NoiseLevels, params: Weights | None = None, *, none: bool = False
@@ -130,7 +132,7 @@ def batch_scores(
         beside["told"] = encoder.conditioner.told(condition) if encoder.conditioner.fields else None
         if teacher:
             beside["teacher"] = teacher(variables["teacher"], condition)
-        model = TrainedModel(apply, variables["params"], parameterization, module=module, **beside)
+        model = TrainedModel(apply, variables["params"], parameterization, module=module, keys=keys, **beside)
         return loss(model, examples, state)
 
     return scores

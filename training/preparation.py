@@ -1,6 +1,7 @@
 """What a training run begins with: its parts as the config names them, checked before anything compiles."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,10 +18,11 @@ from experiment.power_averages import PowerAverages
 from experiment.workdir import Workdir
 from models.functional import Network, Variables
 from sde_lib import NoiseLevels
-from training import autoencoders, length, losses, optimizer, reflow, trackers
+from training import adversarial, autoencoders, length, losses, optimizer, reflow, trackers
 from training.devices import Devices, check_batch_size
 from training.devices import create as create_devices
 from training.examples import NOISE, Encoder
+from training.losses.adversarial import Adversarial
 from training.losses.autoencoder import AutoencoderLoss
 from training.losses.base import Loss
 from training.model import Scores, batch_scores
@@ -118,11 +120,12 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
 
 def _beginning_of(experiment: Experiment, loss: Loss, adam: optax.GradientTransformation) -> Callable[[], Any]:
     """Return the function that makes the loss's state before the first step."""
-    if not isinstance(loss, AutoencoderLoss):
-        return loss.init
-    key = jax.random.fold_in(jax.random.key(experiment.config.seed), OF_LOSS)
-    discriminator = autoencoders.discriminator_of(loss, experiment.codec.shape)
-    return lambda: autoencoders.beginning(loss, discriminator, adam, key)
+    key, shape = jax.random.fold_in(jax.random.key(experiment.config.seed), OF_LOSS), experiment.codec.shape
+    if isinstance(loss, AutoencoderLoss):
+        return partial(autoencoders.beginning, loss, autoencoders.discriminator_of(loss, shape), adam, key)
+    if isinstance(loss, Adversarial):
+        return partial(adversarial.beginning, adversarial.discriminator_of(loss, shape), adam, key)
+    return loss.init
 
 
 def train_step_of(experiment: Experiment, prepared: Preparation) -> TrainStep:
@@ -135,6 +138,16 @@ def train_step_of(experiment: Experiment, prepared: Preparation) -> TrainStep:
             loss,
             trained_network(experiment),
             autoencoders.discriminator_of(loss, experiment.codec.shape),
+            _encoder(experiment, loss),
+            prepared.adam,
+            spread=devices.spread,
+            **shared,
+        )
+    if isinstance(loss, Adversarial):
+        return adversarial.make_adversarial_step(
+            loss,
+            trained_network(experiment),
+            adversarial.discriminator_of(loss, experiment.codec.shape),
             _encoder(experiment, loss),
             prepared.adam,
             spread=devices.spread,

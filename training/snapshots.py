@@ -1,6 +1,7 @@
 """What a run shows of its averaged weights on the way: the loss on the test set, a grid of samples, their FID.
 
-An autoencoder has no samples. Its grid is of images of the test set, each beside its reconstruction.
+An autoencoder shows images of the test set, each beside its reconstruction. One whose latents have a prior also shows
+samples.
 """
 
 import functools
@@ -17,7 +18,8 @@ import samplers
 from conditions import marked
 from data.pipeline import eval_batches
 from data.source import take
-from experiment import Experiment
+from experiment import Experiment, made
+from experiment.generators import prior_of
 from experiment.pictures import facts_of, save_decoded
 from experiment.processes import to_host
 from experiment.progress import waiting
@@ -72,8 +74,7 @@ class Snapshots:
 
         `evaluate`: the test loss is due; `archive`: a checkpoint is kept for ever; `stopping`: a signal ends the run.
         """
-        shows = self._experiment.denoises or self._experiment.compresses
-        pictured = archive and self._experiment.config.training.snapshot_sampling and shows
+        pictured = archive and self._experiment.config.training.snapshot_sampling and bool(self._pictures)
         measured = archive and self._measure is not None and not stopping
         takes_part = told is not None or self._devices.joint
         if not takes_part or not (evaluate or pictured or measured):
@@ -87,10 +88,10 @@ class Snapshots:
             if told:
                 told.write(step, means)
         if pictured:
-            save = self._save_reconstructions if self._experiment.compresses else self._save_samples
-            path = save(step, variables, writes=told is not None)
-            if told:
-                told.picture(step, path)
+            for save in self._pictures:
+                path = save(step, variables, writes=told is not None)
+                if told:
+                    told.picture(step, path)
         if measured and told and self._measure and self._best:
             fid = self._measure(to_host(variables))
             if fid is not None:
@@ -98,6 +99,12 @@ class Snapshots:
                 lowest = self._best.add(step, fid)
                 logging.info("step %d: FID %.4f%s", step, fid, ", the lowest so far" if lowest else "")
         return True
+
+    @property
+    def _pictures(self) -> list[Callable[..., Path]]:
+        """What makes the pictures of a state: reconstructions of an autoencoder, samples of what draws them."""
+        kinds = {self._save_reconstructions: self._experiment.compresses, self._save_samples: self._experiment.draws}
+        return [save for save, suits in kinds.items() if suits]
 
     def _test_means(self, variables: dict[str, Any]) -> dict[str, float]:
         """The mean scores of the test set, with the same noise at every call."""
@@ -120,7 +127,7 @@ class Snapshots:
         records = source.test if len(source.test) else source.train
         stored = take(records, np.arange(min(SAMPLES // 2, len(records))))[codec.field]
         with waiting(f"reconstructing {len(stored)} images"):
-            x = np.asarray(self._reconstruct(variables, jnp.asarray(codec.encode(stored, None)), self._of_samples))
+            x = np.asarray(self._reconstruct(variables, made.without_noise(codec, stored), self._of_samples))
         path = self._workdir.path / "samples" / f"reconstructions_{step:08d}.png"
         if writes:
             pairs = np.stack([stored, np.asarray(codec.decode(np.nan_to_num(x)))], axis=1)
@@ -164,12 +171,15 @@ class Snapshots:
 
     def _sampler_of(self, sde: AffineSDE) -> Callable[[dict, Any, jax.Array], tuple[jax.Array, jax.Array]]:
         """Compile the sampler for one noise process: again at every picture where the noise schedule is learned."""
-        experiment = self._experiment
-        shape = (min(SAMPLES, experiment.config.eval.batch_size), *experiment.codec.shape)
+        experiment, n = self._experiment, min(SAMPLES, self._experiment.config.eval.batch_size)
 
         def draw(variables: dict, told: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
             chosen = sampler(experiment, variables, experiment.settings.method, sde, told)
-            drawn = samplers.draw(chosen, sde, key, shape)
+            if experiment.generates:
+                key_prior, key_path = jax.random.split(key)
+                drawn = chosen(key_path, prior_of(experiment, experiment.settings.method)(key_prior, n))
+            else:
+                drawn = samplers.draw(chosen, sde, key, (n, *experiment.codec.shape))
             return drawn.x, drawn.evaluations
 
         return self._devices.jit(draw)

@@ -50,6 +50,8 @@ def of_config(experiment: Experiment) -> Teacher | None:
     if not folder:
         return None
     teacher, what = of_folder("training.teacher", folder), f"training.teacher is {folder!r}"
+    if teacher.generates and not teacher.compresses:
+        raise ValueError(f"{what}, a generator (training.loss {teacher.config.training.loss!r}), which says no score")
     if not teacher.denoises:
         kind = "an autoencoder" if teacher.compresses else "a classifier" if teacher.classifies else "a CLIP"
         raise ValueError(f"{what}, {kind} ({teacher.config.model.name}); take a run that draws samples")

@@ -16,6 +16,7 @@ from evaluation.measures.chain_bound import ChainBound
 from evaluation.measures.matching import Matching
 from evaluation.measures.reconstruction import Reconstruction
 from evaluation.measures.reconstruction_fid import ReconstructionFID
+from evaluation.measures.vae_bound import VAEBound
 from experiment import Experiment
 from limits import check, declared
 
@@ -30,6 +31,7 @@ MEASURES: dict[str, type[Measure]] = {
     "reconstruction": Reconstruction,
     "reconstruction_fid": ReconstructionFID,
     "categorical_bound": CategoricalBound,
+    "vae_bound": VAEBound,
 }
 
 
@@ -48,7 +50,7 @@ def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
     if unknown:
         raise ValueError(f"eval.measures has {unknown[0]!r}; known are {', '.join(MEASURES)}")
     fields = {"bits": config.enable_bpd, "accuracy": True, "matching": True}
-    fields |= dict.fromkeys(("bound", "chain_bound", "categorical_bound"), config.enable_vlb)
+    fields |= dict.fromkeys(("bound", "chain_bound", "categorical_bound", "vae_bound"), config.enable_vlb)
     fields |= {"reconstruction": True, "reconstruction_fid": bool(config.inception)}
     suited = [name for name, asked in fields.items() if asked and kind in MEASURES[name].kinds]
     found = {name: each for name, each in MEASURES.items() if name in (*suited, *config.measures)}

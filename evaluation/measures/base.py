@@ -158,10 +158,13 @@ class Measure(ABC):
 
 
 def kind_of(experiment: Experiment) -> str:
-    """The kind of a network: "classifier", "autoencoder", "matcher" of images and texts; or of what denoises.
+    """The kind of a network: "classifier", "autoencoder", "matcher" of images and texts; or of what draws samples.
 
-    That is "chain" where it knows noise levels, "categorical" of categories, else "continuous".
+    That is "vae" of an autoencoder whose latents have a prior, and "generator" of another one; of what denoises "chain"
+    where it knows noise levels, "categorical" of categories, else "continuous".
     """
+    if experiment.generates:
+        return "vae" if experiment.compresses else "generator"
     if experiment.of_categories:
         return "categorical"
     if experiment.compresses or experiment.matches:

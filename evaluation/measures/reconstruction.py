@@ -12,7 +12,7 @@ from autoencoders.codebook import usage
 from autoencoders.posterior import Posterior
 from evaluation.measures.base import Columns, Measure
 from evaluation.rounds import Rounds
-from experiment import Experiment, perceptual
+from experiment import Experiment, made, perceptual
 from metrics import ssim as structural
 from metrics.psnr import psnr
 from metrics.ssim import ssim
@@ -29,7 +29,7 @@ def reconstructed(experiment: Experiment, variables: dict, stored: jax.Array) ->
     The reconstruction is that of the posterior's mean, or of the quantised latents, rounded to stored levels.
     """
     codec = experiment.codec
-    x = jnp.asarray(codec.encode(stored, None))
+    x = made.without_noise(codec, stored)
     y = experiment.network.apply({name: variables[name] for name in ("params", "fixed")}, x, jnp.zeros(len(x)))
     return jnp.asarray(codec.stretch(stored)), jnp.asarray(codec.to_uint8_display(y))
 
@@ -44,7 +44,7 @@ class Reconstruction(Measure):
     name = "reconstruction"
     folder = "reconstruction"
     what = "reconstructions"
-    kinds = ("autoencoder",)
+    kinds = ("autoencoder", "vae")
 
     def __init__(self, experiment: Experiment):
         least = min(experiment.source.shape[:2])
@@ -67,7 +67,7 @@ class Reconstruction(Measure):
             with jax.default_matmul_precision("highest"):  # an accelerator would multiply in 10 or 8 bits
                 found["lpips"] = lpips.distance(variables[WEIGHTS], x / 127.5 - 1.0, y / 127.5 - 1.0)
         module = self.experiment.network.module({name: variables[name] for name in ("params", "fixed")})
-        encoded = module.encode(jnp.asarray(self.experiment.codec.encode(batch[self._field], None)))
+        encoded = module.encode(made.without_noise(self.experiment.codec, batch[self._field]))
         if self._codes:
             return found | {"codes": module.quantize(encoded)[1]}
         return found | {"kl": Posterior.of_moments(encoded).kl()}

@@ -25,7 +25,7 @@ class ReconstructionFID(Measure):
     name = "reconstruction_fid"
     folder = "reconstructed"
     what = "rFID"
-    kinds = ("autoencoder",)
+    kinds = ("autoencoder", "vae")
 
     def __init__(self, experiment: Experiment):
         inception = quality.load_inception(experiment, needed=True)

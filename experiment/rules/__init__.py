@@ -7,7 +7,15 @@ is checked by their constructors.
 """
 
 from experiment.rules.base import Broken, check
-from experiment.rules.config import LEAST_FOR_INCEPTION, NO_SAMPLES, check_config, of_config, of_images, of_noise
+from experiment.rules.config import (
+    LEAST_FOR_INCEPTION,
+    NO_SAMPLES,
+    check_config,
+    of_config,
+    of_generator,
+    of_images,
+    of_noise,
+)
 from experiment.rules.data import of_codec, of_data, of_known_latents, of_texts
 from experiment.rules.evaluation import of_evaluation, of_reproduction, published_samplers
 from experiment.rules.samplers import of_guide, of_prompts, of_samplers, of_snapshots, of_told, of_upsampler
@@ -24,6 +32,7 @@ __all__ = [
     "of_config",
     "of_data",
     "of_evaluation",
+    "of_generator",
     "of_guide",
     "of_images",
     "of_known_latents",

@@ -7,10 +7,21 @@ from ml_collections import ConfigDict
 import sde_lib
 from autoencoders import CODECS
 from experiment import ranges
-from experiment.experiment import options_of
+from experiment.experiment import generates, options_of
 from experiment.rules.base import Broken, check
 from limits import SEED
-from models import AUTOENCODERS, CATEGORICAL, CLASSIFIERS, DISCRIMINATORS, MATCHERS, MODELS, TEXT_ENCODERS
+from models import (
+    AUTOENCODERS,
+    CATEGORICAL,
+    CLASSIFIERS,
+    DISCRIMINATORS,
+    GENERATORS,
+    MATCHERS,
+    MODELS,
+    TEXT_ENCODERS,
+)
+from models.likelihoods import LIKELIHOODS
+from samplers.settings import GENERATOR
 from sde_lib.parameterization import BLIND_TO_NOISE
 from sde_lib.prediction import begins_in_noise
 
@@ -55,7 +66,8 @@ def of_config(config: ConfigDict) -> Broken:
             f"model.preconditioning is {model.preconditioning!r}, and {model.name} is {kind}, whose input is "
             "scaled in its own way; set it to 'none'"
         )
-    if model.name in AUTOENCODERS and (model.preconditioning != "none" or config.data.uniform_dequantization):
+    noisy = config.data.uniform_dequantization and model.name not in GENERATORS
+    if model.name in AUTOENCODERS and (model.preconditioning != "none" or noisy):
         yield (
             f"model.preconditioning is {model.preconditioning!r} and data.uniform_dequantization "
             f"{config.data.uniform_dequantization}, and {model.name} is an autoencoder, which takes them as they are: "
@@ -71,6 +83,7 @@ def of_config(config: ConfigDict) -> Broken:
             f"visualize.levels is {config.visualize.levels}; it must be an odd number, so that 50 % is "
             "among the places of the slider"
         )
+    yield from _of_generators(config)
     yield from _of_categories(config)
     yield from _of_reader(config)
     for bound in ("sigma_min", "sigma_max"):
@@ -109,6 +122,28 @@ def of_config(config: ConfigDict) -> Broken:
             f"eval.begin_step is {begin} and eval.wait_minutes {evaluate.wait_minutes} without an eval.end_step; "
             "a range needs its last step"
         )
+
+
+def _of_generators(config: ConfigDict) -> Broken:
+    """The rules of generators, which are drawn in one evaluation, and of what their decoders say of grey levels."""
+    drawn_by, own = config.sampling.scheduler or config.sampling.method, generates(config)
+    for method in dict.fromkeys((drawn_by, *config.eval.samplers)):
+        if (method == GENERATOR) != own:
+            kind = "a generator, which makes data of noise in one evaluation" if own else "no generator"
+            mend = f"set both to {GENERATOR!r}" if own else "take other samplers"
+            yield (
+                f"sampling.method is {drawn_by!r} and eval.samplers {tuple(config.eval.samplers)}, and "
+                f"model.name {config.model.name!r} with training.loss {config.training.loss!r} is {kind}; {mend}"
+            )
+    options = options_of(config)
+    if config.model.name in GENERATORS and (likelihood := LIKELIHOODS.get(options["likelihood"])):
+        noise = config.data.uniform_dequantization
+        if likelihood.of_levels == noise:
+            kind = "grey levels as they are" if likelihood.of_levels else "a density, of dequantised grey levels"
+            yield (
+                f"data.uniform_dequantization is {noise}, and model.likelihood {options['likelihood']!r} is of {kind}; "
+                f"set it to {not noise}"
+            )
 
 
 def _of_categories(config: ConfigDict) -> Broken:
@@ -192,7 +227,8 @@ def of_images(config: ConfigDict, mode: str) -> Broken:
         )
     if config.model.name in CATEGORICAL and mode == "edit":
         yield from _of_edited_categories(config)
-    if config.model.name in AUTOENCODERS and mode in NO_SAMPLES:
+    yield from of_generator(config, mode)
+    if config.model.name in AUTOENCODERS and mode in NO_SAMPLES and not generates(config):
         yield (
             f"--mode={mode} draws samples, and model.name is {config.model.name!r}, an autoencoder, which has none to "
             "draw; --mode=evaluate measures its reconstructions, and data.codec=FOLDER trains a model of its latents"
@@ -214,5 +250,17 @@ def _of_edited_categories(config: ConfigDict) -> Broken:
         )
 
 
+def of_generator(config: ConfigDict, mode: str) -> Broken:
+    """The rules of a mode and a generator, which says no score that could be followed, and no other program reads."""
+    if generates(config) and mode in NO_GENERATOR:
+        yield (
+            f"--mode={mode} is not for a generator, which makes data of noise in one evaluation and says no score; "
+            f"model.name is {config.model.name!r} and training.loss {config.training.loss!r}: --mode=train, sample and "
+            "evaluate are for it"
+        )
+
+
+NO_GENERATOR = ("edit", "compare", "visualize", "reproduce", "export", "import")
+"""Modes that follow a score, compare ways to follow it, or exchange weights with programs that do."""
 NO_SAMPLES = ("sample", "edit", "compare", "visualize", "reproduce")
 """Modes that draw samples, which an autoencoder alone does not."""

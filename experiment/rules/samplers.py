@@ -15,6 +15,8 @@ from experiment.showing import MODALITIES
 def of_guide(experiment: Experiment, guide: Experiment) -> Broken:
     """The rules of an experiment and the run that guides its samples."""
     folder, settings = repr(experiment.settings.guide), experiment.settings
+    if guide.generates and not guide.compresses:
+        yield f"sampling.guide {folder} is a generator (training.loss {guide.config.training.loss!r}), without a score"
     if guide.compresses:
         yield f"sampling.guide {folder} is an autoencoder ({guide.config.model.name}), which guides nothing"
     for key in ("image_size", "num_channels", "centered"):
@@ -169,6 +171,12 @@ def of_samplers(experiment: Experiment, methods: Collection[str]) -> Broken:
 def of_told(experiment: Experiment) -> Broken:
     """The rules of samples that a command draws: there is something that their network can be told."""
     config, options = experiment.config, options_of(experiment.config)
+    for name in ("height", "width"):
+        if experiment.generates and config.sampling[name]:
+            yield (
+                f"sampling.{name} is {config.sampling[name]}, and model.name {config.model.name!r} is a generator of "
+                "pictures of one size; leave it 0"
+            )
     if options.get("text_dim", 0) and not experiment.reader:
         yield (
             f"model.name {config.model.name!r} is told features of texts, and data.text_encoder is ''; name the folder "
@@ -217,5 +225,5 @@ def of_prompts(experiment: Experiment) -> Broken:
 
 def of_snapshots(experiment: Experiment) -> Broken:
     """The rules of the samples that a training draws of its checkpoints."""
-    if experiment.config.training.snapshot_sampling and experiment.denoises:
+    if experiment.config.training.snapshot_sampling and experiment.draws:
         yield from (f"{message}; or set training.snapshot_sampling to False" for message in of_told(experiment))

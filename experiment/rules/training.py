@@ -12,7 +12,7 @@ from experiment import texts
 from experiment.experiment import Experiment, options_of
 from experiment.rules.base import Broken
 from experiment.showing import MODALITIES
-from models import AUTOENCODERS, CLASSIFIERS, MATCHERS, MODELS
+from models import AUTOENCODERS, CLASSIFIERS, GENERATORS, MATCHERS, MODELS
 from models.autoencoder import AutoencoderVQ
 from models.vgg16 import LEAST_SIDE
 
@@ -143,8 +143,16 @@ def of_loss(experiment: Experiment, loss: Any) -> Broken:
             f"{name} and model.name {model.name!r}; autoencoders ({', '.join(AUTOENCODERS)}) have a loss of their own, "
             "autoencoder, and no other network has it"
         )
+    elif experiment.compresses and (model.name in GENERATORS) != loss.needs_likelihood:
+        others = [each for each in AUTOENCODERS if each not in GENERATORS]
+        yield (
+            f"{name} and model.name {model.name!r}; 'vae' trains what has the prior N(0, I) and a likelihood of data "
+            f"({', '.join(GENERATORS)}), and 'autoencoder' trains {', '.join(others)}"
+        )
     elif experiment.compresses:
-        yield from _of_autoencoder_loss(experiment, loss)
+        yield from (_of_pictures if loss.needs_likelihood else _of_autoencoder_loss)(experiment, loss)
+    if loss.trains_generator:
+        yield from _of_adversarial_loss(experiment)
 
 
 def of_noise_told(clip: Experiment) -> Broken:
@@ -166,11 +174,44 @@ def of_noise_told(clip: Experiment) -> Broken:
         )
 
 
+def _of_pictures(experiment: Experiment, loss: Any) -> Broken:
+    """The rule of a loss that is for images of grey levels."""
+    training, source = experiment.config.training, experiment.source
+    if not MODALITIES[source.modality].is_picture or source.levels is None:
+        yield (
+            f"training.loss is {training.loss!r}, which is for images; the examples of {source.name!r} are "
+            f"{source.shape}"
+        )
+
+
+def _of_adversarial_loss(experiment: Experiment) -> Broken:
+    """The rules of a generator and its loss (`training.losses.adversarial.Adversarial`)."""
+    training, model, source = experiment.config.training, experiment.config.model, experiment.source
+    yield from _of_pictures(experiment, None)
+    if training.eval_freq:
+        yield (
+            f"training.eval_freq is {training.eval_freq}, and training.loss 'adversarial' has no loss on the test set, "
+            "as it depends on the discriminator; set it to 0"
+        )
+    if experiment.conditioner.fields:
+        yield (
+            f"training.loss is 'adversarial', whose discriminator is told nothing, and model.name {model.name!r} is "
+            f"told {', '.join(experiment.conditioner.fields)} of each example; leave that out (model.label_dim=0)"
+        )
+    network, shape = experiment.network, experiment.codec.shape
+    z, label = (jax.ShapeDtypeStruct((1, *each), np.float32) for each in (shape, ()))
+    found = jax.eval_shape(network.apply, network.abstract(), z, label).shape
+    if not experiment.compresses and found != z.shape:
+        yield (
+            f"training.loss is 'adversarial', and of noise of shape {shape} model.name {model.name!r} makes "
+            f"{found[1:]}, and no example of {source.name!r}; take a network that predicts no variance"
+        )
+
+
 def _of_autoencoder_loss(experiment: Experiment, loss: Any) -> Broken:
     """The rules of an autoencoder and its loss (`training.losses.autoencoder.AutoencoderLoss`)."""
     training, source = experiment.config.training, experiment.source
-    if not MODALITIES[source.modality].is_picture or source.levels is None:
-        yield f"training.loss is 'autoencoder', which is for images; the examples of {source.name!r} are {source.shape}"
+    yield from _of_pictures(experiment, loss)
     if loss.learn_logvar and issubclass(MODELS[experiment.network.name], AutoencoderVQ):
         yield (
             f"training.learn_logvar is True, and model.name {experiment.network.name!r} has a codebook, in whose loss "
@@ -210,7 +251,7 @@ def of_snapshot_fid(experiment: Experiment) -> Broken:
     what = f"training.snapshot_fid_samples is {config.training.snapshot_fid_samples}"
     if config.training.snapshot_fid_samples < 2:
         yield f"{what}; a FID is of 2 samples or more (published: 50000), and 0 measures none"
-    if not experiment.denoises:
+    if not experiment.draws:
         yield f"{what}, and model.name is {config.model.name!r}, which draws no samples; set it to 0"
     if processes > 1:
         yield f"{what}, and {processes} processes train together; only one alone can, so set it 0"

@@ -34,6 +34,7 @@ from models.checks import ranges_of
 from samplers.settings import RANGES
 from training import losses, optimizer
 from training.devices import DEVICES
+from training.losses.adversarial import GAN_LOSSES
 from training.losses.consistency import NORMS, WEIGHTS
 from training.times import TIMES
 from training.weighting import WEIGHTINGS
@@ -96,6 +97,11 @@ ALLOWED = {
         "training.disc_start": "the discriminator counts from the first batch",
         "training.disc_weight": "the discriminator learns and moves nothing",
         "training.disc_factor": "there is no discriminator",
+        "training.vae_beta": "the divergence is told and trains nothing",
+        "training.free_bits": "the divergence counts from 0",
+        "training.r1_gamma": "there is no penalty",
+        "training.r2_gamma": "there is no penalty",
+        "training.gradient_penalty": "there is no penalty",
         "training.eval_freq": "no losses on the test set",
         "training.snapshot_fid_samples": "no FID while training",
         "optim.beta1": "no momentum",
@@ -195,6 +201,7 @@ def test_names_are_those_of_the_tables_that_are_looked_up() -> None:
         "training.loss_norm": (*NORMS, "lpips"),
         "training.consistency_weight": WEIGHTS,
         "training.parallelism": DEVICES,
+        "training.gan_loss": GAN_LOSSES,
         "optim.optimizer": optimizer.OPTIMIZERS,
         "eval.inception_resize": inception.RESIZES,
         "edit.task": editing.tasks.TASK_INPUTS,
@@ -345,7 +352,7 @@ def test_every_number_of_a_network(name: str) -> None:
             continue
         values = [
             *NEVER,
-            *([-1] if option not in ("fir_kernel", "shift_factor") else []),
+            *([-1] if option not in ("fir_kernel", "shift_factor", "log_scale") else []),
             *([1.5] if number.whole else [math.inf]),
         ]
         for value in values:

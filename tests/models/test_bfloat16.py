@@ -37,6 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mlp": {"shape": (8, 8, 3), "width": 64, "depth": 2, "label_dim": 3},
     "autoencoder_kl": SIZES | {"nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1},
     "autoencoder_vq": SIZES | {"nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "num_codes": 4},
+    "vae": SIZES | {"nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "scale": "predicted"},
     "patch_discriminator": {"num_channels": 3, "nf": 8, "num_layers": 1},
     "categorical_unet": UNET | {"num_categories": 5, "masked": True},
     "sequence_transformer": {"shape": (8, 8, 3), "num_categories": 5, "masked": True, "width": 32, "depth": 2}
@@ -45,7 +46,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "unet_3d": {"shape": (1, 8, 8, 3), "nf": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "label_dim": 3},
     "point_transformer": {"shape": (8, 2), "width": 32, "depth": 2, "time_features": 16, "label_dim": 3},
 }
-UNTOLD = ("ncsn", "ncsnv2_64", "ncsnv2_128", "ncsnv2_256", "autoencoder_kl", "autoencoder_vq", "patch_discriminator")
+UNTOLD = ("ncsn", "ncsnv2_64", "ncsnv2_128", "ncsnv2_256", "autoencoder_kl", "autoencoder_vq", "vae")
+UNTOLD += ("patch_discriminator",)
 """Those that have no embedding of a noise."""
 
 X, C_NOISE = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)

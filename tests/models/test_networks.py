@@ -220,8 +220,9 @@ def test_uncentred_images_are_mapped_to_minus_one_to_one():
 
 def test_every_registered_network_is_reachable():
     ncsnv2 = {f"ncsnv2_{size}" for size in (64, 128, 256)}
-    others = {"noisy_classifier", "autoencoder_kl", "autoencoder_vq", "patch_discriminator", "text_encoder", "clip"}
+    others = {"noisy_classifier", "patch_discriminator", "text_encoder", "clip"}
+    autoencoders = {"autoencoder_kl", "autoencoder_vq", "vae"}
     unets = {"adm", "cross_attention_unet", "ddpm", "edm_unet", "glide", "guided_unet", "ncsnpp"}
     shapes = {"unet_1d", "unet_3d", "point_transformer"}
     categorical = {"categorical_unet", "sequence_transformer"}
-    assert set(MODELS) == unets | {"mlp", "ncsn"} | ncsnv2 | others | shapes | categorical
+    assert set(MODELS) == unets | {"mlp", "ncsn"} | ncsnv2 | others | autoencoders | shapes | categorical

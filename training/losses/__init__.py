@@ -12,6 +12,7 @@ from typing import Any
 from experiment.ranges import of_section
 from limits import arguments, check_known, declared
 from sde_lib import CategoricalProcess, NoiseLevels
+from training.losses.adversarial import Adversarial
 from training.losses.autoencoder import AutoencoderLoss
 from training.losses.base import GreyLevels, Loss, Process
 from training.losses.categorical import CategoricalBound, DiscreteFlow, ScoreEntropy
@@ -26,6 +27,7 @@ from training.losses.hybrid import Hybrid
 from training.losses.improved_consistency import ImprovedConsistency
 from training.losses.mean_flow import MeanFlow
 from training.losses.progressive_distillation import ProgressiveDistillation
+from training.losses.vae import VariationalAutoencoder
 from training.losses.variational import Variational
 from training.losses.vdm import VariationalDiffusion
 
@@ -44,6 +46,8 @@ LOSSES: dict[str, type[Loss]] = {
     "cross_entropy": CrossEntropy,
     "contrastive": Contrastive,
     "autoencoder": AutoencoderLoss,
+    "vae": VariationalAutoencoder,
+    "adversarial": Adversarial,
     "categorical": CategoricalBound,
     "score_entropy": ScoreEntropy,
     "discrete_flow": DiscreteFlow,

@@ -65,6 +65,10 @@ class Loss(abc.ABC):
     """Whether the network compares images with texts, which no other loss trains."""
     needs_autoencoder: ClassVar[bool] = False
     """Whether the network is an autoencoder, which no other loss trains."""
+    needs_likelihood: ClassVar[bool] = False
+    """Whether the autoencoder says a likelihood of data (`models.GENERATORS`), which no other loss trains."""
+    trains_generator: ClassVar[bool] = False
+    """Whether what it trains makes data of noise in one evaluation, and says nothing of a noise process."""
     compares: ClassVar[bool] = False
     """Whether it compares the examples of a batch with each other, so that a batch cannot be cut into micro-batches."""
     of_categories: ClassVar[bool] = False

@@ -1,0 +1,252 @@
+"""Losses of a generator and its discriminator, their penalties and their step: worked numbers and known dynamics."""
+
+import functools
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import main
+from autoencoders.grey_levels import GreyLevels
+from configs.baselines import digits_gan
+from experiment import Refusal
+from experiment.experiment import ADVERSARIAL
+from experiment.fields import override
+from experiment.processes import to_host
+from models.functional import Network
+from sde_lib import VP
+from tests.training import resumed
+from tests.training.given import draws
+from training import devices as kinds
+from training import losses, optimizer
+from training.adversarial import Rival, beginning, discriminator_of, make_adversarial_step
+from training.examples import Encoder, Examples
+from training.losses.adversarial import GAN_LOSSES, Adversarial, squared_slopes, steepness
+from training.losses.autoencoder import DISCRIMINATOR_LOSSES
+from training.state import TrainState
+
+FOLDER = Path(__file__).parents[1] / "reference" / "baselines"
+WORKED = json.loads((FOLDER / "vae_gan.json").read_text())
+KNOWN = WORKED["gan_losses"]
+with np.load(FOLDER / "vae_gan.npz") as archive:
+    ARRAYS = dict(archive)
+EXACT = {"rtol": 1e-9, "atol": 1e-12}
+
+
+@pytest.fixture
+def in_float64() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+def loss_of(**options: Any) -> Adversarial:
+    return losses.create(ADVERSARIAL, VP(), **options)
+
+
+@pytest.mark.parametrize("name", GAN_LOSSES)
+def test_the_losses_and_their_gradients(name: str, in_float64: None) -> None:
+    known = KNOWN.get({"relativistic": "relativistic_paired"}.get(name, name))
+    real, fake = (jnp.asarray(KNOWN[f"{which}_logits"]) for which in ("real", "fake"))
+    d, g = GAN_LOSSES[name]
+    found = {"d": d(real, fake).mean(), "g": g(real, fake).mean()}
+    slopes = jax.grad(lambda real, fake: d(real, fake).mean(), (0, 1))(real, fake)
+    found |= dict(zip(("d_grad_real", "d_grad_fake"), slopes, strict=True))
+    found["g_grad_fake"] = jax.grad(lambda fake: g(real, fake).mean())(fake)
+    compared = [each for each in known if each != "note"]
+    assert "g" in compared
+    for each in compared:
+        np.testing.assert_allclose(found[each], known[each], **EXACT, err_msg=each)
+    if name == "hinge":
+        halved = DISCRIMINATOR_LOSSES["hinge"](real, fake)
+        np.testing.assert_allclose(halved, KNOWN["hinge_halved"]["d"], **EXACT)
+    if name == "non_saturating":
+        nothing = jnp.zeros(2)
+        np.testing.assert_allclose(d(nothing, nothing), 2.0 * math.log(2.0), **EXACT)
+        np.testing.assert_allclose(g(nothing, nothing), math.log(2.0), **EXACT)
+
+
+def recorded(params: dict[str, jax.Array]) -> Any:
+    """The discriminator of the arrays."""
+    return lambda x: jnp.tanh(x @ params["W1"].T + params["b1"]) @ params["w2"] + params["b2"]
+
+
+@pytest.mark.parametrize("name", ["r1", "r2", "wgan_gp"])
+def test_the_penalties_and_the_gradients_of_all_parameters(name: str, in_float64: None) -> None:
+    params = {each: jnp.asarray(ARRAYS[f"disc/{each}"]) for each in ("W1", "b1", "w2", "b2")}
+    real, fake, share = (jnp.asarray(ARRAYS[f"disc/{each}"]) for each in ("x_real", "x_fake", "interpolation"))
+    np.testing.assert_allclose(recorded(params)(real), ARRAYS["disc/d_real"], **EXACT)
+    gamma = WORKED["penalties"]["gamma"]
+
+    def penalty(params: dict[str, jax.Array]) -> jax.Array:
+        judge = recorded(params)
+        if name == "wgan_gp":
+            return 10.0 * steepness(judge, real, fake, share).mean()
+        return 0.5 * gamma * squared_slopes(judge, real if name == "r1" else fake).mean()
+
+    value, slopes = jax.value_and_grad(penalty)(params)
+    np.testing.assert_allclose(value, ARRAYS[f"penalty/{name}"], **EXACT)
+    for each, slope in slopes.items():
+        np.testing.assert_allclose(slope, ARRAYS[f"penalty/{name}_grad_{each}"], **EXACT, err_msg=each)
+    if name != "wgan_gp":
+        scores = loss_of(**{f"{name}_gamma": gamma}).of_discriminator(recorded(params), real, fake, None)
+        np.testing.assert_allclose(scores[name].mean(), value, **EXACT)
+        bare = loss_of().of_discriminator(recorded(params), real, fake, None)
+        np.testing.assert_allclose((scores["disc_loss"] - bare["disc_loss"]).mean(), value, **EXACT)
+    else:
+        scores = loss_of(gradient_penalty=10.0).of_discriminator(
+            recorded(params), real, fake, draws(jax.random.key(0), 5)
+        )
+        assert scores.keys() >= {"penalty", "logits_real", "logits_fake"} and scores["penalty"].shape == (5,)
+
+
+class Point:
+    """A generator of one point theta, whatever the noise is, and as a discriminator psi x."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def apply(self, variables: dict, x: jax.Array, c_noise: Any = None, keys: Any = None) -> jax.Array:
+        value = variables["params"][self.name]
+        return value + 0.0 * x if self.name == "theta" else value * x
+
+
+def nothing(batch: dict, draws: Any, train: bool) -> tuple[Examples, dict]:
+    """The data are at 0."""
+    return Examples(batch["x"], batch, draws), {}
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_two_points_move_as_the_dirac_gan(gamma: float) -> None:
+    """Near the equilibrium (Mescheder et al. 2018, sec. 2) a step of rate h is, as the discriminator moves first,
+
+        psi' = psi - h (theta / 2 + gamma psi),    theta' = theta + h psi' / 2,
+
+    which turns round the equilibrium for ever without R1, and is drawn to it with R1.
+    """
+    rate, steps, start = 0.5, 40, np.array([3e-4, 1e-3])
+    loss, sgd = loss_of(r1_gamma=gamma), optax.sgd(rate)
+    step = make_adversarial_step(loss, Point("theta"), Point("psi"), nothing, sgd, ema=lambda n: jnp.asarray(0.5))
+    state = TrainState.create({"params": {"theta": jnp.asarray(start[1])}, "fixed": {}}, sgd)
+    psi = {"psi": jnp.asarray(start[0])}
+    state = state._replace(loss=Rival(psi, sgd.init(psi)))
+    run = jax.jit(lambda state: step(state, {"x": jnp.zeros((4, 1))}, jax.random.key(0)))
+    first = np.array([[1.0 - rate * gamma, -rate / 2.0], [0.0, 1.0]])
+    move = np.array([[1.0, 0.0], [rate / 2.0, 1.0]]) @ first
+    for _ in range(steps):
+        state, metrics = run(state)
+    found = np.array([state.loss.params["psi"], state.params["theta"]])
+    expected = np.linalg.matrix_power(move, steps) @ start
+    np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(start).max())
+    assert (np.abs(found).max() < 0.5 * start.max()) == bool(gamma)
+    assert int(state.step) == steps and {"loss", "disc_loss", "grad_norm", "disc_grad_norm"} <= metrics.keys()
+
+
+class Tiny(NamedTuple):
+    """A generator of one convolution of the noise."""
+
+    def apply(self, variables: dict, x: jax.Array, c_noise: Any = None, keys: Any = None) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            x, variables["params"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+
+SHAPE, BATCH, STEPS = (8, 8, 1), 8, 3
+IMAGES = np.random.default_rng(0).integers(0, 17, (STEPS, BATCH, *SHAPE)).astype(np.uint8)
+ADAM = optimizer.create(lr=1e-2, beta1=0.0, beta2=0.99, warmup=0, grad_clip=0.0)
+
+
+@functools.cache
+def trained(kind: str, devices: int, micro_batches: int = 1) -> tuple[Any, dict[str, np.ndarray]]:
+    """The state behind three steps with every penalty, and the metrics of each."""
+    over = kinds.create(kind, jax.devices()[:devices])
+    loss = loss_of(
+        gan_loss="relativistic", r1_gamma=0.3, r2_gamma=0.2, gradient_penalty=0.1, disc_layers=1, disc_channels=4
+    )
+    rival, encoder = discriminator_of(loss, SHAPE), Encoder(GreyLevels(17, True, "none", SHAPE), random_flips=True)
+    shares = {"axis_size": over.axis_size, "micro_batches": micro_batches, "spread": over.spread}
+    step = make_adversarial_step(loss, Tiny(), rival, encoder, ADAM, ema=lambda n: jnp.asarray(0.5), **shares)
+    variables = {"params": {"kernel": jax.random.normal(jax.random.key(1), (3, 3, 1, 1))}, "fixed": {}}
+    state = TrainState.create(variables, ADAM, beginning(rival, ADAM, jax.random.key(2)))
+    call, placed, told = over.compile_steps(step, 1, state), over.place(state), []
+    for i in range(STEPS):
+        placed, metrics = call(placed, over.split({"image": IMAGES[i : i + 1]}, micro_batches), jax.random.key(7))
+        told += [to_host(over.whole(each)) for each in metrics]
+    return to_host(over.whole(placed)), {name: np.ravel([each[name] for each in told]) for name in told[0]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "devices", "micro_batches"), [("pmap", 4, 1), ("fsdp", 4, 1), ("pmap", 1, 2)])
+def test_any_split_of_a_batch_gives_the_same(kind: str, devices: int, micro_batches: int) -> None:
+    one, told = trained("pmap", 1)
+    other, as_told = trained(kind, devices, micro_batches)
+    for part in ("params", "ema", "loss"):
+        pairs = zip(jax.tree.leaves(getattr(one, part)), jax.tree.leaves(getattr(other, part)), strict=True)
+        for a, b in pairs:
+            np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
+    assert told.keys() == as_told.keys() >= {"r1", "r2", "penalty"}
+    for name, values in told.items():
+        np.testing.assert_allclose(as_told[name], values, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_the_discriminator_gives_one_logit_an_image_that_depends_on_no_other() -> None:
+    network = discriminator_of(loss_of(disc_layers=1, disc_channels=4), SHAPE)
+    variables, x = network.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, *SHAPE))
+    assert network == Network.create("patch_discriminator", num_channels=1, num_layers=1, nf=4, norm="none")
+    both, alone = network.apply(variables, x), network.apply(variables, x[:1])
+    np.testing.assert_allclose(both[:1], alone, rtol=1e-5, atol=1e-7)
+    assert variables["fixed"] == {} and np.ptp(both) > 0.0
+
+
+TINY: dict[str, Any] = {
+    "model.nf": 4,
+    "model.ch_mult": (1,),
+    "model.attn_resolutions": (),
+    "training.disc_channels": 4,
+    "training.batch_size": 8,
+    "training.n_iters": 6,
+    "optim.decay_steps": 0,
+    "training.snapshot_freq": 6,
+    "training.snapshot_freq_for_preemption": 2,
+    "training.log_freq": 1,
+    "eval.num_samples": 16,
+    "eval.batch_size": 16,
+}
+
+
+def config_of(**changes: Any) -> Any:
+    return override(digits_gan.get_config(), [(field, str(value)) for field, value in (TINY | changes).items()])
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_bit_for_bit_and_is_evaluated_alike(tmp_path: Path) -> None:
+    """Generator, average, discriminator and both optimisers."""
+    whole = resumed.check_killed("configs/baselines/digits_gan.py", TINY, 6, tmp_path)
+    assert {"params", "opt_state"} <= whole["history"].keys()
+    report = resumed.check_evaluated(tmp_path)
+    assert "variational_bound" not in report and report["samplers"]["generator"]["evaluations"]["mean"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"training.eval_freq": 2}, "training.eval_freq is 2, and training.loss 'adversarial' has no loss on the test"),
+        ({"model.label_dim": 10}, "whose discriminator is told nothing, and model.name 'ncsnpp' is told label"),
+        ({"training.disc_layers": 3}, "training.disc_layers is 3: .*at least 24 pixels"),
+        ({"training.gan_loss": "wasserstin"}, "training.gan_loss is 'wasserstin'; known are non_saturating"),
+        ({"training.weight": "edm"}, "training.weight is 'edm'"),
+        ({"sampling.method": "heun"}, "sampling.method is 'heun' .*is a generator, .* set both to 'generator'"),
+        ({"eval.enable_bpd": True}, "a generator, whose likelihood is not known, and has no bound either; set eval.en"),
+        ({"eval.enable_vlb": True}, "set eval.enable_bpd and eval.enable_vlb to False"),
+    ],
+)
+def test_contradictions_are_refused_in_one_line(changes: dict, named: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=named) as refusal:
+        main.prepare("train", config_of(**changes), str(tmp_path / "run"))
+    assert "\n" not in str(refusal.value) and not (tmp_path / "run").exists()
