@@ -23,8 +23,8 @@ def get_config() -> ConfigDict:
     config.data.uniform_dequantization = False  # the decoder knows the levels
     config.training.stratified = False  # no time is drawn
     config.training.loss = "vae"
-    config.training.n_iters = config.optim.decay_steps = 2400
-    config.training.snapshot_freq = 1200
+    config.training.n_iters = config.optim.decay_steps = 1200
+    config.training.snapshot_freq = 600
     config.sampling.method = "generator"
     config.eval.samplers = ("generator",)
     config.eval.enable_bpd = False  # of a latent variable model there is a bound alone
