@@ -259,7 +259,7 @@ function start(payload) {
     const cell = { values: at(which[what], step, state.start), reference, half: which.half && which.half[step], sigma: which.sigma[step] };
     if (isPlane && what === "states" && which === path()) {
       cell.field = at(own.field, Math.min(own.t.length - 1, Math.round(which.t[step] * (own.t.length - 1))));
-      cell.trail = Array.from({ length: Math.min(step, 10) + 1 }, (_, k) => at(which.states, step - Math.min(step, 10) + k, state.start));
+      cell.trail = Array.from({ length: Math.min(step, 6) + 1 }, (_, k) => at(which.states, step - Math.min(step, 6) + k, state.start));
     }
     if (payload.view === "text" && what === "states" && step > 0) cell.before = at(which.states, step - 1, state.start);
     if (which.confidence && what === "guesses") cell.confidence = at(which.confidence, step, state.start);
