@@ -101,7 +101,7 @@ function pictureView(payload) {
 
   const aspect = width / height;
   const sides = aspect > 1.6 ? { big: 400, term: 120, thumb: 100, card: 190, strip: 90, phone: 120 }
-    : { big: 272, term: 88, thumb: 44, card: 88, strip: 52, phone: 56 };
+    : { big: 264, term: 88, thumb: 44, card: 88, strip: 52, phone: 52 };
   return { element, size, draw, sides, fits: true, wide: aspect > 1.6 };
 }
 
@@ -298,7 +298,7 @@ function start(payload) {
   if (payload.noise && payload.view === "pictures") {
     const box = (caption, cell, label) => {
       const frame = make("div", { class: "frame" });
-      extra.push(panel(frame, () => Math.min(view.sides.term, across() / 4.6), label, cell));
+      extra.push(panel(frame, () => Math.min(view.sides.term, across() / 5.4), label, cell));
       return make("figure", {}, frame, make("figcaption", { text: caption }));
     };
     $("terms").append(
