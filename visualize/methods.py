@@ -32,7 +32,8 @@ def chosen(experiment: Experiment) -> list[Settings]:
             "flow_heun or heun, which follow the same flow"
         )
     names = asked or tuple(dict.fromkeys((*_own(own), *_beside(experiment))))
-    rules.check(rules.of_samplers(experiment, names))
+    any_grid = dataclasses.replace(experiment.settings, grid="auto")  # that of a chain is the own sampler's alone
+    rules.check(rules.of_samplers(dataclasses.replace(experiment, settings=any_grid), names))
     return [_settings(experiment, name) for name in names]
 
 
@@ -66,13 +67,14 @@ def _can(experiment: Experiment, name: str) -> bool:
 def _settings(experiment: Experiment, name: str) -> Settings:
     """The settings of one sampler, checked to be such as can be carried out."""
     settings, n = experiment.settings, experiment.config.visualize.evaluations
-    changed = dataclasses.replace(settings, method=name)
-    if name != settings.method and changed.over_categories:
-        changed = dataclasses.replace(changed, steps=min(n, experiment.sde.num_levels or n))
+    changes: dict[str, Any] = {"method": name}
+    if name != settings.method and name in samplers.CATEGORICAL:
+        changes["steps"] = min(n, experiment.sde.num_levels or n)
     elif name != settings.method:
-        own = max(1, n - (changed.denoise == "tweedie"))  # without the evaluation that leads to data
-        many = {"evaluations": n, "steps": own, "flow_steps": max(1, own // (1 + name.endswith("heun")))}
-        changed = dataclasses.replace(changed, grid="auto", **many)
+        own = max(1, n - (settings.denoise == "tweedie"))  # without the evaluation that leads to data
+        changes |= {"grid": "auto", "evaluations": n, "steps": own}
+        changes["flow_steps"] = max(1, own // (1 + name.endswith("heun")))
+    changed = dataclasses.replace(settings, **changes)
     if experiment.of_categories:
         process: Any = experiment.sde
         sampler = samplers.create_categorical(process, lambda x, t: jnp.zeros((*x.shape, process.categories)), changed)

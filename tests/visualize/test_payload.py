@@ -12,8 +12,9 @@ import pytest
 
 import main
 import samplers
+from configs.discrete import digits as discrete_digits
 from data.source import take
-from experiment import Refusal, Run
+from experiment import Refusal, Run, build
 from tests.visualize.tiny import config_of, folder_of, run_of
 from visualize import kinds, noising, page, payload, plane, tiles
 from visualize.methods import chosen
@@ -206,3 +207,12 @@ def test_data_that_are_not_shown_yet_are_named() -> None:
     longer = dataclasses.replace(experiment, source=dataclasses.replace(experiment.source, shape=(3,)))
     with pytest.raises(ValueError, match=r"cannot show vectors of shape \(3,\) yet.*'toy_mixture8'; it shows images"):
         kinds.kind_of(longer)
+
+
+def test_a_chain_visited_level_by_level_stands_beside_few_step_solvers() -> None:
+    """The own sampler's grid is that of its chain, which no solver takes."""
+    config = discrete_digits.get_config()
+    assert config.sampling.grid == "levels"
+    own, *others = chosen(build(config))
+    assert (own.method, own.grid, own.steps) == ("ancestral", "levels", 200)
+    assert [(each.method, each.evaluations) for each in others] == [("dpmpp_2m", 20), ("heun", 20), ("ddim", 20)]

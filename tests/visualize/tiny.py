@@ -17,7 +17,7 @@ NETWORKS = {
     "digits_masked": (digits_masked, SMALL),
     "mixture8": (toy_mixture8_mlp, {"width": 8, "depth": 1}),
     "pydoc": (pydoc_masked, {"width": 8, "depth": 1, "num_heads": 2}),
-    "tones": (tones, SMALL),
+    "tones": (tones, SMALL | {"nf": 32}),  # as wide as one head of its attention
 }
 
 
