@@ -4,7 +4,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo latent text notebook docs test test-all test-page lint format lock data-cifar10 clean
+.PHONY: help install demo latent text notebook docs test test-all test-page lint format lock release-check licences \
+  links data-cifar10 clean
 
 help:  ## what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 16
@@ -71,6 +72,15 @@ lock: $(INSTALLED)  ## resolve pyproject.toml anew into the lock files
 	  --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o requirements.lock
 	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
 	  --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -c requirements.lock -o requirements-dev.lock
+
+release-check: $(INSTALLED)  ## build the commit, install it into a fresh environment, and use it there
+	$(RUN) -m release.check
+
+licences: $(INSTALLED)  ## write docs/licences.md from the lock files
+	$(RUN) -m release.licences
+
+links: $(INSTALLED)  ## write the repository's address of pyproject.toml into the notebooks
+	$(RUN) -m release.address
 
 data-cifar10: $(INSTALLED)  ## download CIFAR-10 and write it as array_record (needs internet; installs TensorFlow)
 	$(RUN) -m pip install --quiet -e '.[prepare]'

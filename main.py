@@ -102,6 +102,8 @@ def parse(arguments: list[str]) -> Changes:
         rest, changes = _split(arguments)
         if HELP & set(rest[1:]):
             _help()
+        if "--version" in rest[1:]:
+            _version()
         rest = flags.FLAGS(rest)
         missing = [name for name in ("mode", "workdir") if flags.FLAGS[name].value is None]
         if missing:
@@ -129,6 +131,14 @@ def _help() -> NoReturn:
         "  --config.SECTION.FIELD=VALUE  Any field of configs/default.py, and any option of the process, network and\n"
         "                data set that the config names. --helpfull lists the flags of the libraries too."
     )
+    sys.exit(0)
+
+
+def _version() -> NoReturn:
+    """Say which version of the project this is, and end the program."""
+    from experiment.version import NAME, version
+
+    print(f"{NAME} {version()}")
     sys.exit(0)
 
 

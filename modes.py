@@ -213,6 +213,8 @@ def sweep(config: ConfigDict, workdir: Workdir, _: str | None) -> Act:
 
     def check(point: ConfigDict, folder: Path) -> None:
         train(point, Workdir(folder), None)
+        if "evaluate" in config.sweep.modes:
+            evaluation.run.check(build(point), likelihood=True)
 
     return sweeps.prepare(config, workdir, check, _perform)
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from absl import logging
 
+import experiment
 from evaluation import samples
 from evaluation.measures import MEASURES
 from experiment.config_files import read_json
@@ -23,7 +24,11 @@ def environment() -> dict[str, Any]:
     """The versions and devices that numbers were computed with."""
     devices = jax.devices()
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {
+            "jax-score-sde": experiment.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+        },
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
         "processes": jax.process_count(),
     }

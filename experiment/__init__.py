@@ -4,3 +4,6 @@ from experiment.build import build, load_autoencoder
 from experiment.errors import Failure, Refusal, refusing
 from experiment.experiment import Experiment
 from experiment.run import Run, load
+from experiment.version import version
+
+__version__ = version()

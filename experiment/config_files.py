@@ -81,6 +81,8 @@ def from_file(given: str) -> ConfigDict:
     """
     name, colon, argument = given.partition(":")
     path = Path(expand(name))
+    if not path.is_file() and path.parts[:1] == ("configs",):  # an installed project is used where it does not lie
+        path = Path(default.__file__).parents[1] / path
     if not path.is_file():
         raise ValueError(f"--config is {given!r}: there is no such file; experiments are under configs/")
     if path.suffix == ".json":

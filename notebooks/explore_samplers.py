@@ -12,6 +12,8 @@
 # ---
 
 # %% [markdown]
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/jax-score-sde/blob/main/notebooks/explore_samplers.ipynb)
+#
 # # One score, every sampler
 #
 # A diffusion model noises data, $x_t = \alpha(t)\,x_0 + \sigma(t)\,\varepsilon$, and samples by following the score
@@ -22,11 +24,25 @@
 # A trained network enters through the same door: a function `score(x, t)`. The last section loads one.
 
 # %%
+# On Colab this fetches and installs the project; elsewhere it does nothing.
+import os
+import subprocess
+import sys
+
+if "google.colab" in sys.modules and not os.path.isdir("sde_lib"):
+    repository = "https://github.com/OWNER/jax-score-sde"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "project"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", "project"], check=True)
+    os.chdir("project")
+
+# %%
+import contextlib
+import io
 import os
 import sys
 from pathlib import Path
 
-ROOT = next(p for p in (Path.cwd(), *Path.cwd().parents) if (p / "sde_lib").is_dir())
+ROOT = next((p for p in (Path.cwd(), *Path.cwd().parents) if (p / "sde_lib").is_dir()), Path.cwd())
 os.chdir(ROOT)
 sys.path.insert(0, str(ROOT))
 
@@ -449,42 +465,28 @@ plt.show()
 # %% [markdown]
 # ## 7. The same samplers on a trained network
 #
-# Only the score changes. This reads any run of `main.py` (`runs/digits`, or the folder in the environment variable
-# `RUN`): its own config, its network, its averaged weights.
+# Only the score changes. This reads the digits that come with the project, or any run of `main.py` whose folder the
+# environment variable `RUN` names: its own config, its network, its averaged weights.
 
 # %%
-from experiment import build
+from experiment import load
 from experiment.pictures import image_grid
-from experiment.sampling import sampler as sampler_of
-from experiment.weights import load
-from experiment.workdir import Workdir
 
 jax.config.update("jax_enable_x64", False)  # networks compute in float32
-workdir = Workdir(os.environ.get("RUN", "runs/digits"))
-TRAINED = workdir.config_file.exists()
-if TRAINED:
-    experiment = build(workdir.config())
-    with workdir.store(read_only=True) as store:
-        step, variables = load(store, experiment.network, ema=True, step=None)
-    config = experiment.config
-    print(f"{config.data.dataset}, SDE {config.sde.name}, step {step}, {experiment.network.count():,} parameters")
-else:
-    print("No trained run here: `make demo` trains one (about ten minutes on two cores); then run this section again.")
+run = load(os.environ.get("RUN", "digits"))
+count = run.experiment.network.count()
+print(f"{run.config.data.dataset}, SDE {run.config.sde.name}, step {run.step}, {count:,} parameters")
 
 # %%
-if TRAINED:
-    names = ("euler_maruyama", "ancestral", "pc", "flow_heun", "ode", "dpmpp_2m", "unipc_3")
-    grids = {"test set (real)": experiment.codec.to_uint8_display(experiment.codec.encode(
-        np.stack([experiment.source.test[i]["image"] for i in range(36)]), jax.random.split(jax.random.key(0), 36)
-    ))}  # fmt: skip
-    for name in names:
-        sampler = sampler_of(experiment, variables, name)
-        run = jax.jit(lambda key, s=sampler: samplers.draw(s, experiment.sde, key, (36, *experiment.codec.shape)))
-        out = run(jax.random.key(1))
-        grids[f"{name}, {out.evaluations.mean():.0f} NFE"] = experiment.codec.to_uint8_display(np.asarray(out.x))
-    figure, axes = plt.subplots(1, len(grids), figsize=(14, 2.4))
-    for ax, (title, images) in zip(axes, grids.items(), strict=True):
-        ax.imshow(image_grid(np.asarray(images), columns=6), cmap="gray", vmin=0, vmax=255)
-        ax.set_title(title, fontsize=9)
-        ax.axis("off")
-    plt.show()
+test = run.experiment.source.test
+grids = {"test set (real)": np.stack([test[i]["image"] for i in range(36)])}
+for name in ("euler_maruyama", "ancestral", "pc", "flow_heun", "ode", "dpmpp_2m", "unipc_3"):
+    with contextlib.redirect_stderr(io.StringIO()):  # which would show how far it is
+        out = run.sampler(name)(jax.random.key(1), 36)
+    grids[f"{name}, {out.evaluations.mean():.0f} NFE"] = out.x
+figure, axes = plt.subplots(1, len(grids), figsize=(14, 2.4))
+for ax, (title, levels) in zip(axes, grids.items(), strict=True):
+    ax.imshow(image_grid(run.codec.stretch(levels), columns=6), cmap="gray", vmin=0, vmax=255)
+    ax.set_title(title, fontsize=9)
+    ax.axis("off")
+plt.show()

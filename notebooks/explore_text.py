@@ -12,6 +12,8 @@
 # ---
 
 # %% [markdown]
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/jax-score-sde/blob/main/notebooks/explore_text.ipynb)
+#
 # # Say it in words
 #
 # A network that is told a text draws what the text says, more or less. Guidance makes it more, and takes something for
@@ -25,6 +27,18 @@
 # notebook says which command is missing.
 
 # %%
+# On Colab this fetches and installs the project; elsewhere it does nothing.
+import os
+import subprocess
+import sys
+
+if "google.colab" in sys.modules and not os.path.isdir("sde_lib"):
+    repository = "https://github.com/OWNER/jax-score-sde"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "project"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", "project"], check=True)
+    os.chdir("project")
+
+# %%
 import contextlib
 import io
 import os
@@ -32,7 +46,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = next(p for p in (Path.cwd(), *Path.cwd().parents) if (p / "sde_lib").is_dir())
+ROOT = next((p for p in (Path.cwd(), *Path.cwd().parents) if (p / "sde_lib").is_dir()), Path.cwd())
 os.chdir(ROOT)
 sys.path.insert(0, str(ROOT))
 

@@ -12,6 +12,8 @@
 # ---
 
 # %% [markdown]
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/jax-score-sde/blob/main/notebooks/steer_digits.ipynb)
+#
 # # Say what to draw
 #
 # A sampler follows a score. Whoever changes the score says what is drawn: a class, what a classifier sees, the upper
@@ -22,12 +24,24 @@
 # not there prints the command that trains it.
 
 # %%
+# On Colab this fetches and installs the project; elsewhere it does nothing.
+import os
+import subprocess
+import sys
+
+if "google.colab" in sys.modules and not os.path.isdir("sde_lib"):
+    repository = "https://github.com/OWNER/jax-score-sde"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", repository, "project"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", "project"], check=True)
+    os.chdir("project")
+
+# %%
 import dataclasses
 import os
 import sys
 from pathlib import Path
 
-ROOT = next(p for p in (Path.cwd(), *Path.cwd().parents) if (p / "sde_lib").is_dir())
+ROOT = next((p for p in (Path.cwd(), *Path.cwd().parents) if (p / "sde_lib").is_dir()), Path.cwd())
 os.chdir(ROOT)
 sys.path.insert(0, str(ROOT))
 

@@ -28,7 +28,7 @@ def write(folder: Path, results: Sequence[Result]) -> None:
     """Write all three files anew; the plot only once a point has numbers."""
     write_text(folder / FILES[0], markdown(folder, results))
     write_text(folder / FILES[1], json.dumps(_plain(results), indent=2) + "\n")
-    if any(each.numbers for each in results):
+    if names_of(results):
         picture(folder / FILES[2], results)
 
 

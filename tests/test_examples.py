@@ -38,6 +38,15 @@ def test_the_example_sample_draws_the_mixture_with_every_sampler(capsys: pytest.
 
 
 @pytest.mark.slow
+def test_the_example_first_picture_draws_digits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The picture is there, and its digits are no noise: most pixels at the edges are empty, as in real ones."""
+    drawn = example("first_picture")["main"](str(tmp_path / "digits.png"), samples=8, evaluations=10)
+    assert drawn.shape == (8, 8, 8, 1) and drawn.dtype == np.uint8
+    assert np.mean(drawn[:, :, 0] == 0) > 0.7 and np.mean(drawn) > 3
+    assert (tmp_path / "digits.png").exists() and "8 digits" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_the_example_train_learns_and_draws() -> None:
     losses, drawn = example("train")["main"](steps=150, batch_size=64, samples=50)
     assert losses.shape == (150,) and drawn.shape == (50, 2)
