@@ -17,7 +17,13 @@ PAGE = ROOT / "docs" / "licences.md"
 RUNNING, DEVELOPING = ROOT / "requirements.lock", ROOT / "requirements-dev.lock"
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^ \\;]+)(?: ; (.*?))?(?: \\)?$", re.MULTILINE)
 
-ELSEWHERE: dict[str, str] = {}
+ELSEWHERE = {
+    "appnope": "BSD-2-Clause",
+    "colorama": "BSD-3-Clause",
+    "httpx2-jsfetch": "BSD-3-Clause",
+    "nest-asyncio": "BSD-2-Clause",
+    "pywinpty": "MIT",
+}
 """The licences of packages that no Linux machine installs, as their files say."""
 
 SPDX = (
