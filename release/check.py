@@ -33,7 +33,7 @@ NOT_IN_SOURCE = (".ci/", ".gitignore", "tests/")
 """Of the repository these are not in the source distribution; tests need references of 30 MB."""
 NOT_IN_WHEEL = ("benchmarks/", "docs/", "examples/", "notebooks/", "release/", "tests/")
 """Of the repository these programs are not in the wheel."""
-IN_WHEEL = (".py", ".safetensors")
+IN_WHEEL = (".py", ".safetensors", ".css", ".html", ".js")
 """Files of all other folders whose names end so are."""
 TRAINED = "--config=configs/vp/toy_mixture8_mlp.py"
 SMALL = ["--config.model.width=8", "--config.training.n_iters=4", "--config.training.batch_size=8"]
