@@ -101,7 +101,8 @@ show(list(few.values()), [f"{n} evaluations" for n in few])
 #
 # A sampler needs a noise process and what the network says of a noisy image; `run.sde` and `run.prediction` are these.
 # The upper row is the state on its way. The lower row is the guess of the clean image at the same moment,
-# $E[x_0 \mid x_t]$: at first the mean of all digits, and then one of them.
+# $E[x_0 \mid x_t]$. **Look at** the guess: near $t = 1$ the signal is so small that dividing by it leaves noise; then
+# it is the mean of all digits, and then one of them.
 
 # %%
 times = samplers.grids.create(run.sde, "log_snr", 48, 1e-3)
