@@ -19,7 +19,7 @@ Named = dict[str, Array]
 
 MOMENTUM = 0.1  # share of a batch in the running statistics, in PyTorch's sense of the word
 EPSILON = 1e-5  # of batch norm
-STD = 0.02  # of initial weights
+STD = 0.02  # of initial weights; without a norm they keep the size of what goes through (He et al. 2015)
 SLOPE = 0.2  # of the leaky nonlinearity
 
 
@@ -125,6 +125,7 @@ class PatchDiscriminator(nnx.Module):
         check_options(type(self), locals())
         check_known("norm", norm, ("batch", "act", "none"))
         widths = [nf * min(2**layer, 8) for layer in range(num_layers + 1)]
+        kernel_init = nnx.initializers.he_normal() if norm == "none" else nnx.initializers.normal(STD)
         self.convs: nnx.List = nnx.List()
         for layer, (c_in, c_out) in enumerate(zip([num_channels, *widths], [*widths, 1], strict=True)):
             normalised = 0 < layer <= num_layers
@@ -136,7 +137,7 @@ class PatchDiscriminator(nnx.Module):
                     2 if layer < num_layers else 1,
                     padding=((1, 1), (1, 1)),
                     use_bias=not normalised or norm != "batch",  # which has one of its own
-                    kernel_init=nnx.initializers.normal(STD),
+                    kernel_init=kernel_init,
                     dtype=dtype,
                     rngs=rngs,  # type: ignore[arg-type]  # Keys stands in for it
                 )

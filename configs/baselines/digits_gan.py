@@ -25,9 +25,9 @@ def get_config() -> ConfigDict:
     config.training.disc_layers = 1  # of 8 pixels; a logit sees all of them
     config.training.batch_size = 64
     config.training.n_iters = config.optim.decay_steps = 2400
-    config.training.snapshot_freq = 1200
+    config.training.snapshot_freq = 600
     config.training.eval_freq = 0  # its loss depends on the discriminator
-    config.optim.update(lr=1e-3, beta1=0.0, beta2=0.99, warmup=0)
+    config.optim.update(lr=5e-4, beta1=0.0, beta2=0.99, warmup=0)
     config.sampling.method = "generator"
     config.eval.samplers = ("generator",)
     config.eval.enable_bpd = False  # it has no likelihood
