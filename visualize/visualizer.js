@@ -316,7 +316,7 @@ function start(payload) {
     return labels.map((label, i) => {
       const input = make("input", { type: "radio", name, value: i, "aria-label": label, checked: i === chosen });
       const body = make("span", { class: name === "schedule" || name === "sampler" ? "option" : "thumb" });
-      host.append(make("label", {}, input, body));
+      host.append(make("label", { title: label }, input, body));
       fill(body, i);
       input.addEventListener("change", () => { choose(i); });
       return input;

@@ -116,6 +116,7 @@ def test_pictures_longer_than_a_side_are_averaged() -> None:
     assert tiles._averaged(y, 4).shape == (1, 1, 2, 1)  # the last column stands for what is beyond the edge
 
 
+@pytest.mark.slow
 def test_points_carry_the_score_of_the_run() -> None:
     run = run_of(config_of("mixture8", visualize__methods=("heun",), visualize__points=6, visualize__arrows=3, **FEW))
     found = kinds.kind_of(run.experiment).of_run(run)
@@ -133,6 +134,7 @@ def test_points_carry_the_score_of_the_run() -> None:
     assert path["spent"][-1] == path["evaluations"] <= 4
 
 
+@pytest.mark.slow
 def test_what_is_masked_stays_masked_and_a_text_ends_without_masks() -> None:
     run = run_of(config_of("pydoc", sampling__steps=4, visualize__methods=("unmasking",), **FEW))
     found = kinds.kind_of(run.experiment).of_run(run)
@@ -209,6 +211,7 @@ def test_data_that_are_not_shown_yet_are_named() -> None:
         kinds.kind_of(longer)
 
 
+@pytest.mark.slow
 def test_a_chain_visited_level_by_level_stands_beside_few_step_solvers() -> None:
     """The own sampler's grid is that of its chain, which no solver takes."""
     config = discrete_digits.get_config()
