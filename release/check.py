@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--python", action="append", help="an interpreter; by default each supported one that is there")
     parser.add_argument("--publish", action="store_true", help="what is amiss with the commit is an error")
     chosen = parser.parse_args(arguments)
-    pythons = chosen.python or [name for name in PYTHONS if shutil.which(name)]
+    pythons = chosen.python or [name for name in PYTHONS if is_there(name)]
     for name in () if chosen.python else PYTHONS:
         if name not in pythons:
             print(f"{name}: not at hand, so not tried")
@@ -61,6 +61,14 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"before it is published: {note}")
     if notes and chosen.publish:
         sys.exit(1)
+
+
+def is_there(python: str) -> bool:
+    """Whether an interpreter runs; a name that a version manager knows and has not chosen does not."""
+    try:
+        return subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def amiss() -> Iterator[str]:

@@ -1,6 +1,7 @@
 """A release says one version, lists the licences of what it needs, and builds with all that belongs to it."""
 
 import re
+import sys
 import tarfile
 import zipfile
 from importlib.metadata import PackageNotFoundError, metadata
@@ -90,6 +91,13 @@ def test_notebooks_name_the_repository_of_pyproject() -> None:
     form = place + ' repository = \\"https://github.com/{0}\\" https://github.com/other/place'
     where = address.repository().removeprefix("https://github.com/")
     assert address.addressed(form.format("e.f/g-h")) == form.format(where)
+
+
+def test_an_interpreter_that_does_not_run_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "python3.99").write_text("#!/bin/sh\nexit 127\n")
+    (tmp_path / "python3.99").chmod(0o755)
+    assert check.is_there(sys.executable)
+    assert not check.is_there(str(tmp_path / "python3.99")) and not check.is_there("no-such-python")
 
 
 def test_what_is_left_out_of_a_build_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
