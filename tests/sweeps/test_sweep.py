@@ -20,7 +20,7 @@ from configs.vp import toy_mixture8_mlp
 from experiment import Failure, Refusal
 from experiment.lock import Held, held
 from experiment.workdir import Workdir
-from sweeps import table
+from sweeps import numbers, table
 from sweeps.table import Result, best, markdown, picture
 from tests.experiment.command import contents, run, start
 
@@ -145,6 +145,15 @@ def test_numbers_of_something_else_do_not_count(ingredient: str, finished: Path)
     assert results(finished)[2]["state"] == "finished"
 
 
+def test_numbers_are_kept_for_the_same_config_and_modes_alone(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5}\n')
+    found = numbers.keep(tmp_path, small(), ("train",))
+    assert found == numbers.kept(tmp_path, small(), ("train",)) == {"loss": (0.5, None)}
+    assert numbers.kept(tmp_path, small(), ("train", "evaluate")) is None
+    assert numbers.kept(tmp_path, small(**{"eval.seed": 1}), ("train",)) is None
+    assert numbers.kept(tmp_path / "none", small(), ("train",)) is None
+
+
 @pytest.mark.parametrize(
     ("config", "named"),
     [
@@ -243,8 +252,8 @@ def test_a_point_that_cannot_be_trained_is_refused_before_anything_is_done(tmp_p
 def test_best_is_lowest_or_of_an_accuracy_highest(finished: Path) -> None:
     config = small()
     points = [sweeps.points.Point(i, {"seed": str(i)}, f"{i}", config) for i in range(3)]
-    numbers = [{"loss": (1.0 + i, None), "accuracy": (0.5 + 0.1 * i, None)} for i in range(2)]
-    rows = [Result(point, each, "finished") for point, each in zip(points, numbers, strict=False)]
+    found = [{"loss": (1.0 + i, None), "accuracy": (0.5 + 0.1 * i, None)} for i in range(2)]
+    rows = [Result(point, each, "finished") for point, each in zip(points, found, strict=False)]
     rows.append(Result(points[2], None, "failed: a | b"))
     assert best(rows, "loss") == 1.0 and best(rows, "accuracy") == 0.6
     text = markdown(Path("runs/s"), rows)
