@@ -26,6 +26,7 @@ from benchmarks.common import RESULTS, path_of
 from benchmarks.trilemma import table
 from benchmarks.trilemma.families import FAMILIES, Family, Runs, Stage
 from benchmarks.trilemma.judge import Judge
+from data.fingerprint import of_facts
 from evaluation.report import environment
 from experiment.workdir import Workdir, write_text
 
@@ -36,17 +37,19 @@ def steps_of(stage: Stage, config: ConfigDict, folder: Path, seconds: float) -> 
     """The steps that a training takes in so many seconds, timed once and then kept in the folder.
 
     Raises:
-      SystemExit: the folder is of another training time.
+      SystemExit: the folder is of another training time, config, device or version of a package.
     """
     kept = folder.with_name(f"{folder.name}_steps.json")
+    about = {"seconds": seconds, "config": of_facts(json.loads(json.dumps(config.to_dict()))), **environment()}
     if kept.exists():
         found = json.loads(kept.read_text())
-        if found["seconds"] != seconds:
-            raise SystemExit(
-                f"error: {folder} is of {found['seconds']:g} seconds of training, and --seconds gives it {seconds:g}; "
-                "choose another --folder"
-            )
-        return found["steps"]
+        for name, value in about.items():
+            if found["about"].get(name) != value:
+                raise SystemExit(
+                    f"error: {folder} was timed with another {name} ({found['about'].get(name)}, now {value}); choose "
+                    "another --folder"
+                )
+        return int(found["steps"])
     probe = folder.with_name(f"{folder.name}_probe")
     timed = scaled(stage, config, PROBE)
     timed.training.log_freq = PROBE // 2
@@ -54,7 +57,7 @@ def steps_of(stage: Stage, config: ConfigDict, folder: Path, seconds: float) -> 
     records = [json.loads(line) for line in (probe / "metrics.jsonl").read_text().splitlines()]
     speed = [record["images_per_second"] for record in records if "images_per_second" in record][-1]
     steps = max(PROBE, int(seconds * speed / config.training.batch_size))
-    write_text(kept, json.dumps({"seconds": seconds, "steps": steps}) + "\n")
+    write_text(kept, json.dumps({"about": about, "steps": steps}) + "\n")
     return steps
 
 
@@ -86,10 +89,10 @@ def trained(family: Family, folder: Path, seconds: float, seed: int) -> Runs:
 
 
 def bits_of(family: Family, runs: Runs) -> float | None:
-    """The bits/dim of the test digits that a report says, see `Family.bits`; None where the family has none."""
+    """The bits/dim of the test digits that the last stage's report says; None where the family has none."""
     if not family.bits:
         return None
-    run = list(runs.values())[family.of_stage]
+    run = list(runs.values())[-1]
     report = run / "report.json"
     if not report.exists():
         config = Workdir(run).config().copy_and_resolve_references()
@@ -101,9 +104,15 @@ def bits_of(family: Family, runs: Runs) -> float | None:
     return float(found)
 
 
+def carried(count: int, size: int) -> int:
+    """How many samples are carried where so many are asked for: whole batches, which the seconds are of."""
+    return -(-count // min(count, size)) * min(count, size)
+
+
 def measured(family: Family, runs: Runs, judge: Judge, count: int, seed: int) -> list[dict[str, Any]]:
     """The row of each way of drawing from a family that is trained; the seconds leave compiling out."""
     run, bits = experiment.load(list(runs.values())[-1]), bits_of(family, runs)
+    size = run.config.eval.batch_size
     rows = []
     for way in family.ways:
         draw = run.sampler(**way.options)
@@ -112,8 +121,8 @@ def measured(family: Family, runs: Runs, judge: Judge, count: int, seed: int) ->
         rows.append({
             "family": family.name, "way": way.name, "seed": seed, "steps": run.step,
             "parameters": run.experiment.network.count(), **judge.of(drawn.x),
-            "evaluations": float(drawn.evaluations.mean()), "seconds_a_sample": drawn.seconds / count,
-            "bits_per_dim": bits, "bits_are": family.as_known if family.bits else None,
+            "evaluations": float(drawn.evaluations.mean()), "seconds_a_sample": drawn.seconds / carried(count, size),
+            "bits_per_dim": bits,
         })  # fmt: skip
     return rows
 

@@ -4,7 +4,7 @@ A new one is a line in FAMILIES.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +55,14 @@ class Family:
       name: what tables call it.
       stages: its trainings, one after another.
       ways: how it is drawn from.
-      bits: the number of a report that is its code length, by its keys; () where it has none.
-      of_stage: whose report that is: the last stage's, where it is -1.
-      as_known: what is known of the number: "=", it is the likelihood of the model; "<=", a bound of it.
+      bits: the number of a report that bounds its code length, by its keys; () where it has none, as a map has none,
+        whatever the diffusion model has that it was made of.
     """
 
     name: str
     stages: tuple[Stage, ...]
     ways: tuple[Way, ...]
     bits: tuple[str, ...] = ()
-    of_stage: int = -1
-    as_known: str = field(default="<=")
 
 
 LIKELIHOOD = ("bits_per_dim", "mean")
@@ -104,14 +101,12 @@ FAMILIES = (
             Way("10 evaluations", {"method": "dpmpp_2m", "evaluations": 10, "grid": "log_snr"}),
         ),
         LIKELIHOOD,
-        as_known="=",
     ),
     Family(
         "flow",
         _only(digits_flow),
         (Way("10 evaluations", {"method": "dpmpp_2m", "evaluations": 10}),),
         LIKELIHOOD,
-        as_known="=",
     ),
     Family(
         "consistency",
@@ -123,9 +118,6 @@ FAMILIES = (
             Way("1 evaluation", {"method": "renoise", "evaluations": 1, "grid_noise": ()}),
             Way("2 evaluations", {"method": "renoise", "evaluations": 2}),
         ),
-        LIKELIHOOD,
-        of_stage=0,
-        as_known="=",
     ),
     Family(
         "mean flow",
@@ -135,7 +127,6 @@ FAMILIES = (
             Way("2 evaluations", {"method": "jump", "evaluations": 2}),
         ),
         LIKELIHOOD,
-        as_known="=",
     ),
     Family(
         "latent diffusion",

@@ -36,7 +36,7 @@ def summary(rows: Sequence[Row]) -> list[Row]:
             name: (float(np.mean(each)), float(np.std(each, ddof=1)) if len(each) > 1 else None) if each else None
             for name, each in of.items()
         }
-        found.append({"family": family, "way": way, "seeds": len(own), "bits_are": own[0]["bits_are"], **spread})
+        found.append({"family": family, "way": way, "seeds": len(own), **spread})
     return found
 
 
@@ -49,7 +49,7 @@ def markdown(record: dict[str, Any]) -> str:
         f"stands behind each mean. {record['environment']['device']}.",
         "",
         "| family | drawn by | Frechet distance / floor | precision | recall | coverage | entropy of classes | "
-        "network passes | milliseconds a sample | bits/dim |",
+        "network passes | milliseconds a sample | bits/dim, at most |",
         f"|{'---|' * 10}",
     ]
     for row in record["summary"]:
@@ -61,17 +61,12 @@ def markdown(record: dict[str, Any]) -> str:
             *(_spread(row[name], ".2f") for name in ("precision", "recall", "coverage", "entropy")),
             f"{row['evaluations'][0]:.0f}",
             _spread(tuple(each and each * 1000 for each in row["seconds_a_sample"]), ".3g"),
-            _bits(row),
+            _spread(row["bits_per_dim"], ".3f") if row["bits_per_dim"] else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     of_real = (f"{real[name]:.2f}" for name in ("precision", "recall", "coverage", "entropy"))
     lines.append(f"| real digits | | 1.00 | {' | '.join(of_real)} | | | |")
     return "\n".join([*lines, ""])
-
-
-def _bits(row: Row) -> str:
-    bound = "at most " if row["bits_are"] == "<=" else ""
-    return f"{bound}{_spread(row['bits_per_dim'], '.3f')}" if row["bits_per_dim"] else ""
 
 
 def _spread(value: Any, form: str) -> str:

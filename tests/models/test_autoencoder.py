@@ -192,7 +192,7 @@ def test_every_option_has_its_latent_shape(options, factor, channels):
 @pytest.mark.parametrize("name", AUTOENCODERS)
 def test_it_takes_images_and_gives_images(name):
     _, (encoded, x), latent_shape = shapes(name)
-    moments = 2 if name == "autoencoder_kl" else 1
+    moments = 1 if name == "autoencoder_vq" else 2  # of a posterior mean and log variance
     assert encoded.shape == (1, *latent_shape[:2], moments * latent_shape[2]) and x.shape == (1, 8, 8, 3)
 
 
