@@ -43,8 +43,13 @@ def trained(config: str, batch_size: int, steps: int, environment: dict[str, str
     return {
         "seconds_per_step": batch_size / speeds[-1],
         "system_seconds": used.ru_stime,
-        "largest_gib": used.ru_maxrss / 2**20,
+        "largest_gib": gib(used.ru_maxrss),
     }
+
+
+def gib(ru_maxrss: int) -> float:
+    """The most memory that a process held, which macOS counts in bytes, and others in KiB."""
+    return ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict:

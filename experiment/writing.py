@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -49,7 +50,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
       OSError: it could not be written, named by `path`; also where NumPy or PIL made another error of that.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # machines that share a folder may share a pid
     try:
         with temporary.open("wb") as file:
             yield file

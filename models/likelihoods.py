@@ -144,7 +144,7 @@ class ContinuousBernoulli(Likelihood):
     def draw(self, keys: Key[Array, " b"]) -> Image:
         """By the inverse of the distribution function, of the mirrored density where l > 0: nothing is large."""
         size, u = jnp.abs(self.location), self.uniform(keys)
-        small, apart = _apart(size)
+        small, apart = _apart(size, 1e-4)  # below which the mean is 0 but for 2e-5
         low = jnp.where(small, u, -jnp.log1p(u * jnp.expm1(-apart)) / apart)
         return 2.0 * jnp.where(self.location > 0.0, 1.0 - low, low) - 1.0
 
@@ -232,7 +232,7 @@ def log_normaliser(logits: Float[Array, "*d"]) -> Float[Array, "*d"]:
     return jnp.where(small, series, jnp.log(apart / jnp.tanh(0.5 * apart)))
 
 
-def _apart(logits: Array) -> tuple[Array, Array]:
+def _apart(logits: Array, near: float = 0.2) -> tuple[Array, Array]:
     """Where numbers are near 0, and the numbers, 1 there, so that neither they nor their gradients are NaN."""
-    small = jnp.abs(logits) < 0.2
+    small = jnp.abs(logits) < near
     return small, jnp.where(small, 1.0, logits)

@@ -451,3 +451,11 @@ def test_guidance_by_words_and_by_clip_stand_beside_each_other(tmp_path: Path) -
         (row,) = found[name]
         assert (row["scale"], row["evaluations"], row["clip_evaluations"]) == (2, 4, 4)
         assert row["seconds_a_sample"] > 0 and set(row["shown"]) == set(found["judge"])
+
+
+@pytest.mark.parametrize(("platform", "counted"), [("linux", 3 * 2**20), ("darwin", 3 * 2**30)])
+def test_the_most_memory_is_read_in_what_a_platform_counts(
+    platform: str, counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_memory.sys, "platform", platform)
+    assert kept_memory.gib(counted) == 3.0

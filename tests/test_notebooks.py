@@ -146,6 +146,8 @@ def test_without_runs_the_notebook_on_categories_says_how_to_train(tmp_path: Pat
     notebook = sections(script("explore_categories"), first=1, last=2)
     printed = execute(notebook, **runs)
     assert printed.count("`make demo` trains it") == 1 and printed.count("trains it") == 4
+    (row,) = (line.split() for line in printed.splitlines() if line.startswith("Gaussian"))
+    assert row[2] == "1200" and row[3:] == ["its", "card", "has", "them"]  # the run that is shipped
     for config in (digits_masked, digits_d3pm, pydoc_masked):
         assert f"--mode=train --config={Path(config.__file__).relative_to(NOTEBOOKS.parent)} " in printed
 

@@ -19,9 +19,8 @@ from training.draws import AXIS, PLACE, Draws
 from training.examples import Batch, Encoder, Examples
 from training.losses.adversarial import Adversarial, Discriminator
 from training.model import Scores, Weights
-from training.optimizer import global_norm
 from training.state import TrainState
-from training.step import Gradient, Metrics, Phase, TrainStep, descended
+from training.step import Gradient, Metrics, Phase, TrainStep, descended, measured
 
 
 class Rival(NamedTuple):
@@ -76,7 +75,7 @@ def make_adversarial_step(
       optimizer: what follows the gradients, of both phases alike, each with a state of its own.
       ema: the decay of the generator's average at update n = 1, 2, ...
       spread: how the devices spread a function of ``(variables, batch, ...)`` (`Devices.spread`).
-      nan_to_num, axis_size, micro_batches: as of `make_train_step`.
+      nan_to_num, axis_size, micro_batches: as of `make_train_step`, of both gradients.
     """
     parts = axis_size * micro_batches
 
@@ -134,10 +133,11 @@ def make_adversarial_step(
 
     def move_rival(state: TrainState, gradient: Gradient) -> tuple[TrainState, Metrics]:
         _, grads, terms = mean(gradient)
+        grads, metrics = measured(grads, nan_to_num=nan_to_num, prefix="disc_")
         rival = state.loss
         steps, opt_state = optimizer.update(grads, rival.opt_state, rival.params)
         moved = Rival(optax.apply_updates(rival.params, steps), opt_state)
-        return state._replace(loss=moved), {**terms, "disc_grad_norm": global_norm(grads)}
+        return state._replace(loss=moved), {**terms, **metrics}
 
     def move(state: TrainState, gradient: Gradient) -> tuple[TrainState, Metrics]:
         _, grads, terms = mean(gradient)

@@ -27,9 +27,8 @@ from training.losses.autoencoder import (
     regulariser_name,
 )
 from training.model import Scores, Weights
-from training.optimizer import global_norm
 from training.state import TrainState
-from training.step import Gradient, Metrics, Phase, TrainStep, descended
+from training.step import Gradient, Metrics, Phase, TrainStep, descended, measured
 
 Images = Float[Array, "b h w c"]
 LOGVAR = "logvar"
@@ -258,12 +257,12 @@ def make_autoencoder_step(
 
     def update_of_discriminator(state: TrainState, gradient: Gradient) -> tuple[TrainState, Metrics]:
         value, grads, seen = mean(gradient)
+        grads, metrics = measured(grads, nan_to_num=nan_to_num, prefix="disc_")
         beside = state.loss
         steps, opt_state = optimizer.update(grads, beside.opt_state, beside.params)
         params = optax.apply_updates(beside.params, steps)
         beside = beside._replace(params=params, fixed=seen["fixed"], opt_state=opt_state)
-        metrics = {"disc_loss": value, **seen["terms"], "disc_grad_norm": global_norm(grads)}
-        return state._replace(step=state.step + 1, loss=beside), metrics
+        return state._replace(step=state.step + 1, loss=beside), {"disc_loss": value, **seen["terms"], **metrics}
 
     own = Phase(gradient, update)
     if not discriminator:

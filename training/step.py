@@ -136,6 +136,17 @@ def make_train_step(
     return TrainStep((Phase(gradient, update),), micro_batches)
 
 
+def measured(grads: Weights, *, nan_to_num: bool, prefix: str = "") -> tuple[Weights, Metrics]:
+    """Return a gradient as it is descended, and its metrics by names that begin with `prefix`, as `make_train_step`."""
+    metrics: Metrics = {}
+    if nan_to_num:
+        leaves = jax.tree.leaves(grads)
+        replaced = sum((jnp.sum(~jnp.isfinite(leaf), dtype=float) for leaf in leaves), jnp.zeros(()))
+        metrics[f"{prefix}replaced"] = replaced
+        grads = jax.tree.map(lambda leaf: jnp.nan_to_num(leaf, nan=0.0, posinf=1e5, neginf=-1e5), grads)
+    return grads, {**metrics, f"{prefix}grad_norm": global_norm(grads)}
+
+
 def descended(
     state: TrainState,
     grads: Weights,
@@ -148,12 +159,7 @@ def descended(
 
     The step is not counted yet. The arguments and the metrics are those of `make_train_step`.
     """
-    metrics: Metrics = {}
-    if nan_to_num:
-        leaves = jax.tree.leaves(grads)
-        metrics["replaced"] = sum((jnp.sum(~jnp.isfinite(leaf), dtype=float) for leaf in leaves), jnp.zeros(()))
-        grads = jax.tree.map(lambda leaf: jnp.nan_to_num(leaf, nan=0.0, posinf=1e5, neginf=-1e5), grads)
-    metrics["grad_norm"] = global_norm(grads)
+    grads, metrics = measured(grads, nan_to_num=nan_to_num)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params, step = optax.apply_updates(state.params, updates), state.step + 1
     averaged = optax.incremental_update(params, state.ema, 1.0 - ema(step))

@@ -188,3 +188,14 @@ def test_curves_on_a_full_disk_raise_at_once(tmp_path: Path, monkeypatch: pytest
 def test_what_can_be_written_is_let_through(tmp_path: Path) -> None:
     writing.check(tmp_path / "a" / "b", "c/", "d.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_two_that_write_one_file_at_once_do_not_meet(tmp_path: Path) -> None:
+    """As two machines with a folder in common do; the one that ends last is kept."""
+    path = tmp_path / "results.md"
+    with writing.replacing(path) as one:
+        one.write(b"one")
+        with writing.replacing(path) as another:
+            another.write(b"another")
+        assert path.read_bytes() == b"another"
+    assert path.read_bytes() == b"one" and list(tmp_path.iterdir()) == [path]

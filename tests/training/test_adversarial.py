@@ -148,6 +148,31 @@ def test_two_points_move_as_the_dirac_gan(gamma: float) -> None:
     assert int(state.step) == steps and {"loss", "disc_loss", "grad_norm", "disc_grad_norm"} <= metrics.keys()
 
 
+class Steep:
+    """A discriminator w x, w = sqrt(psi_0) + 0 sqrt(psi_1) + 3 psi_2: two slopes at 0 are infinite and NaN."""
+
+    def apply(self, variables: dict, x: jax.Array, c_noise: Any = None, keys: Any = None) -> jax.Array:
+        psi = variables["params"]["psi"]
+        return x * (jnp.sqrt(psi[0]) + 0.0 * jnp.sqrt(psi[1]) + 3.0 * psi[2])
+
+
+def test_gradients_of_both_that_are_not_finite_are_replaced_and_counted() -> None:
+    """Of softplus(w) for data at -1 and again for theta at 1, at w = 0; behind it w is NaN, and so is theta's slope."""
+    sgd, theta, psi = optax.sgd(1.0), {"theta": jnp.ones(())}, {"psi": jnp.zeros(3)}
+    for mend in (False, True):
+        step = make_adversarial_step(
+            loss_of(), Point("theta"), Steep(), nothing, sgd, ema=lambda n: jnp.asarray(0.5), nan_to_num=mend
+        )
+        state = TrainState.create({"params": theta, "fixed": {}}, sgd, Rival(psi, sgd.init(psi)))
+        state, metrics = step(state, {"x": -jnp.ones((4, 1))}, jax.random.key(0))
+        if not mend:
+            assert not {"replaced", "disc_replaced"} & metrics.keys() and not np.isfinite(metrics["disc_grad_norm"])
+            continue
+        assert (float(metrics["disc_replaced"]), float(metrics["replaced"])) == (2.0, 1.0)
+        np.testing.assert_allclose(state.loss.params["psi"], [-1e5, 0.0, -3.0])
+        assert float(state.params["theta"]) == 1.0
+
+
 class Tiny(NamedTuple):
     """A generator of one convolution of the noise."""
 

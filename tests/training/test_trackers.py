@@ -2,6 +2,7 @@
 
 import json
 import logging
+import struct
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -94,6 +95,14 @@ def picture(folder: Path) -> Path:
     return path
 
 
+def stored(content: bytes) -> Iterator[bytes]:
+    """The records of a file of TensorFlow's: a length of 8 bytes, a checksum of 4, the record, another checksum."""
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        yield content[12 : 12 + length]
+        content = content[16 + length :]
+
+
 def test_lines_that_are_damaged_are_taken_back(tmp_path: Path) -> None:
     file, sound = tmp_path / "metrics.jsonl", b'{"step": 1, "loss": 0.5}\n'
     file.write_bytes(sound + b'{"step": 9}\n{"step": "two"}\n{"step": null}\n[1]\n3\n\xff\xfe\n\n{"step": 2')
@@ -104,13 +113,25 @@ def test_lines_that_are_damaged_are_taken_back(tmp_path: Path) -> None:
 
 
 def test_tensorboard_has_numbers_pictures_and_where_a_run_goes_on(tmp_path: Path) -> None:
-    tracker = TensorBoard(Tracked(tmp_path, 5, {}))
-    tracker.write(6, {"loss": 0.5})
-    tracker.picture(6, picture(tmp_path))
-    tracker.close()
-    (events,) = (tmp_path / "tensorboard").iterdir()
-    content = events.read_bytes()
-    assert b"loss" in content and b"samples" in content and b"PNG" in content
+    """Also where it begins again at 0, as it does where it was killed before its first checkpoint."""
+    from tensorboardX.proto import event_pb2
+
+    folder = tmp_path / "tensorboard"
+    begins = []
+    for number, start in enumerate((0, 5, 0)):
+        tracker = TensorBoard(Tracked(tmp_path, start, {}))
+        tracker.write(start + 1, {"loss": 0.5})
+        tracker.picture(start + 1, picture(tmp_path))
+        tracker.close()
+        (file,) = folder.glob("events.*")  # whose name is that of the second
+        events = [event_pb2.Event.FromString(each) for each in stored(file.read_bytes())]
+        begins.append([each.step for each in events if each.session_log.status == event_pb2.SessionLog.START])
+        loss, samples = (each for each in events if each.summary.value)
+        assert loss.step == samples.step == start + 1
+        assert (loss.summary.value[0].tag, loss.summary.value[0].simple_value) == ("loss", 0.5)
+        assert samples.summary.value[0].image.encoded_image_string.startswith(b"\x89PNG")
+        file.rename(folder / f"{number}.{file.name}")
+    assert begins == [[], [6], [1]]
 
 
 def test_weights_and_biases_is_told_and_knows_the_run_again(packages: Path, tmp_path: Path) -> None:

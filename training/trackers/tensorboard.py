@@ -23,10 +23,11 @@ class TensorBoard(Tracker):
 
         folder = run.folder / "tensorboard"
         folder.mkdir(parents=True, exist_ok=True)
+        begun = any(folder.iterdir())
         # Not its SummaryWriter, whose thread dies of a full disk, after which the run waits for it for ever.
         self._board = event_file_writer.EventsWriter(str(folder / "events"))
         self._event_of, self._summary = event_pb2.Event, summary
-        if run.start:
+        if begun:
             self._event(run.start + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
             self._board.flush()
 
