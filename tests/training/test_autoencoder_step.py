@@ -158,6 +158,21 @@ def test_the_second_phase_has_the_same_images_and_new_noise() -> None:
     assert np.all(np.abs(still.told["g_loss"] + still.told["logits_fake"]) > 1e-6)
 
 
+@pytest.mark.slow
+def test_a_gradient_of_the_discriminator_that_is_not_finite_is_replaced() -> None:
+    """Its fakes are NaN, as the decoder's weights are; neither its weights nor its optimiser become so."""
+    loss, network = loss_of(disc_start=0), Tiny()
+    discriminator, encoder = discriminator_of(loss, SHAPE), Encoder(GreyLevels(256, True, "none", SHAPE))
+    keep = lambda n: jnp.asarray(0.5)  # noqa: E731
+    step = make_autoencoder_step(loss, network, discriminator, encoder, ADAM, ema=keep, nan_to_num=True)
+    variables = network.init()
+    variables["params"][LAST_LAYER] = jnp.full((3, 3, 4, 3), jnp.nan)
+    before = TrainState.create(variables, ADAM, beginning(loss, discriminator, ADAM, jax.random.key(2)))
+    after, metrics = jax.jit(step)(before, {"image": IMAGES[0]}, KEY)
+    assert float(metrics["disc_replaced"]) > 0.0 and float(metrics["replaced"]) > 0.0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after.loss.params, after.loss.opt_state)))
+
+
 def test_scores_of_the_test_set_are_of_each_example_alone() -> None:
     scores = jax.jit(
         reconstruction_scores(loss_of(), Tiny(), Encoder(GreyLevels(256, True, "none", SHAPE))), static_argnums=3
