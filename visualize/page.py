@@ -21,11 +21,11 @@ TITLE, STYLE, PROGRAM, DATA = "{{title}}", "{{style}}", "{{program}}", "{{payloa
 
 def html(payload: dict[str, Any]) -> str:
     """The whole page."""
-    text = (FOLDER / "visualizer.html").read_text()
+    text = (FOLDER / "visualizer.html").read_text(encoding="utf-8")
     parts = {
         TITLE: _escaped(payload["title"]),
-        STYLE: (FOLDER / "visualizer.css").read_text(),
-        PROGRAM: (FOLDER / "visualizer.js").read_text(),
+        STYLE: (FOLDER / "visualizer.css").read_text(encoding="utf-8"),
+        PROGRAM: (FOLDER / "visualizer.js").read_text(encoding="utf-8"),
         DATA: json.dumps(plain(payload), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
     }
     for place, part in parts.items():  # the payload last: nothing within it is taken for a place

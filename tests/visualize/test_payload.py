@@ -104,6 +104,12 @@ def test_the_page_is_one_file_of_few_bytes_that_names_no_other(digits: tuple[Run
     assert packed["schedules"][0]["log_snr"][0] is None and packed["rule"] == found["rule"]
 
 
+def test_the_page_is_utf_8_whatever_the_locale(digits: tuple[Run, dict], monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding="latin-1": read(path, encoding=encoding))
+    assert all(sign in page.html(digits[1]) for sign in "◐←▒")
+
+
 def test_places_and_states_are_fewer_where_the_page_would_be_larger() -> None:
     for allowed, many in ((1e9, 201), (150.0, 101), (60.0, 51), (0.0, 3)):
         percents = noising.places(201, 1, allowed)
