@@ -7,15 +7,18 @@ import numpy as np
 from data.source import take
 from experiment import Experiment, Run
 from models.materialize import network_jit
+from sde_lib import AffineSDE
 from sde_lib.prediction import along
 from visualize import methods, noising, payload
-from visualize.noising import Schedule
 from visualize.paths import Walker
 
 REACH = 3.0
 """How many deviations of the noise the plane shows, beyond the farthest of the data."""
-NEAREST = 1e-2
-"""The time at which the score is shown in place of t = 0, where it has no bound."""
+RULE = (
+    "Coordinates are float32, as they were computed. An arrow points along the score at its tail; it grows with sigma "
+    "times the score, up to the space between two arrows."
+)
+"""What the page says of its numbers."""
 
 
 def shows(experiment: Experiment) -> bool:
@@ -43,17 +46,18 @@ def of_run(run: Run) -> payload.Payload:
         found = noising.coefficients(schedule.process, percents / 100.0)
         half = _half(found, farthest)
         x = noising.noised(schedule.process, jnp.asarray(x0), jnp.asarray(eps), percents / 100.0)
-        field = _field(run, schedule, percents / 100.0, half, asked.arrows)
+        field = _field(run, schedule.process, percents / 100.0, half, asked.arrows)
         parts.append(payload.schedule_part(schedule, found, frames=x[:, None], half=half.tolist(), field=field))
     walked = []
     for path in paths:
         found = noising.coefficients(path.process, path.times)
-        half = _half(found, farthest).tolist()
+        half = _half(found, farthest)
+        field = _field(run, path.process, path.times, half, asked.arrows)
         ways = {"states": path.states[:, None].astype(np.float32), "guesses": path.guesses[:, None].astype(np.float32)}
-        walked.append(payload.path_part(path, found, half=half, **ways))
+        walked.append(payload.path_part(path, found, half=half.tolist(), field=field, **ways))
     return {
         **payload.header(run, "plane", 1, ["all points"], percents),
-        "rule": "Coordinates are float32, as they were computed. An arrow is sigma times the score, at its tail.",
+        "rule": RULE,
         "data": x0[None],
         "noise": None,
         "arrows": asked.arrows,
@@ -75,15 +79,17 @@ def lattice(arrows: int) -> np.ndarray:
     return np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
 
 
-def _field(run: Run, schedule: Schedule, times: np.ndarray, half: np.ndarray, arrows: int) -> np.ndarray:
-    """The score at the places of the arrows, at each time, [times, arrows^2, 2]."""
-    predict, experiment = along(schedule.process, run.prediction), run.experiment
+def _field(run: Run, process: AffineSDE, times: np.ndarray, half: np.ndarray, arrows: int) -> np.ndarray:
+    """The score along a process at the places of the arrows, at each time, [times, arrows^2, 2].
+
+    In place of t = 0, where the score may have no bound, it is that at ``process.t_min``.
+    """
+    predict, experiment = along(process, run.prediction), run.experiment
 
     def score(x: jax.Array, t: jax.Array) -> jax.Array:
         return predict.score(x, jnp.full(len(x), t))
 
     ask, found = network_jit(score, experiment.network.dtype), []
-    least = max(NEAREST, schedule.process.t_min)
     for t, h in zip(times, half, strict=True):
-        found.append(np.asarray(ask(jnp.asarray(h * lattice(arrows), jnp.float32), jnp.float32(max(t, least)))))
+        found.append(np.asarray(ask(jnp.asarray(h * lattice(arrows), jnp.float32), jnp.float32(max(t, process.t_min)))))
     return np.nan_to_num(np.stack(found)).astype(np.float32)

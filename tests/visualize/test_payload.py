@@ -138,6 +138,10 @@ def test_points_carry_the_score_of_the_run() -> None:
     (path,) = found["paths"]
     assert path["states"].shape == path["guesses"].shape == (len(path["t"]), 1, 6, 2)
     assert path["spent"][-1] == path["evaluations"] <= 4
+    t, half = path["t"][1], path["half"][1]
+    assert 0.0 < t < 1.0 and t not in (0.25, 0.5, 0.75)  # no place of the slider
+    score = run.score(jnp.asarray(half * plane.lattice(3), jnp.float32), jnp.full(9, t, jnp.float32))
+    np.testing.assert_allclose(path["field"][1], score, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
