@@ -42,8 +42,8 @@ function number(value, digits = 3) {
   if (value === null || value === undefined) return "∞";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 10000 || size < 0.0001) return value.toExponential(1).replace("e", " e").replace("-", "−");
-  return value.toPrecision(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "").replace("-", "−");
+  if (size >= 10000 || size < 0.0001) return value.toExponential(1).replace("e", " e").replaceAll("-", "−");
+  return String(Number(value.toPrecision(digits))).replace("-", "−"); // toPrecision alone writes 100 as 1.0e+2
 }
 
 function make(tag, attributes = {}, ...children) {
@@ -107,7 +107,7 @@ function pictureView(payload) {
 
 /** Points of the plane, the arrows of the score, and the last steps of each point. */
 function planeView(payload) {
-  const hues = new Map();
+  const hues = new WeakMap(); // by the array itself, so a reference is one array for as long as it is drawn
 
   function element(label) {
     return make("canvas", { width: 2, height: 2, role: "img", "aria-label": label, class: "smooth" });
@@ -220,11 +220,15 @@ function textView(payload) {
         : cell.original && cell.original[i] !== values[i] ? "changed" : "";
       span.style.opacity = cell.confidence ? 0.25 + 0.75 * cell.confidence[i] / 255 : "";
     }
-    const words = Array.from(values, (v) => (v === payload.mask ? "▒" : shown(v))).join("");
-    if (cell.spoken) host.setAttribute("aria-label", words);
   }
 
-  return { element, size, draw, sides: { big: 330, term: 0, thumb: 0, card: 120, strip: 0, phone: 120 }, fits: false, wide: true };
+  /** What is read aloud of a text; masks are counted. */
+  function words({ values }) {
+    const text = Array.from(values, (v) => (v === payload.mask ? "▒" : shown(v))).join("");
+    return text.replace(/▒+/g, (run) => ` (${run.length} masked) `).trim();
+  }
+
+  return { element, size, draw, words, sides: { big: 330, term: 0, thumb: 0, card: 120, strip: 0, phone: 120 }, fits: false, wide: true };
 }
 
 const VIEWS = { pictures: pictureView, plane: planeView, text: textView };
@@ -254,11 +258,13 @@ function start(payload) {
       half: schedule.half && schedule.half[level], sigma: schedule.sigma[level], field: isPlane ? at(schedule.field, level) : null,
     };
   }
+  const ends = payload.paths.map((which) => payload.starts.map((_, i) => at(which.states, which.t.length - 1, i)));
+  const endOf = (which, start) => ends[payload.paths.indexOf(which)][start];
   function ofPath(which, step, what) {
-    const own = payload.schedules[payload.schedules.length - 1], reference = at(which.states, which.t.length - 1, state.start);
-    const cell = { values: at(which[what], step, state.start), reference, half: which.half && which.half[step], sigma: which.sigma[step] };
+    const half = what === "guesses" ? payload.half_of_data : which.half && which.half[step]; // guesses are data, whatever the noise
+    const cell = { values: at(which[what], step, state.start), reference: endOf(which, state.start), half, sigma: which.sigma[step] };
     if (isPlane && what === "states" && which === path()) {
-      cell.field = at(own.field, Math.min(own.t.length - 1, Math.round(which.t[step] * (own.t.length - 1))));
+      cell.field = at(which.field, step);
       cell.trail = Array.from({ length: Math.min(step, 6) + 1 }, (_, k) => at(which.states, step - Math.min(step, 6) + k, state.start));
     }
     if (payload.view === "text" && what === "states" && step > 0) cell.before = at(which.states, step - 1, state.start);
@@ -267,11 +273,16 @@ function start(payload) {
   }
   payload.schedules.forEach((schedule) => { schedule.t = payload.percents.map((percent) => percent / 100); });
 
-  /** An element of the view in a frame, drawn by `cell()` now and again. */
-  function panel(host, side, label, cell) {
+  /** An element of the view in a frame, drawn by `cell()` now and again; a spoken one is named by its text while nothing plays. */
+  function panel(host, side, label, cell, isSpoken = false) {
     const element = view.element(label);
     host.append(element);
-    const one = { element, cell, resize: () => view.size(element, side()), paint: () => view.draw(element, cell()) };
+    const paint = () => {
+      const drawn = cell();
+      view.draw(element, drawn);
+      if (isSpoken && view.words && !state.playing) element.setAttribute("aria-label", `${label}: ${view.words(drawn)}`);
+    };
+    const one = { element, cell, resize: () => view.size(element, side()), paint };
     one.resize();
     painted.push(one);
     return one;
@@ -293,7 +304,7 @@ function start(payload) {
     : "What is seen is the data, made weaker by α, plus the same noise, made stronger by σ.";
   if (isPlane) $("forward-hint").textContent += " The arrows are the score, by which the way back goes: towards where data are likelier.";
 
-  const noisedPanel = panel($("noised-frame"), () => bigSide() * state.zoom, "The data with noise", () => noised(state.schedule, state.level));
+  const noisedPanel = panel($("noised-frame"), () => bigSide() * state.zoom, "The data with noise", () => noised(state.schedule, state.level), true);
   const extra = [];
   if (payload.noise && payload.view === "pictures") {
     const box = (caption, cell, label) => {
@@ -397,7 +408,7 @@ function start(payload) {
     scheduleNotes.forEach(({ panel: one, note }, i) => {
       one.paint();
       const of = payload.schedules[i];
-      const same = !of.own && payload.schedules.some((other) => other.own && other.alpha.every((v, k) => v === of.alpha[k]));
+      const same = !of.own && payload.schedules.some((other) => other.own && ["alpha", "sigma"].every((name) => other[name].every((v, k) => v === of[name][k])));
       note.textContent = (same ? "the same as this run's: " : "") + (payload.categorical ? `kept ${number(100 * of.alpha[state.level], 2)} %` : `α ${number(of.alpha[state.level])}, σ ${number(of.sigma[state.level])}`);
     });
     charts.forEach((update) => update());
@@ -430,13 +441,13 @@ function start(payload) {
 
   /* ---- 2: take it away ---- */
   const pairSide = () => (view.fits ? Math.max(100, Math.min(view.sides.big + 130, $("state-frame").clientWidth - 14)) : view.sides.big) * state.zoom;
-  const statePanel = panel($("state-frame"), pairSide, "The state of the sampler", () => ofPath(path(), state.step, "states"));
-  const guessPanel = panel($("guess-frame"), pairSide, "The network's guess of the data", () => ofPath(path(), state.step, "guesses"));
+  const statePanel = panel($("state-frame"), pairSide, "The state of the sampler", () => ofPath(path(), state.step, "states"), true);
+  const guessPanel = panel($("guess-frame"), pairSide, "The network's guess of the data", () => ofPath(path(), state.step, "guesses"), true);
   const starting = [];
   const startRadios = radios($("starts"), "start", payload.starts, 0, (body, i) => {
     if (view.sides.thumb) starting.push(panel(body, () => view.sides.thumb, payload.starts[i], () => {
       const which = path(), end = which.t.length - 1;
-      return { values: at(which.states, end, i), reference: at(which.states, end, i), half: which.half && which.half[end] };
+      return { values: endOf(which, i), reference: endOf(which, i), half: which.half && which.half[end] };
     }));
     body.append(make("span", { text: payload.starts[i].replace(/^start /, "") }));
   }, (i) => { state.start = i; state.active = "reverse"; paintReverse(true); announce(); });
@@ -473,11 +484,12 @@ function start(payload) {
     const count = Math.min(across() < 700 ? 5 : 9, lastStep() + 1);
     for (let k = 0; k < count; k++) {
       const step = Math.round(k / (count - 1 || 1) * lastStep());
-      const button = make("button", { type: "button", "aria-label": `Step ${path().step[step]}` });
+      const shown = `t ${number(path().t[step], 2)}`;
+      const button = make("button", { type: "button", "aria-label": `${shown}, step ${path().step[step]}` });
       const side = () => Math.min(view.sides.strip, (Math.min(across(), 1150) - 100) / count - 14);
       const panels = [panel(button, side, "state", () => ofPath(path(), step, "states")), panel(button, side, "guess", () => ofPath(path(), step, "guesses"))];
       panels.forEach((one) => one.element.setAttribute("aria-hidden", "true"));
-      button.append(make("span", { text: `t ${number(path().t[step], 2)}` }));
+      button.append(make("span", { text: shown }));
       button.addEventListener("click", () => { state.active = "reverse"; pause(); setStep(step); });
       $("strip").append(button);
       strip.push({ step, button, panels });
@@ -508,7 +520,7 @@ function start(payload) {
     $("state-caption").textContent = payload.categorical ? `kept share ${number(100 * which.alpha[step], 3)} %` : `α ${number(which.alpha[step])}, σ ${number(which.sigma[step])}`;
     $("guess-caption").textContent = which.t[step] === 0 ? "is the state itself: this is data" : payload.categorical ? "the likeliest, fainter where it is unsure" : "E[x₀ | xₜ], the data if it had to say them now";
     if (payload.categorical && payload.view !== "text" && which.t[step] !== 0) $("guess-caption").textContent = "the likeliest of each pixel";
-    $("play").setAttribute("aria-pressed", state.playing === "steps");
+    $("play").toggleAttribute("data-playing", state.playing === "steps");
     $("play").setAttribute("aria-label", state.playing === "steps" ? "Pause" : "Play");
   }
   function setStep(step) {
@@ -605,14 +617,15 @@ function start(payload) {
     Home: () => { pause(); state.active === "forward" ? setLevel(0) : setStep(0); },
     End: () => { pause(); state.active === "forward" ? setLevel(payload.percents.length - 1) : setStep(lastStep()); },
     b: () => { if (state.active === "forward") toggle("back"); else { $("backwards").checked = !$("backwards").checked; if (state.playing !== "steps") play("steps"); } },
-    "[": () => faster(-1), "]": () => faster(1),
+    "[": () => faster(-1), "]": () => faster(1), ",": () => faster(-1), ".": () => faster(1),
     "-": () => zoom(-1), "−": () => zoom(-1), "+": () => zoom(1), "=": () => zoom(1),
     s: () => (state.active === "forward" ? next(scheduleRadios, state.schedule) : next(samplerRadios, state.path)),
     d: () => nextTheme(),
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const on = event.target, own = on.closest("button, select, summary, input[type=radio], input[type=checkbox]");
+    const on = event.target, own = on.closest("button, summary, input[type=radio], input[type=checkbox]");
+    if (on.closest("select")) return; // all keys are its own: letters and digits choose among its options
     const isRange = on.matches && on.matches("input[type=range]");
     const moves = ["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key);
     if (own && (event.key === " " || (moves && !on.matches("button, summary")))) return; // the control's own key
@@ -635,7 +648,7 @@ function start(payload) {
     if (name === "auto") document.documentElement.removeAttribute("data-theme");
     else document.documentElement.dataset.theme = name;
     $("theme-name").textContent = { auto: "Auto", dark: "Dark", light: "Light" }[name];
-    $("theme").setAttribute("aria-label", `Colours: ${{ auto: "as the system has them", dark: "dark", light: "light" }[name]}`);
+    $("theme").setAttribute("aria-label", { auto: "Auto: colours as the system has them", dark: "Dark colours", light: "Light colours" }[name]);
     repaint();
   }
   const nextTheme = () => setTheme(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]);

@@ -45,7 +45,7 @@ class Opened:
     """A page in the browser, with what it has complained of and asked the network for."""
 
     def __init__(self, browser: Any, found: dict, path: Path, **context: Any):
-        path.write_text(page.html(found))
+        path.write_text(page.html(found), encoding="utf-8")
         self.said: list[str] = []
         self.asked: list[str] = []
         self.context = browser.new_context(**context)
@@ -168,7 +168,8 @@ def test_playing_speed_and_keys(browser: Any, digits: dict, tmp_path: Path) -> N
             last,
         )
     assert 2.5 < seconds["1"] / seconds["4"] < 5.5
-    assert press("#play").get_attribute("aria-pressed") == "false"  # it has stopped at the end
+    assert press("#play").get_attribute("aria-label") == "Play"  # it has stopped at the end
+    assert press("#play").get_attribute("aria-pressed") is None  # of a name that changes and a state, one says it
     opened.slide(0)
     press("#play-on").click()
     assert press("#play-on").get_attribute("aria-pressed") == "true"
@@ -194,16 +195,47 @@ def test_playing_speed_and_keys(browser: Any, digits: dict, tmp_path: Path) -> N
     assert opened.step() == 1
     keys.press("]")
     keys.press("[")
-    keys.press("[")
+    keys.press(",")
     assert press("#speed").input_value() == press("#speed-of-noise").input_value() == "1"
     keys.press("2")
     np.testing.assert_array_equal(opened.pixels("#state-frame"), grey(digits["paths"][0]["states"][1, 1]))
+    press("#speed").focus()
+    keys.press("s")
+    keys.press("3")  # the select's own keys
+    assert press("#starts input").nth(1).is_checked() and press("#samplers input").nth(0).is_checked()
+    press("#reverse-title").click()
+    opened.page.evaluate("document.activeElement.blur()")
     keys.press("Space")
+    assert press("#play").get_attribute("aria-label") == "Pause" and press("#play .when-playing").is_visible()
     opened.until("Number(document.getElementById('steps').value) >= 3")
     keys.press("Space")
     before = opened.step()
     keys.press("b")
     opened.until(f"Number(document.getElementById('steps').value) < {before}")
+    opened.close()
+
+
+def test_sub_vp_is_not_called_the_same_as_vp(browser: Any, digits: dict, tmp_path: Path) -> None:
+    """Sub-VP has the alpha of VP, and for sigma its square (Song et al. 2021, eq. 29)."""
+    *others, own = digits["schedules"]
+    sub_vp = own | {"sigma": [sigma**2 for sigma in own["sigma"]]}
+    for schedule, is_same in ((own, True), (sub_vp, False)):
+        opened = Opened(browser, digits | {"schedules": [*others, schedule]}, tmp_path / "page.html")
+        assert ("the same as this run's" in opened.text("#schedules label:nth-child(1)")) == is_same
+        opened.close()
+
+
+def test_only_one_place_speaks_and_names_begin_with_what_is_seen(browser: Any, digits: dict, tmp_path: Path) -> None:
+    opened = Opened(browser, digits, tmp_path / "page.html")
+    loud = opened.page.locator("#forward output, #step-line, [aria-live]:not([aria-live=off])")
+    spoken = loud.evaluate_all("all => all.filter(e => e.getAttribute('aria-live') !== 'off').map(e => e.id)")
+    assert spoken == ["status"]  # an output is a live region of its own
+    named = opened.page.locator("button[aria-label]").evaluate_all(
+        "all => all.map(e => [e.getAttribute('aria-label'), Array.from(e.querySelectorAll('span:not([aria-hidden])'),"
+        " s => s.textContent).join('')])"
+    )
+    seen = [(name, text) for name, text in named if text]
+    assert len(seen) > 6 and all(name.startswith(text) for name, text in seen)
     opened.close()
 
 
@@ -248,6 +280,13 @@ def test_the_other_views_draw(name: str, browser: Any, tmp_path: Path) -> None:
     opened.page.locator("#last").click()
     if name == "mixture8":
         assert len(np.unique(opened.pixels("#state-frame").reshape(-1, 3), axis=0)) > 10
+        opened.page.evaluate(
+            "() => { window.kept = 0; for (const kind of [Map, WeakMap]) { const set = kind.prototype.set;"
+            " kind.prototype.set = function (...pair) { window.kept += 1; return set.apply(this, pair) } } }"
+        )
+        opened.page.locator("#first").click()
+        opened.page.locator("#next").click()
+        assert opened.page.evaluate("window.kept") == 0  # the hues of a way are found once, not at each frame
     elif name == "pydoc":
         last = found["paths"][0]["states"][-1, 0]
         shown = opened.page.locator("#state-frame .tokens span").all_text_contents()
@@ -255,9 +294,14 @@ def test_the_other_views_draw(name: str, browser: Any, tmp_path: Path) -> None:
         assert shown == [marks.get(c, c) for c in (found["symbols"][str(n)] for n in last)]
         masked = opened.page.locator("#noised-frame .mask").count()
         assert masked == (found["schedules"][-1]["frames"][10, 0] == found["mask"]).sum() > 0
+        state = opened.page.locator("#state-frame .tokens")
+        assert state.get_attribute("aria-label") == f"The state of the sampler: {''.join(shown).strip()}"
         opened.page.locator("#first").click()
+        assert state.get_attribute("aria-label") == f"The state of the sampler: ({len(last)} masked)"
         assert opened.page.locator("#state-frame .mask").count() == len(last)
     else:
+        opened.slide(0)
+        assert "kept 100 %" in opened.text("#schedules label:nth-child(1)") and "keeps 100 %" in opened.text("#formula")
         state = found["paths"][0]["states"][-1, 0]
         np.testing.assert_array_equal(opened.pixels("#state-frame"), grey(np.array(found["palette"], np.uint8)[state]))
         opened.page.locator("#first").click()
