@@ -558,7 +558,7 @@ function start(payload) {
       if (place === (move > 0 ? frames : 0)) { pause(); announce(); } else tick();
     }, Math.min(500, Math.max(40, WHOLE_WAY / Math.max(1, frames))) / state.speed);
   }
-  const toggle = (what) => (state.playing === what ? pause() : play(what));
+  const toggle = (what) => { if (state.playing === what) pause(), announce(); else play(what); };
 
   function announce() {
     if (state.playing) return;

@@ -297,8 +297,16 @@ def test_the_other_views_draw(name: str, browser: Any, tmp_path: Path) -> None:
         state = opened.page.locator("#state-frame .tokens")
         assert state.get_attribute("aria-label") == f"The state of the sampler: {''.join(shown).strip()}"
         opened.page.locator("#first").click()
-        assert state.get_attribute("aria-label") == f"The state of the sampler: ({len(last)} masked)"
         assert opened.page.locator("#state-frame .mask").count() == len(last)
+        first = f"The state of the sampler: ({len(last)} masked)"
+        assert state.get_attribute("aria-label") == first
+        said = opened.text("#status")
+        opened.page.locator("#play").click()
+        opened.until("Number(document.getElementById('steps').value) >= 2")
+        assert (state.get_attribute("aria-label"), opened.text("#status")) == (first, said)  # silent while it plays
+        opened.page.locator("#play").click()
+        assert state.get_attribute("aria-label") != first
+        assert opened.text("#status") == opened.text("#step-line") != said  # where it has stopped
     else:
         opened.slide(0)
         assert "kept 100 %" in opened.text("#schedules label:nth-child(1)") and "keeps 100 %" in opened.text("#formula")
@@ -307,3 +315,23 @@ def test_the_other_views_draw(name: str, browser: Any, tmp_path: Path) -> None:
         opened.page.locator("#first").click()
         assert (opened.pixels("#state-frame") == [91, 99, 216]).all()  # all masked
     opened.close()
+
+
+def test_the_plane_has_the_score_of_each_state_and_guesses_as_data(browser: Any, tmp_path: Path) -> None:
+    found = payload_of("mixture8", visualize__points=20, visualize__methods=("ddim",))
+    (path,), middle = found["paths"], 3
+    wide = [*path["half"][:middle], 100.0, *path["half"][middle + 1 :]]
+    without = path["field"].copy()
+    without[middle] = 0.0
+    shown = []
+    for changed in ({}, {"half": wide}, {"field": without}):
+        opened = Opened(browser, found | {"paths": [path | changed]}, tmp_path / "page.html")
+        opened.page.locator("#first").click()
+        for _ in range(middle):
+            opened.page.locator("#next").click()
+        shown.append((opened.pixels("#state-frame"), opened.pixels("#guess-frame")))
+        opened.close()
+    (state, guess), (far, guess_of_far), (bare, guess_of_bare) = shown
+    assert not np.array_equal(far, state) and not np.array_equal(bare, state)
+    np.testing.assert_array_equal(guess_of_far, guess)  # the square of a guess is that of the data
+    np.testing.assert_array_equal(guess_of_bare, guess)
