@@ -132,7 +132,7 @@ function planeView(payload) {
   function draw(canvas, cell) {
     const context = canvas.getContext("2d"), side = canvas.width, half = cell.half, middle = side / 2;
     const x = (value) => middle + (value / half) * middle * 0.96, y = (value) => middle - (value / half) * middle * 0.96;
-    const dark = colour("--paper").startsWith("#0"), hue = huesOf(cell.reference), isLarge = parseFloat(canvas.style.width) >= 240;
+    const dark = colour("--paper").startsWith("#0"), hue = huesOf(cell.reference), isLarge = parseFloat(canvas.style.width) >= 200; // the cards' are not, a telephone's are
     context.clearRect(0, 0, side, side);
     context.strokeStyle = colour("--line");
     context.lineWidth = Math.max(1, side / 400);
@@ -302,6 +302,7 @@ function start(payload) {
   $("forward-hint").textContent = payload.categorical
     ? "Each position is lost at some time. With the same random numbers, what is lost stays lost as the slider moves on."
     : "What is seen is the data, made weaker by α, plus the same noise, made stronger by σ.";
+  $("main").classList.toggle("plane", isPlane);
   if (isPlane) $("forward-hint").textContent += " The arrows are the score, by which the way back goes: towards where data are likelier.";
 
   const noisedPanel = panel($("noised-frame"), () => bigSide() * state.zoom, "The data with noise", () => noised(state.schedule, state.level), true);

@@ -324,14 +324,23 @@ def test_the_plane_has_the_score_of_each_state_and_guesses_as_data(browser: Any,
     without = path["field"].copy()
     without[middle] = 0.0
     shown = []
-    for changed in ({}, {"half": wide}, {"field": without}):
-        opened = Opened(browser, found | {"paths": [path | changed]}, tmp_path / "page.html")
+    phone = {"viewport": {"width": 320, "height": 640}}
+    for changed, screen in (
+        ({}, {}),
+        ({"half": wide}, {}),
+        ({"field": without}, {}),
+        ({}, phone),
+        ({"field": without}, phone),
+    ):
+        opened = Opened(browser, found | {"paths": [path | changed]}, tmp_path / "page.html", **screen)
+        assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         opened.page.locator("#first").click()
         for _ in range(middle):
             opened.page.locator("#next").click()
         shown.append((opened.pixels("#state-frame"), opened.pixels("#guess-frame")))
         opened.close()
-    (state, guess), (far, guess_of_far), (bare, guess_of_bare) = shown
+    (state, guess), (far, guess_of_far), (bare, guess_of_bare), (small, _), (small_and_bare, _) = shown
+    assert not np.array_equal(small, small_and_bare)  # a telephone shows the score too
     assert not np.array_equal(far, state) and not np.array_equal(bare, state)
     np.testing.assert_array_equal(guess_of_far, guess)  # the square of a guess is that of the data
     np.testing.assert_array_equal(guess_of_bare, guess)
