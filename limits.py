@@ -325,6 +325,25 @@ def check_declared(section: str, given: Any) -> None:
     check(section, vars(given), {name: option.range for name, option in declared(type(given)).items()})
 
 
+def check_named(field: str, name: str, given: Any, constructor: Callable) -> None:
+    """Refuse what a field gives the constructor of that name for its options, unless it declares and allows them.
+
+    Args:
+      field: the field of the config that has options by name, for example "eval.measure_options".
+      name: whose options these are.
+      given: the options, by their names.
+      constructor: what declares them (`declared`).
+
+    Raises:
+      ValueError: something else than options, an option that is not declared, or a value outside its range.
+    """
+    known = {option: each.range for option, each in declared(constructor).items()}
+    unknown = [each for each in given if each not in known] if isinstance(given, Mapping) else [given]
+    if unknown:
+        raise ValueError(f"{field} has {unknown[0]!r} of {name!r}; known are {', '.join(known) or 'none'}")
+    check(f"{field} of {name}: ", given, known)
+
+
 def check_known(what: str, received: Any, known: Iterable[str]) -> None:
     """Refuse a name that is not among the known ones.
 

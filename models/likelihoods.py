@@ -106,7 +106,7 @@ class Gaussian(Likelihood):
 
 
 class Bernoulli(Likelihood):
-    """Of two levels, -1 and 1, with the logits of the second; of numbers between them it is no probability."""
+    """It is of two levels, -1 and 1, with the logits of the second; of numbers between them it is no probability."""
 
     of_levels = True
 
@@ -233,6 +233,6 @@ def log_normaliser(logits: Float[Array, "*d"]) -> Float[Array, "*d"]:
 
 
 def _apart(logits: Array, near: float = 0.2) -> tuple[Array, Array]:
-    """Where numbers are near 0, and the numbers, 1 there, so that neither they nor their gradients are NaN."""
+    """Return where numbers are near 0, and the numbers, 1 there, so that neither they nor their gradients are NaN."""
     small = jnp.abs(logits) < near
     return small, jnp.where(small, 1.0, logits)

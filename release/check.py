@@ -30,9 +30,9 @@ ROOT = Path(__file__).parents[1]
 PYTHONS = ("python3.11", "python3.12", "python3.13")
 """The interpreters that the project supports."""
 NOT_IN_SOURCE = (".ci/", ".gitignore", "tests/")
-"""Of the repository these are not in the source distribution; tests need references of 30 MB."""
+"""These parts of the repository are not in the source distribution; tests need references of 30 MB."""
 NOT_IN_WHEEL = ("benchmarks/", "docs/", "examples/", "notebooks/", "release/", "tests/")
-"""Of the repository these programs are not in the wheel."""
+"""These programs of the repository are not in the wheel."""
 IN_WHEEL = (".py", ".safetensors", ".css", ".html", ".js")
 """Files of all other folders whose names end so are."""
 TRAINED = "--config=configs/vp/toy_mixture8_mlp.py"

@@ -12,7 +12,7 @@ from sweeps.points import Point
 
 FILES = ("results.md", "results.json", "results.png")
 HIGHER = ("accuracy", "psnr", "ssim")
-"""Of a number whose name holds one of these the highest is best, and of any other the lowest."""
+"""The highest is best of a number whose name holds one of these, and the lowest of any other."""
 PANELS = 6
 
 

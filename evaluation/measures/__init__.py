@@ -18,7 +18,7 @@ from evaluation.measures.reconstruction import Reconstruction
 from evaluation.measures.reconstruction_fid import ReconstructionFID
 from evaluation.measures.vae_bound import VAEBound
 from experiment import Experiment
-from limits import check, declared
+from limits import check_named, declared
 
 __all__ = ["MEASURES", "Measure", "chosen", "create"]
 
@@ -60,13 +60,7 @@ def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
                 f"eval.measure_options has {name!r}, and measured are {', '.join(found) or 'none'}; add it to "
                 "eval.measures, or leave its options out"
             )
-        known = {option: each.range for option, each in declared(found[name]).items()}
-        unknown = [each for each in options if each not in known] if isinstance(options, dict) else [options]
-        if unknown:
-            raise ValueError(
-                f"eval.measure_options has {unknown[0]!r} of {name!r}; known are {', '.join(known) or 'none'}"
-            )
-        check(f"eval.measure_options of {name}: ", options, known)
+        check_named("eval.measure_options", name, options, found[name])
     return found
 
 

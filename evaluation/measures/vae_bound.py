@@ -30,7 +30,7 @@ from models.materialize import network_jit
 SCALE = "scale"
 """The collection that holds the logarithm of the scale, where that is the best one."""
 MOST = 2000
-"""Of how many training examples the best scale is taken."""
+"""The best scale is taken of so many training examples at most."""
 
 
 class VAEBound(Measure):

@@ -14,7 +14,8 @@ from checkpoints.store import Store
 from tests.experiment.command import run, start
 
 
-def _saved(folder: Path, last: int) -> dict[str, Any]:
+def saved(folder: Path, last: int) -> dict[str, Any]:
+    """The last checkpoint of a run, which must be of that step."""
     with Store(folder / "checkpoints", read_only=True) as store:
         step, tree, _ = store.restore()
     assert step == last
@@ -37,8 +38,8 @@ def check_killed(config: str, changes: Mapping[str, Any], last: int, folder: Pat
     process.communicate()
     code, _, err = run(*train, f"--workdir={killed}", cache=folder / "cache")
     assert code == 0, err
-    whole = _saved(folder / "whole", last)
-    jax.tree.map(np.testing.assert_array_equal, whole, _saved(killed, last))
+    whole = saved(folder / "whole", last)
+    jax.tree.map(np.testing.assert_array_equal, whole, saved(killed, last))
     return whole
 
 

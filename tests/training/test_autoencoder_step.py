@@ -2,8 +2,6 @@
 
 import functools
 import json
-import signal
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +12,15 @@ import pytest
 
 import main
 from autoencoders.grey_levels import GreyLevels
-from checkpoints.store import Store
 from configs import default
 from configs.autoencoders import photos
 from experiment import Refusal
 from experiment.perceptual import Perceptual
 from experiment.processes import to_host
 from sde_lib import VP
-from tests.experiment.command import run, start
+from tests.experiment.command import run
 from tests.models.test_lpips import HEADS
+from tests.training import resumed
 from training import devices as kinds
 from training import losses, optimizer, programs
 from training.autoencoders import beginning, discriminator_of, make_autoencoder_step, reconstruction_scores
@@ -214,13 +212,6 @@ def config_of(**changes: Any) -> Any:
     return config
 
 
-def _saved(folder: Path) -> dict[str, Any]:
-    with Store(folder / "checkpoints", read_only=True) as store:
-        step, tree, _ = store.restore()
-    assert step == 6
-    return tree
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
@@ -242,7 +233,7 @@ def test_a_continued_run_is_that_of_one_piece(options: dict, tmp_path: Path, mon
     )
     for folder, steps in (("whole", 6), ("parts", 2), ("parts", 6)):
         main.run("train", config_of(**options, **{"training.n_iters": steps}), str(tmp_path / folder))
-    whole, parts = (_saved(tmp_path / name) for name in ("whole", "parts"))
+    whole, parts = (resumed.saved(tmp_path / name, 6) for name in ("whole", "parts"))
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
     assert {"params", "fixed", "opt_state"} <= whole["history"].keys() and whole["history"]["initialised"]
     records = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
@@ -256,21 +247,9 @@ def test_a_continued_run_is_that_of_one_piece(options: dict, tmp_path: Path, mon
 @pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     """Killed behind its first checkpoint, in a process of its own; and what is measured of both is the same."""
-    config = [f"--config.{name}={value}" for name, value in TINY.items()]
-    train = ("--mode=train", "--config=configs/autoencoders/photos.py", *config)
-    code, _, err = run(*train, f"--workdir={tmp_path / 'whole'}", cache=tmp_path / "cache")
-    assert code == 0, err
-    process, killed = start(*train, f"--workdir={tmp_path / 'killed'}", cache=tmp_path / "cache"), tmp_path / "killed"
-    while process.poll() is None and not (killed / "checkpoints" / "2").exists():
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(timeout=120) == -signal.SIGKILL
-    process.communicate()
-    code, _, err = run(*train, f"--workdir={killed}", cache=tmp_path / "cache")
-    assert code == 0, err
-    jax.tree.map(np.testing.assert_array_equal, _saved(tmp_path / "whole"), _saved(killed))
+    resumed.check_killed("configs/autoencoders/photos.py", TINY, 6, tmp_path)
     reports = []
-    for folder in (tmp_path / "whole", killed):
+    for folder in (tmp_path / "whole", tmp_path / "killed"):
         code, out, err = run("--mode=evaluate", f"--workdir={folder}", cache=tmp_path / "cache")
         assert code == 0 and "## Reconstructions" in out and "SDE" not in out, err
         reports.append(json.loads((folder / "report.json").read_text()))

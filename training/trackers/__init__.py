@@ -6,15 +6,13 @@ constructor, and ``training.tracker_options`` sets them: ``{"NAME": {"option": v
 """
 
 import importlib.util
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from limits import check as check_ranges
-from limits import declared
+from limits import check_named
 from training.trackers.base import Tracked, Tracker
 from training.trackers.jsonl import JsonLines
 from training.trackers.ml_flow import MLflow
@@ -53,13 +51,7 @@ def check(config: ConfigDict) -> None:
                 f"training.tracker_options has {name!r}, and training.trackers are {', '.join(asked) or 'none'}; add "
                 "it there, or leave its options out"
             )
-        known = {option: each.range for option, each in declared(TRACKERS[name]).items()}
-        unknown = [each for each in options if each not in known] if isinstance(options, Mapping) else [options]
-        if unknown:
-            raise ValueError(
-                f"training.tracker_options has {unknown[0]!r} of {name!r}; known are {', '.join(known) or 'none'}"
-            )
-        check_ranges(f"training.tracker_options of {name}: ", options, known)
+        check_named("training.tracker_options", name, options, TRACKERS[name])
 
 
 def create(config: ConfigDict, folder: Path, start: int) -> Trackers:
