@@ -104,9 +104,11 @@ class VAEBound(Measure):
         return variables | {SCALE: {"log_scale": jnp.asarray(0.5 * math.log(total / count), jnp.float32)}}
 
     def about(self, weights: dict[str, Any], key: jax.Array) -> dict[str, Any]:
-        """What the columns depend on: the training set too, where the scale is of it."""
-        of_scale = {"of_scale": ingredients.of_examples(self.experiment, "train")} if self.best else {}
-        return super().about(weights, key) | of_scale
+        """What the columns depend on: where the scale is of the training set, that and how much of it is taken too."""
+        if not self.best:
+            return super().about(weights, key)
+        of_scale = ingredients.of_examples(self.experiment, "train") | {"most": MOST}
+        return super().about(weights, key) | {"of_scale": of_scale}
 
     def numbers(self, columns: Columns, variables: dict) -> dict[str, Any]:
         """Both bounds with their standard errors, and the terms of the first."""

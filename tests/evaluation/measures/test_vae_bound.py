@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import shutil
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,8 +13,10 @@ import pytest
 
 from data import Arrays
 from evaluation import measures
+from evaluation.measures import vae_bound
 from evaluation.measures.vae_bound import SCALE, VAEBound
-from experiment import build
+from evaluation.rounds import Rounds
+from experiment import Experiment, build
 from tests.training.test_vae import config_of
 
 DENSITY = {"data.uniform_dequantization": True}
@@ -107,13 +111,45 @@ def test_what_has_no_bound_is_refused() -> None:
         VAEBound.check(experiment)
 
 
-@pytest.mark.parametrize("scale", ["learned", "optimal"])
-def test_other_training_examples_count_where_the_scale_is_theirs(scale: str) -> None:
+def bound_of(scale: str) -> VAEBound:
     options = DENSITY | {"model.likelihood": "gaussian", "model.scale": scale}
-    experiment = build(config_of(**options))
-    train = experiment.source.train
-    changed = {name: array.copy() for name, array in train.arrays.items()}
+    return VAEBound(build(config_of(**options)), samples=4)
+
+
+def with_another_example(experiment: Experiment, split: str) -> Experiment:
+    changed = {name: array.copy() for name, array in getattr(experiment.source, split).arrays.items()}
     changed["image"][3] = 16 - changed["image"][3]
-    other = dataclasses.replace(experiment, source=dataclasses.replace(experiment.source, train=Arrays(changed)))
-    one, two = (VAEBound(each).about({}, jax.random.key(0)) for each in (experiment, other))
-    assert (one != two) == (scale == "optimal")
+    return dataclasses.replace(experiment, source=dataclasses.replace(experiment.source, **{split: Arrays(changed)}))
+
+
+@pytest.mark.parametrize("scale", ["learned", "optimal"])
+def test_rounds_are_used_again_only_where_all_that_they_depend_on_is_the_same(
+    scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights are said to be the same; training examples, and how many, count where the scale is theirs."""
+    measure, settings = bound_of(scale), {"likelihood": "gaussian", "scale": scale, "dequantization": "uniform"}
+    experiment = measure.experiment
+    assert measure.settings == {"samples": 4, **settings}
+
+    def used_again(other: VAEBound) -> bool:
+        found = Rounds(tmp_path / "rounds", other.about({}, jax.random.key(0)), total=1, size=1).missing() == []
+        if not found:  # what was there has been set aside, and is made anew
+            shutil.rmtree(tmp_path / "rounds")
+            rounds()
+        return found
+
+    def rounds() -> None:
+        Rounds(tmp_path / "rounds", measure.about({}, jax.random.key(0)), total=1, size=1).write(0, nll=np.ones(1))
+
+    rounds()
+    assert used_again(VAEBound(experiment, samples=4))
+    assert not used_again(VAEBound(experiment, samples=5))
+    for name in settings:
+        other = VAEBound(experiment, samples=4)
+        other.settings = measure.settings | {name: "another"}
+        assert not used_again(other), name
+    assert not used_again(VAEBound(with_another_example(experiment, "test"), samples=4))
+    of_training = scale == "optimal"
+    assert used_again(VAEBound(with_another_example(experiment, "train"), samples=4)) == (not of_training)
+    monkeypatch.setattr(vae_bound, "MOST", 1000)
+    assert used_again(measure) == (not of_training)
