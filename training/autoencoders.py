@@ -129,7 +129,7 @@ def make_autoencoder_step(
     """Return the step, of one phase without a discriminator and of two with it; step n's key is ``fold_in(key, n)``.
 
     The second phase has the same examples and new noise (`Draws.again`). The metrics are the terms that
-    `training.losses.autoencoder` names, with the norms of both gradients.
+    `training.losses.autoencoder` names, with the norms of all gradients, that of the log-variance among them.
 
     Args:
       loss: the loss and its options.
@@ -233,7 +233,9 @@ def make_autoencoder_step(
             perplexity, used = usage_of(seen["frequencies"])
             terms |= {"perplexity": perplexity, "codes_used": used.astype(float)}
         if loss.learn_logvar:
-            steps, states = optimizer.update({LOGVAR: seen[LOGVAR]}, beside.logvar_state, beside.logvar)
+            of_logvar, told = measured({LOGVAR: seen[LOGVAR]}, nan_to_num=nan_to_num, prefix=f"{LOGVAR}_")
+            metrics |= told
+            steps, states = optimizer.update(of_logvar, beside.logvar_state, beside.logvar)
             beside = beside._replace(logvar=optax.apply_updates(beside.logvar, steps), logvar_state=states)
         if discriminator:
             params = beside.params | seen["given"]

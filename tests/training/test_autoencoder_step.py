@@ -157,9 +157,9 @@ def test_the_second_phase_has_the_same_images_and_new_noise() -> None:
 
 
 @pytest.mark.slow
-def test_a_gradient_of_the_discriminator_that_is_not_finite_is_replaced() -> None:
-    """Its fakes are NaN, as the decoder's weights are; neither its weights nor its optimiser become so."""
-    loss, network = loss_of(disc_start=0), Tiny()
+def test_gradients_of_the_discriminator_and_of_the_log_variance_that_are_not_finite_are_replaced() -> None:
+    """Its fakes and the error are NaN, as the decoder's weights are; no weights nor any optimiser beside become so."""
+    loss, network = loss_of(disc_start=0, learn_logvar=True, logvar_init=0.25), Tiny()
     discriminator, encoder = discriminator_of(loss, SHAPE), Encoder(GreyLevels(256, True, "none", SHAPE))
     keep = lambda n: jnp.asarray(0.5)  # noqa: E731
     step = make_autoencoder_step(loss, network, discriminator, encoder, ADAM, ema=keep, nan_to_num=True)
@@ -168,7 +168,9 @@ def test_a_gradient_of_the_discriminator_that_is_not_finite_is_replaced() -> Non
     before = TrainState.create(variables, ADAM, beginning(loss, discriminator, ADAM, jax.random.key(2)))
     after, metrics = jax.jit(step)(before, {"image": IMAGES[0]}, KEY)
     assert float(metrics["disc_replaced"]) > 0.0 and float(metrics["replaced"]) > 0.0
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after.loss.params, after.loss.opt_state)))
+    assert float(metrics["logvar_replaced"]) == 1.0 and float(after.loss.logvar["logvar"]) == 0.25
+    beside = after.loss.params, after.loss.opt_state, after.loss.logvar_state
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(beside))
 
 
 def test_scores_of_the_test_set_are_of_each_example_alone() -> None:
