@@ -146,6 +146,7 @@ def get_config() -> ConfigDict:
     training.importance_samples = 1  # > 1: the importance-weighted bound of so many samples
     training.gan_loss = "non_saturating"  # of adversarial, as is all down to gradient_penalty: saturating, hinge,
     # least_squares, wasserstein, relativistic; its discriminator has disc_layers and disc_channels
+    training.disc_lr_ratio = 1.0  # of the discriminator's learning rate to the generator's, which is optim.lr
     training.r1_gamma = 0.0  # half of it weighs the discriminator's squared slope at data
     training.r2_gamma = 0.0  # and at samples
     training.gradient_penalty = 0.0  # weighs its slope's distance from 1 between them; published: 10

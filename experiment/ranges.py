@@ -161,6 +161,7 @@ FIELDS: dict[str, Range] = {
     "training.gan_loss": OneOf(
         ("non_saturating", "saturating", "hinge", "least_squares", "wasserstein", "relativistic")
     ),
+    "training.disc_lr_ratio": positive(note="published: 4"),
     "training.r1_gamma": not_negative(note="published: 0.01 to 150; 0 is without"),
     "training.r2_gamma": not_negative(note="published: as r1_gamma; 0 is without"),
     "training.gradient_penalty": not_negative(note="published: 10; 0 is without"),

@@ -1,5 +1,6 @@
 """The trilemma: its judge on sets of which the answers are known, its table, and a tiny run of it."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from benchmarks.trilemma.families import FAMILIES
 from benchmarks.trilemma.judge import Judge
 from data.source import take
 from experiment import build
+from experiment.sampling import Drawn
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,22 @@ def test_steps_that_were_timed_are_those_of_the_same_training(
 
 def test_seconds_are_shared_out_among_all_that_are_carried() -> None:
     assert [trilemma.carried(n, 375) for n in (718, 750, 10, 375)] == [750, 750, 10, 375]
+
+
+def test_the_seconds_of_a_sample_are_those_of_the_median_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow draw is drawn once; a fast one until its draws fill some seconds, of which one outlier changes nothing."""
+    asked: list[int] = []
+
+    def draw(key: object, count: int, seconds: list[float]) -> Drawn:
+        asked.append(count)
+        return Drawn(np.full(count, len(asked)), np.ones(count), seconds[len(asked) - 1])
+
+    monkeypatch.setattr(trilemma, "TIMED", 5.0)
+    samples, seconds = trilemma.timed(functools.partial(draw, seconds=[6.0]), 10, 4, 0)
+    assert asked == [10] and samples.x[0] == 1 and seconds == 0.5
+    asked.clear()
+    samples, seconds = trilemma.timed(functools.partial(draw, seconds=[1.2, 2.4, 1.2, 1.2]), 10, 4, 0)
+    assert asked == [10] * 4 and samples.x[0] == 1 and seconds == pytest.approx(0.1)
 
 
 def test_every_stage_has_a_config_that_can_be_built() -> None:

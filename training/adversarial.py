@@ -136,7 +136,7 @@ def make_adversarial_step(
         grads, metrics = measured(grads, nan_to_num=nan_to_num, prefix="disc_")
         rival = state.loss
         steps, opt_state = optimizer.update(grads, rival.opt_state, rival.params)
-        moved = Rival(optax.apply_updates(rival.params, steps), opt_state)
+        moved = Rival(optax.apply_updates(rival.params, optax.tree.scale(loss.disc_lr_ratio, steps)), opt_state)
         return state._replace(loss=moved), {**terms, **metrics}
 
     def move(state: TrainState, gradient: Gradient) -> tuple[TrainState, Metrics]:

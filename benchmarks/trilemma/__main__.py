@@ -13,7 +13,8 @@ beside the JSON.
 
 import argparse
 import json
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from benchmarks.trilemma.families import FAMILIES, Family, Runs, Stage
 from benchmarks.trilemma.judge import Judge
 from data.fingerprint import of_facts
 from evaluation.report import environment
+from experiment.sampling import Drawn
 from experiment.workdir import Workdir, write_text
 
 PROBE = 60  # steps by which the speed of a training is measured, the first half of which is not counted
+TIMED = 5.0  # seconds that the draws of a sampler fill together, at least
 
 
 def steps_of(stage: Stage, config: ConfigDict, folder: Path, seconds: float) -> int:
@@ -51,9 +54,9 @@ def steps_of(stage: Stage, config: ConfigDict, folder: Path, seconds: float) -> 
                 )
         return int(found["steps"])
     probe = folder.with_name(f"{folder.name}_probe")
-    timed = scaled(stage, config, PROBE)
-    timed.training.log_freq = PROBE // 2
-    command.run("train", timed, str(probe))
+    short = scaled(stage, config, PROBE)
+    short.training.log_freq = PROBE // 2
+    command.run("train", short, str(probe))
     records = [json.loads(line) for line in (probe / "metrics.jsonl").read_text().splitlines()]
     speed = [record["images_per_second"] for record in records if "images_per_second" in record][-1]
     steps = max(PROBE, int(seconds * speed / config.training.batch_size))
@@ -109,19 +112,25 @@ def carried(count: int, size: int) -> int:
     return -(-count // min(count, size)) * min(count, size)
 
 
+def timed(draw: Callable[..., Drawn], count: int, size: int, seed: int) -> tuple[Drawn, float]:
+    """Samples, and the seconds of one: those of the median draw of as many as fill TIMED seconds, without compiling."""
+    samples = draw(jax.random.key(seed), count)
+    seconds = [samples.seconds]
+    while sum(seconds) < TIMED:
+        seconds.append(draw(jax.random.key(seed), count).seconds)
+    return samples, statistics.median(seconds) / carried(count, size)
+
+
 def measured(family: Family, runs: Runs, judge: Judge, count: int, seed: int) -> list[dict[str, Any]]:
-    """The row of each way of drawing from a family that is trained; the seconds leave compiling out."""
+    """The row of each way of drawing from a family that is trained."""
     run, bits = experiment.load(list(runs.values())[-1]), bits_of(family, runs)
-    size = run.config.eval.batch_size
     rows = []
     for way in family.ways:
-        draw = run.sampler(**way.options)
-        draw(jax.random.key(seed + 1000), count)  # which compiles it
-        drawn = draw(jax.random.key(seed), count)
+        samples, seconds = timed(run.sampler(**way.options), count, run.config.eval.batch_size, seed)
         rows.append({
             "family": family.name, "way": way.name, "seed": seed, "steps": run.step,
-            "parameters": run.experiment.network.count(), **judge.of(drawn.x),
-            "evaluations": float(drawn.evaluations.mean()), "seconds_a_sample": drawn.seconds / carried(count, size),
+            "parameters": run.experiment.network.count(), **judge.of(samples.x),
+            "evaluations": float(samples.evaluations.mean()), "seconds_a_sample": seconds,
             "bits_per_dim": bits,
         })  # fmt: skip
     return rows

@@ -122,22 +122,22 @@ def nothing(batch: dict, draws: Any, train: bool) -> tuple[Examples, dict]:
     return Examples(batch["x"], batch, draws), {}
 
 
-@pytest.mark.parametrize("gamma", [0.0, 2.0])
-def test_two_points_move_as_the_dirac_gan(gamma: float) -> None:
+@pytest.mark.parametrize(("gamma", "ratio"), [(0.0, 1.0), (2.0, 1.0), (2.0, 0.5)])
+def test_two_points_move_as_the_dirac_gan(gamma: float, ratio: float) -> None:
     """Near the equilibrium (Mescheder et al. 2018, sec. 2) a step of rate h is, as the discriminator moves first,
 
-        psi' = psi - h (theta / 2 + gamma psi),    theta' = theta + h psi' / 2,
+        psi' = psi - ratio h (theta / 2 + gamma psi),    theta' = theta + h psi' / 2,
 
     which turns round the equilibrium for ever without R1, and is drawn to it with R1.
     """
     rate, steps, start = 0.5, 40, np.array([3e-4, 1e-3])
-    loss, sgd = loss_of(r1_gamma=gamma), optax.sgd(rate)
+    loss, sgd = loss_of(r1_gamma=gamma, disc_lr_ratio=ratio), optax.sgd(rate)
     step = make_adversarial_step(loss, Point("theta"), Point("psi"), nothing, sgd, ema=lambda n: jnp.asarray(0.5))
     state = TrainState.create({"params": {"theta": jnp.asarray(start[1])}, "fixed": {}}, sgd)
     psi = {"psi": jnp.asarray(start[0])}
     state = state._replace(loss=Rival(psi, sgd.init(psi)))
     run = jax.jit(lambda state: step(state, {"x": jnp.zeros((4, 1))}, jax.random.key(0)))
-    first = np.array([[1.0 - rate * gamma, -rate / 2.0], [0.0, 1.0]])
+    first = np.array([[1.0 - ratio * rate * gamma, -ratio * rate / 2.0], [0.0, 1.0]])
     move = np.array([[1.0, 0.0], [rate / 2.0, 1.0]]) @ first
     for _ in range(steps):
         state, metrics = run(state)

@@ -77,6 +77,7 @@ class Adversarial(Loss):
     Attributes:
       gan_loss: a name of `GAN_LOSSES`.
       r1_gamma, r2_gamma, gradient_penalty: the weights of the penalties; 0: there is none.
+      disc_lr_ratio: of the discriminator's learning rate to the generator's (Heusel et al. 2017, arXiv:1706.08500).
       disc_layers, disc_channels: the size of the discriminator of patches, which has no norm.
     """
 
@@ -84,6 +85,7 @@ class Adversarial(Loss):
     r1_gamma: Annotated[float, FIELDS["training.r1_gamma"]] = 0.0
     r2_gamma: Annotated[float, FIELDS["training.r2_gamma"]] = 0.0
     gradient_penalty: Annotated[float, FIELDS["training.gradient_penalty"]] = 0.0
+    disc_lr_ratio: Annotated[float, FIELDS["training.disc_lr_ratio"]] = 1.0
     disc_layers: Annotated[int, FIELDS["training.disc_layers"]] = 3
     disc_channels: Annotated[int, FIELDS["training.disc_channels"]] = 64
 
