@@ -80,9 +80,9 @@ def prepare(experiment: Experiment, workdir: Workdir) -> Preparation:
 
     Raises:
       ValueError: an unknown parallelism, a batch size that the devices do not divide, frequencies that the steps of a
-        call do not divide, a value out of range, steps behind the end of the learning rate's fall, a tracker that is
-        not installed, a checkpoint of another architecture (CheckpointMismatch), or other data than the run was begun
-        with.
+        call do not divide, a value out of range, steps behind the end of the learning rate's fall, an option that a
+        tracker does not take, a checkpoint of another architecture (CheckpointMismatch), or other data than the run
+        was begun with.
     """
     rules.check(rules.of_training(experiment))
     rules.check(rules.of_snapshots(experiment))

@@ -31,20 +31,13 @@ TRACKERS: dict[str, type[Tracker]] = {
 
 
 def check(config: ConfigDict) -> None:
-    """Refuse trackers that cannot be made, and options that they do not take.
+    """Refuse options of trackers that they do not take; a tracker whose package is not installed is no reason.
 
     Raises:
-      ValueError: `training.trackers` names one whose package is not installed, or `training.tracker_options` a tracker
-        that is not asked for, an option that it lacks, or a value outside its range.
+      ValueError: `training.tracker_options` has a tracker that is not asked for, an option that it lacks, or a value
+        outside its range.
     """
     asked = config.training.trackers
-    for name in asked:
-        package = TRACKERS[name].package
-        if package and not _is_installed(package):
-            raise ValueError(
-                f"training.trackers has {name!r}, whose package is not installed; pip install {package}, or take "
-                f"others of {', '.join(TRACKERS)}"
-            )
     for name, options in config.training.tracker_options.to_dict().items():
         if name not in asked:
             raise ValueError(
@@ -55,10 +48,21 @@ def check(config: ConfigDict) -> None:
 
 
 def create(config: ConfigDict, folder: Path, start: int) -> Trackers:
-    """Make the trackers of a training in that folder, which goes on from the step `start`."""
+    """Make the trackers of a training in that folder, which goes on from the step `start`.
+
+    One whose package is not installed is dropped with one warning, which says how to install it.
+    """
     run, options = Tracked(folder, start, config.to_dict()), config.training.tracker_options.to_dict()
-    table: dict[str, Any] = dict(TRACKERS)
-    return Trackers({name: partial(table[name], run, **options.get(name, {})) for name in config.training.trackers})
+    return Trackers({name: partial(_made, name, run, options.get(name, {})) for name in config.training.trackers})
+
+
+def _made(name: str, run: Tracked, options: dict[str, Any]) -> Tracker:
+    """Make the tracker of that name; ModuleNotFoundError where its package is not installed."""
+    tracker: Any = TRACKERS[name]
+    if tracker.package and not _is_installed(tracker.package):
+        pip = f"pip install {tracker.distribution or tracker.package}"
+        raise ModuleNotFoundError(f"its package {tracker.package} is not installed; {pip}")
+    return tracker(run, **options)
 
 
 def _is_installed(package: str) -> bool:

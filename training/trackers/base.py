@@ -35,9 +35,11 @@ class Tracker(ABC):
 
     Attributes:
       package: the package that it is imported from, which need not be installed; "" of those that always are.
+      distribution: the name by which pip installs that package; "" where it is the same.
     """
 
     package: ClassVar[str] = ""
+    distribution: ClassVar[str] = ""
 
     @abstractmethod
     def write(self, step: int, values: Mapping[str, float]) -> None:

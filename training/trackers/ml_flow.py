@@ -21,7 +21,7 @@ class MLflow(Tracker):
     its runs: a server's address or a folder; "": what MLFLOW_TRACKING_URI says, or MLflow's own default.
     """
 
-    package = "mlflow"
+    package, distribution = "mlflow", "mlflow-skinny"
 
     def __init__(
         self,
