@@ -336,7 +336,7 @@ def get_config() -> ConfigDict:
     # --mode=visualize: a page for the browser (docs/visualize.md); its seed and checkpoint are those of `eval`.
     config.visualize = visualize = ConfigDict()
     visualize.count = 8  # pictures or texts to choose from, and starting points of the samplers
-    visualize.levels = 101  # places of the slider from 0 to 100 %, an odd number
+    visualize.places = 101  # of the slider, from 0 to 100 %, an odd number
     visualize.methods = ()  # samplers, from one starting point; (): the run's own, and what suits it
     visualize.evaluations = 20  # of each of them, but the run's own, which is as `sampling` says
     visualize.states = 64  # at most so many of each sampler's are kept

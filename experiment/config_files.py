@@ -36,6 +36,8 @@ PATHS = (
 """The fields of a config that name a file or a folder, if they hold a text."""
 SIZES = ("data.image_size", "data.size", "data.crop")
 """The fields that hold the size of an image, as one side of a square or as height and width."""
+RENAMED = {"visualize": {"levels": "places"}}
+"""By section, the fields that runs were saved with under another name, and the name that they have now."""
 
 
 def expand(path: str) -> str:
@@ -115,19 +117,23 @@ def from_run(file: Path) -> ConfigDict:
       ValueError: the file is empty, cut, or holds something else; one line that names it.
       OSError: it cannot be read.
     """
-    return from_json(saved(file), str(file))
+    return complete(_tuples(saved(file)), str(file))
 
 
 def from_json(found: dict[str, Any], where: str) -> ConfigDict:
-    """The config of these sections, as JSON has them, over the defaults; a ValueError names `where` they are from."""
-    return complete(_tuples(found), where)
+    """The config of these sections of a run, as JSON has them, by today's names and over the defaults.
+
+    Raises:
+      ValueError: they are no config; one line that names `where` they are from.
+    """
+    return complete(_tuples(_by_todays_names(found)), where)
 
 
 def saved(file: Path) -> dict[str, Any]:
-    """The sections and fields of a run's config.json as JSON has them; raises what `from_run` does."""
+    """The sections and fields of a run's config.json, as JSON has them, by today's names; raises as `from_run` does."""
     found = read_json(file, "move it away, and continue the run with the --config that it was begun with")
     _check_sections(found, str(file))
-    return found
+    return _by_todays_names(found)
 
 
 def read_json(file: Path, mend: str) -> dict[str, Any]:
@@ -172,6 +178,15 @@ def _check_sections(found: dict[str, Any], where: str) -> None:
     for section, field in (("sde", "name"), ("model", "name"), ("data", "dataset")):
         if not isinstance(value := found[section].get(field, "" if section == "sde" else "default"), str) or not value:
             raise ValueError(f"{where} has {_shown(value)} as {section}.{field}, where a name belongs")
+
+
+def _by_todays_names(found: dict[str, Any]) -> dict[str, Any]:
+    """The sections, in which the fields of `RENAMED` have the names that they have now."""
+    return found | {
+        section: {names.get(name, name): value for name, value in found[section].items()}
+        for section, names in RENAMED.items()
+        if isinstance(found.get(section), dict)
+    }
 
 
 def _tuples(value: Any) -> Any:

@@ -263,7 +263,7 @@ FIELDS: dict[str, Range] = {
     "sweep.axes": Several(Text("it must be a text such as 'optim.lr=1e-3,3e-3'")),
     "sweep.modes": Several(OneOf(("train", "evaluate")), least=1, distinct=True),
     "visualize.count": whole(1, 100),
-    "visualize.levels": whole(3, 1001, note="an odd number"),
+    "visualize.places": whole(3, 1001, note="an odd number"),
     "visualize.methods": Several(OneOf(settings.KNOWN), distinct=True),
     "visualize.evaluations": whole(2, note="of each sampler but the run's own"),
     "visualize.states": whole(2, 10_000),

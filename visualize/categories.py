@@ -40,7 +40,7 @@ def of_run(run: Run) -> payload.Payload:
     paths = [walker.follow_categories(each) for each in settings]
     records, labels = payload.examples(experiment, asked.count)
     x0 = jnp.asarray(codec.encode(records[codec.field]))
-    percents = noising.places(asked.levels, 3 * size * len(x0), allowed)
+    percents = noising.places(asked.places, 3 * size * len(x0), allowed)
     key, parts = key_of(run.config.eval.seed, "visualize"), []
     for schedule in noising.categorical_schedules(run.config, process):
         times = noising.on_levels(schedule.process, percents / 100.0)

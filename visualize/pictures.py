@@ -31,7 +31,7 @@ def of_run(run: Run) -> payload.Payload:
     paths = [walker.follow(each) for each in settings]
     x0, labels, records = _data(experiment, asked.count, paths[0].states[-1])
     eps = np.asarray(payload.unit_noise(experiment, x0.shape))
-    percents = noising.places(asked.levels, 3 * size * len(x0), allowed)
+    percents = noising.places(asked.places, 3 * size * len(x0), allowed)
     schedules = noising.gaussian_schedules(run.config, run.sde)
     said = [noising.coefficients(each.process, percents / 100.0) for each in schedules]
     along = [noising.coefficients(path.process, path.times) for path in paths]

@@ -38,7 +38,7 @@ def of_run(run: Run) -> payload.Payload:
     records = experiment.source.test
     x0 = np.asarray(take(records, np.arange(min(asked.points, len(records))))["image"], np.float32)
     eps = np.asarray(payload.unit_noise(experiment, x0.shape))
-    percents = noising.places(asked.levels, 3 * (8 * asked.points + 8 * asked.arrows**2), 1e6 * asked.megabytes / 2)
+    percents = noising.places(asked.places, 3 * (8 * asked.points + 8 * asked.arrows**2), 1e6 * asked.megabytes / 2)
     schedules = noising.gaussian_schedules(run.config, run.sde)
     farthest = float(np.quantile(np.abs(x0), 0.999)) * 1.1
     parts = []

@@ -241,7 +241,7 @@ function start(payload) {
     ? { alpha: ["α", "share kept"], sigma: ["1 − α", "share lost"], ratio: ["(1 − α) / α", "lost to kept"], log_snr: ["log SNR", "log(α / (1 − α))"] }
     : { alpha: ["α", "signal"], sigma: ["σ", "noise"], ratio: ["σ / α", "noise to signal"], log_snr: ["log SNR", "log(α² / σ²)"] };
   const state = {
-    level: Math.round(0.4 * (payload.percents.length - 1)), example: 0, schedule: payload.schedules.length - 1,
+    place: Math.round(0.4 * (payload.percents.length - 1)), example: 0, schedule: payload.schedules.length - 1,
     step: 0, start: 0, path: 0, speed: 1, zoom: 1, active: "forward", playing: null,
   };
   const painted = []; // what is drawn again when the theme, the size or the zoom changes
@@ -251,11 +251,11 @@ function start(payload) {
 
   /* What a view draws. */
   const isPlane = payload.view === "plane";
-  function noised(k, level) {
+  function noised(k, place) {
     const schedule = payload.schedules[k];
     return {
-      values: at(schedule.frames, level, state.example), reference: payload.data.values, original: at(payload.data, state.example),
-      half: schedule.half && schedule.half[level], sigma: schedule.sigma[level], field: isPlane ? at(schedule.field, level) : null,
+      values: at(schedule.frames, place, state.example), reference: payload.data.values, original: at(payload.data, state.example),
+      half: schedule.half && schedule.half[place], sigma: schedule.sigma[place], field: isPlane ? at(schedule.field, place) : null,
     };
   }
   const ends = payload.paths.map((which) => payload.starts.map((_, i) => at(which.states, which.t.length - 1, i)));
@@ -305,7 +305,7 @@ function start(payload) {
   $("main").classList.toggle("plane", isPlane);
   if (isPlane) $("forward-hint").textContent += " The arrows are the score, by which the way back goes: towards where data are likelier.";
 
-  const noisedPanel = panel($("noised-frame"), () => bigSide() * state.zoom, "The data with noise", () => noised(state.schedule, state.level), true);
+  const noisedPanel = panel($("noised-frame"), () => bigSide() * state.zoom, "The data with noise", () => noised(state.schedule, state.place), true);
   const extra = [];
   if (payload.noise && payload.view === "pictures") {
     const box = (caption, cell, label) => {
@@ -350,7 +350,7 @@ function start(payload) {
     const name = make("span", { class: "name" }, make("span", { class: `swatch ${kindOf(schedule)}` }), schedule.name);
     body.append(...(view.wide ? [name, frame, note] : [frame, make("span", { class: "words" }, name, note)]));
     body.classList.toggle("row", !view.wide);
-    scheduleNotes.push({ note, panel: panel(frame, thirdSide, schedule.name, () => noised(i, state.level)) });
+    scheduleNotes.push({ note, panel: panel(frame, thirdSide, schedule.name, () => noised(i, state.place)) });
   }, (i) => { state.schedule = i; state.active = "forward"; paintForward(); announce(); });
 
   const charts = ["alpha", "sigma", "log_snr"].map((key) => chart(key, names[key]));
@@ -379,18 +379,18 @@ function start(payload) {
       root.append(dot);
       return dot;
     });
-    const toLevel = (event) => {
+    const toPlace = (event) => {
       const box = root.getBoundingClientRect(), t = ((event.clientX - box.left) / box.width * wide - left) / (wide - left - right);
-      setLevel(Math.round(Math.min(1, Math.max(0, t)) * (payload.percents.length - 1)));
+      setPlace(Math.round(Math.min(1, Math.max(0, t)) * (payload.percents.length - 1)));
     };
-    root.addEventListener("pointerdown", (event) => { state.active = "forward"; root.setPointerCapture(event.pointerId); toLevel(event); });
-    root.addEventListener("pointermove", (event) => { if (root.hasPointerCapture(event.pointerId)) toLevel(event); });
+    root.addEventListener("pointerdown", (event) => { state.active = "forward"; root.setPointerCapture(event.pointerId); toPlace(event); });
+    root.addEventListener("pointermove", (event) => { if (root.hasPointerCapture(event.pointerId)) toPlace(event); });
     $("charts").append(make("div", { class: "chart", "data-curve": key }, make("h3", {}, make("var", { text: symbol }), ` ${words}`), root));
     return () => {
-      const t = payload.percents[state.level] / 100;
+      const t = payload.percents[state.place] / 100;
       now.setAttribute("x1", x(t)); now.setAttribute("x2", x(t));
       payload.schedules.forEach((schedule, i) => {
-        const v = schedule[key][state.level];
+        const v = schedule[key][state.place];
         const edge = key === "log_snr" ? (t < 0.5 ? top_ : low) : 0;
         dots[i].setAttribute("cx", x(t)); dots[i].setAttribute("cy", y(v === null ? edge : v));
         dots[i].setAttribute("data-value", v === null ? "infinite" : v);
@@ -402,15 +402,15 @@ function start(payload) {
 
   const ratioOf = (alpha, sigma) => (alpha === 0 ? null : sigma / alpha);
   function paintForward() {
-    const schedule = payload.schedules[state.schedule], percent = payload.percents[state.level];
-    const alpha = schedule.alpha[state.level], sigma = schedule.sigma[state.level];
-    const said = { t: percent / 100, alpha, sigma, ratio: ratioOf(alpha, sigma), log_snr: schedule.log_snr[state.level] };
+    const schedule = payload.schedules[state.schedule], percent = payload.percents[state.place];
+    const alpha = schedule.alpha[state.place], sigma = schedule.sigma[state.place];
+    const said = { t: percent / 100, alpha, sigma, ratio: ratioOf(alpha, sigma), log_snr: schedule.log_snr[state.place] };
     noisedPanel.paint();
     scheduleNotes.forEach(({ panel: one, note }, i) => {
       one.paint();
       const of = payload.schedules[i];
       const same = !of.own && payload.schedules.some((other) => other.own && ["alpha", "sigma"].every((name) => other[name].every((v, k) => v === of[name][k])));
-      note.textContent = (same ? "the same as this run's: " : "") + (payload.categorical ? `kept ${number(100 * of.alpha[state.level], 2)} %` : `α ${number(of.alpha[state.level])}, σ ${number(of.sigma[state.level])}`);
+      note.textContent = (same ? "the same as this run's: " : "") + (payload.categorical ? `kept ${number(100 * of.alpha[state.place], 2)} %` : `α ${number(of.alpha[state.place])}, σ ${number(of.sigma[state.place])}`);
     });
     charts.forEach((update) => update());
     $("percent").textContent = `${number(percent, 4)} %`;
@@ -419,7 +419,7 @@ function start(payload) {
       $(`value-${name}`).textContent = sign + number(said[name]);
       $(`value-${name}`).dataset.value = said[name];
     }
-    $("slider").value = state.level;
+    $("slider").value = state.place;
     $("slider").setAttribute("aria-valuetext", `${number(percent, 4)} percent, t ${number(said.t)}, ${names.alpha[0]} ${number(alpha)}, ${names.sigma[0]} ${number(sigma)}`);
     if ($("alpha-term")) {
       $("alpha-term").replaceChildren("= ", make("b", { text: number(alpha, 2) }), " ×");
@@ -434,8 +434,8 @@ function start(payload) {
     $("play-back").setAttribute("aria-pressed", state.playing === "back");
   }
   function paintExtra() { extra.forEach((one) => one.paint()); }
-  function setLevel(level) {
-    state.level = Math.min(payload.percents.length - 1, Math.max(0, level));
+  function setPlace(place) {
+    state.place = Math.min(payload.percents.length - 1, Math.max(0, place));
     paintForward();
     announce();
   }
@@ -542,8 +542,8 @@ function start(payload) {
     clearTimeout(timer);
     state.playing = what;
     const top = payload.percents.length - 1, back = $("backwards").checked;
-    if (what === "on" && state.level === top) state.level = 0;
-    if (what === "back" && state.level === 0) state.level = top;
+    if (what === "on" && state.place === top) state.place = 0;
+    if (what === "back" && state.place === 0) state.place = top;
     if (what === "steps" && state.step === (back ? 0 : lastStep())) state.step = back ? lastStep() : 0;
     paintForward();
     paintReverse();
@@ -554,9 +554,9 @@ function start(payload) {
     timer = setTimeout(() => {
       const move = state.playing === "on" ? 1 : state.playing === "back" || $("backwards").checked ? -1 : 1;
       if (state.playing === "steps") state.step = Math.min(lastStep(), Math.max(0, state.step + move)), paintReverse();
-      else state.level = Math.min(frames, Math.max(0, state.level + move)), paintForward();
-      const place = state.playing === "steps" ? state.step : state.level;
-      if (place === (move > 0 ? frames : 0)) { pause(); announce(); } else tick();
+      else state.place = Math.min(frames, Math.max(0, state.place + move)), paintForward();
+      const reached = state.playing === "steps" ? state.step : state.place;
+      if (reached === (move > 0 ? frames : 0)) { pause(); announce(); } else tick();
     }, Math.min(500, Math.max(40, WHOLE_WAY / Math.max(1, frames))) / state.speed);
   }
   const toggle = (what) => { if (state.playing === what) pause(), announce(); else play(what); };
@@ -569,7 +569,7 @@ function start(payload) {
   /* ---- Controls ---- */
   const bind = (id, act, active = "reverse") => $(id).addEventListener("click", () => { state.active = active; act(); });
   $("slider").max = payload.percents.length - 1;
-  $("slider").addEventListener("input", () => { state.active = "forward"; if (state.playing) pause(); setLevel(Number($("slider").value)); });
+  $("slider").addEventListener("input", () => { state.active = "forward"; if (state.playing) pause(); setPlace(Number($("slider").value)); });
   $("steps").addEventListener("input", () => { state.active = "reverse"; if (state.playing) pause(); setStep(Number($("steps").value)); });
   bind("play-on", () => toggle("on"), "forward");
   bind("play-back", () => toggle("back"), "forward");
@@ -606,17 +606,17 @@ function start(payload) {
     });
     for (const end of ["pointerup", "pointercancel"]) host.addEventListener(end, () => { from = null; });
   }
-  scrub($("noised-frame"), "forward", () => payload.percents.length - 1, () => state.level, setLevel);
+  scrub($("noised-frame"), "forward", () => payload.percents.length - 1, () => state.place, setPlace);
   scrub($("state-frame"), "reverse", lastStep, () => state.step, setStep);
   scrub($("guess-frame"), "reverse", lastStep, () => state.step, setStep);
 
   const next = (list, chosen) => { const one = list[(chosen + 1) % list.length]; one.checked = true; one.dispatchEvent(new Event("change")); };
   const KEYS = {
     " ": () => toggle(state.active === "forward" ? "on" : "steps"),
-    ArrowRight: () => { pause(); state.active === "forward" ? setLevel(state.level + 1) : setStep(state.step + 1); },
-    ArrowLeft: () => { pause(); state.active === "forward" ? setLevel(state.level - 1) : setStep(state.step - 1); },
-    Home: () => { pause(); state.active === "forward" ? setLevel(0) : setStep(0); },
-    End: () => { pause(); state.active === "forward" ? setLevel(payload.percents.length - 1) : setStep(lastStep()); },
+    ArrowRight: () => { pause(); state.active === "forward" ? setPlace(state.place + 1) : setStep(state.step + 1); },
+    ArrowLeft: () => { pause(); state.active === "forward" ? setPlace(state.place - 1) : setStep(state.step - 1); },
+    Home: () => { pause(); state.active === "forward" ? setPlace(0) : setStep(0); },
+    End: () => { pause(); state.active === "forward" ? setPlace(payload.percents.length - 1) : setStep(lastStep()); },
     b: () => { if (state.active === "forward") toggle("back"); else { $("backwards").checked = !$("backwards").checked; if (state.playing !== "steps") play("steps"); } },
     "[": () => faster(-1), "]": () => faster(1), ",": () => faster(-1), ".": () => faster(1),
     "-": () => zoom(-1), "−": () => zoom(-1), "+": () => zoom(1), "=": () => zoom(1),

@@ -78,9 +78,9 @@ def of_config(config: ConfigDict) -> Broken:
             f"data.codec is {config.data.codec!r}, and {model.name} is an autoencoder, which takes images as they are "
             f"stored; set it to {' or '.join(CODECS)}"
         )
-    if not config.visualize.levels % 2:
+    if not config.visualize.places % 2:
         yield (
-            f"visualize.levels is {config.visualize.levels}; it must be an odd number, so that 50 % is "
+            f"visualize.places is {config.visualize.places}; it must be an odd number, so that 50 % is "
             "among the places of the slider"
         )
     yield from _of_generators(config)

@@ -112,6 +112,16 @@ def test_a_run_older_than_a_section_or_field_gets_its_default(workdir: Workdir) 
     assert workdir.config().sde.to_dict() == {"name": "edm"}
 
 
+def test_a_field_that_was_renamed_is_read_by_its_new_name(workdir: Workdir) -> None:
+    saved = json.loads(workdir.config_file.read_text())
+    saved["visualize"]["levels"] = saved["visualize"].pop("places") - 2
+    workdir.config_file.write_text(json.dumps(saved))
+    found, expected = workdir.config(), digits.get_config()
+    expected.visualize.places -= 2
+    assert found.to_dict() == expected.to_dict()
+    workdir.check(found, training=True)
+
+
 def test_fields_added_and_removed_are_named(workdir: Workdir) -> None:
     config = digits.get_config()
     with config.unlocked():

@@ -31,7 +31,7 @@ def browser() -> Iterator[Any]:
 
 
 def payload_of(name: str, **fields: object) -> dict:
-    few = {"visualize__count": 3, "visualize__levels": 21, "visualize__evaluations": 6, "visualize__states": 9}
+    few = {"visualize__count": 3, "visualize__places": 21, "visualize__evaluations": 6, "visualize__states": 9}
     run: Run = run_of(config_of(name, **(few | fields)))
     return kinds.kind_of(run.experiment).of_run(run)
 

@@ -19,7 +19,7 @@ from tests.visualize.tiny import config_of, folder_of, run_of
 from visualize import kinds, noising, page, payload, plane, tiles
 from visualize.methods import chosen
 
-FEW = {"visualize__count": 2, "visualize__levels": 5, "visualize__evaluations": 4, "visualize__states": 8}
+FEW = {"visualize__count": 2, "visualize__places": 5, "visualize__evaluations": 4, "visualize__states": 8}
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_the_command_writes_the_page_with_every_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"visualize__levels": 100}, r"visualize\.levels is 100; it must be an odd number"),
+        ({"visualize__places": 100}, r"visualize\.places is 100; it must be an odd number"),
         ({"visualize__methods": ("ode",)}, r"visualize\.methods is \('ode',\).* take flow_heun or heun"),
         ({"visualize__methods": ("maskgit",)}, r"sampling\.method is 'maskgit', a sampler over categories"),
         ({"visualize__methods": ("dim",)}, r"visualize\.methods is \('dim',\).*known are "),
