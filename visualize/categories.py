@@ -12,10 +12,10 @@ from experiment import Experiment, Run
 from experiment.sampling import key_of
 from visualize import methods, noising, payload
 from visualize.paths import Walker
+from visualize.size import fitting
 
 SHOWN = ("image", "text")
 """The modalities whose categories are shown."""
-MEGABYTE = 1_000_000
 
 
 def shows(experiment: Experiment) -> bool:
@@ -33,14 +33,12 @@ def of_run(run: Run) -> payload.Payload:
     process: Any = experiment.sde
     codec: Any = experiment.codec
     kind = np.uint8 if process.states <= 256 else np.uint16
-    size = int(np.prod(codec.shape)) * np.dtype(kind).itemsize
-    allowed = asked.megabytes * MEGABYTE * 0.75 / 2
-    states = max(2, min(asked.states, int(allowed // (3 * size * asked.count * len(settings)))))
+    size = asked.count * int(np.prod(codec.shape)) * np.dtype(kind).itemsize
+    percents, states = fitting(asked, place=3 * size, state=3 * size * len(settings))
     walker = Walker(run, asked.count, states)
     paths = [walker.follow_categories(each) for each in settings]
     records, labels = payload.examples(experiment, asked.count)
     x0 = jnp.asarray(codec.encode(records[codec.field]))
-    percents = noising.places(asked.places, 3 * size * len(x0), allowed)
     key, parts = key_of(run.config.eval.seed, "visualize"), []
     for schedule in noising.categorical_schedules(run.config, process):
         times = noising.on_levels(schedule.process, percents / 100.0)

@@ -1,4 +1,4 @@
-"""Data on their way to noise: the places of the slider, and what each of three schedules says there.
+"""Data on their way to noise: what each of three schedules says at the places of the slider.
 
 A place is a percent of the way from data to noise, t = percent / 100. The schedules are the linear and the cosine one
 and the run's own, all with the same noise.
@@ -17,9 +17,6 @@ from sde_lib.categorical import CategoricalProcess
 
 COMPARED = ("linear", "cosine")
 """The schedules that the run's own stands beside, names of both `sde_lib.SCHEDULES` and `sde_lib.KEEP_SCHEDULES`."""
-FEWER = (101, 51, 21, 11, 5, 3)
-"""How many places there may be where a page is to be smaller; 0, 50 and 100 % are among each."""
-
 ENOUGH = 256
 """Of how many categories at most the share that is kept is computed."""
 
@@ -47,18 +44,6 @@ class Coefficients(NamedTuple):
     alpha: np.ndarray
     sigma: np.ndarray
     log_snr: np.ndarray
-
-
-def places(asked: int, size_each: int, allowed: int) -> np.ndarray:
-    """The percents of the slider, from 0 to 100: so many as are `asked` for, or fewer where they would be too large.
-
-    Args:
-      asked: an odd number, so that 50 is among them.
-      size_each: the bytes that each adds to the page.
-      allowed: the bytes of all of them; the fewest are three, whatever their size.
-    """
-    choices = (asked, *(fewer for fewer in FEWER if fewer < asked))
-    return np.linspace(0.0, 100.0, next((n for n in choices if n * size_each <= allowed), choices[-1]))
 
 
 def gaussian_schedules(config: ConfigDict, process: sde_lib.AffineSDE) -> list[Schedule]:

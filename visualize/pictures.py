@@ -9,9 +9,8 @@ from experiment import Experiment, Run
 from experiment.showing import MODALITIES
 from visualize import methods, noising, payload, tiles
 from visualize.paths import Walker
+from visualize.size import fitting
 from visualize.tiles import Frames
-
-MEGABYTE = 1_000_000
 
 
 def shows(experiment: Experiment) -> bool:
@@ -20,18 +19,15 @@ def shows(experiment: Experiment) -> bool:
 
 
 def of_run(run: Run) -> payload.Payload:
-    """The page's payload: pictures noised by three schedules, and the ways of several samplers.
-
-    Its parts are sized so that the page has about ``visualize.megabytes``, half of it of either kind.
-    """
+    """The page's payload: pictures noised by three schedules, and the ways of several samplers."""
     experiment, asked = run.experiment, run.config.visualize
     settings = methods.chosen(experiment)
-    size, allowed = tiles.bytes_each(experiment, asked.side), asked.megabytes * MEGABYTE * 0.75 / 2  # base64: 4 for 3
-    walker = Walker(run, asked.count, _states(asked.states, 2 * size * asked.count * len(settings), allowed))
+    size = asked.count * tiles.bytes_each(experiment, asked.side)
+    percents, states = fitting(asked, place=3 * size, state=2 * size * len(settings))
+    walker = Walker(run, asked.count, states)
     paths = [walker.follow(each) for each in settings]
     x0, labels, records = _data(experiment, asked.count, paths[0].states[-1])
     eps = np.asarray(payload.unit_noise(experiment, x0.shape))
-    percents = noising.places(asked.places, 3 * size * len(x0), allowed)
     schedules = noising.gaussian_schedules(run.config, run.sde)
     said = [noising.coefficients(each.process, percents / 100.0) for each in schedules]
     along = [noising.coefficients(path.process, path.times) for path in paths]
@@ -62,11 +58,6 @@ def of_run(run: Run) -> payload.Payload:
             for i, (path, found) in enumerate(zip(paths, along, strict=True))
         ],
     }
-
-
-def _states(asked: int, size_each: int, allowed: float) -> int:
-    """How many states of each path fit, of so many that are asked for; two at least."""
-    return max(2, min(asked, int(allowed // size_each)))
 
 
 def _data(experiment: Experiment, n: int, drawn: np.ndarray) -> tuple[np.ndarray, list[str], dict]:

@@ -11,6 +11,7 @@ from sde_lib import AffineSDE
 from sde_lib.prediction import along
 from visualize import methods, noising, payload
 from visualize.paths import Walker
+from visualize.size import fitting
 
 REACH = 3.0
 """How many deviations of the noise the plane shows, beyond the farthest of the data."""
@@ -33,12 +34,15 @@ def of_run(run: Run) -> payload.Payload:
     run's is that of the same network, at the points that have the same noise (`sde_lib.prediction.along`).
     """
     experiment, asked = run.experiment, run.config.visualize
-    walker = Walker(run, asked.points, asked.states)
-    paths = [walker.follow(each) for each in methods.chosen(experiment)]
+    settings = methods.chosen(experiment)
+    of_points, of_arrows = 8 * asked.points, 8 * asked.arrows**2  # bytes: two float32 each
+    each_state = 2 * of_points + of_arrows  # the state, the guess, and the score
+    percents, states = fitting(asked, place=3 * (of_points + of_arrows), state=each_state * len(settings))
+    walker = Walker(run, asked.points, states)
+    paths = [walker.follow(each) for each in settings]
     records = experiment.source.test
     x0 = np.asarray(take(records, np.arange(min(asked.points, len(records))))["image"], np.float32)
     eps = np.asarray(payload.unit_noise(experiment, x0.shape))
-    percents = noising.places(asked.places, 3 * (8 * asked.points + 8 * asked.arrows**2), 1e6 * asked.megabytes / 2)
     schedules = noising.gaussian_schedules(run.config, run.sde)
     farthest = float(np.quantile(np.abs(x0), 0.999)) * 1.1
     parts = []

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import main
 import samplers
@@ -16,7 +17,7 @@ from configs.discrete import digits as discrete_digits
 from data.source import take
 from experiment import Refusal, Run, build
 from tests.visualize.tiny import config_of, folder_of, run_of
-from visualize import kinds, noising, page, payload, plane, tiles
+from visualize import kinds, page, payload, plane, size, tiles
 from visualize.methods import chosen
 
 FEW = {"visualize__count": 2, "visualize__places": 5, "visualize__evaluations": 4, "visualize__states": 8}
@@ -111,9 +112,23 @@ def test_the_page_is_utf_8_whatever_the_locale(digits: tuple[Run, dict], monkeyp
 
 
 def test_places_and_states_are_fewer_where_the_page_would_be_larger() -> None:
-    for allowed, many in ((1e9, 201), (150.0, 101), (60.0, 51), (0.0, 3)):
-        percents = noising.places(201, 1, allowed)
-        assert len(percents) == many and {0.0, 50.0, 100.0} <= set(percents)
+    """A byte of an array is 4/3 of one in the page, half of which is for either: of 800 bytes 300 are the places'."""
+    for bytes_, places, states in ((2400, 201, 80), (800, 101, 60), (400, 51, 30), (0.01, 3, 2)):
+        asked = ConfigDict({"megabytes": bytes_ / 1e6, "places": 201, "states": 80})
+        percents, most = size.fitting(asked, place=2, state=5)
+        assert (len(percents), most) == (places, states) and {0.0, 50.0, 100.0} <= set(percents)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "least"), [("digits", 10_000), ("mixture8", 10_000), ("digits_masked", 5_000)])
+def test_a_page_of_any_data_is_as_large_as_is_allowed_or_less(name: str, least: int) -> None:
+    """Floats are hardly compressed, bytes of pictures better, and masks, which are all alike, to a tenth."""
+    fields = {"sampling__steps": 40, "visualize__evaluations": 40, "visualize__count": 4, "visualize__points": 60}
+    run = run_of(config_of(name, visualize__megabytes=0.1, visualize__arrows=6, **fields))
+    found = kinds.kind_of(run.experiment).of_run(run)
+    assert len(found["percents"]) < 101 and len(found["paths"][0]["t"]) < 41
+    arrays = [np.asarray(part) for part in jax.tree.leaves(found) if isinstance(part, np.ndarray)]
+    assert least < sum(len(page.packed(array)["base64"]) for array in arrays) < 110_000
 
 
 def test_pictures_longer_than_a_side_are_averaged() -> None:
