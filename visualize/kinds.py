@@ -9,7 +9,7 @@ from visualize import categories, pictures, plane
 from visualize.payload import Payload
 
 
-class Kind(NamedTuple):
+class DataKind(NamedTuple):
     """One kind of data.
 
     Attributes:
@@ -23,17 +23,17 @@ class Kind(NamedTuple):
     of_run: Callable[[Run], Payload]
 
 
-KINDS: dict[str, Kind] = {
-    "pictures": Kind(
+KINDS: dict[str, DataKind] = {
+    "pictures": DataKind(
         "images, signals, clips, volumes, point sets with Gaussian noise", pictures.shows, pictures.of_run
     ),
-    "plane": Kind("points of the plane with Gaussian noise", plane.shows, plane.of_run),
-    "categories": Kind("images and texts over categories", categories.shows, categories.of_run),
+    "plane": DataKind("points of the plane with Gaussian noise", plane.shows, plane.of_run),
+    "categories": DataKind("images and texts over categories", categories.shows, categories.of_run),
 }
 """The kinds by name; the first that shows an experiment is taken."""
 
 
-def kind_of(experiment: Experiment) -> Kind:
+def kind_of(experiment: Experiment) -> DataKind:
     """The kind of an experiment; ValueError, in one line, of one that cannot be shown yet."""
     for kind in KINDS.values():
         if kind.shows(experiment):

@@ -19,7 +19,7 @@ from samplers import Settings
 from samplers.create import grid, stepper_of
 
 
-class Path(NamedTuple):
+class SamplerPath(NamedTuple):
     """The way of one sampler, of n examples at once, and k + 1 of its states from noise to data.
 
     Attributes:
@@ -68,7 +68,7 @@ class Walker:
         z = process.prior_sample(self.key_prior, (self.n, *self.experiment.codec.shape))
         return only_present(z, self.told)
 
-    def follow(self, settings: Settings) -> Path:
+    def follow(self, settings: Settings) -> SamplerPath:
         """The path of a sampler over Gaussian noise.
 
         Raises:
@@ -93,9 +93,9 @@ class Walker:
         with waiting(f"asking the network for its guesses along {settings.method}"):
             guesses = self._guesses(settings, states, every)
         process, cost = samplers.process_of(self.sde, settings), int(np.max(out.evaluations))
-        return Path(settings, process, cost, every, spent[steps], steps, states, guesses)
+        return SamplerPath(settings, process, cost, every, spent[steps], steps, states, guesses)
 
-    def follow_categories(self, settings: Settings) -> Path:
+    def follow_categories(self, settings: Settings) -> SamplerPath:
         """The path of a sampler over categories."""
         process: Any = self.experiment.sde
         every, out = process.grid(settings.steps), self._drawn(settings)
@@ -104,7 +104,7 @@ class Walker:
         with waiting(f"asking the network for its guesses along {settings.method}"):
             guesses, confidence = self._likeliest(settings, states, every)
         along, cost = samplers.process_of(process, settings), int(np.max(out.evaluations))
-        return Path(settings, along, cost, every, steps, steps, states, guesses, confidence)
+        return SamplerPath(settings, along, cost, every, steps, steps, states, guesses, confidence)
 
     def _drawn(self, settings: Settings) -> samplers.Samples:
         """The samples of a sampler with its trajectory."""

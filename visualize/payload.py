@@ -15,7 +15,7 @@ from experiment.sampling import key_of
 from experiment.showing import MODALITIES
 from experiment.weights import kind
 from visualize.noising import Coefficients, Schedule
-from visualize.paths import Path, told_of
+from visualize.paths import SamplerPath, told_of
 
 Payload = dict[str, Any]
 
@@ -57,7 +57,7 @@ def schedule_part(schedule: Schedule, found: Coefficients, **frames: Any) -> Pay
     return {"name": schedule.name, "own": schedule.own, **_numbers(found), **frames}
 
 
-def path_part(path: Path, found: Coefficients, **frames: Any) -> Payload:
+def path_part(path: SamplerPath, found: Coefficients, **frames: Any) -> Payload:
     """The way of one sampler: its name, its times and costs, what its process says at each state, and its frames."""
     used = path.settings.used()
     told = [f"{name} {used[name]}" for name in ("predictor", "corrector", "steps", "grid") if name in used]
