@@ -132,7 +132,7 @@ function planeView(payload) {
   function draw(canvas, cell) {
     const context = canvas.getContext("2d"), side = canvas.width, half = cell.half, middle = side / 2;
     const x = (value) => middle + (value / half) * middle * 0.96, y = (value) => middle - (value / half) * middle * 0.96;
-    const dark = colour("--paper").startsWith("#0"), hue = huesOf(cell.reference), isLarge = parseFloat(canvas.style.width) >= 200; // the cards' are not, a telephone's are
+    const dark = document.documentElement.dataset.theme === "dark", hue = huesOf(cell.reference), isLarge = parseFloat(canvas.style.width) >= 200; // the cards' are not, a telephone's are
     context.clearRect(0, 0, side, side);
     context.strokeStyle = colour("--line");
     context.lineWidth = Math.max(1, side / 400);
@@ -646,15 +646,14 @@ function start(payload) {
   let theme = "auto";
   function setTheme(name) {
     theme = name;
-    if (name === "auto") document.documentElement.removeAttribute("data-theme");
-    else document.documentElement.dataset.theme = name;
+    document.documentElement.dataset.theme = name === "auto" ? themeOfSystem() : name; // which the page's head has begun
     $("theme-name").textContent = { auto: "Auto", dark: "Dark", light: "Light" }[name];
     $("theme").setAttribute("aria-label", { auto: "Auto: colours as the system has them", dark: "Dark colours", light: "Light colours" }[name]);
     repaint();
   }
   const nextTheme = () => setTheme(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]);
   $("theme").addEventListener("click", nextTheme);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => repaint());
+  system.addEventListener("change", () => setTheme(theme));
 
   function repaint() {
     painted.forEach((one) => one.resize());

@@ -239,6 +239,22 @@ def test_only_one_place_speaks_and_names_begin_with_what_is_seen(browser: Any, d
     opened.close()
 
 
+def is_dark(of_page: Any) -> bool:
+    """Whether the paper of the page is nearer to black than to white."""
+    paper = of_page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return sum(map(int, paper[4:-1].split(", "))) < 3 * 128
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_dark_or_light_before_its_data_are_there(scheme: str, browser: Any, digits: dict) -> None:
+    """A dark one would be seen as a white flash otherwise."""
+    context = browser.new_context(color_scheme=scheme)
+    opened = context.new_page()
+    opened.set_content(page.html(digits).split('<script type="application/json"')[0])
+    assert is_dark(opened) == (scheme == "dark")
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_telephone_shows_it_without_scrolling_sideways(
     scheme: str, browser: Any, digits: dict, tmp_path: Path
@@ -247,11 +263,19 @@ def test_a_telephone_shows_it_without_scrolling_sideways(
     opened = Opened(browser, digits, tmp_path / "page.html", color_scheme=scheme, **phone)
     sizes = opened.page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert sizes == [360, 360]
-    paper = "getComputedStyle(document.body).backgroundColor"
-    assert (sum(map(int, opened.page.evaluate(paper)[4:-1].split(", "))) < 200) == (scheme == "dark")
-    for _ in range(2):
-        opened.page.locator("#theme").tap()  # auto, dark, light
-    assert sum(map(int, opened.page.evaluate(paper)[4:-1].split(", "))) > 600
+    assert is_dark(opened.page) == (scheme == "dark")
+    other = {"light": "dark", "dark": "light"}[scheme]
+    opened.page.emulate_media(color_scheme=other)
+    opened.until(f"document.documentElement.dataset.theme === '{other}'")  # the system has changed: the page follows
+    assert is_dark(opened.page) == (other == "dark")
+    for system in (scheme, other):
+        opened.page.emulate_media(color_scheme=system)
+        for shown in (True, False, system == "dark"):
+            opened.page.locator("#theme").tap()  # from auto to dark, to light, and to auto again
+            assert is_dark(opened.page) == shown
+    opened.page.locator("#theme").tap()
+    opened.page.emulate_media(color_scheme=scheme)
+    assert is_dark(opened.page)  # as the button says, whatever the system
     small = opened.page.locator("button:visible, select:visible").evaluate_all(
         "all => all.filter(e => e.getBoundingClientRect().height < 40).map(e => e.id)"
     )

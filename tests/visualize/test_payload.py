@@ -96,7 +96,7 @@ def close(found: np.ndarray, wanted: np.ndarray) -> None:
 def test_the_page_is_one_file_of_few_bytes_that_names_no_other(digits: tuple[Run, dict]) -> None:
     _, found = digits
     text = page.html(found)
-    assert len(text.encode()) < 200_000 and text.count("</script>") == 2 and "{{" not in text.replace("${", "")
+    assert len(text.encode()) < 200_000 and text.count("</script>") == 3 and "{{" not in text.replace("${", "")
     assert re.findall(r"(?:https?:)?//[a-z][\w.]*\.\w+|\bimport\b.*from|<link rel=.stylesheet|url\(", text) == [
         "http://www.w3.org"
     ]  # the name of SVG, which is no address that is asked
