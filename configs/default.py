@@ -148,6 +148,7 @@ def get_config() -> ConfigDict:
     # least_squares, wasserstein, relativistic; its discriminator has disc_layers and disc_channels
     training.disc_lr_ratio = 1.0  # of the discriminator's learning rate to the generator's, which is optim.lr
     training.r1_gamma = 0.0  # half of it weighs the discriminator's squared slope at data
+    training.r1_interval = 1  # > 1: once in so many steps, with so many times its weight, as StyleGAN2: 16
     training.r2_gamma = 0.0  # and at samples
     training.gradient_penalty = 0.0  # weighs its slope's distance from 1 between them; published: 10
     training.label_dropout = 0.1  # share of examples whose class a network with model.label_dim is not told

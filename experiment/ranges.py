@@ -163,6 +163,7 @@ FIELDS: dict[str, Range] = {
     ),
     "training.disc_lr_ratio": positive(note="published: 4"),
     "training.r1_gamma": not_negative(note="published: 0.01 to 150; 0 is without"),
+    "training.r1_interval": whole(1, note="in steps; published: 16; 1 is every step"),
     "training.r2_gamma": not_negative(note="published: as r1_gamma; 0 is without"),
     "training.gradient_penalty": not_negative(note="published: 10; 0 is without"),
     "training.label_dropout": share(note="a probability; published: 0.1"),

@@ -98,7 +98,7 @@ def make_adversarial_step(
     def of_discriminator(variables: dict, batch: Batch, key: Key[Array, ""]) -> Scores:
         x0, _, draws, _ = examples_of(batch, key)
         fake = jax.lax.stop_gradient(sampled(variables, x0, draws))
-        return loss.of_discriminator(judge(variables["rival"]), x0, fake, draws)
+        return loss.of_discriminator(judge(variables["rival"]), x0, fake, draws, variables["step"])
 
     @spread
     def of_generator(variables: dict, batch: Batch, key: Key[Array, ""]) -> Scores:
@@ -122,7 +122,7 @@ def make_adversarial_step(
         return gradient
 
     def together(state: TrainState, params: Weights, rival: Weights) -> dict:
-        return {"params": params, "fixed": state.fixed, "rival": rival}
+        return {"params": params, "fixed": state.fixed, "rival": rival, "step": state.step}
 
     of_rival = descending(of_discriminator, "disc_loss", lambda state, rival: together(state, state.params, rival))
     of_own = descending(of_generator, "loss", lambda state, params: together(state, params, state.loss.params))

@@ -2,7 +2,7 @@
 
 import functools
 import json
-import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,10 +66,19 @@ def test_the_losses_and_their_gradients(name: str, in_float64: None) -> None:
     if name == "hinge":
         halved = DISCRIMINATOR_LOSSES["hinge"](real, fake)
         np.testing.assert_allclose(halved, KNOWN["hinge_halved"]["d"], **EXACT)
-    if name == "non_saturating":
-        nothing = jnp.zeros(2)
-        np.testing.assert_allclose(d(nothing, nothing), 2.0 * math.log(2.0), **EXACT)
-        np.testing.assert_allclose(g(nothing, nothing), math.log(2.0), **EXACT)
+
+
+def test_of_samples_that_are_the_data_a_discriminator_that_says_nothing_is_best(in_float64: None) -> None:
+    """D is 0 everywhere at the optimum, and there the losses have the values that are recorded."""
+    at = re.fullmatch(r"D = 0 everywhere: non-saturating d = 2 log 2 = ([0-9.]+), g = log 2", KNOWN["optimum"])
+    d, g = GAN_LOSSES["non_saturating"]
+    best = jnp.zeros(4)
+    np.testing.assert_allclose(d(best, best), float(at[1]), rtol=1e-10)
+    np.testing.assert_allclose(2.0 * g(best, best), float(at[1]), rtol=1e-10)
+    of_data = lambda logits: d(logits, logits).mean()  # noqa: E731  # data and samples are the same
+    np.testing.assert_allclose(jax.grad(of_data)(best), 0.0, atol=1e-15)
+    away = jnp.linspace(-2.0, 2.0, 4)
+    assert of_data(away) > of_data(best)
 
 
 def recorded(params: dict[str, jax.Array]) -> Any:
@@ -106,6 +115,49 @@ def test_the_penalties_and_the_gradients_of_all_parameters(name: str, in_float64
         assert scores.keys() >= {"penalty", "logits_real", "logits_fake"} and scores["penalty"].shape == (5,)
 
 
+def test_lazy_r1_has_in_its_interval_the_penalty_and_gradients_of_one_at_every_step(in_float64: None) -> None:
+    assert WORKED["penalties"]["lazy"].startswith("StyleGAN2 evaluates R1 every 16 steps and multiplies it by 16;")
+    params = {each: jnp.asarray(ARRAYS[f"disc/{each}"]) for each in ("W1", "b1", "w2", "b2")}
+    real, fake = (jnp.asarray(ARRAYS[f"disc/{each}"]) for each in ("x_real", "x_fake"))
+    bare, always, lazy = (
+        loss_of(r1_gamma=gamma, r1_interval=interval)
+        for gamma, interval in ((0.0, 1), (WORKED["penalties"]["gamma"], 1), (WORKED["penalties"]["gamma"], 16))
+    )
+
+    def total(loss: Adversarial, params: dict[str, jax.Array], step: Any) -> Any:
+        scores = loss.of_discriminator(recorded(params), real, fake, None, step)
+        return scores["disc_loss"].mean(), scores.get("r1", jnp.zeros(()))
+
+    at = jax.jit(jax.value_and_grad(functools.partial(total, lazy), has_aux=True))
+    found = [at(params, jnp.asarray(step)) for step in range(32)]
+    (plain, _), slopes = jax.value_and_grad(functools.partial(total, bare), has_aux=True)(params, 0)
+    penalties = np.array([r1.mean() for (_, r1), _ in found])
+    assert np.flatnonzero(penalties).tolist() == [0, 16]
+    np.testing.assert_allclose(penalties[[0, 16]], 16.0 * ARRAYS["penalty/r1"], **EXACT)
+    np.testing.assert_allclose(np.mean([value for (value, _), _ in found]) - plain, ARRAYS["penalty/r1"], **EXACT)
+    for name in params:
+        mean = np.mean([grads[name] for _, grads in found], axis=0) - slopes[name]
+        np.testing.assert_allclose(mean, ARRAYS[f"penalty/r1_grad_{name}"], **EXACT, err_msg=name)
+
+    def outside_of_branches(loss: Adversarial) -> int:
+        """How many tanh each step computes, whichever it is."""
+        return _count(jax.make_jaxpr(jax.grad(functools.partial(total, loss), has_aux=True))(params, 1).jaxpr, "tanh")
+
+    assert outside_of_branches(lazy) == outside_of_branches(bare) < outside_of_branches(always)
+    with pytest.raises(ValueError, match=r"training\.r1_interval is 16 and training\.r1_gamma 0, which is without"):
+        loss_of(r1_interval=16)
+
+
+def _count(jaxpr: Any, primitive: str) -> int:
+    """How often a program has this primitive, but for the branches of conditions."""
+    found = 0
+    for equation in jaxpr.eqns:
+        found += equation.primitive.name == primitive
+        if equation.primitive.name != "cond":
+            found += sum(_count(each, primitive) for each in jax.core.jaxprs_in_params(equation.params))
+    return found
+
+
 class Point:
     """A generator of one point theta, whatever the noise is, and as a discriminator psi x."""
 
@@ -122,27 +174,32 @@ def nothing(batch: dict, draws: Any, train: bool) -> tuple[Examples, dict]:
     return Examples(batch["x"], batch, draws), {}
 
 
-@pytest.mark.parametrize(("gamma", "ratio"), [(0.0, 1.0), (2.0, 1.0), (2.0, 0.5)])
-def test_two_points_move_as_the_dirac_gan(gamma: float, ratio: float) -> None:
+@pytest.mark.parametrize(
+    ("gamma", "interval", "ratio"),
+    [(0.0, 1, 1.0), (2.0, 1, 1.0), (2.0, 1, 0.5), pytest.param(1.0, 2, 1.0, marks=pytest.mark.slow)],
+)
+def test_two_points_move_as_the_dirac_gan(gamma: float, interval: int, ratio: float) -> None:
     """Near the equilibrium (Mescheder et al. 2018, sec. 2) a step of rate h is, as the discriminator moves first,
 
         psi' = psi - ratio h (theta / 2 + gamma psi),    theta' = theta + h psi' / 2,
 
-    which turns round the equilibrium for ever without R1, and is drawn to it with R1.
+    which turns round the equilibrium for ever without R1, and is drawn to it with R1; a lazy one has its gamma times
+    the interval at every step of it, and 0 at the others.
     """
     rate, steps, start = 0.5, 40, np.array([3e-4, 1e-3])
-    loss, sgd = loss_of(r1_gamma=gamma, disc_lr_ratio=ratio), optax.sgd(rate)
+    loss, sgd = loss_of(r1_gamma=gamma, r1_interval=interval, disc_lr_ratio=ratio), optax.sgd(rate)
     step = make_adversarial_step(loss, Point("theta"), Point("psi"), nothing, sgd, ema=lambda n: jnp.asarray(0.5))
     state = TrainState.create({"params": {"theta": jnp.asarray(start[1])}, "fixed": {}}, sgd)
     psi = {"psi": jnp.asarray(start[0])}
     state = state._replace(loss=Rival(psi, sgd.init(psi)))
     run = jax.jit(lambda state: step(state, {"x": jnp.zeros((4, 1))}, jax.random.key(0)))
-    first = np.array([[1.0 - ratio * rate * gamma, -ratio * rate / 2.0], [0.0, 1.0]])
-    move = np.array([[1.0, 0.0], [rate / 2.0, 1.0]]) @ first
-    for _ in range(steps):
+    expected = start
+    for i in range(steps):
         state, metrics = run(state)
+        of_step = 0.0 if i % interval else interval * gamma
+        expected = np.array([[1.0 - ratio * rate * of_step, -ratio * rate / 2.0], [0.0, 1.0]]) @ expected
+        expected = np.array([[1.0, 0.0], [rate / 2.0, 1.0]]) @ expected
     found = np.array([state.loss.params["psi"], state.params["theta"]])
-    expected = np.linalg.matrix_power(move, steps) @ start
     np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(start).max())
     assert (np.abs(found).max() < 0.5 * start.max()) == bool(gamma)
     assert int(state.step) == steps and {"loss", "disc_loss", "grad_norm", "disc_grad_norm"} <= metrics.keys()

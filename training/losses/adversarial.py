@@ -11,13 +11,18 @@ D gives one logit for an example, r of data and f of the generator's G(z), z ~ N
 | wasserstein    | f - r                          | -f               | Arjovsky et al. 2017, arXiv:1701.07875     |
 | relativistic   | softplus(f - r)                | softplus(r - f)  | Jolicoeur-Martineau 2019, arXiv:1807.00734 |
 
-and the discriminator also, where their weights are above 0 and at every step,
+and the discriminator also, where their weights are above 0,
 
     r1_gamma / 2 |grad D(x)|^2,    r2_gamma / 2 |grad D(G(z))|^2                    (Mescheder et al. 2018, eq. 9, 10)
     gradient_penalty (|grad D(a x + (1 - a) G(z))| - 1)^2,    a ~ U(0, 1)                 (Gulrajani et al. 2017, eq. 3)
 
 (arXiv:1801.04406, 1704.00028). The relativistic loss with both of the former is that of Huang et al. 2024
 (arXiv:2501.05441).
+
+R1 is lazy where ``r1_interval`` k is above 1 (Karras et al. 2020, arXiv:1912.04958, sec. 3.1): steps 0, k, 2 k, ...
+have k times the penalty, the others neither have nor compute it, and the mean over steps is the same. There the penalty
+has steps of Adam of its own beside the others, k + 1 in place of k, for which rate and betas are corrected; here its
+gradient is part of the step that is made anyway, so that nothing is to be corrected.
 """
 
 import dataclasses
@@ -26,7 +31,7 @@ from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from experiment.ranges import FIELDS
 from training.draws import Draws
@@ -77,12 +82,14 @@ class Adversarial(Loss):
     Attributes:
       gan_loss: a name of `GAN_LOSSES`.
       r1_gamma, r2_gamma, gradient_penalty: the weights of the penalties; 0: there is none.
+      r1_interval: R1 is computed once in so many steps, with so many times its weight.
       disc_lr_ratio: of the discriminator's learning rate to the generator's (Heusel et al. 2017, arXiv:1706.08500).
       disc_layers, disc_channels: the size of the discriminator of patches, which has no norm.
     """
 
     gan_loss: Annotated[str, FIELDS["training.gan_loss"]] = "non_saturating"
     r1_gamma: Annotated[float, FIELDS["training.r1_gamma"]] = 0.0
+    r1_interval: Annotated[int, FIELDS["training.r1_interval"]] = 1
     r2_gamma: Annotated[float, FIELDS["training.r2_gamma"]] = 0.0
     gradient_penalty: Annotated[float, FIELDS["training.gradient_penalty"]] = 0.0
     disc_lr_ratio: Annotated[float, FIELDS["training.disc_lr_ratio"]] = 1.0
@@ -92,14 +99,29 @@ class Adversarial(Loss):
     trains_generator = True
     ignores = ("reduce_mean",)
 
-    def of_discriminator(self, discriminator: Discriminator, real: Data, fake: Data, draws: Draws) -> Scores:
-        """Return the discriminator's scores of examples and as many samples; "disc_loss" is what it descends."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.r1_interval > 1 and not self.r1_gamma:
+            raise ValueError(
+                f"training.r1_interval is {self.r1_interval} and training.r1_gamma 0, which is without that penalty; "
+                "set r1_gamma above 0, or r1_interval to 1"
+            )
+
+    def of_discriminator(
+        self, discriminator: Discriminator, real: Data, fake: Data, draws: Draws, step: Int[Array, ""] | int = 0
+    ) -> Scores:
+        """Return the discriminator's scores of examples and as many samples; "disc_loss" is what it descends.
+
+        They are those of training step 0, 1, ..., which decides whether a lazy R1 is computed, and is else 0.
+        """
         logits = discriminator(real), discriminator(fake)
         scores = {"disc_loss": GAN_LOSSES[self.gan_loss].discriminator(*logits)}
         scores |= {"logits_real": logits[0], "logits_fake": logits[1]}
         penalties = {}
         if self.r1_gamma:
-            penalties["r1"] = 0.5 * self.r1_gamma * squared_slopes(discriminator, real)
+            penalties["r1"] = self._at_intervals(
+                lambda: 0.5 * self.r1_gamma * squared_slopes(discriminator, real), jnp.zeros_like(logits[0]), step
+            )
         if self.r2_gamma:
             penalties["r2"] = 0.5 * self.r2_gamma * squared_slopes(discriminator, fake)
         if self.gradient_penalty:
@@ -107,6 +129,12 @@ class Adversarial(Loss):
             penalties["penalty"] = self.gradient_penalty * steepness(discriminator, real, fake, share)
         total = scores["disc_loss"] + sum(penalties.values(), jnp.zeros(()))
         return scores | penalties | {"disc_loss": total}
+
+    def _at_intervals(self, penalty: Callable[[], Logits], none: Logits, step: Int[Array, ""] | int) -> Logits:
+        """Return the penalty times the interval at every step of it, and at the others `none`, computing nothing."""
+        if self.r1_interval == 1:
+            return penalty()
+        return jax.lax.cond(step % self.r1_interval == 0, lambda: self.r1_interval * penalty(), lambda: none)
 
     def of_generator(self, discriminator: Discriminator, real: Data, fake: Data) -> Scores:
         """Return the generator's loss of samples, beside as many examples, of which the relativistic one depends."""
