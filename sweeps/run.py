@@ -8,8 +8,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 import interruption
-from checkpoints.store import CheckpointDamaged
-from data.source import Unreadable
+from checkpoints.store import CheckpointDamaged, CheckpointNotSaved
 from experiment import Failure, Refusal
 from experiment.lock import Held
 from experiment.workdir import Workdir
@@ -51,6 +50,7 @@ def sweep(config: ConfigDict, workdir: Workdir, chosen: list[Point], modes: tupl
 
     Raises:
       Failure: points have failed; all others are finished, or were left to other commands.
+      OSError: the table itself cannot be written.
     """
     record.begin(workdir, config)
     results = [_known(workdir, point, modes) for point in chosen]
@@ -94,7 +94,7 @@ def _done(workdir: Workdir, point: Point, modes: tuple[str, ...], perform: Perfo
         return table.Result(point, None, ELSEWHERE)
     except MemoryError:
         state = "out of memory"
-    except (Failure, Refusal, ValueError, CheckpointDamaged, Unreadable) as error:
+    except (Failure, Refusal, ValueError, OSError, CheckpointDamaged, CheckpointNotSaved) as error:
         state = " ".join(str(error).split())
     logging.warning("the point %s failed: %s", _named(point), state)
     return table.Result(point, None, f"failed: {state}")

@@ -1,5 +1,6 @@
 """A sweep does each point once, goes on where it was killed, tells what failed, and takes no folder of another."""
 
+import errno
 import itertools
 import json
 import signal
@@ -16,6 +17,7 @@ from PIL import Image
 import interruption
 import main
 import sweeps
+from checkpoints.store import CheckpointNotSaved
 from configs.vp import toy_mixture8_mlp
 from experiment import Failure, Refusal
 from experiment.lock import Held, held
@@ -219,6 +221,20 @@ def test_points_that_fail_are_told_and_tried_again(tmp_path: Path) -> None:
     assert states == ["failed: loss not finite at step 3; lower optim.lr", "failed: out of memory", *2 * ["finished"]]
     again = swept(tmp_path / "sweep", small(), Standing()).done
     assert [name for _, name in again] == [each["run"] for each in results(tmp_path / "sweep")[:2] for _ in range(2)]
+
+
+def test_a_point_that_cannot_be_written_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
+
+    def unsaved() -> None:
+        raise CheckpointNotSaved("the checkpoint of step 4 is not saved")
+
+    with pytest.raises(Failure, match="2 of 4 points"):
+        swept(tmp_path / "sweep", small(), Standing(_1=full, _2=unsaved))
+    states = [each["state"] for each in results(tmp_path / "sweep")]
+    assert states[0] == "failed: [Errno 28] No space left on device: 'metrics.jsonl'"
+    assert states[1:] == ["failed: the checkpoint of step 4 is not saved", *2 * ["finished"]]
 
 
 def test_a_point_at_which_another_command_works_is_passed_over(tmp_path: Path) -> None:
