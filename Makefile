@@ -76,7 +76,7 @@ lock: $(INSTALLED)  ## resolve pyproject.toml anew into the lock files
 release-check: $(INSTALLED)  ## build the commit, install it into a fresh environment, and use it there
 	$(RUN) -m release.check
 
-licences: $(INSTALLED)  ## write docs/licences.md from the lock files
+licences: $(INSTALLED)  ## write docs/licences.md from the lock files and the extras
 	$(RUN) -m release.licences
 
 links: $(INSTALLED)  ## write the repository's address of pyproject.toml into the notebooks

@@ -1,19 +1,25 @@
-"""The licence of every package that the lock files name, as a page: docs/licences.md.
+"""The licence of every package that the lock files name or an extra asks for, as a page: docs/licences.md.
 
     python -m release.licences
 
 A licence is what the installed package says of itself: its SPDX expression, or else its short name, or else its
-classifier. Of a package that is for other platforms alone, and so is not installed here, `ELSEWHERE` says it.
+classifier. Of a package that is for other platforms alone, and so is not installed here, `ELSEWHERE` says it; of those
+that the extras of pyproject.toml ask for beside the lock files, `OF_EXTRAS`.
 """
 
 import re
 import sys
-from importlib.metadata import PackageNotFoundError, metadata
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, metadata, requires
 from pathlib import Path
 from typing import NamedTuple
 
+from packaging.requirements import Requirement
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "licences.md"
+PROJECT = ROOT / "pyproject.toml"
 RUNNING, DEVELOPING = ROOT / "requirements.lock", ROOT / "requirements-dev.lock"
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^ \\;]+)(?: ; (.*?))?(?: \\)?$", re.MULTILINE)
 
@@ -25,6 +31,18 @@ ELSEWHERE = {
     "pywinpty": "MIT",
 }
 """The licences of packages that no Linux machine installs, as their files say."""
+
+OF_EXTRAS = {
+    "diffusers": "Apache-2.0",
+    "jax-cuda12-plugin": "Apache-2.0",
+    "jax-cuda13-plugin": "Apache-2.0",
+    "libtpu": "Google Cloud Platform Terms of Service",
+    "mlflow-skinny": "Apache-2.0",
+    "tensorflow": "Apache-2.0",
+    "torch": "Apache-2.0 AND Apache-2.0 WITH LLVM-exception AND BSD-2-Clause AND BSD-3-Clause AND BSL-1.0 AND MIT",
+    "wandb": "MIT",
+}
+"""The licences of packages that extras ask for beside the lock files, as the package index stated in November 2026."""
 
 SPDX = (
     ("Apache", "Apache-2.0"),
@@ -38,8 +56,8 @@ SPDX = (
 )
 """Names that packages give licences, and the identifier of each; the first that is found counts."""
 PERMISSIVE = {
-    *("0BSD", "AFL-2.1", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MIT-0"),
-    *("MIT-CMU", "PSF-2.0", "Zlib"),
+    *("0BSD", "AFL-2.1", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC"),
+    *("LLVM-exception", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Zlib"),
 }
 """Licences that ask for no more than a notice."""
 WEAK = {"MPL-2.0"}
@@ -111,6 +129,36 @@ def terms(expression: str) -> set[str]:
     return set(re.split(r" AND | OR | WITH |[() ]+", expression)) - {""}
 
 
+def extras() -> dict[str, list[str]]:
+    """The packages that extras of pyproject.toml ask for beside the lock files, each with the names of these extras."""
+    project = tomllib.loads(PROJECT.read_text())["project"]
+    pinned, found = pins(DEVELOPING) | pins(RUNNING), dict[str, list[str]]()
+
+    def asked(text: str) -> Iterator[str]:
+        """The package of a requirement; where it asks for extras of one that is pinned, what these add to it."""
+        requirement = Requirement(text)
+        if not requirement.extras:
+            yield normalised(requirement.name)
+        for extra in requirement.extras:
+            if requirement.name == project["name"]:
+                for each in project["optional-dependencies"][extra]:
+                    yield from asked(each)
+            else:
+                added = map(Requirement, requires(requirement.name) or ())
+                yield from (normalised(each.name) for each in added if _is_of(extra, each))
+
+    for extra, texts in sorted(project["optional-dependencies"].items()):
+        for name in {name for text in texts for name in asked(text)} - pinned.keys():
+            found.setdefault(name, []).append(extra)
+    return dict(sorted(found.items()))
+
+
+def _is_of(extra: str, requirement: Requirement) -> bool:
+    """Whether it is that extra that brings a requirement."""
+    marker = requirement.marker
+    return bool(marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}))
+
+
 def page() -> str:
     """The whole page."""
     running, developing = pins(RUNNING), pins(DEVELOPING)
@@ -119,6 +167,11 @@ def page() -> str:
         needed = "running" if name in running else "developing"
         platforms = pin.marker.replace("|", "or").replace('"', "'")
         rows.append(f"| {name} | {pin.version} | {licence(name)} | {needed}{f', {platforms}' if platforms else ''} |")
+    added = extras()
+    if unknown := added.keys() - OF_EXTRAS.keys():
+        raise ValueError(f"add to OF_EXTRAS what the package index states of {', '.join(sorted(unknown))}")
+    rows += HEAD_OF_EXTRAS
+    rows += [f"| {name} | {OF_EXTRAS[name]} | {', '.join(asking)} |" for name, asking in added.items()]
     return "\n".join([*HEAD, *rows, ""])
 
 
@@ -127,11 +180,26 @@ HEAD = [
     "",
     "The project is under the Apache License 2.0. This page lists every package that `requirements.lock` (for running)",
     "and `requirements-dev.lock` (for tests, linters and notebooks) pin, with the licence that it states.",
-    "`make licences` writes it, and a test compares it with both files. All licences are permissive, but for MPL-2.0,",
-    "which asks for the source of changed files of the package itself.",
+    "`make licences` writes it, and a test compares it with both files. All licences of this table are permissive, but",
+    "for MPL-2.0, which asks for the source of changed files of the package itself. [The extras](#the-extras) follow.",
     "",
     "| package | version | licence | for |",
     "|---|---|---|---|",
+]
+
+
+HEAD_OF_EXTRAS = [
+    "",
+    "## The extras",
+    "",
+    "The extras of `pyproject.toml` ask for these packages beside those above. They are not pinned; a licence is what",
+    "the newest release stated on the package index in November 2026. All are permissive, but for what drives devices:",
+    "`libtpu` is under the terms of Google Cloud, and the libraries of NVIDIA (`nvidia-*`), which `jax-cuda12-plugin`,",
+    "`jax-cuda13-plugin` and, on Linux, `torch` bring, are proprietary (`LicenseRef-NVIDIA-Proprietary`). Read these",
+    "terms before you pass on an environment or an image with them. What else these packages bring is not listed.",
+    "",
+    "| package | licence | extra |",
+    "|---|---|---|",
 ]
 
 

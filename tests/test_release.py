@@ -3,6 +3,7 @@
 import re
 import sys
 import tarfile
+import tomllib
 import zipfile
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -44,6 +45,37 @@ def test_every_licence_is_known_and_is_the_one_that_the_package_states() -> None
         installed += 1
         assert licences.licence(name) == licence, name
     assert installed > 150
+
+
+DEVICES = {
+    "cuda": {"jax-cuda12-plugin"},
+    "cuda12": {"jax-cuda12-plugin"},
+    "cuda13": {"jax-cuda13-plugin"},
+    "tpu": {"libtpu"},
+}
+"""What JAX's own extras bring, as its page of installation says."""
+
+
+def test_the_page_of_licences_lists_what_the_extras_ask_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every requirement of pyproject.toml is in one of the two tables, and one that is added to it has to be there."""
+    second = licences.PAGE.read_text().partition("## The extras")[2]
+    listed = {name: rest for name, *rest in re.findall(r"^\| (\S+) \| (.*?) \| (.*?) \|$", second, re.MULTILINE)[1:]}
+    project = licences.PROJECT.read_text()
+    for extra, texts in tomllib.loads(project)["project"]["optional-dependencies"].items():
+        for text in texts:
+            name = licences.normalised(re.split(r"[\[>=<]", text)[0])
+            assert name in (rows() | listed | {"jax-score-sde": ()}), (extra, text)
+            assert name in rows() or "[" in text or extra in listed[name][1].split(", ")
+    devices = {extra: {name for name, row in listed.items() if extra in row[1].split(", ")} for extra in DEVICES}
+    assert devices == DEVICES
+    asked = licences.extras()
+    assert listed == {name: [licences.OF_EXTRAS[name], ", ".join(asked[name])] for name in asked}
+    assert asked.keys() == licences.OF_EXTRAS.keys()
+    assert {name for name, row in listed.items() if not licences.terms(row[0]) <= licences.PERMISSIVE} == {"libtpu"}
+    (tmp_path / "pyproject.toml").write_text(project.replace('wandb = ["wandb>=0.19"]', 'wandb = ["new_one>=1"]'))
+    monkeypatch.setattr(licences, "PROJECT", tmp_path / "pyproject.toml")
+    with pytest.raises(ValueError, match="the package index states of new-one"):
+        licences.page()
 
 
 @pytest.mark.parametrize(
