@@ -231,10 +231,11 @@ def _perform(mode: str, config: ConfigDict, folder: Path) -> None:
 
 def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
     """Where a training's results lie, and the commands that come next."""
-    pictures = "samples/*.png, " if (workdir.path / "samples").exists() else ""
+    others = {"samples": "samples/*.png", "metrics.jsonl": "metrics.jsonl", "tensorboard": "tensorboard"}
+    held = ", ".join(["checkpoints", *(text for name, text in others.items() if (workdir.path / name).exists())])
     modes = ["sample", "evaluate"] if experiment.draws else ["evaluate"]
     following = [f"  python main.py --mode={mode} --workdir={workdir.path}" for mode in modes]
-    first = f"trained to step {step}; {workdir.path} holds checkpoints, {pictures}metrics.jsonl and tensorboard. Next:"
+    first = f"trained to step {step}; {workdir.path} holds {held}. Next:"
     best = workdir.path / BEST
     lowest = [f"{best} names the step with the lowest FID"] if best.exists() else []
     return "\n".join([*lowest, first, *following])
