@@ -20,8 +20,10 @@
 # half of an image, its grey values. Each such wish is a wrapper, **a score in and a score out** (a few act between the
 # sampler's steps instead), so it works with every noise process and every sampler.
 #
-# The models are small: scikit-learn's 8 x 8 digits, and 16 x 16 patches of two photographs. A section whose run is
-# not there prints the command that trains it.
+# The models are small: scikit-learn's 8 x 8 digits, and 16 x 16 patches of two photographs. It opens with the run that
+# comes with the project, with which sections 1, 6 and 8 need nothing else. The others want runs of some minutes each,
+# one that is told classes (2 to 5), a classifier of noisy digits (5) and one of photographs (7), and print the command
+# that trains them where they are not there.
 
 # %%
 # On Colab this fetches and installs the project; elsewhere it does nothing.
@@ -55,7 +57,7 @@ import data
 import inverse
 import samplers
 from conditions.labels import NO_CLASS
-from experiment import build
+from experiment import build, load
 from experiment.pictures import image_grid
 from experiment.sampling import guided
 from experiment.weights import load_run
@@ -145,6 +147,34 @@ MARK = judged(TEST)
 table({"real digits, held out": MARK})
 
 # %% [markdown]
+# **No wish at all**: the run that comes with the project was told no class and draws what it likes. **Look at** the
+# first number: its digits are recognised as those that nobody asked for one time in ten.
+
+# %%
+run = load("digits", {"sampling.method": "dpmpp_2m", "sampling.grid": "log_snr", "sampling.evaluations": 20})
+print(f"digits: step {run.step}, {run.experiment.network.count():,} parameters")
+experiment, variables, settings, sde, codec = run.experiment, run.variables, run.experiment.settings, run.sde, run.codec
+key_prior, key = jax.random.split(jax.random.key(0))
+NOISE = sde.prior_sample(key_prior, TEST.shape)  # the same for all that follows: only the wish changes
+told_nothing = jnp.full(len(LABELS), NO_CLASS)
+
+
+def told(variables, labels):
+    """The score of those classes [b], without any guidance; a network that is told no class has that of all digits."""
+    return experiment.predict_fn(variables, condition=experiment.condition({"label": labels}))
+
+
+@jax.jit
+def draw(variables, labels):
+    """One digit for each label; JAX traces this anew for a network of other weights."""
+    return samplers.create(sde, told(variables, labels), settings)(key, NOISE[: len(labels)]).x
+
+
+free = np.asarray(draw(variables, told_nothing))
+rows({"held out": codec.stretch(TEST[:20]), "drawn": codec.to_uint8_display(free[:20])})
+table({"drawn, no class asked for": judged(codec.decode(free)), "real digits, held out": MARK})
+
+# %% [markdown]
 # ## 2. Classes
 #
 # The network is told the class, and one time in ten of training nothing at all, so that it also knows the score of
@@ -155,19 +185,8 @@ CLASSES = trained("RUN_CLASSES", "digits_classes")
 
 # %%
 if CLASSES:
-    experiment, variables = CLASSES
+    experiment, variables = CLASSES  # for all that follows, in the place of the run that is told no class
     settings, sde, codec = experiment.settings, experiment.process(variables), experiment.codec
-    key_prior, key = jax.random.split(jax.random.key(0))
-    NOISE = sde.prior_sample(key_prior, TEST.shape)  # the same for all that follows: only the wish changes
-    told_nothing = jnp.full(len(LABELS), NO_CLASS)
-
-    def told(variables, labels):
-        """The score of those classes [b], without any guidance."""
-        return experiment.predict_fn(variables, condition=experiment.condition({"label": labels}))
-
-    @jax.jit
-    def draw(variables, labels):
-        return samplers.create(sde, told(variables, labels), settings)(key, NOISE[: len(labels)]).x
 
     def of_classes(labels):
         return codec.to_uint8_display(np.asarray(draw(variables, jnp.asarray(labels))))
@@ -319,7 +338,8 @@ if CLASSES and CLASSIFIER:
 #
 # ## 6. Inpainting
 #
-# Now the wish is the upper half of an image, and nothing is said of the class. One network, and methods of
+# Now the wish is the upper half of an image, and nothing is said of the class, so that any network of digits will do:
+# that of the classes, of which the outputs below are, or without it the one of section 1. One network, and methods of
 # `inverse.METHODS`, on the first 64 test digits. *Error* is the root mean square distance of the lower half from the
 # digit's own, in grey levels of 16; *recognised* says whether the whole is still what it was. The known half must be
 # **exact**, and is.
@@ -340,43 +360,44 @@ METHODS = {
 }
 BLANK, FAILED = np.array([[70, 105, 150], [178, 24, 43]], np.uint8)  # blue: not known; red: not finite
 
-if CLASSES:
-    few = TEST[:64]
-    x0 = jnp.asarray(codec.centres()[few], jnp.float32)
+few = TEST[:64]
+x0 = jnp.asarray(codec.centres()[few], jnp.float32)
 
-    def filling(method, options, changes):
-        chosen = dataclasses.replace(settings, **changes)
 
-        @jax.jit
-        def fill(variables, y, measurement):
-            score = guided(experiment, variables, chosen, sde, {"label": told_nothing[: len(y)]})
-            sampler = inverse.create(sde, score, chosen, inverse.mask(KNOWN), method, **options)
-            return sampler(key, NOISE[: len(y)], y, measurement)
+def filling(method, options, changes):
+    chosen = dataclasses.replace(settings, **changes)
 
-        return fill
+    @jax.jit
+    def fill(variables, y, measurement):
+        score = guided(experiment, variables, chosen, sde, {"label": told_nothing[: len(y)]})
+        sampler = inverse.create(sde, score, chosen, inverse.mask(KNOWN), method, **options)
+        return sampler(key, NOISE[: len(y)], y, measurement)
 
-    fills = {name: filling(*how) for name, how in METHODS.items()}
-    drawn = {"told nothing": np.asarray(draw(variables, told_nothing))[: len(few)]}
-    spent = {"told nothing": settings.evaluations}
-    for name, fill in fills.items():
-        out = fill(variables, x0, inverse.mask(KNOWN))
-        drawn[name], spent[name] = np.asarray(out.x), float(out.evaluations.mean())
+    return fill
 
-    some = np.arange(14)
-    pictures = {"real": codec.stretch(few[some])}
-    pictures["known"] = np.where(KNOWN[..., None], pictures["real"], BLANK)
-    painted = {}
-    print(f"{'':16}{'evaluations':>12}{'finite':>8}{'error':>8}{'recognised':>12}   known half exact")
-    for name, x in drawn.items():
-        finite = np.isfinite(x).all(axis=(1, 2, 3))
-        levels = codec.decode(np.nan_to_num(x))
-        painted[name] = np.where(finite[some, None, None, None], codec.stretch(levels[some]), FAILED)
-        off = (levels.astype(float) - few)[finite][:, ~KNOWN]
-        error = np.sqrt(np.mean(off**2)) if finite.any() else np.nan
-        recognised = np.mean(finite & (judge.predict(pixels(levels)) == LABELS[: len(few)]))
-        exact = np.array_equal(levels[:, KNOWN], few[:, KNOWN])
-        print(f"{name:16}{spent[name]:12.0f}{finite.mean():8.2f}{error:8.2f}{recognised:12.3f}   {exact}")
-    rows(pictures | painted)
+
+fills = {name: filling(*how) for name, how in METHODS.items()}
+drawn = {"told nothing": np.asarray(draw(variables, told_nothing))[: len(few)]}
+spent = {"told nothing": settings.evaluations}
+for name, fill in fills.items():
+    out = fill(variables, x0, inverse.mask(KNOWN))
+    drawn[name], spent[name] = np.asarray(out.x), float(out.evaluations.mean())
+
+some = np.arange(14)
+pictures = {"real": codec.stretch(few[some])}
+pictures["known"] = np.where(KNOWN[..., None], pictures["real"], BLANK)
+painted = {}
+print(f"{'':16}{'evaluations':>12}{'finite':>8}{'error':>8}{'recognised':>12}   known half exact")
+for name, x in drawn.items():
+    finite = np.isfinite(x).all(axis=(1, 2, 3))
+    levels = codec.decode(np.nan_to_num(x))
+    painted[name] = np.where(finite[some, None, None, None], codec.stretch(levels[some]), FAILED)
+    off = (levels.astype(float) - few)[finite][:, ~KNOWN]
+    error = np.sqrt(np.mean(off**2)) if finite.any() else np.nan
+    recognised = np.mean(finite & (judge.predict(pixels(levels)) == LABELS[: len(few)]))
+    exact = np.array_equal(levels[:, KNOWN], few[:, KNOWN])
+    print(f"{name:16}{spent[name]:12.0f}{finite.mean():8.2f}{error:8.2f}{recognised:12.3f}   {exact}")
+rows(pictures | painted)
 
 # %% [markdown]
 # **Look at** whether the halves belong to one digit. With 64 digits a share is known to about 6 %.
@@ -394,17 +415,16 @@ if CLASSES:
 # The mask is an argument too: the compiled sampler takes another one of the same shape as it is.
 
 # %%
-if CLASSES:
-    again = {"real": pictures["real"]}
-    side, frame = np.zeros((8, 8), bool), np.ones((8, 8), bool)
-    side[:, :4], frame[2:6, 2:6] = True, False
-    dots = np.random.default_rng(0).random((8, 8)) < 0.4
-    for name, known in (("left half", side), ("frame", frame), ("40 % of the pixels", dots)):
-        again[name] = np.where(known[..., None], pictures["real"], BLANK)
-        out = fills["repaint"](variables, x0, inverse.mask(known))
-        again[f"{name}, filled"] = codec.to_uint8_display(np.asarray(out.x)[some])
-    rows(again)
-    print(f"4 masks, {fills['pigdm']._cache_size()} compilation")
+again = {"real": pictures["real"]}
+side, frame = np.zeros((8, 8), bool), np.ones((8, 8), bool)
+side[:, :4], frame[2:6, 2:6] = True, False
+dots = np.random.default_rng(0).random((8, 8)) < 0.4
+for name, known in (("left half", side), ("frame", frame), ("40 % of the pixels", dots)):
+    again[name] = np.where(known[..., None], pictures["real"], BLANK)
+    out = fills["repaint"](variables, x0, inverse.mask(known))
+    again[f"{name}, filled"] = codec.to_uint8_display(np.asarray(out.x)[some])
+rows(again)
+print(f"4 masks, {fills['pigdm']._cache_size()} compilation")
 
 # %% [markdown]
 # ## 7. Colour for grey patches
@@ -457,27 +477,29 @@ if PHOTOS:
 #
 # **Variation** (SDEdit): noise an image up to time $t$ and sample back from there. **Look at** how long the digit
 # stays: at 0.2 it is redrawn, at 0.4 some have become others, at 0.6 little of it is left. If the sampler is also told
-# a *class*, it is redrawn as that one.
+# a *class*, by a network that knows them, it is redrawn as that one.
 
 # %%
+given = np.flatnonzero(np.isin(LABELS, (3, 4, 7)))[:14]
+
+
+def varied(strength):
+    @jax.jit
+    def vary(variables, x, labels):
+        return inverse.vary(sde, told(variables, labels), settings, strength)(key, x).x
+
+    return vary
+
+
+shown = {"real": codec.stretch(TEST[given])}
+for strength in (0.2, 0.4, 0.6):
+    vary = varied(strength)
+    out = vary(variables, x0[given], told_nothing[: len(given)])
+    shown[f"t = {strength}"] = codec.to_uint8_display(np.asarray(out))
 if CLASSES:
-    given = np.flatnonzero(np.isin(LABELS, (3, 4, 7)))[:14]
-
-    def varied(strength):
-        @jax.jit
-        def vary(variables, x, labels):
-            return inverse.vary(sde, told(variables, labels), settings, strength)(key, x).x
-
-        return vary
-
-    shown = {"real": codec.stretch(TEST[given])}
-    for strength in (0.2, 0.4, 0.6):
-        vary = varied(strength)
-        out = vary(variables, x0[given], told_nothing[: len(given)])
-        shown[f"t = {strength}"] = codec.to_uint8_display(np.asarray(out))
     out = vary(variables, x0[given], jnp.full(len(given), 9))
     shown[f"t = {strength}, told: a 9"] = codec.to_uint8_display(np.asarray(out))
-    rows(shown)
+rows(shown)
 
 # %% [markdown]
 # **Interpolation**: the flow without randomness encodes both images as noise; in between lies an arc,
@@ -485,28 +507,27 @@ if CLASSES:
 # exposure, which is what fading the pixels makes (second row of each pair).
 
 # %%
-if CLASSES:
-    fractions = np.linspace(0.0, 1.0, 11)
-    first, second = (np.array([np.flatnonzero(k == LABELS)[2] for k in pair]) for pair in ((1, 4, 0), (7, 9, 6)))
+fractions = np.linspace(0.0, 1.0, 11)
+first, second = (np.array([np.flatnonzero(k == LABELS)[2] for k in pair]) for pair in ((1, 4, 0), (7, 9, 6)))
 
-    @jax.jit
-    def between(variables, a, b):
-        def score(x, t):
-            return told(variables, jnp.full(len(x), NO_CLASS))(x, t)
 
-        return inverse.interpolate(sde, score, a, b, fractions, rtol=1e-3, atol=1e-3)
+@jax.jit
+def between(variables, a, b):
+    def score(x, t):
+        return told(variables, jnp.full(len(x), NO_CLASS))(x, t)
 
-    a, b = x0[first], x0[second]
-    out = between(variables, a, b)
-    shares = fractions[:, None, None, None, None]
-    faded = np.asarray((1 - shares) * a + shares * b)
-    shown = {}
-    for i in range(len(first)):
-        pair = f"{LABELS[first[i]]} to {LABELS[second[i]]}"
-        shown[f"{pair}, through the noise"] = codec.to_uint8_display(np.asarray(out.x)[:, i])
-        shown[f"{pair}, pixels faded"] = codec.to_uint8_display(faded[:, i])
-    rows(shown)
-    ends = np.abs(np.asarray(out.x)[[0, -1]] - np.stack([a, b])).max()
-    print(
-        f"all converged: {bool(out.converged.all())}; the ends come back within {ends:.3f} (a grey level: {2 / 17:.3f})"
-    )
+    return inverse.interpolate(sde, score, a, b, fractions, rtol=1e-3, atol=1e-3)
+
+
+a, b = x0[first], x0[second]
+out = between(variables, a, b)
+shares = fractions[:, None, None, None, None]
+faded = np.asarray((1 - shares) * a + shares * b)
+shown = {}
+for i in range(len(first)):
+    pair = f"{LABELS[first[i]]} to {LABELS[second[i]]}"
+    shown[f"{pair}, through the noise"] = codec.to_uint8_display(np.asarray(out.x)[:, i])
+    shown[f"{pair}, pixels faded"] = codec.to_uint8_display(faded[:, i])
+rows(shown)
+ends = np.abs(np.asarray(out.x)[[0, -1]] - np.stack([a, b])).max()
+print(f"all converged: {bool(out.converged.all())}; the ends come back within {ends:.3f} (a grey level: {2 / 17:.3f})")
