@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,23 @@ def test_the_seconds_of_a_sample_are_those_of_the_median_draw(monkeypatch: pytes
     asked.clear()
     samples, seconds = trilemma.timed(functools.partial(draw, seconds=[1.2, 2.4, 1.2, 1.2]), 10, 4, 0)
     assert asked == [10] * 4 and samples.x[0] == 1 and seconds == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--seconds=-1"], "--seconds is -1.0; it must be above 0"),
+        (["--seconds=nan"], "--seconds is nan"),
+        (["--seeds", "0", "0"], r"--seeds are \[0, 0\]; each must be 0 or more, and given once"),
+        (["--seeds", "-1"], "--seeds are"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused_before_anything_is_trained(
+    given: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        trilemma.main([*given, f"--folder={tmp_path / 'runs'}"])
+    assert re.search(told, capsys.readouterr().err) and not (tmp_path / "runs").exists()
 
 
 def test_every_stage_has_a_config_that_can_be_built() -> None:

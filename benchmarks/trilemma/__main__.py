@@ -13,6 +13,7 @@ beside the JSON.
 
 import argparse
 import json
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -147,6 +148,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags.add_argument("--folder", type=path_of, default=Path("runs/trilemma"))
     flags.add_argument("--out", type=path_of, default=RESULTS / "trilemma_digits.json")
     arguments = flags.parse_args(argv)
+    if not 0 < arguments.seconds < math.inf:
+        flags.error(f"--seconds is {arguments.seconds}; it must be above 0")
+    if min(arguments.seeds) < 0 or len(set(arguments.seeds)) < len(arguments.seeds):
+        flags.error(f"--seeds are {arguments.seeds}; each must be 0 or more, and given once")
     judge, rows = Judge(arguments.samples), []
     for seed in arguments.seeds:
         for family in (each for each in FAMILIES if each.name in arguments.families):
