@@ -8,8 +8,9 @@ from absl import logging
 from ml_collections import ConfigDict
 
 import interruption
+import limits
 from checkpoints.store import CheckpointDamaged, CheckpointNotSaved
-from experiment import Failure, Refusal
+from experiment import Failure, Refusal, ranges
 from experiment.lock import Held
 from experiment.workdir import Workdir
 from sweeps import numbers, record, table
@@ -27,14 +28,21 @@ def prepare(config: ConfigDict, workdir: Workdir, check: Check, perform: Perform
     """Check every point of ``config.sweep`` and return the sweep, to be called; nothing is compiled or written here.
 
     Raises:
-      ValueError: as `points` and `record.check`; or a point cannot be trained, which the message names.
+      ValueError: ``config.sweep`` is out of its ranges, or as `points` and `record.check`; or a point, which the
+        message names, cannot be trained, or has no run where the first mode is another than training.
       OSError: what a config names is not there.
     """
+    limits.check("sweep.", config.sweep, ranges.of_section("sweep"))  # the points' configs are without it
     record.check(workdir, config)
     chosen, modes = points(config), tuple(config.sweep.modes)
     for point in chosen:
         folder = workdir.path / point.folder
         if not (folder / "config.json").exists():  # one that has begun was checked then
+            if modes[0] != "train":
+                raise ValueError(
+                    f"sweep.modes is {modes}, and the point {_named(point)} has no run yet in {folder}; let "
+                    "sweep.modes begin with 'train'"
+                )
             try:
                 check(point.config, folder)
             except (ValueError, OSError) as error:

@@ -265,6 +265,36 @@ def test_a_point_that_cannot_be_trained_is_refused_before_anything_is_done(tmp_p
         main.run("train", small(), str(tmp_path / "run"))
 
 
+@pytest.mark.parametrize(
+    ("modes", "named"),
+    [
+        (("train", "smaple"), ["sweep.modes is ('train', 'smaple')", "known are train, evaluate"]),
+        ((), ["sweep.modes is ()", "at least 1"]),
+        (("train", "train"), ["sweep.modes is ('train', 'train')", "each given once"]),
+        (
+            ("evaluate",),
+            ["sweep.modes is ('evaluate',)", "optim.lr=1e-3, model.width=8 has no run yet", "with 'train'"],
+        ),
+        (("evaluate", "train"), ["has no run yet"]),
+    ],
+)
+def test_modes_are_refused_before_the_first_point(modes: tuple[str, ...], named: list[str], tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as refusal:
+        main.run("sweep", small(**{"sweep.modes": modes}), str(tmp_path / "sweep"))
+    assert "\n" not in str(refusal.value) and not (tmp_path / "sweep").exists()
+    for part in named:
+        assert part in str(refusal.value)
+
+
+def test_points_that_were_trained_before_may_be_evaluated_alone(tmp_path: Path) -> None:
+    config = small("optim.lr=1e-3,3e-3", **{"sweep.modes": ("evaluate",)})
+    for name in ("0_lr=1e-3", "1_lr=3e-3"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    standing = swept(tmp_path, config, Standing())
+    assert standing.done == [("evaluate", "0_lr=1e-3"), ("evaluate", "1_lr=3e-3")]
+
+
 def test_best_is_lowest_or_of_an_accuracy_highest(finished: Path) -> None:
     config = small()
     points = [sweeps.points.Point(i, {"seed": str(i)}, f"{i}", config) for i in range(3)]
