@@ -79,13 +79,14 @@ def points(config: ConfigDict) -> list[Point]:
     if count > MOST:
         raise ValueError(f"sweep.axes has {count} combinations; a sweep has at most {MOST}: give fewer values")
     short, plain, found = _short(names), base(config), list[Point]()
-    seen: dict[str, str] = {}
+    seen: dict[str, dict[str, str]] = {}
     for number, places in enumerate(itertools.product(*(axis.places for axis in axes))):
         values = dict(zip(names, itertools.chain(*places), strict=True))
         changed = canonical(fields.override(plain, list(values.items())))
-        same = seen.setdefault(repr(sorted(flatten(changed.to_dict()).items())), f"{values}")
-        if same != f"{values}":
-            raise ValueError(f"sweep.axes has two points that are the same run, {same} and {values}; leave one out")
+        run = repr(sorted(flatten(changed.to_dict()).items()))
+        if run in seen:
+            raise ValueError(f"sweep.axes has two points that are the same run, {seen[run]} and {values}; give it once")
+        seen[run] = values
         label = "_".join(f"{short[name]}={text}" for name, text in values.items())
         name = re.sub(r"[^\w.+=-]+", "-", label, flags=re.ASCII)[:LONGEST].rstrip("-.")
         found.append(Point(number, values, f"{number:0{len(str(count - 1))}d}_{name}", changed))

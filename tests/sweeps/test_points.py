@@ -58,6 +58,7 @@ def test_fields_may_change_together() -> None:
         (("optim.lr=1e-3", "optim.lr=3e-3"), ["has 'optim.lr' twice"]),
         (("sweep.modes=train",), ["has 'sweep.modes', which says what is swept"]),
         (("optim.lr=1e-3,0.001",), ["two points that are the same run", "'1e-3'", "'0.001'"]),
+        (("seed=1,2", "optim.lr=1e-3,1e-3"), ["the same run, {'seed': '1', 'optim.lr': '1e-3'} and {'seed': '1'"]),
         (("training.n_iters,optim.lr=(1,2),3",), ["'3' gives no value to each of training.n_iters, optim.lr"]),
         (("training.n_iters,optim.lr=(1,2,3)",), ["'(1,2,3)' gives no value", "(VALUE, VALUE)"]),
         (("seed=" + ",".join(map(str, range(MOST + 1))),), [f"has {MOST + 1} combinations"]),
