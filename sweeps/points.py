@@ -97,12 +97,12 @@ def _axis(text: str) -> Axis:
     """The axis that a text writes; ValueError where it is none."""
     left, equals, right = text.partition("=")
     names = tuple(name.strip() for name in left.split(","))
-    texts = list(_split(right))
+    texts = list(_split(right, text))
     if not (equals and all(names) and all(texts)):
         raise ValueError(f"sweep.axes has {text!r}; each of its texts is {FORM}")
     if len(names) == 1:
         return Axis(names, tuple((_unquoted(each),) for each in texts))
-    places = [tuple(_unquoted(part) for part in _split(each[1:-1])) for each in texts]
+    places = [tuple(_unquoted(part) for part in _split(each[1:-1], text)) for each in texts]
     for each, parts in zip(texts, places, strict=True):
         if (each[0], each[-1]) not in (("(", ")"), ("[", "]")) or len(parts) != len(names) or not all(parts):
             raise ValueError(
@@ -112,22 +112,39 @@ def _axis(text: str) -> Axis:
     return Axis(names, tuple(places))
 
 
-def _split(text: str) -> Iterator[str]:
-    """The parts of a text between its commas, but for those within brackets or quotes."""
-    depth, quote, part = 0, "", ""
+def _split(text: str, axis: str) -> Iterator[str]:
+    """The parts of a text between its commas, but for those within brackets or quotes.
+
+    Raises:
+      ValueError: a bracket or a quote has no partner; the message names the axis that the text is part of.
+    """
+    left, quote, part = "", "", ""  # the brackets that are still to come, the innermost first
     for sign in text:
         if quote:
             quote = "" if sign == quote else quote
         elif sign in QUOTES:
             quote = sign
-        elif sign in OPENING or sign in CLOSING:
-            depth += 1 if sign in OPENING else -1
-        if sign == "," and depth <= 0 and not quote:
+        elif sign in OPENING:
+            left = CLOSING[OPENING.index(sign)] + left
+        elif sign in CLOSING:
+            if sign != left[:1]:
+                raise ValueError(
+                    _alone(axis, f"a {sign!r} where {repr(left[0]) if left else 'no bracket'} is to close")
+                )
+            left = left[1:]
+        if sign == "," and not left and not quote:
             yield part.strip()
             part = ""
         else:
             part += sign
+    if missing := quote or left[:1]:
+        raise ValueError(_alone(axis, f"no {missing!r} behind {part.strip()!r}"))
     yield part.strip()
+
+
+def _alone(axis: str, what: str) -> str:
+    """The message about an axis with a bracket or a quote that has no partner."""
+    return f"sweep.axes has {axis!r}, with {what}; brackets go in pairs, and so do quotes, within which any sign may be"
 
 
 def _unquoted(text: str) -> str:

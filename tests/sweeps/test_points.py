@@ -33,6 +33,7 @@ def test_a_value_is_written_as_on_the_command_line() -> None:
     assert [p.config.eval.samplers for p in found][::3] == [("pc", "ode"), ("pc",)]
     assert [p.config.sampling.prompt for p in found][:3] == ["a fox, red", "b", ""]
     assert all(re.fullmatch(r"\d_[\w.+=-]+", p.folder, re.ASCII) for p in found)
+    assert points(sweep_of("sampling.prompt='a :)',b"))[0].config.sampling.prompt == "a :)"
     long = points(sweep_of(f"sampling.prompt={'x' * 300},y"))
     assert max(len(p.folder) for p in long) < 110
 
@@ -59,6 +60,10 @@ def test_fields_may_change_together() -> None:
         (("sweep.modes=train",), ["has 'sweep.modes', which says what is swept"]),
         (("optim.lr=1e-3,0.001",), ["two points that are the same run", "'1e-3'", "'0.001'"]),
         (("seed=1,2", "optim.lr=1e-3,1e-3"), ["the same run, {'seed': '1', 'optim.lr': '1e-3'} and {'seed': '1'"]),
+        (("optim.lr=(1,2",), ["sweep.axes has 'optim.lr=(1,2', with no ')' behind '(1,2'"]),
+        (("sampling.prompt='a, b",), ['no "\'" behind']),
+        (("optim.lr=1,2)",), ["a ')' where no bracket is to close"]),
+        (("training.n_iters,optim.lr=(1,2],(3,4)",), ["a ']' where ')' is to close"]),
         (("training.n_iters,optim.lr=(1,2),3",), ["'3' gives no value to each of training.n_iters, optim.lr"]),
         (("training.n_iters,optim.lr=(1,2,3)",), ["'(1,2,3)' gives no value", "(VALUE, VALUE)"]),
         (("seed=" + ",".join(map(str, range(MOST + 1))),), [f"has {MOST + 1} combinations"]),
