@@ -314,6 +314,7 @@ def test_a_training_goes_on_without_a_tracker_that_fails(
         ({"trackers": ("jsonl", "tensorbord")}, ["training.trackers is ('jsonl', 'tensorbord')", "known are jsonl, "]),
         ({"trackers": ("jsonl", "jsonl")}, ["training.trackers", "each given once"]),
         ({"tracker_options": {"wandb": {}}}, ["tracker_options has 'wandb'", "training.trackers are jsonl, tensorb"]),
+        ({"tracker_options": {"wandbb": {}}}, ["tracker in training.tracker_options 'wandbb' (did you mean 'wandb'?)"]),
         ({"trackers": ("wandb",), "tracker_options": {"wandb": {"projekt": "x"}}}, ["'projekt' of 'wandb'", "project"]),
         ({"trackers": ("wandb",), "tracker_options": {"wandb": {"project": 3}}}, ["of wandb: project is 3", "a text"]),
         ({"tracker_options": {"jsonl": {"file": "x"}}}, ["'file' of 'jsonl'; known are none"]),

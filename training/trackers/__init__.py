@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from limits import check_named
+from limits import check_known, check_named
 from training.trackers.base import Tracked, Tracker
 from training.trackers.jsonl import JsonLines
 from training.trackers.ml_flow import MLflow
@@ -34,11 +34,12 @@ def check(config: ConfigDict) -> None:
     """Refuse options of trackers that they do not take; a tracker whose package is not installed is no reason.
 
     Raises:
-      ValueError: `training.tracker_options` has a tracker that is not asked for, an option that it lacks, or a value
-        outside its range.
+      ValueError: `training.tracker_options` has a tracker that is not known or not asked for, an option that it lacks,
+        or a value outside its range.
     """
     asked = config.training.trackers
     for name, options in config.training.tracker_options.to_dict().items():
+        check_known("tracker in training.tracker_options", name, TRACKERS)
         if name not in asked:
             raise ValueError(
                 f"training.tracker_options has {name!r}, and training.trackers are {', '.join(asked) or 'none'}; add "
