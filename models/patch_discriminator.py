@@ -179,8 +179,8 @@ class PatchDiscriminator(nnx.Module):
         least = 3 * 2 ** len(self.norms)
         if x.shape[3] != self.num_channels or min(x.shape[1:3]) < least:
             raise ValueError(
-                f"this discriminator takes images of {self.num_channels} channels and at least {least} pixels a side, "
-                f"received {x.shape[1:]}; fewer num_layers take smaller ones"
+                f"this discriminator takes images [height, width, {self.num_channels}] of at least {least} pixels "
+                f"a side, received {x.shape[1:]}; one of fewer layers takes smaller ones"
             )
         h, found = x, dict[str, Array]()
         for layer, conv in enumerate(self.convs):

@@ -323,7 +323,7 @@ def test_a_killed_run_goes_on_bit_for_bit_and_is_evaluated_alike(tmp_path: Path)
     [
         ({"training.eval_freq": 2}, "training.eval_freq is 2, and training.loss 'adversarial' has no loss on the test"),
         ({"model.label_dim": 10}, "whose discriminator is told nothing, and model.name 'ncsnpp' is told label"),
-        ({"training.disc_layers": 3}, "training.disc_layers is 3: .*at least 24 pixels"),
+        ({"training.disc_layers": 3}, r"training.disc_layers is 3: .*width, 1\], at least 24 pixels.*fewer layers"),
         ({"training.gan_loss": "wasserstin"}, "training.gan_loss is 'wasserstin'; known are non_saturating"),
         ({"training.weight": "edm"}, "training.weight is 'edm'"),
         ({"sampling.method": "heun"}, "sampling.method is 'heun' .*is a generator, .* set both to 'generator'"),
