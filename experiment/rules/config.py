@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 import sde_lib
 from autoencoders import CODECS
 from experiment import ranges
-from experiment.experiment import generates, options_of
+from experiment.experiment import ADVERSARIAL, generates, options_of
 from experiment.rules.base import Broken, check
 from limits import SEED
 from models import (
@@ -27,6 +27,12 @@ from sde_lib.prediction import begins_in_noise
 
 LEAST_FOR_INCEPTION = 10
 """The splits of the Inception Score, none of which may be empty."""
+
+LOSSES_OF_AUTOENCODERS = (
+    f"autoencoders ({', '.join(AUTOENCODERS)}) have a loss of their own, and no other network has it: 'vae' trains "
+    f"those with the prior N(0, I) and a likelihood of data ({', '.join(GENERATORS)}), and 'autoencoder' the others"
+)
+"""What is allowed where a loss and an autoencoder do not go together."""
 
 
 def check_config(config: ConfigDict) -> None:
@@ -126,11 +132,14 @@ def of_config(config: ConfigDict) -> Broken:
 
 def _of_generators(config: ConfigDict) -> Broken:
     """The rules of generators, which are drawn in one evaluation, and of what their decoders say of grey levels."""
+    if config.model.name in AUTOENCODERS and config.training.loss == ADVERSARIAL:
+        yield f"training.loss is {ADVERSARIAL!r} and model.name {config.model.name!r}; {LOSSES_OF_AUTOENCODERS}"
     drawn_by, own = config.sampling.scheduler or config.sampling.method, generates(config)
     for method in dict.fromkeys((drawn_by, *config.eval.samplers)):
         if (method == GENERATOR) != own:
             kind = "a generator, which makes data of noise in one evaluation" if own else "no generator"
-            mend = f"set both to {GENERATOR!r}" if own else "take other samplers"
+            others = f"take other samplers, or training.loss {ADVERSARIAL!r}, or model.name {' or '.join(GENERATORS)}"
+            mend = f"set both to {GENERATOR!r}" if own else others
             yield (
                 f"sampling.method is {drawn_by!r} and eval.samplers {tuple(config.eval.samplers)}, and "
                 f"model.name {config.model.name!r} with training.loss {config.training.loss!r} is {kind}; {mend}"

@@ -11,8 +11,9 @@ from data.geometry import LABELS
 from experiment import texts
 from experiment.experiment import Experiment, options_of
 from experiment.rules.base import Broken
+from experiment.rules.config import LOSSES_OF_AUTOENCODERS
 from experiment.showing import MODALITIES
-from models import AUTOENCODERS, CLASSIFIERS, GENERATORS, MATCHERS, MODELS
+from models import CLASSIFIERS, GENERATORS, MATCHERS, MODELS
 from models.autoencoder import AutoencoderVQ
 from models.vgg16 import LEAST_SIDE
 
@@ -138,17 +139,8 @@ def of_loss(experiment: Experiment, loss: Any) -> Broken:
             f"{training.accumulate} and training.batch_size {training.batch_size}; set accumulate to 1, and batch_size "
             "to 2 or more (published: 32768)"
         )
-    if experiment.compresses != loss.needs_autoencoder:
-        yield (
-            f"{name} and model.name {model.name!r}; autoencoders ({', '.join(AUTOENCODERS)}) have a loss of their own, "
-            "autoencoder, and no other network has it"
-        )
-    elif experiment.compresses and (model.name in GENERATORS) != loss.needs_likelihood:
-        others = [each for each in AUTOENCODERS if each not in GENERATORS]
-        yield (
-            f"{name} and model.name {model.name!r}; 'vae' trains what has the prior N(0, I) and a likelihood of data "
-            f"({', '.join(GENERATORS)}), and 'autoencoder' trains {', '.join(others)}"
-        )
+    if (experiment.compresses, model.name in GENERATORS) != (loss.needs_autoencoder, loss.needs_likelihood):
+        yield f"{name} and model.name {model.name!r}; {LOSSES_OF_AUTOENCODERS}"
     elif experiment.compresses:
         yield from (_of_pictures if loss.needs_likelihood else _of_autoencoder_loss)(experiment, loss)
     if loss.trains_generator:

@@ -146,7 +146,15 @@ def test_every_decoder_is_trained_drawn_and_measured(options: dict[str, Any], tm
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"training.loss": "autoencoder"}, "'autoencoder' and model.name 'vae'; 'vae' trains .* 'autoencoder' trains"),
+        (
+            {"training.loss": "autoencoder"},
+            "'autoencoder' and model.name 'vae'; .* 'vae' trains .*, and 'autoencoder' the",
+        ),
+        (
+            {"training.loss": "adversarial"},
+            "'adversarial' and model.name 'vae'; .* 'vae' trains .*, and 'autoencoder' ",
+        ),
+        ({"training.loss": "simple"}, "'simple' and model.name 'vae'; .* 'vae' trains"),
         (
             {"model.likelihood": "gaussian"},
             "uniform_dequantization is False, and .* 'gaussian' is of a density",
