@@ -36,9 +36,13 @@ class Range(Protocol):
     def allows(self, value: Any) -> bool:
         """Whether the value is allowed."""
 
+    def refusal(self, value: Any) -> str:
+        """The end of an error message, behind a value that is not allowed."""
+        return f"; {self.words}"
+
 
 @dataclasses.dataclass(frozen=True)
-class Number:
+class Number(Range):
     """A number that is not NaN, between two bounds; infinity only where `infinite` says that it means something.
 
     Attributes:
@@ -81,7 +85,7 @@ class Number:
 
 
 @dataclasses.dataclass(frozen=True)
-class OneOf:
+class OneOf(Range):
     """One of a few names."""
 
     names: tuple[str, ...]
@@ -95,9 +99,13 @@ class OneOf:
         """Whether it is one of them."""
         return isinstance(value, str) and value in self.names
 
+    def refusal(self, value: Any) -> str:
+        """The nearest of the names where one is near, and all of them."""
+        return f"{nearest(value, self.names)}; {self.words}"
+
 
 @dataclasses.dataclass(frozen=True)
-class Text:
+class Text(Range):
     """Any text, or a path: a file, or a name that is looked up where it is used."""
 
     words: str = "it must be a text"
@@ -108,7 +116,7 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
-class Flag:
+class Flag(Range):
     """True or False, and no number in their place."""
 
     words: str = "it must be True or False"
@@ -119,7 +127,7 @@ class Flag:
 
 
 @dataclasses.dataclass(frozen=True)
-class Several:
+class Several(Range):
     """A sequence of at least so many values of one range."""
 
     each: Range
@@ -130,19 +138,26 @@ class Several:
     def words(self) -> str:
         """What each must be, and how many there must be."""
         count = f" of at least {self.least}" if self.least else ""
-        return f"it must be a sequence{count}{', each given once' * self.distinct}; of each value: {self.each.words}"
+        return (
+            f"it must be a sequence{count}{', each given once' * self.distinct}, and for each value {self.each.words}"
+        )
 
     def allows(self, value: Any) -> bool:
         """Whether it is such a sequence."""
-        if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        if not _is_sequence(value):
             return False
         values = list(value)
         distinct = not self.distinct or len(set(map(repr, values))) == len(values)
         return len(values) >= self.least and distinct and all(map(self.each.allows, values))
 
+    def refusal(self, value: Any) -> str:
+        """The first of its values that is not allowed, and why; of another reason what the sequence must be."""
+        wrong = [each for each in value if not self.each.allows(each)] if _is_sequence(value) else []
+        return f", one of them {shown(wrong[0])}{self.each.refusal(wrong[0])}" if wrong else f"; {self.words}"
+
 
 @dataclasses.dataclass(frozen=True)
-class Size:
+class Size(Range):
     """The size of an image, `Sides`, each side a whole number of one range."""
 
     side: Number
@@ -165,7 +180,7 @@ def sides(size: Sides) -> tuple[int, int]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Maybe:
+class Maybe(Range):
     """A range, or None where nothing is given."""
 
     given: Range
@@ -178,6 +193,10 @@ class Maybe:
     def allows(self, value: Any) -> bool:
         """Whether it is None or within the range."""
         return value is None or self.given.allows(value)
+
+    def refusal(self, value: Any) -> str:
+        """The range's, and None."""
+        return f"{self.given.refusal(value)}; or None"
 
 
 def whole(low: float, high: float = MOST, *, note: str = "") -> Number:
@@ -208,6 +227,18 @@ def shown(value: Any) -> str:
     """The value as an error message shows it, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:45]}... ({len(text)} characters)"
+
+
+def nearest(received: Any, names: Iterable[str]) -> str:
+    """The question of an error message, " (did you mean 'NAME'?)"; '' where none of the names is near."""
+    known = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(received.lower(), known, n=1) if isinstance(received, str) else []
+    return f" (did you mean {known[near[0]]!r}?)" if near else ""
+
+
+def _is_sequence(value: Any) -> bool:
+    """Whether it is a sequence of values, and no text."""
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
 
 
 class Option(NamedTuple):
@@ -317,7 +348,7 @@ def check(section: str, values: Mapping[str, Any], ranges: Mapping[str, Range]) 
     """
     for name in values:
         if name in ranges and not ranges[name].allows(values[name]):
-            raise ValueError(f"{section}{name} is {shown(values[name])}; {ranges[name].words}")
+            raise ValueError(f"{section}{name} is {shown(values[name])}{ranges[name].refusal(values[name])}")
 
 
 def check_declared(section: str, given: Any) -> None:
@@ -352,6 +383,4 @@ def check_known(what: str, received: Any, known: Iterable[str]) -> None:
     """
     names = sorted(known)
     if received not in names:
-        near = difflib.get_close_matches(str(received).lower(), names, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"unknown {what} {received!r}{hint}; known: {', '.join(names) or 'none'}")
+        raise ValueError(f"unknown {what} {received!r}{nearest(received, names)}; known: {', '.join(names) or 'none'}")

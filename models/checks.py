@@ -84,7 +84,7 @@ NUMBERS: dict[str, limits.Number] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Dtype:
+class Dtype(limits.Range):
     """A type of floating-point numbers, by name or itself, or None."""
 
     words: str = "known are float32, bfloat16, float16 and float64, or None for that of the inputs"

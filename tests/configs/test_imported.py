@@ -187,7 +187,10 @@ def test_a_snapshot_inside_another_preconditioning_is_refused(monkeypatch: pytes
     config.model.preconditioning = "vp"
     assert importing.read_weights(config, Path("x.pkl")) is weights
     config.model.preconditioning = "EDM"
-    with pytest.raises(ValueError, match=r"model\.preconditioning is 'EDM'; known are none, edm, vp, ve, iddpm"):
+    with pytest.raises(
+        ValueError,
+        match=r"model\.preconditioning is 'EDM' \(did you mean 'edm'\?\); known are none, edm, vp, ve, iddpm",
+    ):
         importing.read_weights(config, Path("x.pkl"))
 
 

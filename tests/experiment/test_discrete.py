@@ -155,7 +155,10 @@ def test_chain_samplers_ask_for_the_levels_and_flows_for_the_smooth_process(monk
         ({"training.continuous": True}, r"'index' counts noise levels, and training\.continuous is True"),
         ({"training.continuous": True, "model.noise_label": "t999"}, r"sampling\.grid 'levels' is for networks"),
         ({"sde.name": "subvp"}, r"SubVP has no published chain of 40"),
-        ({"model.noise_label": "indices"}, r"model\.noise_label is 'indices'; known are .*index, index_down"),
+        (
+            {"model.noise_label": "indices"},
+            r"model\.noise_label is 'indices' \(did you mean 'index'\?\); known are .*index, index_down",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_one_line(change: dict, message: str) -> None:

@@ -366,5 +366,13 @@ def test_every_number_of_a_network(name: str) -> None:
 
 def test_published_ranges_say_themselves() -> None:
     assert whole(1).words == f"it must be a whole number of at least 1 and at most {MOST}"
+    sampler, named = Several(OneOf(("pc", "DDIM", "heun")), distinct=True), "; known are pc, DDIM, heun"
+    assert sampler.refusal(("pc", "ddmi")) == f", one of them 'ddmi' (did you mean 'DDIM'?){named}"
+    assert sampler.refusal((5,)) == f", one of them 5{named}"
+    for value in (5, "pc", ("pc", "pc")):
+        assert sampler.refusal(value) == f"; it must be a sequence, each given once, and for each value{named[1:]}"
+    assert Maybe(whole(1)).refusal(0) == f"; {whole(1).words}; or None"
     assert Number(0.0, 1.0, above=True).words == "it must be a number above 0 and at most 1"
-    assert Several(whole(1), least=1).words == f"it must be a sequence of at least 1; of each value: {whole(1).words}"
+    assert (
+        Several(whole(1), least=1).words == f"it must be a sequence of at least 1, and for each value {whole(1).words}"
+    )

@@ -324,7 +324,10 @@ def test_a_killed_run_goes_on_bit_for_bit_and_is_evaluated_alike(tmp_path: Path)
         ({"training.eval_freq": 2}, "training.eval_freq is 2, and training.loss 'adversarial' has no loss on the test"),
         ({"model.label_dim": 10}, "whose discriminator is told nothing, and model.name 'ncsnpp' is told label"),
         ({"training.disc_layers": 3}, r"training.disc_layers is 3: .*width, 1\] of at least 24 pixels.*fewer layers"),
-        ({"training.gan_loss": "wasserstin"}, "training.gan_loss is 'wasserstin'; known are non_saturating"),
+        (
+            {"training.gan_loss": "wasserstin"},
+            r"gan_loss is 'wasserstin' \(did you mean 'wasserstein'\?\); known are non_sat",
+        ),
         ({"training.loss": "vae"}, "with training.loss 'vae' is no generator; .* or training.loss 'adversarial', or"),
         ({"model.name": "vae"}, "^training.loss is 'adversarial' and model.name 'vae'; autoencoders .* 'vae' trains"),
         ({"training.weight": "edm"}, "training.weight is 'edm'"),

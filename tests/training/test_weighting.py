@@ -183,8 +183,14 @@ def test_the_published_names_are_names_of_weights() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"weight": "snrr"}, r"training\.weight is 'snrr'; known are uniform, snr, snr_plus_1, truncated_snr"),
-        ({"time_sampling": "normal"}, r"time_sampling is 'normal'; known are uniform, log_snr, lognormal"),
+        (
+            {"weight": "snrr"},
+            r"training\.weight is 'snrr' \(did you mean 'snr'\?\); known are uniform, snr, snr_plus_1, trunc",
+        ),
+        (
+            {"time_sampling": "normal"},
+            r"time_sampling is 'normal' \(did you mean 'lognormal'\?\); known are uniform, log_snr, lognormal",
+        ),
         ({"likelihood_weighting": True, "weight": "p2"}, r"likelihood_weighting is .* training\.weight is 'p2'"),
         ({"weight": "likelihood", "num_scales": 10}, r"with training\.continuous=False leave it off"),
         ({"time_sampling": "lognormal", "num_scales": 10}, r"'lognormal'.*training\.continuous=False"),
