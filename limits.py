@@ -371,7 +371,8 @@ def check_named(field: str, name: str, given: Any, constructor: Callable) -> Non
     known = {option: each.range for option, each in declared(constructor).items()}
     unknown = [each for each in given if each not in known] if isinstance(given, Mapping) else [given]
     if unknown:
-        raise ValueError(f"{field} has {unknown[0]!r} of {name!r}; known are {', '.join(known) or 'none'}")
+        wrong = f"{unknown[0]!r} of {name!r}{nearest(unknown[0], known)}"
+        raise ValueError(f"{field} has {wrong}; known are {', '.join(known) or 'none'}")
     check(f"{field} of {name}: ", given, known)
 
 

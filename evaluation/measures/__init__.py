@@ -18,7 +18,7 @@ from evaluation.measures.reconstruction import Reconstruction
 from evaluation.measures.reconstruction_fid import ReconstructionFID
 from evaluation.measures.vae_bound import VAEBound
 from experiment import Experiment
-from limits import check_named, declared
+from limits import check_known, check_named, declared, nearest
 
 __all__ = ["MEASURES", "Measure", "chosen", "create"]
 
@@ -42,19 +42,22 @@ def chosen(experiment: Experiment) -> dict[str, type[Measure]]:
     `inception`.
 
     Raises:
-      ValueError: `eval.measures` holds a name that is not known, or `eval.measure_options` a measure that is not asked
-        for, an option that the measure lacks, or a value outside its range.
+      ValueError: `eval.measures` holds a name that is not known, or `eval.measure_options` one that is not known or
+        not asked for, an option that the measure lacks, or a value outside its range.
     """
     config, kind = experiment.config.eval, kind_of(experiment)
     unknown = [name for name in config.measures if name not in MEASURES]
     if unknown:
-        raise ValueError(f"eval.measures has {unknown[0]!r}; known are {', '.join(MEASURES)}")
+        raise ValueError(
+            f"eval.measures has {unknown[0]!r}{nearest(unknown[0], MEASURES)}; known are {', '.join(MEASURES)}"
+        )
     fields = {"bits": config.enable_bpd, "accuracy": True, "matching": True}
     fields |= dict.fromkeys(("bound", "chain_bound", "categorical_bound", "vae_bound"), config.enable_vlb)
     fields |= {"reconstruction": True, "reconstruction_fid": bool(config.inception)}
     suited = [name for name, asked in fields.items() if asked and kind in MEASURES[name].kinds]
     found = {name: each for name, each in MEASURES.items() if name in (*suited, *config.measures)}
     for name, options in config.measure_options.to_dict().items():
+        check_known("measure in eval.measure_options", name, MEASURES)
         if name not in found:
             raise ValueError(
                 f"eval.measure_options has {name!r}, and measured are {', '.join(found) or 'none'}; add it to "

@@ -99,6 +99,7 @@ def test_the_hybrid_loss_trains_the_mean_by_l_simple_alone_and_the_variance_by_t
     ("options", "message"),
     [
         ({"loss": "vlb"}, "training.loss is 'vlb'; known are simple, .*hybrid, variational"),
+        ({"loss": "hybird"}, r"training.loss is 'hybird' \(did you mean 'hybrid'\?\); known are simple"),
         ({"loss": "hybrid", "n": 0}, "one of noise levels .*; set training.continuous=False"),
         ({"loss": "hybrid", "variance": "small"}, "needed are learned_range or learned"),
         ({"loss": "hybrid", "reduce_mean": False}, "training.reduce_mean is False and .*'hybrid'.*leave it at True"),

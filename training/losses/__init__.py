@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from experiment.ranges import of_section
-from limits import arguments, check_known, declared
+from limits import arguments, check_known, declared, nearest
 from sde_lib import CategoricalProcess, NoiseLevels
 from training.losses.adversarial import Adversarial
 from training.losses.autoencoder import AutoencoderLoss
@@ -69,7 +69,7 @@ def create(name: str, process: Process | CategoricalProcess, grey_levels: GreyLe
         another one; the message names the known ones.
     """
     if name not in LOSSES:
-        raise ValueError(f"training.loss is {name!r}; known are {', '.join(LOSSES)}")
+        raise ValueError(f"training.loss is {name!r}{nearest(name, LOSSES)}; known are {', '.join(LOSSES)}")
     kind, known, every = LOSSES[name], declared(LOSSES[name]), declared(*LOSSES.values())
     for option, value in options.items():
         if option in (*known, *kind.ignores) or (option in every and value == every[option].default):

@@ -104,6 +104,7 @@ def test_numbers_that_are_not_finite_are_a_failure(experiment: Experiment, tmp_p
     ("config", "asked", "says"),
     [
         (digits, ("brigthness",), "eval.measures has 'brigthness'; known are bits, bound, chain_bound, accuracy"),
+        (digits, ("bits", "chain_bond"), "has 'chain_bond' (did you mean 'chain_bound'?); known are bits"),
         (
             digits,
             ("chain_bound",),
@@ -132,10 +133,14 @@ def test_a_measure_asked_for_twice_is_taken_once() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"brightness": {"pwoer": 2.0}}, "eval.measure_options has 'pwoer' of 'brightness'; known are power"),
+        (
+            {"brightness": {"pwoer": 2.0}},
+            "eval.measure_options has 'pwoer' of 'brightness' (did you mean 'power'?); known are power",
+        ),
         ({"brightness": {"power": 0.0}}, "eval.measure_options of brightness: power is 0.0; it must be a number above"),
         ({"brightness": 2.0}, "eval.measure_options has 2.0 of 'brightness'; known are power"),
         ({"brightness": [["power"]]}, "eval.measure_options has [['power']] of 'brightness'; known are power"),
+        ({"brigthness": {}}, "unknown measure in eval.measure_options 'brigthness' (did you mean 'brightness'?)"),
         ({"bits": {}}, "eval.measure_options has 'bits', and measured are brightness; add it to eval.measures"),
     ],
 )
