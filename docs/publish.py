@@ -52,6 +52,23 @@ def misplaced(named: list[str], written: list[str], rooms: list[str]) -> list[st
     return lines + [f"mkdocs.yml: nav names {page} twice" for page in sorted(set(named)) if named.count(page) > 1]
 
 
+def lost(text: str, source: str, root: Path = ROOT) -> list[str]:
+    """Return the links of a page that lead to no file of the repository, a line each.
+
+    Args:
+      text: the page, in Markdown; its blocks of code have no links.
+      source: its path in the repository.
+      root: the repository.
+    """
+    links = [(link, link.partition("#")[0]) for _, link in LINK.findall(FENCED.sub("", text))]
+    folder = (root / source).parent
+    return [
+        f"{source} links to {link}, which is not there; mend the link"
+        for link, path in links
+        if path and "://" not in path and not (folder / path).is_file()
+    ]
+
+
 def modules(room: str, root: Path = ROOT) -> list[str]:
     """Return the dotted names of a room's public modules, the room itself first."""
     folder = root / room
@@ -162,11 +179,13 @@ def write(root: Path = ROOT, folder: Path = PAGES) -> None:
     """Write the pages of the site, and what lies beside them, to a folder that is emptied first.
 
     Raises:
-      SystemExit: the navigation of mkdocs.yml lacks a page, or names one that is not there; a line for each.
+      SystemExit: the navigation of mkdocs.yml lacks a page, or names one that is not there, or a page links to a file
+        that is not there; a line for each.
     """
     named, pages = listed((root / "mkdocs.yml").read_text()), sources(root)
     rooms = [match[1] for page in named if (match := API.fullmatch(page))]
     wrong = misplaced(named, list(pages.values()), rooms)
+    wrong += [line for source in pages for line in lost((root / source).read_text(), source, root)]
     if wrong:
         raise SystemExit("\n".join(wrong))
     shutil.rmtree(folder, ignore_errors=True)

@@ -147,6 +147,23 @@ def test_links_lead_to_pages_to_the_reference_and_to_copies(tmp_path: Path) -> N
     assert copied == {"docs/p.png", "tests/t.py"}
 
 
+def test_a_link_to_a_file_that_is_not_there_is_one_line_of_page_and_link(tmp_path: Path) -> None:
+    """It is said before anything is written; links to places, to other hosts and in code are none of them."""
+    (tmp_path / "docs").mkdir()
+    for page in (*publish.OF_ROOT, "docs/a.md"):
+        (tmp_path / page).write_text("[top](#top) [far](https://e.org/x.md)\n```\n[x](code.md)\n```\n")
+    names = "".join(f"  - {name}\n" for name in ("I: index.md", "C: contributing.md", "L: changelog.md"))
+    (tmp_path / "mkdocs.yml").write_text(f"nav:\n{names}  - D: contents.md\n  - A: a.md\nplugins:\n")
+    publish.write(tmp_path, tmp_path / "site")
+    (tmp_path / "docs" / "a.md").write_text("[home](../README.md) [x](nothere.md#a) [`f`](../room/f.py)\n")
+    with pytest.raises(SystemExit) as stop:
+        publish.write(tmp_path, tmp_path / "other")
+    assert str(stop.value).splitlines() == [
+        f"docs/a.md links to {link}, which is not there; mend the link" for link in ("nothere.md#a", "../room/f.py")
+    ]
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_site_with_faults_is_seen(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "a.html").write_text(
