@@ -5,7 +5,7 @@
 The run is `make demo`'s, 750,000 parameters (`experiment/pretrained/`). Any other is loaded alike, by its folder.
 """
 
-import sys
+import argparse
 import time
 from pathlib import Path
 
@@ -28,4 +28,9 @@ def main(file: str = "digits.png", samples: int = 64, evaluations: int = 20) -> 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="?", default="digits.png", help="the picture to write, such as digits.png")
+    file = parser.parse_args().file
+    if Path(file).suffix.lower() != ".png":
+        parser.error(f"the picture is written as PNG, and {file!r} names another kind; give a name that ends in .png")
+    main(file)

@@ -1,6 +1,7 @@
 """The programs of one page in examples/ run as they stand, at small sizes, and draw what they say."""
 
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,19 @@ def test_the_example_first_picture_draws_digits(tmp_path: Path, capsys: pytest.C
     assert drawn.shape == (8, 8, 8, 1) and drawn.dtype == np.uint8
     assert np.mean(drawn[:, :, 0] == 0) > 0.7 and np.mean(drawn) > 3
     assert (tmp_path / "digits.png").exists() and "8 digits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"), [("--help", 0, "digits.png"), ("d.txt", 2, "'d.txt' names another")]
+)
+def test_the_example_first_picture_takes_the_name_of_a_picture_alone(
+    given: str, code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["first_picture.py", given])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(EXAMPLES / "first_picture.py"), run_name="__main__")
+    assert stop.value.code == code and said in "".join(capsys.readouterr()) and not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
