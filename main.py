@@ -88,9 +88,10 @@ def config_of(
                 own = importing.config_in(given) if mode == "import" else default.get_config()
             if own is not None:
                 return fields.override(own, changes)
+            alone = f", and {given} holds no config beside its weights, as a file of Run.save does" if given else ""
             raise ValueError(
                 f"missing --config; it may be left out where --workdir holds a run, and {path} holds none (no "
-                "config.json); give --config=FILE, an experiment under configs/"
+                f"config.json){alone}; give --config=FILE, an experiment under configs/"
             )
         return fields.override(workdir.config() if file is None else config_files.from_file(file), changes)
 

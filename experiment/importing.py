@@ -50,11 +50,22 @@ def config_in(given: str) -> ConfigDict | None:
     """The config of a run in one file, or of one that is shipped; None of any other format, of which a config is given.
 
     Raises:
-      ValueError: the file is damaged.
-      OSError: it cannot be read.
+      ValueError: the file is damaged, or of no format that can be imported.
+      OSError: it is not there, or cannot be read.
     """
     file = pretrained.resolve(given)
-    return from_json(run_file.load(file).config, str(file)) if run_file.is_one(file) else None
+    if not file.exists():
+        raise FileNotFoundError(
+            f"{file} is not there; give a file or a folder, or the name of {pretrained.named(given)}"
+        )
+    if run_file.is_one(file):
+        return from_json(run_file.load(file).config, str(file))
+    if file.is_file():
+        try:
+            importing.detect(file)  # what is none of the formats is said to be that, with a config or without
+        except ValueError as error:
+            raise ValueError(f"{error}, or the name of {pretrained.named(given)}") from None
+    return None
 
 
 def _check_own(config: ConfigDict, file: Path) -> None:

@@ -251,7 +251,8 @@ def load(
     workdir = Workdir(folder)
     if not workdir.config_file.exists():
         raise ValueError(
-            f"{workdir.path} holds no run (no config.json); give the --workdir of one, or train one with --mode=train"
+            f"{workdir.path} holds no run (no config.json); give the folder of a run that was trained or imported, a "
+            f"file of Run.save, or the name of {pretrained.named(folder)}"
         )
     chosen = {"eval.checkpoint": checkpoint, "eval.ema": ema, "eval.ema_std": ema_std}
     named = {name: value for name, value in chosen.items() if value is not None}

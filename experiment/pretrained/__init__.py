@@ -9,12 +9,18 @@ from pathlib import Path
 
 from data.fingerprint import of_file
 from experiment.config_files import expand
+from limits import nearest
 
 FOLDER = Path(__file__).parent
 SHIPPED = {
     "digits": "15c9f70358803d1339861f5ca00174ccca292f7fca56a03446d1126ede77c191",
 }
 """The SHA-256 of each file NAME.safetensors in this folder; NAME.md is its card."""
+
+
+def named(given: str | os.PathLike) -> str:
+    """The words of a message that name the shipped runs, and ask whether the nearest one was meant."""
+    return f"a run that comes with the project, {' or '.join(SHIPPED)}{nearest(Path(given).name, SHIPPED)}"
 
 
 def resolve(given: str | os.PathLike) -> Path:

@@ -118,8 +118,27 @@ def test_a_run_folder_is_made_of_it_and_drawn_from(
         other.sde.beta_max = 10.0
     with pytest.raises(Refusal, match=r"holds a run of another config: sde\.beta_max \(there nothing, here 10\.0\)"):
         main.run("import", other, str(tmp_path / "other"), str(shipped))
-    code, _, err = call(capsys, "--mode=import", "--checkpoint=none", f"--workdir={tmp_path / 'none'}")
-    assert code == 2 and "missing --config" in err
+
+
+def test_what_is_no_run_is_said_with_the_names_of_what_is_shipped(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """A name one letter off, a text, and weights that no config lies beside, from the command line and in Python."""
+    offered = "a run that comes with the project, tiny"
+    with pytest.raises(ValueError, match=rf"tin holds no run .*{offered} \(did you mean 'tiny'\?\)") as error:
+        experiment.load("tin")
+    assert "--" not in str(error.value) and "\n" not in str(error.value)
+    (tmp_path / "page.md").write_text("# A page\n")
+    (tmp_path / "weights.pth").write_bytes(b"PK\x03\x04")
+    for given, said in (
+        ("tin", f"tin is not there; give a file or a folder, or the name of {offered} (did you mean 'tiny'?)"),
+        ("page.md", "page.md is none of the formats that can be imported"),
+        ("page.md", f"or the name of {offered}\n"),
+        ("weights.pth", "missing --config"),
+        ("weights.pth", "weights.pth holds no config beside its weights"),
+    ):
+        code, _, err = call(capsys, "--mode=import", f"--checkpoint={given}", f"--workdir={tmp_path / 'none'}")
+        assert code == 2 and said in err and err.count("\n") == 1 and not (tmp_path / "none").exists()
 
 
 CARD_FACT = re.compile(r"^\| (\w[\w /-]*) \| (.*) \|$", re.MULTILINE)
