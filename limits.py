@@ -116,6 +116,23 @@ class Text(Range):
 
 
 @dataclasses.dataclass(frozen=True)
+class RandomKey(Range):
+    """One random key, new or of the kind that JAX calls legacy."""
+
+    words: str = "it must be one random key, such as jax.random.key(0)"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is one key, not an array of several."""
+        import jax  # here, because not all that states ranges computes
+
+        if not isinstance(value, jax.Array | np.ndarray):
+            return False
+        if jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return value.ndim == 0
+        return value.dtype == np.uint32 and value.ndim == 1  # the numbers of a legacy one
+
+
+@dataclasses.dataclass(frozen=True)
 class Flag(Range):
     """True or False, and no number in their place."""
 
@@ -224,8 +241,8 @@ SEED = whole(0, 2**32 - 1)
 
 
 def shown(value: Any) -> str:
-    """The value as an error message shows it, cut where it is long."""
-    text = repr(value)
+    """The value as an error message shows it, on one line and cut where it is long."""
+    text = repr(value).replace("\n", " ")
     return text if len(text) <= 60 else f"{text[:45]}... ({len(text)} characters)"
 
 

@@ -33,7 +33,7 @@ from experiment.telling import AWAY
 from experiment.weights import load_others, load_run
 from experiment.workdir import Workdir, flatten
 from experiment.writing import replacing
-from limits import check_known
+from limits import RandomKey, Text, check, check_known, whole
 from models import AUTOENCODERS, CLASSIFIERS, GENERATORS, MATCHERS
 from models.materialize import network_call, network_jit
 
@@ -124,7 +124,8 @@ class Run:
         In place of n it takes points z [n, ...] of the prior. Draws of n are those of ``--mode=sample`` with the key of
         ``eval.seed``. Both are carried `eval.batch_size` at once. A `label` is a class, or one for each sample; None is
         ``sampling.label``. Whatever else the network is told of a sample is given by the name of its field, [n, ...].
-        Each number of samples is compiled once. A draw raises a `Failure` where a sample is not finite.
+        Each number of samples is compiled once. A draw raises a `Failure` where a sample is not finite, and a
+        ValueError, before anything is compiled, where the key is none or the number of samples is not at least 1.
 
         Args:
           method: a name of `samplers.METHODS` or `samplers.SCHEDULERS`; "": the run's own, ``sampling.method``.
@@ -151,12 +152,14 @@ class Run:
             label: int | Int[Array, " b"] | None = None,
             **told: Shaped[Array, "b *d"],
         ) -> Drawn:
-            n = int(z) if isinstance(z, int | np.integer) else len(z)
-            rows = min(most, n)
-            of_each = _told(experiment, n, label, told, rows)
-            if isinstance(z, int | np.integer):
-                return drawer(rows).all_of(key, n, of_each)
-            return drawer(rows).all_from(key, z, of_each)
+            given: Any = z
+            n = len(given) if np.ndim(given) else given
+            check("the ", {"key": key, "number of samples": n}, {"key": KEY, "number of samples": SAMPLES})
+            rows = min(most, int(n))
+            of_each = _told(experiment, int(n), label, told, rows)
+            if np.ndim(given):
+                return drawer(rows).all_from(key, given, of_each)
+            return drawer(rows).all_of(key, int(n), of_each)
 
         return draw
 
@@ -172,19 +175,20 @@ class Run:
           labels: the classes, of a network that is told of them; None: it is told of none.
 
         Raises:
-          ValueError: examples of another shape or type than the data set's, or a consistency model.
+          ValueError: no examples, of another shape or type than the data set's, or a consistency model.
         """
         likelihood.check(self.experiment)
         self.codec.bits_offset()
-        source, n, size = self.experiment.source, len(images), min(self.config.eval.batch_size, len(images))
+        source, stored = self.experiment.source, np.asarray(images)
         wanted = np.integer if source.levels else np.floating
-        if np.shape(images)[1:] != source.shape or not np.issubdtype(images.dtype, wanted):
+        if not stored.size or stored.shape[1:] != source.shape or not np.issubdtype(stored.dtype, wanted):
             raise ValueError(
-                f"the examples are {images.dtype} {tuple(np.shape(images))}; needed are [n, *{source.shape}] of "
+                f"the examples are {stored.dtype} {stored.shape}; needed are [n, *{source.shape}], n at least 1, of "
                 f"{f'levels 0 to {source.levels - 1}, as whole numbers' if source.levels else 'floating-point numbers'}"
             )
+        n, size = len(stored), min(self.config.eval.batch_size, len(stored))
         key, found = jax.random.fold_in(key_of(self.config.eval.seed, "bits"), 0), []  # of the first dequantisation
-        given = {self.experiment.codec.field: images} | ({} if labels is None else {"label": labels})
+        given = {self.experiment.codec.field: stored} | ({} if labels is None else {"label": labels})
         for first in range(0, n, size):
             index = np.minimum(np.arange(first, first + size), n - 1)  # copies fill up the last batch
             batch = {name: jnp.asarray(np.asarray(values)[index]) for name, values in given.items()}
@@ -196,17 +200,18 @@ class Run:
         """Write config, step and weights as one file, which `load` and ``--mode=import`` read (`checkpoints.run_file`).
 
         Raises:
-          ValueError: a run that needs others or their files, which the file would not hold.
+          ValueError: no path, or a run that needs others or their files, which the file would not hold.
           OSError: it cannot be written.
         """
-        config = self.config
+        check("the ", {"path": path}, {"path": PATH})
+        config, path = self.config, Path(path)
         others = {name: config[name.split(".")[0]].get(name.split(".")[1]) for name in NOT_WITHIN}
         others["data.codec"] = "" if config.data.codec in CODECS else config.data.codec
         if named := [f"{name}={value!r}" for name, value in others.items() if isinstance(value, str) and value]:
             raise ValueError(
                 f"a file holds one network, and this run needs others: {', '.join(named)}; keep its folder"
             )
-        with replacing(Path(path)) as file:
+        with replacing(path) as file:
             run_file.save(file.name, config.to_dict(), self.step, self.variables)
 
     @functools.cached_property
@@ -214,6 +219,8 @@ class Run:
         return network_jit(functools.partial(likelihood.bits, self.experiment), self.experiment.network.dtype)
 
 
+SAMPLES, KEY = whole(1), RandomKey()
+PATH = Text("it must be the path of a folder or of a file, as a text or a pathlib.Path")
 NOT_WITHIN = ("sampling.guide", "sampling.upsampler", "data.text_encoder", "data.tokenizer", "sde.betas")
 """Fields that name what a run needs besides its own network; a codec may too."""
 
@@ -241,10 +248,11 @@ def load(
       sections: fields to change by section: sampling={"evaluations": 20}.
 
     Raises:
-      ValueError: a folder that holds no run, a classifier, a CLIP or an autoencoder, or a field or value that is not
-        allowed; a file that is damaged, or asked for another step or other weights than it holds.
+      ValueError: no path; a folder that holds no run, a classifier, a CLIP or an autoencoder, or a field or value that
+        is not allowed; a file that is damaged, or asked for another step or other weights than it holds.
       OSError: no checkpoint, or none of that step; a file that the config names and that is not there.
     """
+    check("the ", {"folder": folder}, {"folder": PATH})
     given = pretrained.resolve(folder)
     if given.is_file():
         return _of_file(given, {**(changes or {}), **sections}, checkpoint, ema, ema_std)

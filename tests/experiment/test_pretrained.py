@@ -16,6 +16,7 @@ from configs.vp import toy_mixture8_mlp
 from data.digits import digits as digits_of
 from experiment import Refusal, build, pretrained
 from experiment.workdir import Workdir
+from limits import RandomKey
 from models.functional import Network
 from tests.experiment.command import call
 
@@ -96,6 +97,29 @@ def test_what_a_file_does_not_hold_is_refused(run: experiment.Run, shipped: Path
             guided.save(tmp_path / "guided.safetensors")
     finally:
         guided.config.sampling.guide = ""
+
+
+def test_what_is_no_path_no_key_and_no_number_of_samples_is_one_line(run: experiment.Run) -> None:
+    """Each is refused before anything is compiled; a key of the kind that JAX calls legacy is one."""
+    draw, key = run.sampler(), jax.random.key(0)
+    for given in (5, None):
+        with pytest.raises(ValueError, match=f"the folder is {given}; it must be the path of a folder or of a file"):
+            experiment.load(given)
+        with pytest.raises(ValueError, match=f"the path is {given}; it must be the path of a folder or of a file"):
+            run.save(given)
+    for n in (-1, 0, 2.5, True, "4", None, np.zeros((0, 2), np.float32)):
+        shown = repr(0 if isinstance(n, np.ndarray) else n)
+        with pytest.raises(ValueError, match=f"the number of samples is {shown}; it must be a whole number of at lea"):
+            draw(key, n)
+    for wrong in (0, jax.random.split(key), np.zeros((2, 2), np.uint32), np.zeros(2), "key"):
+        with pytest.raises(ValueError, match=r"the key is .*; it must be one random key") as error:
+            draw(wrong, 4)
+        assert "\n" not in str(error.value)
+    for images in ("x", [], 3, np.zeros((0, 2), np.float32), np.zeros((4, 2), np.uint8)):
+        with pytest.raises(ValueError, match=r"the examples are .*; needed are \[n, \*\(2,\)\], n at least 1"):
+            run.log_likelihood(images)
+    assert RandomKey().allows(jax.random.PRNGKey(0)) and RandomKey().allows(np.asarray(jax.random.PRNGKey(0)))
+    np.testing.assert_array_equal(draw(key, np.int64(3)).x, draw(key, 3).x)
 
 
 @pytest.mark.slow
