@@ -199,12 +199,20 @@ class Run:
     def save(self, path: str | os.PathLike) -> None:
         """Write config, step and weights as one file, which `load` and ``--mode=import`` read (`checkpoints.run_file`).
 
+        A file of an earlier `save` is replaced, whole or not at all, and nothing else is.
+
         Raises:
           ValueError: no path, or a run that needs others or their files, which the file would not hold.
+          FileExistsError: something else than a saved run is there.
           OSError: it cannot be written.
         """
         check("the ", {"path": path}, {"path": PATH})
         config, path = self.config, Path(path)
+        if path.exists() and not run_file.is_one(path):
+            raise FileExistsError(
+                f"{path} is {'a folder' if path.is_dir() else 'a file that Run.save has not written'}, and only a file "
+                "of Run.save is replaced; give another path, such as mine.safetensors, or move what is there away"
+            )
         others = {name: config[name.split(".")[0]].get(name.split(".")[1]) for name in NOT_WITHIN}
         others["data.codec"] = "" if config.data.codec in CODECS else config.data.codec
         if named := [f"{name}={value!r}" for name, value in others.items() if isinstance(value, str) and value]:

@@ -122,6 +122,20 @@ def test_what_is_no_path_no_key_and_no_number_of_samples_is_one_line(run: experi
     np.testing.assert_array_equal(draw(key, np.int64(3)).x, draw(key, 3).x)
 
 
+def test_nothing_but_a_saved_run_is_replaced(run: experiment.Run, tmp_path: Path) -> None:
+    page, file = tmp_path / "README.md", tmp_path / "run.safetensors"
+    page.write_text("# A page\n")
+    with pytest.raises(FileExistsError, match=r"README\.md is a file that Run\.save has not written, .*; give another"):
+        run.save(page)
+    with pytest.raises(FileExistsError, match=r"is a folder, and only a file of Run\.save is replaced"):
+        run.save(tmp_path)
+    assert page.read_text() == "# A page\n"
+    run.save(file)
+    first = file.read_bytes()
+    experiment.Run(run.experiment, 8, run.variables).save(file)
+    assert file.read_bytes() != first and run_file.load(file).step == 8
+
+
 @pytest.mark.slow
 def test_a_run_folder_is_made_of_it_and_drawn_from(
     run: experiment.Run, shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture
