@@ -108,8 +108,9 @@ class Store:
 
         Leaves are NumPy arrays, bit for bit as saved. `template` is a tree of arrays or ShapeDtypeStructs: a
         checkpoint whose names, shapes or dtypes differ from it is a CheckpointMismatch; with `partial` only the
-        template's outermost keys are compared and returned. A damaged one is passed
-        over with a warning; CheckpointDamaged if all are, or if `step` is. FileNotFoundError where `step` is not.
+        template's outermost keys are compared and returned. A damaged one is passed over with a warning, and another
+        says which is taken in its place; CheckpointDamaged if all are, or if `step` is. FileNotFoundError where `step`
+        is not.
         """
         self.wait()
         steps = self.steps()
@@ -117,17 +118,26 @@ class Store:
             raise FileNotFoundError(f"no checkpoint of step {step} in {self.directory}; there are {steps}")
         if not steps:
             return None
+        last: Exception | None = None
         for candidate in reversed(steps) if step is None else [step]:
             try:
                 manifest, tree = self._read(candidate, template, partial)
-                return candidate, tree, manifest["metadata"]
             except CheckpointMismatch:
                 raise
             except Exception as error:  # damage comes as any error of Orbax, TensorStore, JSON or the disk
                 logging.warning("the checkpoint %s is damaged: %s", self.directory / str(candidate), cause(error))
                 last = error
-        which = "every checkpoint" if step is None else f"the checkpoint of step {step}"
-        raise CheckpointDamaged(f"{which} in {self.directory} is damaged; there are {steps}: {cause(last)}") from last
+            else:
+                if last:
+                    logging.warning("the checkpoint of step %s is taken in its place", candidate)
+                return candidate, tree, manifest["metadata"]
+        assert last is not None  # of the first candidate, at least
+        which, mend = f"the checkpoint of step {step}", "take another step, or put back a copy of this one"
+        if step is None:
+            which, mend = "every checkpoint", "put back a copy of one, or move this folder away and begin the run anew"
+        raise CheckpointDamaged(
+            f"{which} in {self.directory} is damaged; there are {steps}; {mend} (reading failed with: {cause(last)})"
+        ) from last
 
     def steps(self) -> list[int]:
         """The steps on disk, ascending; one still being saved is not yet among them."""

@@ -176,10 +176,13 @@ def test_damage_is_reported(store, caplog):
             flip(file)
     assert store.restore()[0] == 1
     assert f"{store.directory}/2 is damaged" in caplog.text
-    with pytest.raises(CheckpointDamaged, match=r"step 2 .* there are \[1, 2\]"):
+    assert "the checkpoint of step 1 is taken in its place" in caplog.text
+    with pytest.raises(CheckpointDamaged, match=r"step 2 .* there are \[1, 2\]; take another step, or put back a"):
         store.restore(step=2)
     shutil.rmtree(Path(store.directory) / "1" / "state")
-    with pytest.raises(CheckpointDamaged, match=r"every checkpoint .* there are \[1, 2\]"):
+    with pytest.raises(
+        CheckpointDamaged, match=r"every checkpoint .* there are \[1, 2\]; put back a copy of one, or move"
+    ):
         store.restore()
 
 
@@ -369,8 +372,8 @@ def test_damage_is_said_in_one_line_each(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.partition("begun\n")[2].splitlines()
-    assert len(lines) == 3, done.stderr
-    for step, line in zip((4, 3, 2), lines, strict=True):
+    assert len(lines) == 4 and lines[3].endswith("the checkpoint of step 1 is taken in its place"), done.stderr
+    for step, line in zip((4, 3, 2), lines[:3], strict=True):
         assert f"the checkpoint {tmp_path / 'run' / str(step)} is damaged: " in line
         assert "tensorstore_spec" not in line and len(line) < 600
 
