@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-SHOWN = 20
+SHOWN = 3
+"""How many names, or other things, of one kind stand in a message."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Weights:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for an error message, the first twenty of them."""
+    """Names for an error message: the first few of them, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -32,7 +32,7 @@ from experiment.experiment import options_of
 from experiment.progress import waiting
 from experiment.rules import check_config
 from experiment.scheduler import differences, sampling_differences
-from experiment.workdir import MAY_MOVE, RUN_SECTIONS, Workdir, flatten
+from experiment.workdir import Workdir, differing
 
 OF_PIPELINE = ""
 """The ``data.codec`` of a config of a whole pipeline: its own autoencoder, in a run that the import makes."""
@@ -70,16 +70,8 @@ def config_in(given: str) -> ConfigDict | None:
 
 def _check_own(config: ConfigDict, file: Path) -> None:
     """Refuse a config in which the weights of a run in one file would mean something else than in its own."""
-    own, given = (flatten(each.to_dict()) for each in (config_in(str(file)) or config, config))
-    differing = [
-        f"{name} (there {own.get(name, 'nothing')}, here {given.get(name, 'nothing')})"
-        for name in sorted(own.keys() | given.keys())
-        if name.split(".")[0] in RUN_SECTIONS and name not in MAY_MOVE and own.get(name) != given.get(name)
-    ]
-    if differing:
-        raise ValueError(
-            f"{file} holds a run of another config: {', '.join(differing[:5])}; leave --config out: the file has it"
-        )
+    if found := differing(config_in(str(file)) or config, config):
+        raise ValueError(f"{file} holds a run of another config: {found}; leave --config out: the file has it")
 
 
 def read_weights(config: ConfigDict, file: Path) -> Weights:

@@ -31,7 +31,7 @@ from experiment.sampling import Drawer, Drawn, key_of
 from experiment.sizes import sized
 from experiment.telling import AWAY
 from experiment.weights import load_others, load_run
-from experiment.workdir import Workdir, flatten
+from experiment.workdir import Workdir, differing, flatten
 from experiment.writing import replacing
 from limits import RandomKey, Text, check, check_known, whole
 from models import AUTOENCODERS, CLASSIFIERS, GENERATORS, MATCHERS
@@ -297,9 +297,14 @@ def _of_file(
             f"{file} holds the averaged weights of step {found.step} alone, and asked for are checkpoint={checkpoint}, "
             f"ema={ema}, ema_std={ema_std}; leave them out"
         )
-    config = from_json(found.config, str(file))
-    fields.check(config, str(file))
-    config = _changed(config, changes)
+    own = from_json(found.config, str(file))
+    fields.check(own, str(file))
+    config = _changed(own, changes)
+    if changed := differing(own, config):
+        raise ValueError(
+            f"{file} holds a run of another config: {changed}; what its network was trained for cannot change: leave "
+            "these fields as they are"
+        )
     _check_kind(config, file)
     experiment = sized(build(config, needs_data=False))
     return Run(experiment, found.step, jax.device_put(run_file.fitted(file, experiment.network, found.variables)))

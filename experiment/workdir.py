@@ -108,6 +108,34 @@ def _is_source(path: Path) -> bool:
     return path == root or any(any(folder.glob("*.py")) for folder in inside)
 
 
+def differing(saved: ConfigDict, given: ConfigDict, *, training: bool = False, moved: bool = True) -> str:
+    """The fields, in words, in which a config is not the one that a run was saved with; "" where it may be used.
+
+    Args:
+      saved: the run's own config.
+      given: the config with which it is to be used.
+      training: whether it is trained on, for which every field counts on which a number that is trained depends.
+      moved: whether the data may lie elsewhere.
+    """
+    then, now = flatten(canonical(saved).to_dict()), flatten(canonical(given).to_dict())
+    defaults, missing = flatten(default.get_config().to_dict()), "nothing"
+    names = [
+        name
+        for name in sorted(then.keys() | now.keys())
+        if _differ(then.get(name, missing), now.get(name, missing))
+        and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
+        and not (moved and name in MAY_MOVE)
+        and not _is_one_of(name, MAY_CHANGE)
+        and (training or name not in WHILE_TRAINED)
+        and not (name in OTHER_RUNS and _names_run(then.get(name)) and _names_run(now.get(name)))
+        and not (name in MEASURED and now.get(name) is None)
+        and not _lengthens(name, then, now)
+        and not (name not in then and name in defaults and now[name] == defaults[name])
+    ]
+    shown = ", ".join(f"{name} (saved {then.get(name, missing)}, now {now.get(name, missing)})" for name in names[:5])
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 class Workdir:
     """Paths of a run and the check that it is continued with the config it was begun with.
 
@@ -178,29 +206,10 @@ class Workdir:
             if training:
                 return
             raise ValueError(f"{self.path} holds no run (no config.json); train one with --mode=train first")
-        saved = flatten(canonical(ConfigDict(config_files.saved(self.config_file))).to_dict())
-        given = flatten(canonical(config).to_dict())
-        defaults, missing = flatten(default.get_config().to_dict()), "nothing"
-        differing = [
-            name
-            for name in sorted(saved.keys() | given.keys())
-            if _differ(saved.get(name, missing), given.get(name, missing))
-            and (name.split(".")[0] not in FREE_SECTIONS if training else name.split(".")[0] in RUN_SECTIONS)
-            and (name not in MAY_MOVE or (training and not self.inputs_file.exists()))
-            and not _is_one_of(name, MAY_CHANGE)
-            and (training or name not in WHILE_TRAINED)
-            and not (name in OTHER_RUNS and _names_run(saved.get(name)) and _names_run(given.get(name)))
-            and not (name in MEASURED and given.get(name) is None)
-            and not _lengthens(name, saved, given)
-            and not (name not in saved and name in defaults and given[name] == defaults[name])
-        ]
-        if differing:
-            shown = ", ".join(
-                f"{n} (saved {saved.get(n, missing)}, now {given.get(n, missing)})" for n in differing[:5]
-            )
-            more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
+        saved = ConfigDict(config_files.saved(self.config_file))
+        if found := differing(saved, config, training=training, moved=not training or self.inputs_file.exists()):
             raise ValueError(
-                f"{self.path} was begun with another config: {shown}{more}; use the saved values (all of them, where "
+                f"{self.path} was begun with another config: {found}; use the saved values (all of them, where "
                 "--config is left out) or another --workdir"
             )
 

@@ -132,12 +132,16 @@ def test_the_order_of_attention_and_the_heads_are_the_configs_word():
         ("a", {"learned_variance": False}, r"out\.2\.bias \(6,\), expected \(3,\), out\.2\.weight \(6, 32, 3, 3\)"),
         ("a", {"resblock_updown": False}, r"not in the file \(4\): .*input_blocks\.2\.0\.op\.weight"),
         ("a", {"scale_shift": False}, r"emb_layers\.1\.weight \(64, 128\), expected \(32, 128\)"),
-        ("a", {"attn_resolutions": ()}, r"left over in the file .*output_blocks\.1\.1\.qkv\.weight"),
+        (
+            "a",
+            {"attn_resolutions": ()},
+            r"left over in the file \(28\): input_blocks\.3\.1\.norm\.bias, .* and 25 more",
+        ),
         ("b", {"num_channels": 6}, r"input_blocks\.0\.0\.weight \(32, 3, 3, 3\), expected \(32, 6, 3, 3\)"),
         (
             "b",
             {"num_res_blocks": 2},
-            r"not in the file \(76\): .*input_blocks\.4\.1\.qkv\.weight.* and 56 more; left over in the file \(20\)",
+            r"not in the file \(76\): input_blocks\.2\.0\.in_layers\.2\.bias, .* and 73 more; left over .* \(20\)",
         ),
     ],
 )

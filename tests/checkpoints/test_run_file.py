@@ -71,7 +71,10 @@ def test_any_change_of_its_bytes_is_noticed(file: Path) -> None:
 
 
 def test_weights_of_another_network_are_named(file: Path) -> None:
-    with pytest.raises(ValueError, match=r"not hold the weights of this config's network; of another shape \(\d+\)"):
+    with pytest.raises(
+        ValueError, match=r"not hold the weights of this config's network; of another shape \(\d+\)"
+    ) as error:
         read(file, Network.create("mlp", shape=(2,), width=8, depth=1))
+    assert str(error.value).count("expected") == 3 and " more; choose the config" in str(error.value)
     with pytest.raises(ValueError, match=r"not in the file \(\d+\)"):
         read(file, Network.create("mlp", shape=(2,), width=4, depth=2))

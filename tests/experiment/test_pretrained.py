@@ -88,6 +88,8 @@ def test_what_a_file_does_not_hold_is_refused(run: experiment.Run, shipped: Path
     for asked in ({"checkpoint": 6}, {"ema": False}, {"ema_std": 0.1}):
         with pytest.raises(ValueError, match=r"tiny\.safetensors holds the averaged weights of step 7 alone"):
             experiment.load("tiny", **asked)
+    with pytest.raises(ValueError, match=r"another config: model\.width \(saved 8, now 16\); what .* leave these f"):
+        experiment.load("tiny", model={"width": 16})
     assert experiment.load("tiny", checkpoint=7, ema=True).step == 7
     guided = experiment.Run(run.experiment, run.step, run.variables)
     with guided.config.unlocked():
@@ -154,7 +156,7 @@ def test_a_run_folder_is_made_of_it_and_drawn_from(
     other = run.config.copy_and_resolve_references()
     with other.unlocked():
         other.sde.beta_max = 10.0
-    with pytest.raises(Refusal, match=r"holds a run of another config: sde\.beta_max \(there nothing, here 10\.0\)"):
+    with pytest.raises(Refusal, match=r"holds a run of another config: sde\.beta_max \(saved nothing, now 10\.0\)"):
         main.run("import", other, str(tmp_path / "other"), str(shipped))
 
 
