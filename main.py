@@ -56,7 +56,8 @@ def run(mode: str, config: ConfigDict, path: str, given: str | None = None) -> N
 def prepare(mode: str, config: ConfigDict, path: str, given: str | None = None) -> Callable[[], object]:
     """What `mode` will do, after everything is checked; of a mode that writes, holding the lock of what it writes.
 
-    `given` is what the mode reads besides a run: the --checkpoint of import, the --samples of evaluate.
+    `given` is what the mode reads besides a run: the --checkpoint of import, the --samples of evaluate. Nothing is
+    written before it is done, but by import: reading the file is its check, and it has written the run by then.
     """
     import modes
     from experiment import refusing

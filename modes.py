@@ -38,7 +38,8 @@ Act = Callable[[], object]
 def prepare(mode: str, config: ConfigDict, path: str, given: str | None = None) -> Act:
     """What `mode` will do, after everything is checked; of a mode that writes, holding the lock of what it writes.
 
-    `given` is what the mode reads besides a run: the --checkpoint of import, the --samples of evaluate.
+    `given` is what the mode reads besides a run: the --checkpoint of import, the --samples of evaluate. `import` has
+    done its work by then.
 
     Raises:
       ValueError: something that is asked for cannot be done; the message says what and how to mend it.

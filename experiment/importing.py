@@ -261,15 +261,16 @@ def import_weights(config: ConfigDict, file: Path, workdir: Workdir) -> int:
     if not config.sampling.scheduler_config:  # so that the run can be sampled as diffusers samples the folder
         config = fields.override(config, [("sampling.scheduler_config", _scheduler_text(file, kind))])
     with workdir.store(read_only=True) as store:
-        others = sorted(set(store.steps()) - {weights.step})
-    if others:
+        steps = store.steps()
+    if others := [step for step in steps if step != weights.step]:
         raise ValueError(f"{workdir.path} already holds checkpoints of steps {others}; import into another --workdir")
     record = inputs.of_config(config)
     if config.data.codec not in CODECS or config.data.text_encoder:  # which are read whole: a damaged one is found here
         record["files"] |= inputs.frozen_of(build(config, needs_data=False))
     known = {"file": weights.file.name, "format": kind, "sha256": _sha256(weights.file)}
     step, origin = weights.step, weights.metadata | known
-    with waiting(f"writing the checkpoint of step {step}"), workdir.store() as store:
+    doing = "comparing with" if step in steps else "writing"  # the store leaves alone what is there already
+    with waiting(f"{doing} the checkpoint of step {step}"), workdir.store() as store:
         # JAX files average the Fourier frequencies, which are fixed, as well: the raw ones differ by rounding.
         tree = {"step": np.int32(step), **{name: getattr(weights, name) for name in ("params", "ema", "fixed")}}
         try:

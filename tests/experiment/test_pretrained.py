@@ -1,5 +1,6 @@
 """Runs in one file, and those that come with the project, are loaded and imported; a damaged one is refused."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -14,11 +15,11 @@ import main
 from checkpoints import run_file
 from configs.vp import toy_mixture8_mlp
 from data.digits import digits as digits_of
-from experiment import Refusal, build, pretrained
+from experiment import Refusal, build, importing, pretrained
 from experiment.workdir import Workdir
 from limits import RandomKey
 from models.functional import Network
-from tests.experiment.command import call
+from tests.experiment.command import call, contents
 
 ROOT = Path(__file__).parents[2]
 MOST_BYTES = 4_000_000
@@ -158,6 +159,18 @@ def test_a_run_folder_is_made_of_it_and_drawn_from(
         other.sde.beta_max = 10.0
     with pytest.raises(Refusal, match=r"holds a run of another config: sde\.beta_max \(saved nothing, now 10\.0\)"):
         main.run("import", other, str(tmp_path / "other"), str(shipped))
+
+
+def test_an_import_onto_the_same_run_writes_nothing_and_says_so(
+    run: experiment.Run, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(importing, "waiting", lambda what: said.append(what) or contextlib.nullcontext())
+    for _ in range(2):
+        before = contents(tmp_path / "run")
+        main.run("import", run.config, str(tmp_path / "run"), "tiny")
+    assert contents(tmp_path / "run") == before and before is not None and "config.json" in before
+    assert said[1::2] == ["writing the checkpoint of step 7", "comparing with the checkpoint of step 7"]
 
 
 def test_what_is_no_run_is_said_with_the_names_of_what_is_shipped(
