@@ -89,7 +89,7 @@ def config_of(
                 own = importing.config_in(given) if mode == "import" else default.get_config()
             if own is not None:
                 return fields.override(own, changes)
-            alone = f", and {given} holds no config beside its weights, as a file of Run.save does" if given else ""
+            alone = f", and where --checkpoint is a run in one file, which {given} is not" if given else ""
             raise ValueError(
                 f"missing --config; it may be left out where --workdir holds a run, and {path} holds none (no "
                 f"config.json){alone}; give --config=FILE, an experiment under configs/"

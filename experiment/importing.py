@@ -64,7 +64,7 @@ def config_in(given: str) -> ConfigDict | None:
         try:
             importing.detect(file)  # what is none of the formats is said to be that, with a config or without
         except ValueError as error:
-            raise ValueError(f"{error}, or the name of {pretrained.named(given)}") from None
+            raise ValueError(f"{error}; or give the name of {pretrained.named(given)}") from None
     return None
 
 

@@ -186,9 +186,9 @@ def test_what_is_no_run_is_said_with_the_names_of_what_is_shipped(
     for given, said in (
         ("tin", f"tin is not there; give a file or a folder, or the name of {offered} (did you mean 'tiny'?)"),
         ("page.md", "page.md is none of the formats that can be imported"),
-        ("page.md", f"or the name of {offered}\n"),
+        ("page.md", f"or give the name of {offered}\n"),
         ("weights.pth", "missing --config"),
-        ("weights.pth", "weights.pth holds no config beside its weights"),
+        ("weights.pth", "where --checkpoint is a run in one file, which weights.pth is not; give --config"),
     ):
         code, _, err = call(capsys, "--mode=import", f"--checkpoint={given}", f"--workdir={tmp_path / 'none'}")
         assert code == 2 and said in err and err.count("\n") == 1 and not (tmp_path / "none").exists()
