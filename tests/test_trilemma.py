@@ -116,6 +116,8 @@ def test_steps_that_were_timed_are_those_of_the_same_training(
     monkeypatch.setattr(trilemma.command, "run", train)
     given = {"config": config, "folder": tmp_path / "run", "seconds": 60.0}
     assert trilemma.steps_of(stage, **given) == trilemma.steps_of(stage, **given) == 600
+    config.training.begin_with = "runs/of_another_seed"  # is each seed's own, and no other config
+    assert trilemma.steps_of(stage, **given) == 600
     if what == "seconds":
         given["seconds"] = 61.0
     elif what == "config":

@@ -31,20 +31,23 @@ from benchmarks.trilemma.judge import Judge
 from data.fingerprint import of_facts
 from evaluation.report import environment
 from experiment.sampling import Drawn
-from experiment.workdir import Workdir, write_text
+from experiment.workdir import OTHER_RUNS, Workdir, flatten, write_text
 
 PROBE = 60  # steps by which the speed of a training is measured, the first half of which is not counted
 TIMED = 5.0  # seconds that the draws of a sampler fill together, at least
 
 
 def steps_of(stage: Stage, config: ConfigDict, folder: Path, seconds: float) -> int:
-    """The steps that a training takes in so many seconds, timed once and then kept in the folder.
+    """The steps that a training takes in so many seconds, timed once and then kept in the folder, for all seeds alike.
+
+    The runs of stages before it, whose folders the config names, are each seed's own and make no other config.
 
     Raises:
       SystemExit: the folder is of another training time, config, device or version of a package.
     """
     kept = folder.with_name(f"{folder.name}_steps.json")
-    about = {"seconds": seconds, "config": of_facts(json.loads(json.dumps(config.to_dict()))), **environment()}
+    fields = {name: value for name, value in flatten(config.to_dict()).items() if name not in OTHER_RUNS}
+    about = {"seconds": seconds, "config": of_facts(json.loads(json.dumps(fields))), **environment()}
     if kept.exists():
         found = json.loads(kept.read_text())
         for name, value in about.items():
