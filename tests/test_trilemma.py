@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import data
+from benchmarks.common import RESULTS
 from benchmarks.trilemma import __main__ as trilemma
 from benchmarks.trilemma import table
 from benchmarks.trilemma.families import FAMILIES
@@ -16,6 +17,8 @@ from benchmarks.trilemma.judge import Judge
 from data.source import take
 from experiment import build
 from experiment.sampling import Drawn
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +70,8 @@ def test_the_table_has_means_and_spreads_and_the_triangle_its_corners(tmp_path: 
     corners = table.corners(found)
     assert corners["GAN", "so"] == pytest.approx((0.05, 0.5, 1.0))
     assert corners["VAE", "so"] == pytest.approx((1.0, 0.5, 1.0 - np.log10(30) / 3))
+    for name in ("recall", "coverage"):  # the lower of both counts
+        assert table.corners(found | {"real": found["real"] | {name: 2.0}})["VAE", "so"][1] == pytest.approx(0.25)
     table.picture(tmp_path / "a.png", found)
     assert (tmp_path / "a.png").stat().st_size > 1000
 
@@ -146,6 +151,16 @@ def test_the_seconds_of_a_sample_are_those_of_the_median_draw(monkeypatch: pytes
     asked.clear()
     samples, seconds = trilemma.timed(functools.partial(draw, seconds=[1.2, 2.4, 1.2, 1.2]), 10, 4, 0)
     assert asked == [10] * 4 and samples.x[0] == 1 and seconds == pytest.approx(0.1)
+
+
+def test_the_readme_has_the_table_that_was_measured() -> None:
+    measured = json.loads((RESULTS / "trilemma_digits.json").read_text())
+    assert measured["summary"] == json.loads(json.dumps(table.summary(measured["rows"])))
+    assert len(measured["seeds"]) == 3 and all(row["seeds"] == 3 for row in measured["summary"])
+    ways = [[family.name, way.name] for family in FAMILIES for way in family.ways]
+    assert [[row["family"], row["way"]] for row in measured["summary"]] == ways
+    lines = [line for line in table.markdown(measured).splitlines() if line.startswith("|")]
+    assert "\n".join(lines) in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

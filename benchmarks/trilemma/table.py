@@ -60,7 +60,7 @@ def markdown(record: dict[str, Any]) -> str:
             _spread((distance[0] / record["floor"], distance[1] and distance[1] / record["floor"]), ".2f"),
             *(_spread(row[name], ".2f") for name in ("precision", "recall", "coverage", "entropy")),
             f"{row['evaluations'][0]:.0f}",
-            _spread(tuple(each and each * 1000 for each in row["seconds_a_sample"]), ".3g"),
+            _spread(tuple(each and each * 1000 for each in row["seconds_a_sample"]), ".3g", ".2g"),
             _spread(row["bits_per_dim"], ".3f") if row["bits_per_dim"] else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -69,22 +69,24 @@ def markdown(record: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _spread(value: Any, form: str) -> str:
+def _spread(value: Any, form: str, of_deviation: str = "") -> str:
     mean, deviation = value
-    return format(mean, form) + (f" ± {deviation:{form}}" if deviation is not None else "")
+    return format(mean, form) + (f" ± {deviation:{of_deviation or form}}" if deviation is not None else "")
 
 
 def corners(record: dict[str, Any]) -> dict[tuple[str, str], tuple[float, float, float]]:
     """Quality, diversity and speed of each way of drawing, each in [0, 1].
 
-    Quality is the floor over the Frechet distance, diversity the coverage over that of real digits. Speed is on a log
-    scale: 1 for the fastest of all, 0 for one that takes 1000 times as long.
+    Quality is the floor over the Frechet distance. Diversity is the lower of recall and coverage, each over that of
+    real digits, since noisy samples raise the one and blurred ones the other. Speed is on a log scale: 1 for the
+    fastest of all, 0 for one that takes 1000 times as long.
     """
     fastest = min(row["seconds_a_sample"][0] for row in record["summary"])
     found = {}
     for row in record["summary"]:
         slower = math.log10(row["seconds_a_sample"][0] / fastest) / 3.0
-        each = record["floor"] / row["distance"][0], row["coverage"][0] / record["real"]["coverage"], 1.0 - slower
+        diverse = min(row[name][0] / record["real"][name] for name in ("recall", "coverage"))
+        each = record["floor"] / row["distance"][0], diverse, 1.0 - slower
         found[row["family"], row["way"]] = tuple(min(max(value, 0.0), 1.0) for value in each)
     return found
 
@@ -115,7 +117,9 @@ def picture(path: Path, record: dict[str, Any]) -> None:
         axes.axis("off")
         axes.set_title(f"{family}, {way}", fontsize=9)
     figure.suptitle(
-        "1 is best: the floor over the distance, real coverage, and the fastest (0: 1000 times slower)", fontsize=9
+        "1 is best. Quality: floor / distance; diversity: the lower of recall and coverage, over that of real digits; "
+        "speed: 0 is 1000 times slower than 1",
+        fontsize=9,
     )
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=110)
