@@ -2,8 +2,8 @@
 
 XLA on CPU asks for the temporary memory of a program each time that it runs, and frees it behind it. glibc takes so
 large a block fresh from the system and gives it back, and the system clears every page of it again (docs/benchmarks.md
-has how much that is). The module imports
-the standard library alone, so that it can be at work before JAX starts its threads, whose memory is not changed later.
+has how much that is). The module imports the standard library alone, so that it can be at work before JAX starts its
+threads, whose memory is not changed later.
 """
 
 import contextlib
