@@ -232,8 +232,8 @@ def _perform(mode: str, config: ConfigDict, folder: Path) -> None:
 
 def _trained(experiment: Experiment, workdir: Workdir, step: int) -> str:
     """Where a training's results lie, and the commands that come next."""
-    others = {"samples": "samples/*.png", "metrics.jsonl": "metrics.jsonl", "tensorboard": "tensorboard"}
-    held = ", ".join(["checkpoints", *(text for name, text in others.items() if (workdir.path / name).exists())])
+    written = ("checkpoints", "samples/*.png", "metrics.jsonl", "tensorboard")
+    held = ", ".join(name for name in written if any(workdir.path.glob(name)))
     modes = ["sample", "evaluate"] if experiment.draws else ["evaluate"]
     following = [f"  python main.py --mode={mode} --workdir={workdir.path}" for mode in modes]
     first = f"trained to step {step}; {workdir.path} holds {held}. Next:"

@@ -191,7 +191,7 @@ def test_what_can_be_written_is_let_through(tmp_path: Path) -> None:
 
 
 def test_two_that_write_one_file_at_once_do_not_meet(tmp_path: Path) -> None:
-    """As two machines with a folder in common do; the one that ends last is kept."""
+    """Two machines with a folder in common may do so; what the one that ends last has written is kept."""
     path = tmp_path / "results.md"
     with writing.replacing(path) as one:
         one.write(b"one")

@@ -75,7 +75,11 @@ def test_of_samples_that_are_the_data_a_discriminator_that_says_nothing_is_best(
     best = jnp.zeros(4)
     np.testing.assert_allclose(d(best, best), float(at[1]), rtol=1e-10)
     np.testing.assert_allclose(2.0 * g(best, best), float(at[1]), rtol=1e-10)
-    of_data = lambda logits: d(logits, logits).mean()  # noqa: E731  # data and samples are the same
+
+    def of_data(logits: jax.Array) -> jax.Array:
+        """Return the discriminator's loss where data and samples are the same."""
+        return d(logits, logits).mean()
+
     np.testing.assert_allclose(jax.grad(of_data)(best), 0.0, atol=1e-15)
     away = jnp.linspace(-2.0, 2.0, 4)
     assert of_data(away) > of_data(best)
@@ -214,7 +218,7 @@ class Steep:
 
 
 def test_gradients_of_both_that_are_not_finite_are_replaced_and_counted() -> None:
-    """Of softplus(w) for data at -1 and again for theta at 1, at w = 0; behind it w is NaN, and so is theta's slope."""
+    """They are those of softplus(w), for data at -1 and for theta at 1, at w = 0; then w and theta's slope are NaN."""
     sgd, theta, psi = optax.sgd(1.0), {"theta": jnp.ones(())}, {"psi": jnp.zeros(3)}
     for mend in (False, True):
         step = make_adversarial_step(

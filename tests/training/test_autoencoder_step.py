@@ -161,8 +161,9 @@ def test_gradients_of_the_discriminator_and_of_the_log_variance_that_are_not_fin
     """Its fakes and the error are NaN, as the decoder's weights are; no weights nor any optimiser beside become so."""
     loss, network = loss_of(disc_start=0, learn_logvar=True, logvar_init=0.25), Tiny()
     discriminator, encoder = discriminator_of(loss, SHAPE), Encoder(GreyLevels(256, True, "none", SHAPE))
-    keep = lambda n: jnp.asarray(0.5)  # noqa: E731
-    step = make_autoencoder_step(loss, network, discriminator, encoder, ADAM, ema=keep, nan_to_num=True)
+    step = make_autoencoder_step(
+        loss, network, discriminator, encoder, ADAM, ema=lambda n: jnp.asarray(0.5), nan_to_num=True
+    )
     variables = network.init()
     variables["params"][LAST_LAYER] = jnp.full((3, 3, 4, 3), jnp.nan)
     before = TrainState.create(variables, ADAM, beginning(loss, discriminator, ADAM, jax.random.key(2)))

@@ -21,8 +21,8 @@ and the discriminator also, where their weights are above 0,
 
 R1 is lazy where ``r1_interval`` k is above 1 (Karras et al. 2020, arXiv:1912.04958, sec. 3.1): steps 0, k, 2 k, ...
 have k times the penalty, the others neither have nor compute it, and the mean over steps is the same. In that paper it
-has steps of Adam of its own, k + 1 in place of k, for which rate and betas are corrected; here its
-gradient is part of the step that is made anyway, so that nothing is to be corrected.
+has steps of Adam of its own, k + 1 in place of k, for which rate and betas are corrected; here its gradient is part of
+the step that is made anyway, so that nothing is to be corrected.
 """
 
 import dataclasses
